@@ -1,0 +1,319 @@
+"""Frozen dataclasses from plain data and back, with errors that name the nearest valid key.
+
+A config is a frozen, keyword-only dataclass whose fields are numbers, strings, booleans, tuples, other configs, or
+`Part`s. A `Part` is one of several kinds that live in a folder, one file each: the folder is walked, so a new kind is
+a new file and no list is edited. Other packages add kinds through the entry-point group named like the folder.
+"""
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import pkgutil
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import yaml
+
+from transduce.errors import UserError
+
+C = TypeVar("C")
+
+ALIASES = {
+    "n_layer": "layers",
+    "n_layers": "layers",
+    "num_layers": "layers",
+    "num_hidden_layers": "layers",
+    "depth": "layers",
+    "d_model": "width",
+    "dim": "width",
+    "hidden_size": "width",
+    "n_embd": "width",
+    "embed_dim": "width",
+    "n_head": "heads",
+    "n_heads": "heads",
+    "num_heads": "heads",
+    "num_attention_heads": "heads",
+    "num_key_value_heads": "kv_heads",
+    "n_kv_heads": "kv_heads",
+    "d_ff": "hidden",
+    "ffn_dim": "hidden",
+    "intermediate_size": "hidden",
+    "lr": "learning_rate",
+    "warmup": "warmup_steps",
+    "num_warmup_steps": "warmup_steps",
+    "batch_size": "batch_tokens",
+    "max_tokens": "batch_tokens",
+    "steps": "max_steps",
+    "max_iters": "max_steps",
+    "max_train_steps": "max_steps",
+    "grad_clip": "clip",
+    "max_grad_norm": "clip",
+    "accumulation": "accumulate",
+    "gradient_accumulation_steps": "accumulate",
+    "num_beams": "beam_size",
+    "beam": "beam_size",
+    "wd": "weight_decay",
+    "dtype": "precision",
+    "bf16": "precision",
+    "smoothing": "label_smoothing",
+    "num_workers": "workers",
+}  # fmt: skip  (what other toolkits call it: what we call it; used in error messages only)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A config of one of several kinds. `folder`: the package or module walked for them; `kind`: the name in YAML."""
+
+    folder: ClassVar[str]
+    kind: ClassVar[str]
+
+
+@functools.cache
+def kinds(folder: str) -> dict[str, type[Part]]:
+    """Every kind found in a package (one or more per file) and in the entry points of other packages, by name."""
+    package = importlib.import_module(folder)
+    files = pkgutil.iter_modules(getattr(package, "__path__", ()))
+    modules = [package, *(importlib.import_module(f"{folder}.{file.name}") for file in files)]
+    classes = [value for module in modules for value in vars(module).values()]
+    classes += [entry.load() for entry in importlib.metadata.entry_points(group=folder)]
+    found: dict[str, type[Part]] = {}
+    for value in classes:
+        if isinstance(value, type) and issubclass(value, Part) and "kind" in vars(value) and value.folder == folder:
+            found[value.kind] = value
+    return dict(sorted(found.items()))
+
+
+def nearest(name: str, valid: list[str]) -> str | None:
+    """The valid name a person most likely meant, or None."""
+    if ALIASES.get(name) in valid:
+        return ALIASES[name]
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def from_data(cls: type[C], data: Any, where: str = "") -> C:
+    """Build a config from plain data (what YAML or JSON gives). Missing keys take the defaults.
+
+    Raises UserError, naming the dotted key, for an unknown key, a wrong type, or a value the config refuses.
+    """
+    if not isinstance(data, Mapping):
+        raise UserError(f"`{where or 'the configuration'}` is {data!r}; it must be a mapping of keys to values")
+    data = typing.cast("Mapping[Any, Any]", data)
+    values: dict[str, Any] = {}
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    for key, value in data.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key == "kind" and issubclass(cls, Part):
+            continue
+        if key not in fields:
+            raise UserError(unknown_key(str(key), path, where, cls))
+        values[key] = _convert(hints[key], value, path, _default(fields[key]))
+    missing = [n for n, f in fields.items() if n not in values and _default(f) is dataclasses.MISSING]
+    if missing:
+        raise UserError(f"`{where + '.' if where else ''}{missing[0]}` is required and has no default; give it a value")
+    try:
+        return cls(**values)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"`{where}`: {error}" if where else str(error)) from None
+
+
+def unknown_key(key: str, path: str, where: str, cls: type) -> str:
+    """The sentence for a key that does not exist: the nearest one beside it, else the nearest anywhere below."""
+    here = [f.name for f in dataclasses.fields(cls)]
+    if (guess := nearest(key, here)) is not None:
+        return f"unknown key `{path}`; did you mean `{where + '.' if where else ''}{guess}`?"
+    below = {p.rsplit(".", 1)[-1]: p for p, _ in reversed(list(keys(cls, where)))}
+    if (guess := nearest(key, list(below))) is not None:
+        return f"unknown key `{path}`; did you mean `{below[guess]}`?"
+    return f"unknown key `{path}`; the keys here are {', '.join(here)}"
+
+
+def keys(cls: type, where: str = "") -> Iterator[tuple[str, Any]]:
+    """Every dotted key of a config class and its type, with the default kind of each part."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        path = f"{where}.{field.name}" if where else field.name
+        yield path, hints[field.name]
+        default = _default(field)
+        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+            yield from keys(type(default), path)
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _convert(hint: Any, value: Any, path: str, default: Any = dataclasses.MISSING) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        options = [a for a in args if a is not type(None)]
+        for option in options[:-1]:  # a number or a list: the first that fits
+            try:
+                return _convert(option, value, path, default)
+            except UserError:
+                continue
+        return _convert(options[-1], value, path, default)
+    if origin is typing.Literal:
+        if value in args:
+            return value
+        guess = nearest(str(value), [str(a) for a in args])
+        hint_text = f"; did you mean `{guess}`?" if guess else ""
+        raise UserError(f"`{path}` is {value!r}, but must be one of {', '.join(map(str, args))}{hint_text}")
+    if origin is tuple:
+        if isinstance(value, str) and args[0] is str:
+            value = [value]
+        if not isinstance(value, list | tuple):
+            raise UserError(f"`{path}` is {value!r}; it must be a list")
+        return tuple(_convert(args[0], v, f"{path}[{i}]") for i, v in enumerate(typing.cast("list[Any]", value)))
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise UserError(f"`{path}` is {value!r}; it must be a mapping")
+        return {str(k): _convert(args[1], v, f"{path}.{k}") for k, v in typing.cast("dict[Any, Any]", value).items()}
+    if isinstance(hint, type) and issubclass(hint, Part):
+        return _part(hint, value, path, default)
+    if dataclasses.is_dataclass(typing.cast("Any", hint)):
+        return (
+            value
+            if isinstance(value, typing.cast("type[Any]", hint))
+            else from_data(typing.cast("Any", hint), value, path)
+        )
+    return _scalar(hint, value, path)
+
+
+def _part(hint: type[Part], value: Any, path: str, default: Any) -> Any:
+    if isinstance(value, hint):
+        return value
+    value = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(value, Mapping):
+        raise UserError(f"`{path}` is {value!r}; give a kind, or a mapping with `kind`")
+    data = typing.cast("Mapping[str, Any]", value)
+    known = kinds(hint.folder)
+    fallback = type(default).kind if isinstance(default, Part) else None
+    kind = data.get("kind", fallback)
+    if kind not in known:
+        guess = nearest(str(kind), list(known))
+        suffix = f"; did you mean `{guess}`?" if guess else ""
+        raise UserError(f"`{path}.kind` is {kind!r}, but must be one of {', '.join(known)}{suffix}")
+    if isinstance(default, Part) and kind == fallback:  # keys left out keep what the enclosing default chose
+        data = {**to_data(default), **data}
+    return from_data(known[kind], data, path)
+
+
+def _scalar(hint: Any, value: Any, path: str) -> Any:
+    if hint is Any:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    raise UserError(f"`{path}` is {value!r} ({type(value).__name__}), but must be {names.get(hint, hint)}")
+
+
+def to_data(config: Any) -> Any:
+    """Plain data that `from_data` turns back into an equal config: dicts, lists, numbers, strings, None."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        data = {f.name: to_data(getattr(config, f.name)) for f in dataclasses.fields(config) if f.init}
+        return {"kind": config.kind, **data} if isinstance(config, Part) else data
+    if isinstance(config, list | tuple):
+        return [to_data(v) for v in typing.cast("list[Any]", config)]
+    if isinstance(config, dict):
+        return {k: to_data(v) for k, v in typing.cast("dict[str, Any]", config).items()}
+    return config
+
+
+def override(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set `data["a"]["b"] = value` for "a.b". Text is read as YAML. A changed kind drops the old kind's keys."""
+    *path, last = dotted.split(".")
+    for key in path:
+        inner = data.setdefault(key, {})
+        if isinstance(inner, str):  # `mixer: attention` is short for `mixer: {kind: attention}`
+            inner = data[key] = {"kind": inner}
+        if not isinstance(inner, dict):
+            raise UserError(f"`{dotted}` cannot be set: `{key}` is {inner!r}, which has no keys")
+        data = typing.cast("dict[str, Any]", inner)
+    if last == "kind" and data.get("kind") != value:
+        data.clear()
+    data[last] = parse(value) if isinstance(value, str) else value
+
+
+def parse(text: str) -> Any:
+    """One value as YAML reads it; text that is no valid YAML stays text."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`, mapping by mapping; where the kind of a part changes, the old part's keys go."""
+    out = dict(base)
+    for key, value in over.items():
+        old = out.get(key)
+        if isinstance(value, Mapping) and isinstance(old, dict):
+            new, old = typing.cast("Mapping[str, Any]", value), typing.cast("dict[str, Any]", old)
+            out[key] = dict(new) if "kind" in new and new["kind"] != old.get("kind", new["kind"]) else merge(old, new)
+        else:
+            out[key] = value
+    return out
+
+
+def schema(cls: type) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a config class, with one branch per kind of every part."""
+    definitions: dict[str, Any] = {}
+    root = _schema_of(cls, definitions)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
+
+
+def _schema_of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    simple = {int: "integer", float: "number", bool: "boolean", str: "string", type(None): "null"}
+    if hint in simple:
+        return {"type": simple[hint]}
+    if origin in (typing.Union, types.UnionType):
+        return {"anyOf": [_schema_of(a, definitions) for a in args]}
+    if origin is typing.Literal:
+        return {"enum": list(args)}
+    if origin is tuple:
+        return {"type": "array", "items": _schema_of(args[0], definitions)}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _schema_of(args[1], definitions)}
+    if isinstance(hint, type) and issubclass(hint, Part) and "kind" not in vars(hint):
+        found = kinds(hint.folder)
+        return {"anyOf": [{"enum": list(found)}, *(_schema_of(c, definitions) for c in found.values())]}
+    if not dataclasses.is_dataclass(typing.cast("Any", hint)):
+        return {}
+    hint = typing.cast("type[Any]", hint)
+    name = hint.__name__
+    if name not in definitions:
+        definitions[name] = {}  # a part may contain its own kind
+        hints = typing.get_type_hints(hint)
+        properties = {f.name: _schema_of(hints[f.name], definitions) for f in dataclasses.fields(hint)}
+        if issubclass(hint, Part):
+            properties = {"kind": {"const": hint.kind}, **properties}
+        definitions[name] = {
+            "type": "object", "description": (hint.__doc__ or "").strip().split("\n")[0],
+            "properties": properties, "additionalProperties": False,
+        }  # fmt: skip
+    return {"$ref": f"#/$defs/{name}"}

@@ -1,0 +1,1 @@
+"""Batches to hidden states to logits: every part of a sequence model."""

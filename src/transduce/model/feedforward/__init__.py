@@ -1,0 +1,1 @@
+"""Feed-forwards, one file each, found by walking this folder."""

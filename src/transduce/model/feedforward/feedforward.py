@@ -1,0 +1,33 @@
+"""The contract of feed-forwards: each position alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transduce.config import Part
+
+Activation = Literal["relu", "gelu", "gelu-tanh", "silu", "squared-relu", "identity", "sigmoid"]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu-tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+    "squared-relu": lambda x: F.relu(x).square(),
+    "identity": lambda x: x,
+    "sigmoid": lambda x: x.sigmoid(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedForwardConfig(Part):
+    """Which feed-forward. `build(width)` makes a module (B, T, M) -> (B, T, M)."""
+
+    folder: ClassVar[str] = "transduce.model.feedforward"
+
+    def build(self, width: int) -> nn.Module:
+        raise AssertionError("a kind of FeedForwardConfig defines build")

@@ -1,0 +1,37 @@
+"""Two linear maps with a non-linearity between."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation, FeedForwardConfig
+from transduce.model.ops.dropout import dropout
+
+
+class MLP(nn.Module):
+    """down(dropout(act(up x))).   Vaswani et al. 2017, eq. 2."""
+
+    tp_plan: ClassVar[dict[str, str]] = {"up": "columns", "down": "rows"}
+
+    def __init__(self, width: int, hidden: int, activation: Activation, bias: bool, p: float) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(width, hidden, bias=bias), nn.Linear(hidden, width, bias=bias)
+        self.activation, self.p = ACTIVATIONS[activation], p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(dropout(self.activation(self.up(x)), self.p, self.training))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPConfig(FeedForwardConfig):
+    """down(act(up x)). hidden: features between; None: four times the width."""
+
+    kind: ClassVar[str] = "mlp"
+    hidden: int | None = None
+    activation: Activation = "relu"
+    bias: bool = True
+    dropout: float = 0.0
+
+    def build(self, width: int) -> nn.Module:
+        return MLP(width, self.hidden or 4 * width, self.activation, self.bias, self.dropout)

@@ -1,0 +1,110 @@
+"""Where each slot of a (B, T) grid sits in its own sequence, and who may see whom."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+
+class Layout(NamedTuple):
+    """The geometry of a batch: one value for attention masks, position ids, cache positions and document borders.
+
+    Which fields are None is known without looking at data and selects the fast path:
+    neither: every slot is a real token and a row is one sequence;
+    `lengths`: the first `lengths[b]` slots of row b are real, the rest is padding on the right;
+    `segments`: anything (padding anywhere, several documents in a row); rules are evaluated slot by slot.
+    """
+
+    positions: Tensor  # (B, T) int64: place of the slot in its own sequence; -1 = padding; 0 = a sequence starts
+    segments: Tensor | None = None  # (B, T) int64: which document of the row
+    lengths: Tensor | None = None  # (B,) int64: real tokens per row
+
+    @property
+    def valid(self) -> Tensor:
+        """(B, T) bool: the slot holds a token."""
+        return self.positions >= 0
+
+    @property
+    def starts(self) -> Tensor:
+        """(B, T) bool: a sequence starts here."""
+        return self.positions == 0
+
+    @property
+    def padded(self) -> bool:
+        """Whether some slot may be padding; known from the fields alone."""
+        return self.lengths is not None or self.segments is not None
+
+    def slice(self, start: int, stop: int) -> "Layout":
+        """The same rows, slots start..stop-1, in the general form where there is padding."""
+        positions = self.positions[:, start:stop]
+        if self.segments is not None:
+            return Layout(positions, self.segments[:, start:stop])
+        if self.lengths is not None:
+            return Layout(positions, lengths=(self.lengths - start).clamp(0, stop - start))
+        return Layout(positions)
+
+    def rows(self, index: Tensor) -> "Layout":
+        """Rows `index` (B',) of every field."""
+        return Layout(*(cast(Tensor, None if field is None else field.index_select(0, index)) for field in self))
+
+
+def dense(batch: int, tokens: int, start: int = 0, device: torch.device | str | None = None) -> Layout:
+    """Every row one sequence of `tokens` tokens whose first sits at position `start`."""
+    return Layout(torch.arange(start, start + tokens, device=device).expand(batch, tokens))
+
+
+def right_padded(lengths: Tensor, tokens: int) -> Layout:
+    """Row b holds `lengths[b]` tokens, then padding, up to `tokens` slots. lengths: (B,) int64."""
+    slots = torch.arange(tokens, device=lengths.device).expand(lengths.shape[0], tokens)
+    return Layout(torch.where(slots < lengths[:, None], slots, -1), lengths=lengths)
+
+
+def left_padded(lengths: Tensor, tokens: int) -> Layout:
+    """Row b holds padding, then its `lengths[b]` tokens, which end at slot `tokens`. lengths: (B,) int64."""
+    slots = torch.arange(tokens, device=lengths.device) - (tokens - lengths[:, None])
+    return Layout(slots.clamp(min=-1), segments=torch.zeros_like(slots))
+
+
+def packed(documents: Sequence[Sequence[int]], tokens: int, device: torch.device | str | None = None) -> Layout:
+    """Row b holds documents of `documents[b]` tokens each, one behind the other, then padding."""
+    positions = torch.full((len(documents), tokens), -1)
+    segments = torch.zeros((len(documents), tokens), dtype=torch.int64)
+    for row, sizes in enumerate(documents):
+        start = 0
+        for number, size in enumerate(sizes):
+            positions[row, start : start + size] = torch.arange(size)
+            segments[row, start : start + size] = number
+            start += size
+        assert start <= tokens, f"documents of {start} tokens do not fit a row of {tokens}"
+    return Layout(positions.to(device), segments.to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visibility:
+    """A rule about positions, never about indices: which keys a query sees.
+
+    causal: only keys at its own position or before. window: at most this many tokens back, itself included; for a
+    rule that is not causal, as many ahead. sinks: the first tokens of the sequence, seen whatever the window.
+    """
+
+    causal: bool
+    window: int | None = None
+    sinks: int = 0
+
+    def mask(self, query: Layout, positions: Tensor, segments: Tensor | None) -> Tensor:
+        """(B, 1, T, N) bool: query slot t sees the key slot n that sits at positions[b, n] in segments[b, n].
+
+        Padding queries see every key, so that their (unused) rows stay finite; padding keys are seen by nobody.
+        """
+        q, k = query.positions[:, :, None], positions[:, None, :]
+        seen = k >= 0
+        if self.causal:
+            seen = seen & (k <= q)
+        if self.window is not None:
+            near = (q - k < self.window) if self.causal else ((q - k).abs() < self.window)
+            seen = seen & (near | (k < self.sinks)) if self.sinks else seen & near
+        if query.segments is not None and segments is not None:
+            seen = seen & (query.segments[:, :, None] == segments[:, None, :])
+        return (seen | (q < 0))[:, None]

@@ -1,0 +1,1 @@
+"""Where a token stands: encodings, one file each, found by walking this folder."""

@@ -1,0 +1,67 @@
+"""Encodings of the absolute position, added to the embedding."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transduce.errors import UserError
+from transduce.model.positions.position import Positions, PositionsConfig
+
+
+def sinusoid(positions: Tensor, dim: int, base: float = 10_000.0) -> Tensor:
+    """sin and cos of position * base^(-2i/dim), interleaved.   Vaswani et al. 2017, sec. 3.5.
+
+    positions: integers of any shape (...).  Returns (..., dim) float32 in [-1, 1].  Raises UserError if dim is odd.
+    """
+    if dim % 2:
+        raise UserError(f"width={dim} is odd, but sines and cosines come in pairs; use {dim + 1}")
+    angle = positions.double()[..., None] * base ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2).float()
+
+
+class Sinusoidal(Positions):
+    table: Tensor
+
+    def __init__(self, limit: int, width: int, base: float) -> None:
+        super().__init__()
+        self.limit = limit
+        self.register_buffer("table", sinusoid(torch.arange(limit), width, base), persistent=False)
+
+    def add(self, x: Tensor, positions: Tensor) -> Tensor:
+        return x + F.embedding(positions.clamp(min=0), self.table).to(x.dtype)
+
+
+class Learned(Positions):
+    def __init__(self, limit: int, width: int) -> None:
+        super().__init__()
+        self.limit = limit
+        self.weight = nn.Parameter(torch.empty(limit, width))
+
+    def add(self, x: Tensor, positions: Tensor) -> Tensor:
+        return x + F.embedding(positions.clamp(min=0), self.weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinusoidalConfig(PositionsConfig):
+    """Fixed sines and cosines of the position.   Vaswani et al. 2017, sec. 3.5."""
+
+    kind: ClassVar[str] = "sinusoidal"
+    base: float = 10_000.0
+    limit: int = 4096
+
+    def build(self, width: int, head_dim: int) -> Positions:
+        return Sinusoidal(self.limit, width, self.base)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedConfig(PositionsConfig):
+    """One trained vector per position, up to `limit`.   Gehring et al. 2017, arXiv:1705.03122."""
+
+    kind: ClassVar[str] = "learned"
+    limit: int = 1024
+
+    def build(self, width: int, head_dim: int) -> Positions:
+        return Learned(self.limit, width)

@@ -1,0 +1,1 @@
+"""Logits to a loss: a sum and a count, one file per objective."""

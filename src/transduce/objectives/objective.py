@@ -1,0 +1,46 @@
+"""The contract of objectives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from transduce.config import Part
+from transduce.data.batch import Batch
+from transduce.model.models import Model
+from transduce.model.ops.loss import cross_entropy
+
+
+class Loss(NamedTuple):
+    """A sum and a count. The division happens once per update, over all micro-batches and ranks, so padding, packing,
+    accumulation and data parallelism cannot change a gradient."""
+
+    total: Tensor  # summed over targets, nats, float32; what is minimised
+    count: Tensor  # pyright: ignore[reportIncompatibleMethodOverride]  # number of targets, int64
+    metrics: dict[str, Tensor]  # sums over the same targets; "nll" is -log p, without smoothing
+
+
+Objective = Callable[[Model, Batch], Loss]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig(Part):
+    """Which objective. `build()` makes a function (model, batch) -> Loss."""
+
+    folder: ClassVar[str] = "transduce.objectives"
+
+    def build(self) -> Objective:
+        raise AssertionError("a kind of ObjectiveConfig defines build")
+
+
+def token_loss(model: Model, batch: Batch, smoothing: float) -> Loss:
+    """Cross entropy of the targets; positions without one cost no logits."""
+    hidden = model.features(batch).flatten(0, 1)
+    targets = batch.targets.flatten()
+    wanted = (targets >= 0).nonzero()[:, 0]
+    if wanted.shape[0] < targets.shape[0]:
+        hidden, targets = hidden.index_select(0, wanted), targets.index_select(0, wanted)
+    total, nll = cross_entropy(hidden, model.head.weight, targets, smoothing)
+    return Loss(total, torch.tensor(targets.shape[0]), {"nll": nll})

@@ -1,0 +1,288 @@
+"""What must hold for every mixer. Each law is a function of a mixer and raises AssertionError where it is broken.
+
+    from transduce.testing.laws import LAWS
+    for law in LAWS: law(mixer, width)
+
+Every comparison covers the outputs and the gradients of the input and of all parameters. A mixer that cannot do
+something says so in `cannot`; then the law checks that the method raises that sentence.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from transduce.errors import UserError
+from transduce.model import layout as geometry
+from transduce.model.layout import Layout
+from transduce.model.mixers.mixer import Mixer
+from transduce.model.state import State, nbytes, select, snapshot, tensors
+
+T = 13
+Run = Callable[[Mixer, Tensor], Tensor]
+
+
+def inputs(mixer: Mixer, width: int, rows: int = 2, tokens: int = T, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, tokens, width, generator=generator, dtype=next(mixer.parameters()).dtype)
+
+
+def close(a: Tensor, b: Tensor, what: str) -> None:
+    exact = a.dtype == torch.float64
+    torch.testing.assert_close(
+        a, b, atol=1e-10 if exact else 2e-5, rtol=1e-8 if exact else 1e-4, msg=lambda m: f"{what}: {m}"
+    )
+
+
+def outcome(mixer: Mixer, x: Tensor, run: Run) -> list[tuple[str, Tensor]]:
+    """The outputs of a run, and the gradients of a fixed random projection of them."""
+    mixer.zero_grad(set_to_none=True)
+    x = x.clone().requires_grad_()
+    y = run(mixer, x)
+    direction = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
+    torch.autograd.backward(y, direction)
+    named = [(n, p.grad if p.grad is not None else torch.zeros_like(p)) for n, p in mixer.named_parameters()]
+    assert x.grad is not None
+    return [("output", y.detach()), ("gradient of the input", x.grad), *((f"gradient of {n}", g) for n, g in named)]
+
+
+def equal(mixer: Mixer, x: Tensor, one: Run, other: Run, law: str) -> None:
+    for (what, a), (_, b) in zip(outcome(mixer, x, one), outcome(mixer, x, other), strict=True):
+        close(a, b, f"{law}, {what}")
+
+
+def fresh(mixer: Mixer, rows: int, max_len: int = T) -> State:
+    parameter = next(mixer.parameters())
+    return mixer.init_state(rows, max_len, device=parameter.device, dtype=parameter.dtype)
+
+
+def feed(mixer: Mixer, x: Tensor, layout: Layout, sizes: list[int], state: State = None) -> tuple[Tensor, State]:
+    """The outputs of a sequence taken in chunks of the given sizes."""
+    state = fresh(mixer, x.shape[0], x.shape[1]) if state is None else state
+    parts, start = list[Tensor](), 0
+    for size in sizes:
+        y, state = mixer(x[:, start : start + size], layout.slice(start, start + size), state)
+        parts.append(y)
+        start += size
+    assert start == x.shape[1]
+    return torch.cat(parts, 1), state
+
+
+def refused(mixer: Mixer, method: str, call: Callable[[], object]) -> bool:
+    """Whether the mixer declares that it lacks a method; checks that it then says so."""
+    if method not in mixer.cannot:
+        return False
+    said = None
+    try:
+        call()
+    except UserError as error:
+        said = str(error)
+    assert said is not None, f"{method} is declared impossible but ran"
+    assert mixer.cannot[method] in said, f"{method} must raise its reason, not {said}"
+    return True
+
+
+def chunking(mixer: Mixer, width: int) -> None:
+    """13 tokens at once, one by one, 5 + 8 and 7 + 1 + 1 + 4 give the same outputs, and memories that go on alike."""
+    x, grid = inputs(mixer, width), geometry.dense(2, T)
+    for sizes in ([T], [1] * T, [5, 8], [7, 1, 1, 4]):
+        equal(mixer, x, lambda m, x: m(x, grid)[0], lambda m, x, s=sizes: feed(m, x, grid, s)[0], f"chunking {sizes}")
+    after = geometry.dense(2, 3, start=T)
+    more = inputs(mixer, width, tokens=3, seed=2)
+    with torch.no_grad():
+        states = [feed(mixer, x, grid, sizes, fresh(mixer, 2, T + 3))[1] for sizes in ([T], [1] * T, [5, 8])]
+        first, *others = [mixer(more, after, state)[0] for state in states]
+    for y in others:
+        close(y, first, "chunking, tokens after the chunks")
+
+
+def causality(mixer: Mixer, width: int) -> None:
+    """Changing later tokens changes no earlier output, and no gradient flows back from it."""
+    x, grid = inputs(mixer, width), geometry.dense(2, T)
+    other = torch.cat([x[:, :7], inputs(mixer, width, seed=3)[:, 7:]], 1)
+    close(mixer(x, grid)[0][:, :7], mixer(other, grid)[0][:, :7], "causality")
+    x.requires_grad_()
+    mixer(x, grid)[0][:, :7].square().sum().backward()
+    assert x.grad is not None
+    assert not x.grad[:, 7:].any(), "causality: gradient from the past to the future"
+
+
+def write_then_read(mixer: Mixer, width: int) -> None:
+    """Writing tokens 0..t and then asking with token t gives what `forward` gives there."""
+    x, grid = inputs(mixer, width), geometry.dense(2, T)
+    if refused(mixer, "read", lambda: mixer.read(x, grid, mixer.write(x, grid))):
+        return
+
+    def asked(m: Mixer, x: Tensor) -> Tensor:
+        return torch.cat(
+            [m.read(x[:, [t]], grid.slice(t, t + 1), m.write(x[:, : t + 1], grid.slice(0, t + 1))) for t in range(T)], 1
+        )
+
+    def asked_state(m: Mixer, x: Tensor) -> Tensor:
+        state, parts = fresh(m, 2), list[Tensor]()
+        for t in range(T):
+            state = m.write(x[:, [t]], grid.slice(t, t + 1), state)
+            parts.append(m.read(x[:, [t]], grid.slice(t, t + 1), state))
+        return torch.cat(parts, 1)
+
+    equal(mixer, x, lambda m, x: m(x, grid)[0], asked, "write then read")
+    equal(mixer, x, lambda m, x: m(x, grid)[0], asked_state, "write into a state, then read")
+
+
+def padding(mixer: Mixer, width: int) -> None:
+    """Padding on either side changes nothing, whatever stands in it: forward, encode, in chunks."""
+    real = torch.tensor([9, T])
+    padded_as_alone(mixer, width, geometry.right_padded(real, T), "padding on the right")
+    padded_as_alone(mixer, width, geometry.left_padded(real, T), "padding on the left")
+
+
+def padded_as_alone(mixer: Mixer, width: int, grid: Layout, law: str) -> None:
+    x = torch.where(grid.valid[..., None], inputs(mixer, width), 10 * inputs(mixer, width, seed=4))
+
+    def alone(m: Mixer, x: Tensor, run: Run) -> Tensor:
+        return torch.cat([run(m, x[[b]][:, grid.valid[b]])[0] for b in range(2)])
+
+    def forward(m: Mixer, x: Tensor) -> Tensor:
+        return alone(m, x, whole)
+
+    equal(mixer, x, lambda m, x: m(x, grid)[0][grid.valid], forward, law)
+    for sizes in ([T], [1] * T, [5, 8]):
+        equal(mixer, x, lambda m, x, s=sizes: feed(m, x, grid, s)[0][grid.valid], forward, f"{law}, in chunks {sizes}")
+    if not refused(mixer, "encode", lambda: mixer.encode(x, grid)):
+        equal(mixer, x, lambda m, x: m.encode(x, grid)[grid.valid], lambda m, x: alone(m, x, around), f"{law}, encode")
+
+
+def whole(m: Mixer, x: Tensor) -> Tensor:
+    """Causal, without padding."""
+    return m(x, geometry.dense(x.shape[0], x.shape[1]))[0]
+
+
+def around(m: Mixer, x: Tensor) -> Tensor:
+    """Every token sees all, without padding."""
+    return m.encode(x, geometry.dense(x.shape[0], x.shape[1]))
+
+
+def packing(mixer: Mixer, width: int) -> None:
+    """Documents in a row give what they give alone: forward, encode, in chunks that cut and join documents."""
+    sizes = [[5, 1, 6], [8, 4]]
+    x, grid = inputs(mixer, width), geometry.packed(sizes, T)
+
+    def alone(m: Mixer, x: Tensor, run: Run) -> Tensor:
+        parts = list[Tensor]()
+        for row, lengths in enumerate(sizes):
+            start = 0
+            for n in lengths:
+                parts.append(run(m, x[[row], start : start + n])[0])
+                start += n
+        return torch.cat(parts)
+
+    equal(mixer, x, lambda m, x: m(x, grid)[0][grid.valid], lambda m, x: alone(m, x, whole), "packing")
+    for cut in ([T], [1] * T, [3, 4, 6], [7, 1, 5]):
+        equal(
+            mixer, x, lambda m, x, c=cut: feed(m, x, grid, c)[0][grid.valid],
+            lambda m, x: alone(m, x, whole), f"packing in chunks {cut}",
+        )  # fmt: skip
+    if not refused(mixer, "encode", lambda: mixer.encode(x, grid)):
+        equal(mixer, x, lambda m, x: m.encode(x, grid)[grid.valid], lambda m, x: alone(m, x, around), "encode, packing")
+
+
+def rows(mixer: Mixer, width: int) -> None:
+    """`select` commutes with `forward`: choosing rows of the memory, or of the inputs from the start, is the same."""
+    x, grid, chosen = inputs(mixer, width, rows=3), geometry.dense(3, T), torch.tensor([2, 0, 0, 1])
+    with torch.no_grad():
+        _, state = feed(mixer, x[:, :6], grid.slice(0, 6), [6], fresh(mixer, 3))
+        rest = x[:, 6:].index_select(0, chosen)
+        y, _ = mixer(rest, geometry.dense(4, T - 6, start=6), select(snapshot(state), chosen))
+        z, _ = mixer(x.index_select(0, chosen), geometry.dense(4, T))
+    close(y, z[:, 6:], "rows")
+    assert all(t.shape[0] == 3 for t in tensors(state)), "rows: the first dimension of a state is the batch"
+    assert nbytes(state) == sum(t.numel() * t.element_size() for t in tensors(state))
+
+
+def replay(mixer: Mixer, width: int) -> None:
+    """From a snapshot, a draft whose rejected tail is marked as padding leaves the memory of the accepted tokens."""
+    x, grid = inputs(mixer, width), geometry.dense(2, T)
+    accepted = torch.tensor([1, 3])
+    with torch.no_grad():
+        _, state = feed(mixer, x[:, :6], grid.slice(0, 6), [6], fresh(mixer, 2))
+        saved = snapshot(state)
+        mixer(inputs(mixer, width, tokens=4, seed=5), geometry.dense(2, 4, start=6), state)
+        slots = torch.arange(4).expand(2, 4)
+        draft = torch.where(slots < accepted[:, None], slots + 6, -1)
+        _, state = mixer(x[:, 6:10], Layout(draft, segments=torch.zeros_like(draft)), saved)
+        following = 6 + accepted
+        token = x[torch.arange(2), following][:, None]
+        y, _ = mixer(token, Layout(following[:, None]), state)
+        z, _ = mixer(x, grid)
+    close(y[:, 0], z[torch.arange(2), following], "replay")
+
+
+def sharding(mixer: Mixer, width: int) -> None:
+    """Two ranks, each with half of the heads or features named in `tp_plan`, add up to one rank's result."""
+    if not mixer.tp_plan:
+        return
+    x, grid = inputs(mixer, width), geometry.dense(2, T)
+    try:
+        halves = [shard(mixer, rank) for rank in range(2)]
+    except ValueError:
+        return  # an odd number of heads does not split over two ranks
+    with torch.no_grad():
+        close(sum((half(x, grid)[0] for half in halves), torch.zeros(())), mixer(x, grid)[0], "sharding")
+
+
+def shard(mixer: Mixer, rank: int) -> Mixer:
+    """The part of a mixer that rank `rank` of two holds. Raises ValueError where the heads do not split."""
+    half = deepcopy(mixer)
+    for name, split in mixer.tp_plan.items():
+        linear = half.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        columns = split == "columns"
+        size = linear.out_features if columns else linear.in_features
+        if size // getattr(mixer, "head_dim", 1) % 2:
+            raise ValueError(name)
+        kept = slice(rank * size // 2, (rank + 1) * size // 2)
+        linear.weight = nn.Parameter((linear.weight[kept] if columns else linear.weight[:, kept]).detach())
+        if linear.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            whole = linear.bias.detach()
+            linear.bias = nn.Parameter(whole[kept] if columns else whole * (rank == 0))
+    return half
+
+
+def compilation(mixer: Mixer, width: int) -> None:
+    """Traced whole (`fullgraph=True`), with the same numbers, and not again after the second decoding step."""
+    x, grid = inputs(mixer, width), geometry.dense(2, T)
+    torch.compiler.reset()
+    graphs = list[int]()
+
+    def counting(graph: torch.fx.GraphModule, _: list[Tensor]) -> Callable[..., object]:
+        graphs.append(1)
+        return graph.forward
+
+    compiled = torch.compile(mixer, fullgraph=True, backend=counting)  # pyright: ignore[reportUnknownMemberType]
+    with torch.no_grad():
+        close(compiled(x, grid)[0], mixer(x, grid)[0], "compilation")
+        state, parts, before = fresh(mixer, 2), list[Tensor](), 0
+        for t in range(T):
+            y, state = compiled(x[:, [t]], Layout(torch.full((2, 1), t)), state)
+            parts.append(y)
+            if t == 2:
+                before = len(graphs)
+        assert len(graphs) == before, f"compilation: traced {len(graphs) - before} times after the third step"
+        close(torch.cat(parts, 1), mixer(x, grid)[0], "compilation, step by step")
+    torch.compiler.reset()
+
+
+def batch(mixer: Mixer, width: int) -> None:
+    """A row alone and in a batch: the same numbers, gradients included."""
+    x = inputs(mixer, width, rows=5)
+
+    def one_by_one(m: Mixer, x: Tensor) -> Tensor:
+        return torch.cat([m(x[[b]], geometry.dense(1, T))[0] for b in range(5)])
+
+    equal(mixer, x, lambda m, x: m(x, geometry.dense(5, T))[0], one_by_one, "batch")
+
+
+LAWS: tuple[Callable[[Mixer, int], None], ...] = (
+    chunking, causality, write_then_read, padding, packing, rows, replay, sharding, compilation, batch,
+)  # fmt: skip
