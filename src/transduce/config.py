@@ -137,14 +137,17 @@ def unknown_key(key: str, path: str, where: str, cls: type) -> str:
 
 
 def keys(cls: type, where: str = "") -> Iterator[tuple[str, Any]]:
-    """Every dotted key of a config class and its type, with the default kind of each part."""
+    """Every dotted key of a config class and its type, with the default kind of each part, or all if there is none."""
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         path = f"{where}.{field.name}" if where else field.name
-        yield path, hints[field.name]
-        default = _default(field)
+        hint, default = hints[field.name], _default(field)
+        yield path, hint
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
             yield from keys(type(default), path)
+        elif default is dataclasses.MISSING and isinstance(hint, type) and issubclass(hint, Part):
+            for kind in kinds(hint.folder).values():
+                yield from keys(kind, path)
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:

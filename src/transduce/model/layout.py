@@ -107,4 +107,4 @@ class Visibility:
             seen = seen & (near | (k < self.sinks)) if self.sinks else seen & near
         if query.segments is not None and segments is not None:
             seen = seen & (query.segments[:, :, None] == segments[:, None, :])
-        return (seen | (q < 0))[:, None]
+        return (seen | (q < 0) if query.padded else seen)[:, None]

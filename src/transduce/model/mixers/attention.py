@@ -70,7 +70,9 @@ class Attention(Mixer):
             mask = None if simple else self.rule.mask(layout, layout.positions, layout.segments)
             return self.combine(q, k, v, mask, causal=simple), None
         if x.shape[1] == 1 or (layout.segments is None and self.rule.window is None):
-            state = store(state, k, v, self.slots(layout.positions, state), layout.positions)
+            simple = self.rule.window is None and not layout.padded  # then a slot is a position
+            slots = layout.positions if simple else self.slots(layout.positions, state)
+            state = store(state, k, v, slots, layout.positions)
             seen = trim(state) if self.rule.window is None else state
             mask = self.rule.mask(layout, seen.positions, None)
             return self.combine(q, seen.keys, seen.values, mask), state
@@ -82,7 +84,8 @@ class Attention(Mixer):
         places, members = torch.cat([old, layout.positions], 1), torch.cat([torch.zeros_like(old), document], 1)
         mask = self.rule.mask(Layout(layout.positions, document), places, members)
         y = self.combine(q, torch.cat([state.keys, k], 1), torch.cat([state.values, v], 1), mask)
-        return y, store(state, k, v, self.slots(layout.positions, state), self.kept(layout.positions, document))
+        places = self.kept(layout.positions, document)
+        return y, store(state, k, v, self.slots(places, state), places)
 
     def write(self, x: Tensor, layout: Layout, state: KVCache | None = None) -> Memory | KVCache:
         k, v = self.heads(self.k(x)), self.heads(self.v(x))
@@ -135,7 +138,6 @@ class Attention(Mixer):
 
 def store(state: KVCache, k: Tensor, v: Tensor, slots: Tensor, positions: Tensor) -> KVCache:
     """The cache with tokens k, v: (B, T, G, D) in slots (B, T). In place, unless a gradient needs the old one."""
-    slots = torch.where(positions < 0, state.keys.shape[1] - 1, slots)
     rows = torch.arange(k.shape[0], device=k.device)[:, None]
     put = torch.Tensor.index_put if torch.is_grad_enabled() else torch.Tensor.index_put_
     at, new = (rows, slots), (k.to(state.keys.dtype), v.to(state.values.dtype), positions)

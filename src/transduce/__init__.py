@@ -1,0 +1,35 @@
+"""Sequence models built from one set of parts, trained on your own data.
+
+    import transduce as td
+    run = td.train("dates", {"train.max_steps": 500})
+    model = td.load("runs/dates")
+    model.translate(["3 de mayo de 2021"])
+
+Importing this imports no torch; the first use of `load`, `train` or `recipe` does.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from transduce.errors import UserError
+
+if TYPE_CHECKING:
+    from transduce.api import load as load
+    from transduce.api import recipe as recipe
+    from transduce.api import train as train
+    from transduce.transducer import Transducer as Transducer
+
+__version__ = "0.1.0"
+__all__ = ["Transducer", "UserError", "load", "recipe", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "train":  # the folder of that name, which can be called; see train/__init__.py
+        return importlib.import_module("transduce.train")
+    if name in __all__:
+        return getattr(importlib.import_module("transduce.api"), name)
+    raise AttributeError(f"module `transduce` has no attribute `{name}`; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
