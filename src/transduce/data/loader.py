@@ -1,0 +1,151 @@
+"""Batches in an order that is a pure function of (seed, epoch, index, rank), built ahead by threads."""
+
+import functools
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from transduce.data import pieces
+from transduce.data.batch import Batch
+from transduce.data.examples import Examples
+from transduce.data.order import even
+from transduce.data.pieces import Specials
+from transduce.data.rows import Packed, Padded, Rows, Windows
+from transduce.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """How examples become batches.
+
+    batch_tokens: slots of a batch, padding included: rows * (longest source + longest target), or rows * row length
+    for language modelling. A single longer row is a batch of its own.
+    max_length: slots of a row on either side, <s> or </s> included.
+    overlong: what happens to a longer example: cut off, or left out. Packed documents are split instead.
+    packing: several examples per row, kept apart by the layout.
+    workers: threads that build batches ahead; 0 builds each when it is asked for. The order is the same.
+    """
+
+    batch_tokens: int = 4096
+    max_length: int = 256
+    overlong: Literal["truncate", "drop"] = "truncate"
+    packing: bool = False
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_length < 2:
+            raise ValueError(f"max_length={self.max_length} leaves no room for text; use at least 2")
+        if self.batch_tokens < self.max_length:
+            raise ValueError(
+                f"batch_tokens={self.batch_tokens} is less than max_length={self.max_length}, one row; raise "
+                f"batch_tokens or lower max_length"
+            )
+        if self.workers < 0:
+            raise ValueError(f"workers={self.workers} must be 0 or more")
+
+
+class Cursor(NamedTuple):
+    """A place in the data: the batch that comes next."""
+
+    epoch: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a place
+
+
+START = Cursor(0, 0)
+
+
+class Loader:
+    """The batches of one rank out of `ranks`.
+
+    documents: without a source, whether texts are sequences of their own, or one stream to be cut anywhere. All ranks
+    have equally many batches in an epoch, and no example is in two. Raises UserError where there is nothing to load.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        tokenizer: Specials,
+        config: BatchConfig,
+        *,
+        seed: int,
+        documents: bool = True,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        assert 0 <= rank < ranks, f"rank {rank} of {ranks}"
+        if not len(examples):
+            raise UserError("there is no text to make batches of: every file is blank; check data.path")
+        self.config, self.seed, self.rank, self.ranks = config, seed, rank, ranks
+        self.rows = _rows(examples, tokenizer, config, documents, drop=config.overlong == "drop")
+        self._all = functools.partial(_rows, examples, tokenizer, config, documents, drop=False)
+        self._plans: dict[int, list[Any]] = {}
+        self._lock = threading.Lock()
+
+    def size(self, epoch: int) -> int:
+        """Batches of this rank in an epoch."""
+        return len(self._plan(epoch)) // self.ranks
+
+    def batch(self, epoch: int, index: int) -> Batch:
+        """The batch at a place; always the same one."""
+        return self.rows.build(self._plan(epoch)[index * self.ranks + self.rank])
+
+    def stream(self, cursor: Cursor = START, skip: frozenset[Cursor] = frozenset()) -> Iterator[tuple[Cursor, Batch]]:
+        """Batches from `cursor` on, epoch after epoch without end, each with its place; those in `skip` left out."""
+        if self.config.workers == 0:
+            for place in self._places(cursor, skip):
+                yield place, self.batch(*place)
+        places = self._places(cursor, skip)
+        ahead: deque[tuple[Cursor, Future[Batch]]] = deque()
+        pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="transduce-data")
+        try:
+            while True:
+                while len(ahead) < 2 * self.config.workers:
+                    place = next(places)
+                    ahead.append((place, pool.submit(self.batch, *place)))
+                place, batch = ahead.popleft()
+                yield place, batch.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def once(self) -> Iterator[Batch]:
+        """Every example once, in a fixed order, the short first; nothing is dropped, and ranks are not told apart."""
+        rows = self._all() if self.config.overlong == "drop" else self.rows
+        for group in rows.fixed():
+            yield rows.build(group)
+
+    def _places(self, cursor: Cursor, skip: frozenset[Cursor]) -> Iterator[Cursor]:
+        epoch, index = cursor
+        while True:
+            size = self.size(epoch)
+            if all(Cursor(epoch, i) in skip for i in range(size)):
+                raise UserError("every batch of an epoch is to be skipped; nothing is left to train on")
+            yield from (place for i in range(index, size) if (place := Cursor(epoch, i)) not in skip)
+            epoch, index = epoch + 1, 0
+
+    def _plan(self, epoch: int) -> list[Any]:
+        with self._lock:
+            if epoch not in self._plans:
+                plan = even(self.rows.plan(np.random.default_rng((self.seed, epoch))), self.ranks)
+                if len(plan) < self.ranks:
+                    raise UserError(
+                        f"the training data gives {len(plan)} rows for {self.ranks} processes; give more text, or "
+                        f"raise batch.max_length where batch.overlong=drop leaves too little"
+                    )
+                self._plans = {e: p for e, p in self._plans.items() if abs(e - epoch) <= 1} | {epoch: plan}
+            return self._plans[epoch]
+
+
+def _rows(examples: Examples, specials: Specials, config: BatchConfig, documents: bool, drop: bool) -> Rows[Any]:
+    """The way of filling rows that suits the data: windows of a stream, or texts, alone or packed."""
+    budget, width = config.batch_tokens, config.max_length
+    if examples.sources is None and not documents:
+        return Windows(examples.targets.flat, budget, width)
+    if config.packing and examples.sources is None:
+        return Packed(pieces.split(examples, specials, width), budget, width)
+    whole = pieces.whole(examples, specials, width, drop)
+    return Packed(whole, budget, width) if config.packing else Padded(whole, budget)

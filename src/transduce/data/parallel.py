@@ -1,0 +1,75 @@
+"""Translation from two files of equally many lines."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from transduce.data import read
+from transduce.data.source import DataConfig, Texts, hold_out, require_fraction
+from transduce.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parallel(DataConfig):
+    """Line n of one file translates line n of the other; gz or plain.
+
+    Files are named `path`/STEM.LANGUAGE, such as train.de and train.en, where `source` and `target` are the languages
+    and `train`, `valid`, `test` the stems: one or several, globs too ("part*"). A stem with {} has the language put
+    there instead ("{}/train.txt"). Of valid and test, what is not there is left out, unless named otherwise than
+    "valid" and "test". Without a valid file, `valid_fraction` of the training lines is held out.
+    """
+
+    kind: ClassVar[str] = "parallel"
+    path: str
+    source: str
+    target: str
+    train: tuple[str, ...] = ("train",)
+    valid: tuple[str, ...] = ("valid",)
+    test: tuple[str, ...] = ("test",)
+    valid_fraction: float = 0.05
+    max_chars: int = 10_000
+
+    def __post_init__(self) -> None:
+        require_fraction(self.valid_fraction)
+        if not self.train:
+            raise ValueError("train names no files; give a stem such as `train`")
+
+    def load(self) -> dict[str, Texts]:
+        """Both sides of every split, aligned. Raises UserError."""
+        folder = Path(self.path).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"data.path: {read.missing(folder)}")
+        splits: dict[str, Texts] = {}
+        for split, stems in (("train", self.train), ("valid", self.valid), ("test", self.test)):
+            optional = stems == (split,) and split != "train"
+            pairs = [pair for stem in stems for pair in self._files(folder, stem, optional)]
+            if pairs:
+                splits[split] = self._read(pairs)
+        return hold_out(splits, self.valid_fraction)
+
+    def _files(self, folder: Path, stem: str, optional: bool) -> list[tuple[Path, Path]]:
+        pattern = stem if "{}" in stem else stem + ".{}"
+        names = pattern.replace("{}", self.source), pattern.replace("{}", self.target)
+        if optional and not any(read.expand(folder, name) for name in names):
+            return []
+        sources, targets = (read.required(folder, name) for name in names)
+        if len(sources) != len(targets):
+            raise UserError(
+                f"{names[0]} matches {len(sources)} files but {names[1]} matches {len(targets)}; "
+                f"every file needs its translation beside it"
+            )
+        return list(zip(sources, targets, strict=True))
+
+    def _read(self, pairs: list[tuple[Path, Path]]) -> Texts:
+        texts = Texts([], [])
+        assert texts.sources is not None
+        for source, target in pairs:
+            left, right = read.lines(source, self.max_chars), read.lines(target, self.max_chars)
+            if len(left) != len(right):
+                raise UserError(
+                    f"{source} has {len(left)} lines but {target} has {len(right)}; line n of one must translate "
+                    f"line n of the other, so find the line that is missing or split"
+                )
+            texts.sources.extend(left)
+            texts.targets.extend(right)
+        return texts

@@ -1,0 +1,73 @@
+"""Language modelling from plain text or JSONL."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from transduce.data import read, table
+from transduce.data.source import SPLITS, DataConfig, Texts, files, hold_out, require_fraction
+from transduce.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(DataConfig):
+    """Text files (gz too), cut into documents by `unit`, or the `field` of JSONL rows, each row a document.
+
+    path: a folder with train.txt (or .jsonl), valid.* and test.*, or names and globs given in `train`, `valid`, `test`;
+    or one file or glob, all of which is train. Without a valid file, `valid_fraction` of train is held out: the end of
+    each file where a document is a file, else documents chosen by a hash.
+    unit: "file": one stream, windows of which are learnt; "line": every line that is not blank; "paragraph": every run
+    of such lines.
+    max_chars: the longest document, where a file is more than one.
+    """
+
+    kind: ClassVar[str] = "text"
+    path: str
+    unit: Literal["file", "line", "paragraph"] = "file"
+    field: str = "text"
+    train: tuple[str, ...] = ("train",)
+    valid: tuple[str, ...] = ("valid",)
+    test: tuple[str, ...] = ("test",)
+    valid_fraction: float = 0.05
+    max_chars: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        require_fraction(self.valid_fraction)
+
+    @property
+    def documents(self) -> bool:
+        """Whether a text is a document with its own start and end; a whole file is a stream, cut into windows."""
+        return self.unit != "file"
+
+    def load(self) -> dict[str, Texts]:
+        """The documents of every split. Raises UserError."""
+        names = dict(zip(SPLITS, (self.train, self.valid, self.test), strict=True))
+        splits: dict[str, Texts] = {}
+        for split, paths in files(self.path, names, (".txt", ".jsonl")).items():
+            splits[split] = Texts(None, [document for path in paths for document in self._documents(path)])
+        if self.documents or "valid" in splits or self.valid_fraction == 0:
+            return hold_out(splits, self.valid_fraction)
+        streams = splits["train"].targets
+        cuts = [round(len(stream) * (1 - self.valid_fraction)) for stream in streams]
+        heads = [stream[:cut] for stream, cut in zip(streams, cuts, strict=True)]
+        tails = [stream[cut:] for stream, cut in zip(streams, cuts, strict=True)]
+        return {**splits, "train": Texts(None, heads), "valid": Texts(None, tails)}
+
+    def _documents(self, path: Path) -> Iterator[str]:
+        if ".jsonl" in path.suffixes[-2:]:
+            if self.unit == "file":
+                raise UserError(f"{path} holds one document per row; set data.unit=line")
+            yield from (row[0] for row in table.columns(path, [self.field], False, self.max_chars))
+        elif self.unit == "file":
+            yield read.text(path)
+        elif self.unit == "line":
+            yield from (line for line in read.lines(path, self.max_chars) if line.strip())
+        else:
+            paragraph: list[str] = []
+            for line in [*read.lines(path, self.max_chars), ""]:
+                if line.strip():
+                    paragraph.append(line)
+                elif paragraph:
+                    yield "\n".join(paragraph)
+                    paragraph = []

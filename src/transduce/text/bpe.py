@@ -1,0 +1,57 @@
+"""Byte-level byte-pair encoding: frequent strings are one token, every text can be written.   Sennrich et al. 2016."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from transduce.text.tokenizer import SPECIALS, Tokenizer, TokenizerConfig, byte_alphabet
+
+SMALLEST = len(SPECIALS) + 256
+
+
+def require_bytes(vocab_size: int) -> None:
+    """Raise ValueError where a vocabulary cannot even hold the bytes."""
+    if vocab_size < SMALLEST:
+        raise ValueError(
+            f"vocab_size={vocab_size} is less than the {SMALLEST} of 256 bytes and {len(SPECIALS)} special tokens; "
+            f"use {SMALLEST} or more, or tokenizer.kind=byte"
+        )
+
+
+def byte_level(model: models.Model, lowercase: bool) -> tokenizers.Tokenizer:
+    """A tokeniser over bytes, cut before each word, number and run of punctuation as GPT-2 does; it loses nothing."""
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
+    return tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bpe(TokenizerConfig):
+    """Byte-level BPE with at most `vocab_size` tokens; only pairs seen `min_count` times are merged."""
+
+    kind: ClassVar[str] = "bpe"
+    vocab_size: int = 8000
+    min_count: int = 2
+    lowercase: bool = False
+
+    def __post_init__(self) -> None:
+        require_bytes(self.vocab_size)
+
+    def train(self, texts: Iterable[str]) -> Tokenizer:
+        """The merges learnt from `texts`."""
+        tokenizer = byte_level(models.BPE(), self.lowercase)
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.vocab_size,
+            min_frequency=self.min_count,
+            special_tokens=SPECIALS,
+            initial_alphabet=list(byte_alphabet().values()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return Tokenizer(tokenizer)

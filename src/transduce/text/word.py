@@ -1,0 +1,51 @@
+"""One token per word. White space other than line ends is not kept: decoding puts one space between tokens."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import tokenizers
+from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
+
+from transduce.text.tokenizer import SPECIALS, Tokenizer, TokenizerConfig
+
+GUARD = r"<(?=pad>|/?s>)"  # the "<" of a special token that stands in the text: cut behind it, and it stays text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word(TokenizerConfig):
+    """One token per word, a line end counting as a word; the rest is <unk>.
+
+    split: "punctuation" cuts at white space and parts punctuation marks; "whitespace" cuts at white space alone, for
+    text that is tokenised already, in which <unk> may stand as a word.
+    """
+
+    kind: ClassVar[str] = "word"
+    vocab_size: int = 50_000
+    min_count: int = 1
+    split: Literal["punctuation", "whitespace"] = "punctuation"
+    lowercase: bool = False
+
+    def __post_init__(self) -> None:
+        if self.vocab_size <= len(SPECIALS):
+            raise ValueError(f"vocab_size={self.vocab_size} leaves no room for words; try vocab_size=50000")
+
+    def train(self, texts: Iterable[str]) -> Tokenizer:
+        """The tokeniser for the `vocab_size` most frequent words of `texts`."""
+        tokenizer = tokenizers.Tokenizer(models.WordLevel(vocab={}, unk_token=SPECIALS[3]))
+        marks = pre_tokenizers.Punctuation("isolated")
+        guard = pre_tokenizers.Split(Regex(GUARD), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(r"[^\S\n]+"), "removed"),
+                pre_tokenizers.Split(Regex(r"\n"), "isolated"),
+                marks if self.split == "punctuation" else guard,
+            ]
+        )
+        if self.lowercase:
+            tokenizer.normalizer = normalizers.Lowercase()
+        trainer = trainers.WordLevelTrainer(
+            vocab_size=self.vocab_size, min_frequency=self.min_count, special_tokens=SPECIALS, show_progress=False
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return Tokenizer(tokenizer)

@@ -1,0 +1,75 @@
+import pytest
+
+from transduce.config import from_data
+from transduce.data.text import Text
+from transduce.errors import UserError
+
+
+def load(path, **values):
+    return from_data(Text, {"path": str(path), **values}).load()
+
+
+def test_a_file_is_one_stream_and_its_end_is_held_out(write):
+    path = write("book.txt", "0123456789" * 10)
+    out = load(path, valid_fraction=0.1)
+    assert out["train"].targets == ["0123456789" * 9]
+    assert out["valid"].targets == ["0123456789"]
+    assert out["train"].sources is None
+    assert not from_data(Text, {"path": "x"}).documents
+
+
+def test_a_folder_with_files_by_split(write, tmp_path):
+    write("train.txt", "a\n\nb\n")
+    write("valid.txt.gz", "c\n")
+    assert load(tmp_path)["train"].targets == ["a\n\nb\n"]
+    assert list(load(tmp_path)) == ["train", "valid"]
+
+
+def test_lines_and_paragraphs_are_documents(write):
+    path = write("a.txt", "\n\none\ntwo\n  \nthree\n\n")
+    assert load(path, unit="line", valid_fraction=0)["train"].targets == ["one", "two", "three"]
+    assert load(path, unit="paragraph", valid_fraction=0)["train"].targets == ["one\ntwo", "three"]
+    assert from_data(Text, {"path": "x", "unit": "line"}).documents
+
+
+def test_documents_are_held_out_by_hash(write):
+    path = write("a.txt", "".join(f"line {i}\n" for i in range(100)))
+    out = load(path, unit="line")
+    assert {name: len(texts.targets) for name, texts in out.items()} == {"train": 95, "valid": 5}
+
+
+def test_jsonl_rows_are_documents(write):
+    path = write("a.jsonl.gz", '{"text": "a\\nb"}\n{"text": "c"}\n')
+    assert load(path, unit="line", valid_fraction=0)["train"].targets == ["a\nb", "c"]
+    with pytest.raises(UserError, match=r"holds one document per row; set data\.unit=line"):
+        load(path)
+    with pytest.raises(UserError, match="line 1, has no field `body`; its fields are text"):
+        load(path, unit="line", field="body")
+
+
+def test_several_files_and_globs(write, tmp_path):
+    write("a1.txt", "one")
+    write("a2.txt.gz", "two")
+    assert load(f"{tmp_path}/a*", valid_fraction=0)["train"].targets == ["one", "two"]
+    assert load(tmp_path, train=["a2.txt", "a1.txt"], valid_fraction=0)["train"].targets == ["two", "one"]
+
+
+def test_missing_files_and_long_lines_are_refused(write, tmp_path):
+    write("trian.txt", "x")
+    with pytest.raises(UserError, match=r"train\.txt does not exist; the nearest name there is `trian\.txt`"):
+        load(tmp_path)
+    with pytest.raises(UserError, match="line 1, has 9 characters, more than max_chars=8"):
+        load(write("a.txt", "123456789"), unit="line", max_chars=8)
+
+
+def test_an_unknown_unit_is_refused(tmp_path):
+    with pytest.raises(
+        UserError, match="`unit` is 'lines', but must be one of file, line, paragraph; did you mean `line`"
+    ):
+        load(tmp_path, unit="lines")
+
+
+def test_real_text_is_read(shared):
+    out = load(shared / "data/tinyshakespeare")
+    assert {name: sum(map(len, t.targets)) for name, t in out.items()} == {"train": 1_003_854, "valid": 55_828}
+    assert len(load(shared / "data/imdb/unsup.jsonl.gz", unit="line", valid_fraction=0)["train"].targets) == 11_994
