@@ -1,0 +1,114 @@
+"""Ids in, ids out: one loop serves greedy decoding, sampling and beam search, whatever a model keeps as its state."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transduce.errors import UserError
+from transduce.generate.choose import Choose, chooser
+from transduce.generate.config import GenerateConfig
+from transduce.generate.hypothesis import Hypothesis
+from transduce.generate.inputs import Ids, Inputs, Vocabulary, greatest, pad, prepare
+from transduce.generate.packed import reader
+from transduce.generate.sample import name_streams
+from transduce.generate.search import Floats, Ints, Move, Search
+from transduce.generate.stop import StopTexts
+from transduce.model.layout import Layout
+from transduce.model.models import Model
+from transduce.model.state import State, over, select
+
+OnToken = Callable[[int, int], None]
+
+
+def decode(
+    model: Model,
+    vocabulary: Vocabulary,
+    config: GenerateConfig,
+    *,
+    source: Ids | None = None,
+    prompt: Ids | None = None,
+    limits: Sequence[int] | None = None,
+    on_token: OnToken | None = None,
+    batch_size: int = 64,
+) -> list[list[Hypothesis]]:
+    """For each input its `config.nbest` hypotheses, the best first.
+
+    source: for a model that reads one; </s> is added where it is missing. prompt: the first ids of the output, which
+    are not returned. With a source it follows <s>, added where it is missing; without one it is taken as it is, and an
+    empty one becomes <s>. limits: the greatest number of new tokens of each input, where it is less than the config's.
+    on_token(input, id): called as tokens come, but not for </s>; for one hypothesis per input only.
+    batch_size: inputs decoded together, sorted by length; what comes out does not depend on it.
+    Raises UserError where inputs and model do not fit together.
+    """
+    if on_token is not None and config.beam_size * config.nbest > 1:
+        raise UserError("tokens can be shown as they come only for one hypothesis; set beam_size=1 and nbest=1")
+    inputs = prepare(model, vocabulary, source, prompt)
+    most = greatest(model, config, inputs, limits)
+    asked = zip(inputs.sources or inputs.prompts, inputs.prompts, strict=True)
+    streams = name_streams(list(asked), config.nbest, config.seed) if config.temperature > 0 else []
+    stopped = StopTexts(vocabulary.decode, config.stop) if config.stop else None
+    out: list[list[Hypothesis]] = [[] for _ in most]
+    order, model = inputs.by_length(), reader(model)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        search = Search(config, np.array([most[i] for i in rows]), vocabulary.eos, stopped)
+        choose = chooser(config, [streams[i] for i in rows] if streams else [], max(most[i] for i in rows))
+        watch = None if on_token is None else renumbered(on_token, rows)
+        for i, found in zip(rows, run(model, inputs.rows(rows), search, choose, watch), strict=True):
+            out[i] = found[: config.nbest]
+    return out
+
+
+@torch.inference_mode()
+def run(
+    model: Model, inputs: Inputs, search: Search, choose: Choose, on_token: OnToken | None = None
+) -> list[list[Hypothesis]]:  # fmt: skip
+    """Grow the hypotheses of one batch until all have ended; what has ended, per input, the best first."""
+    device, most = model.head.weight.device, int(search.limits.max())
+    memory = None if inputs.sources is None else model.remember(*pad(inputs.sources, device))
+    ids, layout = pad(inputs.prompts, device)
+    hidden, state = model.step(ids, layout, model.init_state(len(ids), ids.shape[1] + most), memory)
+    positions = layout.positions.amax(1, keepdim=True)  # (R, 1) of the last token that was read, which is also its slot
+    hidden = hidden.gather(1, positions[..., None].expand(-1, 1, hidden.shape[-1]))
+    end = min(ids.shape[1] + most, model.limit or 1 << 62) - 1  # where rows that ended wait until they are dropped
+    while True:
+        choice = choose(model.head(hidden[:, -1]), search)
+        if on_token is not None:
+            show(search, *choice[1:], on_token)
+        move = search.advance(*choice)
+        if move is None:
+            break
+        state, memory, positions = follow(move, state, memory, positions)
+        positions = (positions + 1).clamp_(max=end)
+        hidden, state = model.step(torch.as_tensor(move.ids, device=device)[:, None], Layout(positions), state, memory)
+    if not all(search.kept):
+        raise UserError("the model gave no token a finite probability; its weights are probably not finite")
+    return search.kept
+
+
+def follow(move: Move, state: State, memory: State, positions: Tensor) -> tuple[State, State, Tensor]:
+    """The rows of the model after a move of the search. The state is changed in place where rows are overwritten."""
+    if move.rows is None:
+        return state, memory, positions
+    device = positions.device
+    rows = torch.as_tensor(move.rows, device=device)
+    if move.into is not None:
+        into = torch.as_tensor(move.into, device=device)
+        return over(state, lambda x: x.index_copy_(0, into, x.index_select(0, rows))), memory, positions
+    if move.sources is not None:
+        memory = select(memory, torch.as_tensor(move.sources, device=device))
+    return select(state, rows), memory, positions.index_select(0, rows)
+
+
+def renumbered(on_token: OnToken, rows: Sequence[int]) -> OnToken:
+    """`on_token` for the inputs of a batch."""
+    return lambda row, token: on_token(rows[row], token)
+
+
+def show(search: Search, ids: Ints, scores: Floats, on_token: OnToken) -> None:
+    """Report the new token of every input that is not over."""
+    for row, token, score in zip(search.sources, ids[:, 0], scores[:, 0], strict=True):
+        if token != search.eos and np.isfinite(score):
+            on_token(int(row), int(token))

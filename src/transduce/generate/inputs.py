@@ -1,0 +1,102 @@
+"""What is asked of a model, made ready: ids as the model reads them, and how long each answer may get."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from transduce.errors import UserError
+from transduce.generate.config import GenerateConfig
+from transduce.model.layout import Layout, dense, right_padded
+from transduce.model.models import Model
+
+Ids = Sequence[Sequence[int]]
+
+
+class Vocabulary(Protocol):
+    """What decoding needs of a tokenizer. `decode` is called only where there are stop texts."""
+
+    @property
+    def bos(self) -> int: ...
+    @property
+    def eos(self) -> int: ...
+    def decode(self, ids: list[int], /) -> str: ...
+
+
+class Inputs(NamedTuple):
+    """sources end in </s>; prompts are what the decoder reads first, at least one id each."""
+
+    sources: list[list[int]] | None
+    prompts: list[list[int]]
+
+    def rows(self, index: Sequence[int]) -> "Inputs":
+        """Some of them."""
+        sources = None if self.sources is None else [self.sources[i] for i in index]
+        return Inputs(sources, [self.prompts[i] for i in index])
+
+    def by_length(self) -> list[int]:
+        """Their numbers, the shortest first."""
+        lengths = [len(p) for p in self.prompts]
+        if self.sources is not None:
+            lengths = list(zip(map(len, self.sources), lengths, strict=True))
+        return sorted(range(len(lengths)), key=lengths.__getitem__)
+
+
+def prepare(model: Model, vocabulary: Vocabulary, source: Ids | None, prompt: Ids | None) -> Inputs:
+    """Inputs with the special tokens they were trained with, or a UserError where they do not suit the model.
+
+    With a source: </s> ends it and <s> begins the prompt, added where they are missing. Without one: the prompt as it
+    is; an empty one becomes <s>.
+    """
+    bos, eos = vocabulary.bos, vocabulary.eos
+    if not model.takes_source:
+        if source is not None:
+            raise UserError("this model has no encoder, so it reads no source; give the text as a prompt")
+        if prompt is None:
+            raise UserError("this model continues text; give it a prompt, which may be empty")
+        return Inputs(None, [list(row) or [bos] for row in prompt])
+    if source is None:
+        raise UserError("this model reads a source and writes an answer to it; give it a source")
+    if prompt is not None and len(prompt) != len(source):
+        raise UserError(f"there are {len(source)} sources but {len(prompt)} prompts; give one for each source, or none")
+    sources = [[*row, *([] if row and row[-1] == eos else [eos])] for row in source]
+    prompts = [[*([] if row and row[0] == bos else [bos]), *row] for row in prompt or [()] * len(source)]
+    return Inputs(sources, prompts)
+
+
+def greatest(model: Model, config: GenerateConfig, inputs: Inputs, limits: Sequence[int] | None) -> list[int]:
+    """The greatest number of new tokens of each input, or a UserError where the model has no positions for so many."""
+    most = [config.max_new_tokens] * len(inputs.prompts)
+    if limits is not None:
+        if len(limits) != len(most) or min(limits, default=1) < 1:
+            raise UserError(f"limits={list(limits)} must be one number for each of {len(most)} inputs, each at least 1")
+        most = [min(a, b) for a, b in zip(most, limits, strict=True)]
+    if inputs.sources is not None and config.max_length_ratio is not None:
+        ratio = [math.ceil(config.max_length_ratio * (len(row) - 1)) + 10 for row in inputs.sources]
+        most = [min(a, b) for a, b in zip(most, ratio, strict=True)]
+    if model.limit is not None:
+        for row in inputs.sources or ():
+            if len(row) > model.limit:
+                raise UserError(f"a source has {len(row)} tokens, but this model can read {model.limit}; shorten it")
+        for new, row in zip(most, inputs.prompts, strict=True):
+            if len(row) >= model.limit:
+                raise UserError(f"a prompt has {len(row)} tokens, but this model can read {model.limit}; shorten it")
+            if len(row) + new - 1 > model.limit:
+                fit = model.limit - len(row) + 1
+                raise UserError(
+                    f"{new} new tokens after a prompt of {len(row)} are more than the {model.limit} positions of this "
+                    f"model; set max_new_tokens={fit}"
+                )
+    return most
+
+
+def pad(rows: Ids, device: torch.device) -> tuple[Tensor, Layout]:
+    """(B, T) ids with zeros on the right, and their layout."""
+    lengths = [len(row) for row in rows]
+    width = max(lengths)
+    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
+    if min(lengths) == width:
+        return ids, dense(len(rows), width, device=device)
+    return ids, right_padded(torch.tensor(lengths, device=device), width)

@@ -1,0 +1,176 @@
+"""The bookkeeping of decoding, for all inputs of a batch at once, in arrays on the host."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from transduce.generate.config import GenerateConfig
+from transduce.generate.hypothesis import Hypothesis, penalty
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+T = TypeVar("T", bound=np.generic)
+Stopped = Callable[[list[int]], bool]
+
+
+class Move(NamedTuple):
+    """What becomes of the rows of the model's state before the next step.
+
+    into: rows `into` become copies of rows `rows`, the others stay. into None: the state becomes its rows `rows`; None:
+    it stays. sources: the memory keeps these rows; None: all.
+    """
+
+    ids: Ints  # (R,) what every row reads next
+    rows: Ints | None = None
+    into: Ints | None = None
+    sources: Ints | None = None
+
+
+class Search:
+    """S inputs with K places each for what is still growing, and what has ended.
+
+    The places of input s are the rows s * K ... of the model; an empty one has score -inf. A hypothesis that ends keeps
+    its share of the beam: what may still grow is K less what has ended (as in Nematus and Marian). So a beam of one is
+    greedy decoding, and a search ends when its beam is used up. Hypotheses are ranked by score / penalty(length); those
+    cut off at their greatest length are ranked with the others.
+    """
+
+    def __init__(
+        self, config: GenerateConfig, limits: Ints, eos: int, stopped: Stopped | None = None, early: bool = True
+    ) -> None:
+        """limits: (S,) most tokens of each input. stopped: whether ids end in a stop text. early: end an input as soon
+        as nothing that grows can come among its n best; this changes no result."""
+        sources, self.config, self.eos, self.stopped = len(limits), config, eos, stopped
+        self.sampling = config.temperature > 0
+        self.width = config.nbest if self.sampling else config.beam_size
+        self.early = early and self.width > 1 and not self.sampling
+        self.kept: list[list[Hypothesis]] = [[] for _ in limits]
+        self.length = 0  # tokens generated so far
+        self.sources = np.arange(sources)  # (S,) which input
+        self.limits, self.nearest = limits, int(limits.min(initial=1 << 62))  # (S,)
+        self.room = np.full(sources, self.width)  # (S,) places that may still be filled
+        self.worst = np.full(sources, -np.inf)  # (S,) what a new hypothesis must beat to come among the n best
+        self.scores = np.zeros((sources, 1))  # (S, K) sum of log p
+        self.ids = np.zeros((sources, 1, int(limits.max(initial=1))), np.int64)  # (S, K, length and more)
+
+    def advance(self, parents: Ints | None, ids: Ints, scores: Floats) -> Move | None:
+        """Take the next token of every hypothesis; None when all is over.
+
+        ids, scores: (S, K) the token and the sum of log p up to it, -inf where there is none. parents: (S, K) the place
+        each one continues, the best first, for as many places as there are now or more; None: its own.
+        """
+        self.length += 1
+        live = np.isfinite(scores)
+        ended = live & (ids == self.eos)
+        if self.length >= self.nearest:
+            ended |= live & (self.length >= self.limits)[:, None]
+        if self.stopped is not None:
+            ended |= self._stop(self.stopped, parents, ids, live)
+        if ended.any():
+            self._keep(parents, ids, scores, ended)
+            live &= ~ended
+        if self.early and self.worst.max() > -np.inf:
+            live &= (self._bound(np.where(live, scores, -np.inf)) > self.worst)[:, None]
+        if live.all():
+            return self._settle(parents, ids, scores, live)
+        return self._settle(parents, ids, np.where(live, scores, -np.inf), live) if live.any() else None
+
+    def _bound(self, scores: Floats) -> Floats:
+        """(S,) what nothing that grows can beat.
+
+        The sum of log p is negative and only falls; so the best that can become of s is s / penalty(n) at the length n
+        that has the greatest penalty: the greatest length if a > 0, the very next one if a < 0.
+        """
+        a = self.config.length_penalty
+        lengths = self.limits if a >= 0 else np.full_like(self.limits, self.length + 1)
+        return scores.max(1) / penalty(lengths, a) * (1 - 1e-12)  # a little above, for rounding
+
+    def _stop(self, stopped: Stopped, parents: Ints | None, ids: Ints, live: Bools) -> Bools:
+        hit = np.zeros_like(live)
+        for s, k in np.argwhere(live & (ids != self.eos)):
+            hit[s, k] = stopped([*self._history(parents, s, k), int(ids[s, k])])
+        return hit
+
+    def _history(self, parents: Ints | None, s: int, k: int) -> list[int]:
+        return self.ids[s, k if parents is None else parents[s, k], : self.length - 1].tolist()
+
+    def _keep(self, parents: Ints | None, ids: Ints, scores: Floats, ended: Bools) -> None:
+        """Take down what ended. Of equals, the first to end is the better."""
+        nbest, a = self.config.nbest, self.config.length_penalty
+        for s, k in np.argwhere(ended):
+            whole, last = self._history(parents, s, k), int(ids[s, k])
+            whole += [last] if last != self.eos else []
+            stopped = last != self.eos and self.stopped is not None and self.stopped(whole)
+            kept = self.kept[self.sources[s]]
+            kept.append(Hypothesis(whole, float(scores[s, k]), stopped or last == self.eos, stopped))
+            kept.sort(key=lambda h: -h.normalised(a))
+            self.room[s] -= 1
+            if len(kept) >= nbest:
+                self.worst[s] = kept[nbest - 1].normalised(a)
+
+    def _settle(self, parents: Ints | None, ids: Ints, scores: Floats, live: Bools) -> Move:
+        """Give every candidate a place, so that few rows move."""
+        sources: int = scores.shape[0]
+        places: int = scores.shape[1]
+        old: int = self.scores.shape[1]
+        if parents is not None and places == old:
+            seats = seat(parents, live)
+            parents, ids, scores, live = take(parents, seats), take(ids, seats), take(scores, seats), take(live, seats)
+        elif parents is None and live.all():
+            return self._record(ids, scores, Move(ids.reshape(-1)))
+        own = np.arange(places)
+        rows = np.arange(sources)[:, None] * old + (own if parents is None else parents)  # (S, K) in the state
+        if not live.all() and (move := self._drop(rows, ids, scores, live)) is not None:
+            return move
+        if places != old:
+            return self._record(ids, scores, Move(ids.reshape(-1), rows.reshape(-1)))
+        if parents is None or not len(into := np.flatnonzero(live & (parents != own))):
+            return self._record(ids, scores, Move(ids.reshape(-1)))
+        return self._record(ids, scores, Move(ids.reshape(-1), rows.reshape(-1)[into], into))
+
+    def _drop(self, rows: Ints, ids: Ints, scores: Floats, live: Bools) -> Move | None:
+        """Keep the inputs and places where something grows, if that spares a quarter of all rows."""
+        left = np.flatnonzero(live.any(1))
+        places: int = live.shape[1] if self.sampling else live.sum(1).max()
+        order: Ints = np.argsort(~live[left], 1, kind="stable")[:, :places]  # what grows first
+        if self.sampling:  # the place of a sample names its random numbers, so it stays there
+            order = np.broadcast_to(np.arange(places), order.shape)
+        if order.size > 0.75 * live.size:
+            return None
+        rows, ids, scores = take(rows[left], order), take(ids[left], order), take(scores[left], order)
+        self.sources, self.limits, self.room, self.worst = (
+            self.sources[left], self.limits[left], self.room[left], self.worst[left],
+        )  # fmt: skip
+        return self._record(ids, scores, Move(ids.reshape(-1), rows.reshape(-1), sources=left))
+
+    def _record(self, ids: Ints, scores: Floats, move: Move) -> Move:
+        table = self.ids.reshape(-1, self.ids.shape[2])
+        if move.into is not None and move.rows is not None:
+            table[move.into] = table[move.rows]
+        elif move.rows is not None:
+            self.ids = table[move.rows].reshape(*ids.shape, -1)
+        self.ids[:, :, self.length - 1], self.scores = ids, scores
+        return move
+
+
+def seat(parents: Ints, live: Bools) -> Ints:
+    """(S, K) which candidate sits in each place, so that the fewest move.   parents, live: (S, K), the best first.
+
+    The best child of each parent sits in its parent's place, where the state already is; the other children, and the
+    candidates that are not live, share the places left over.
+    """
+    places: int = parents.shape[1]
+    rank = np.arange(places)
+    child = live[:, :, None] & (parents[:, :, None] == rank)  # (S, candidate, place)
+    seats = np.where(child.any(1), child.argmax(1), -1)  # argmax: the first, which is the best
+    home = live & (take(seats, parents) == rank)
+    seats[seats < 0] = np.nonzero(~home)[1]  # row by row there are as many of these as places left over
+    return seats
+
+
+def take(x: npt.NDArray[T], index: Ints) -> npt.NDArray[T]:
+    """x[s, index[s, k]] for all s and k."""
+    return np.take_along_axis(x, index, 1)

@@ -1,0 +1,66 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from transduce.generate import packed
+from transduce.generate.config import GenerateConfig
+from transduce.generate.decode import decode
+from transduce.generate.packed import Packed, reader
+from transduce.model.layout import dense
+
+needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+
+
+@needs_onednn
+@pytest.mark.parametrize("shape", [(1, 33), (5, 33), (2, 7, 33), (1, 1, 33)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_it_is_a_linear_map(shape: tuple[int, ...], bias: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(packed, "WORTH", 0)
+    x, linear = torch.randn(shape), nn.Linear(33, 50, bias=bias)
+    torch.testing.assert_close(Packed(linear.weight, linear.bias)(x), F.linear(x, linear.weight, linear.bias))
+
+
+@needs_onednn
+def test_decoding_is_the_same_packed_and_not(translator, letters, monkeypatch: pytest.MonkeyPatch):
+    config, source = GenerateConfig(beam_size=3, max_new_tokens=8), [[3, 4], [5], [4, 4, 4]]
+    monkeypatch.setattr(packed, "WORTH", 0)
+    fast = decode(translator, letters, config, source=source)
+    assert any(isinstance(m, Packed) for m in reader(translator).modules())
+    monkeypatch.setattr(packed, "packable", lambda weights: False)
+    plain = decode(translator, letters, config, source=source)
+    assert not any(isinstance(m, Packed) for m in reader(translator).modules())
+    assert [[h.ids for h in row] for row in fast] == [[h.ids for h in row] for row in plain]
+
+
+@needs_onednn
+def test_the_copy_is_kept_until_the_weights_change(decoder):
+    first = reader(decoder)
+    assert reader(decoder) is first
+    assert not first.training
+    with torch.no_grad():
+        decoder.stacks()[0].blocks[0].parts[0].mixer.q.weight.add_(1.0)
+    assert reader(decoder) is not first
+
+
+def test_the_copy_shares_weights_and_modules_that_were_shared(decoder):
+    copy = reader(decoder)
+    assert {p.data_ptr() for p in copy.parameters()} <= {p.data_ptr() for p in decoder.parameters()}
+    assert copy is not decoder
+    positions = [m for name, m in copy.named_modules(remove_duplicate=False) if name.endswith("positions")]
+    theirs = [m for name, m in decoder.named_modules(remove_duplicate=False) if name.endswith("positions")]
+    assert len(set(map(id, positions))) == len(set(map(id, theirs)))
+
+
+def test_what_is_not_float32_on_a_cpu_is_not_packed(decoder):
+    assert not packed.packable(list(decoder.double().parameters()))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not packed.packable(list(decoder.float().parameters()))
+
+
+def test_a_hooked_map_is_left_alone_so_that_its_hook_still_sees_it(decoder):
+    mixer, seen = decoder.stacks()[0].blocks[0].parts[0].mixer, []
+    mixer.q.register_forward_hook(lambda *_: seen.append(1))
+    copy = reader(decoder)
+    copy.step(torch.tensor([[4]]), dense(1, 1), copy.init_state(1, 2))
+    assert seen

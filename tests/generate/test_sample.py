@@ -1,0 +1,104 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from transduce.generate.config import GenerateConfig
+from transduce.generate.decode import decode
+from transduce.generate.sample import candidates, draw, name_streams, uniforms
+
+FILTERS = [
+    {},
+    {"temperature": 0.7},
+    {"top_k": 3},
+    {"top_p": 0.6},
+    {"min_p": 0.2},
+    {"temperature": 1.7, "top_k": 5, "top_p": 0.8, "min_p": 0.1},
+    {"top_k": 100, "top_p": 1.0},
+]
+
+
+def config(**values: float) -> GenerateConfig:
+    return GenerateConfig(**{"temperature": 1.0, **values})
+
+
+def distribution(logits: Tensor, asked: GenerateConfig) -> Tensor:
+    """The probabilities (R, V) of what may be drawn."""
+    p, ids = candidates(logits, asked)
+    p = p / p.sum(-1, keepdim=True)
+    return p if ids is None else torch.zeros_like(logits).scatter(1, ids, p)
+
+
+@pytest.mark.parametrize("sharp", [2.0, 3.0, 9.0])
+@pytest.mark.parametrize("values", FILTERS)
+def test_the_candidates_are_those_of_transformers(values: dict, sharp: float):
+    warpers = pytest.importorskip("transformers.generation.logits_process")
+    size = 37 if sharp < 3 else 3000
+    logits, asked = sharp * torch.randn(50, size, generator=torch.Generator().manual_seed(1)), config(**values)
+    scores = warpers.TemperatureLogitsWarper(asked.temperature)(None, logits)
+    if asked.top_k is not None:
+        scores = warpers.TopKLogitsWarper(asked.top_k)(None, scores)
+    if asked.top_p is not None:
+        scores = warpers.TopPLogitsWarper(asked.top_p)(None, scores)
+    if asked.min_p is not None:
+        scores = warpers.MinPLogitsWarper(asked.min_p)(None, scores)
+    torch.testing.assert_close(distribution(logits, asked), scores.softmax(-1))
+
+
+@pytest.mark.parametrize("values", FILTERS)
+def test_what_is_drawn_is_as_frequent_as_the_distribution_says(markov, letters, values: dict):
+    """Pearson's chi-square on the first token, against its 99.9 % quantile by Wilson and Hilferty 1931."""
+    model, asked = markov(vocab_size=9, seed=5), config(max_new_tokens=1, **values)
+    drawn = decode(model, letters, asked, prompt=[[4, 5]] * 4000, batch_size=500)
+    count = Counter(h[0].ids[0] if h[0].ids else letters.eos for h in drawn)
+    p = distribution(model.table[4, 5][None], asked)[0].double().numpy()
+    assert all(p[token] > 0 for token in count)
+    seen, expected = np.array([count[i] for i in np.flatnonzero(p)]), 4000 * p[p > 0]
+    free = len(seen) - 1
+    quantile = free * (1 - 2 / (9 * free) + 3.09 * (2 / (9 * free)) ** 0.5) ** 3 if free else 1e-9
+    assert ((seen - expected) ** 2 / expected).sum() <= quantile
+
+
+@pytest.mark.parametrize("values", FILTERS)
+def test_a_row_draws_the_same_alone_in_a_batch_and_in_any_order(markov, letters, values: dict):
+    model, asked = markov(seed=2, reads=True), config(max_new_tokens=9, nbest=2, **values)
+    sources, prompts = [[3], [4, 4, 5], [5, 3], [3, 3, 3, 3, 3], [4]], [[], [4], [], [5, 5], [3]]
+    together = decode(model, letters, asked, source=sources, prompt=prompts)
+    backwards = decode(model, letters, asked, source=sources[::-1], prompt=prompts[::-1], batch_size=2)[::-1]
+    alone = [decode(model, letters, asked, source=[s], prompt=[p])[0] for s, p in zip(sources, prompts, strict=True)]
+    assert together == alone == backwards
+
+
+def test_the_same_question_asked_again_gets_another_answer(markov, letters):
+    asked = config(max_new_tokens=20, nbest=2)
+    drawn = decode(markov(seed=2, sharp=0.1), letters, asked, prompt=[[4]] * 3)
+    assert len({tuple(h.ids) for row in drawn for h in row}) >= 5
+    assert drawn[0] == decode(markov(seed=2, sharp=0.1), letters, asked, prompt=[[4]])[0]
+
+
+def test_the_seed_decides(markov, letters):
+    first, again, other = (
+        decode(markov(sharp=0.1), letters, config(max_new_tokens=20, seed=seed), prompt=[[4]]) for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_a_longer_stream_begins_like_a_shorter_one():
+    names = name_streams([((4,),), ((5,),)], 2, seed=0)
+    assert len({name for row in names for name in row}) == 4
+    np.testing.assert_array_equal(uniforms(names, 100)[:, :, :37], uniforms(names, 37))
+
+
+def test_what_has_no_probability_is_never_drawn():
+    p = torch.tensor([[0.0, 0.3, 0.0, 0.7, 0.0]])
+    numbers = torch.tensor([[0.0], [0.2999999], [0.3000001], [1 - 2**-53]], dtype=torch.float64)
+    assert draw(p.expand(4, 5), numbers).flatten().tolist() == [1, 1, 3, 3]
+
+
+def test_the_score_is_that_of_the_model_whatever_was_cut_off(markov, letters):
+    model = markov(seed=1)
+    for (h,) in decode(model, letters, config(max_new_tokens=1, top_k=2, temperature=0.3), prompt=[[4, 5]] * 5):
+        token = h.ids[0] if h.ids else letters.eos
+        assert h.score == pytest.approx(float(model.table[4, 5].log_softmax(-1)[token]))
