@@ -1,0 +1,179 @@
+"""A checkpoint: a directory that is either whole or not there, and the proof that it is whole."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from transduce.errors import UserError
+
+Tensors = Mapping[str, Tensor]
+
+
+def write(target: Path, parts: Mapping[str, Tensors], state: Mapping[str, Any]) -> None:
+    """Write `target` beside its place, hash it, force it to the disk, and rename it: at no instant is it half there.
+
+    parts: file name -> tensors by name. state: what goes to state.json.  Raises OSError (a full disk, say), after
+    which nothing is left of it and an earlier directory of that name is as it was.
+    """
+    beside, old = target.with_name(f".{target.name}.partial"), target.with_name(f".{target.name}.old")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        for name, tensors in parts.items():
+            save_tensors(tensors, beside / name)
+        (beside / "state.json").write_text(json.dumps(state, indent=1) + "\n")
+        hashes = {path.name: digest(path) for path in sorted(beside.iterdir())}
+        (beside / "DONE").write_text(json.dumps(hashes, indent=1) + "\n")
+        for path in (*beside.iterdir(), beside):
+            sync(path)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            target.rename(old)
+        beside.rename(target)
+        sync(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def save_tensors(tensors: Tensors, path: Path) -> None:
+    """A safetensors file. Raises OSError where the disk refuses."""
+    try:
+        safetensors.torch.save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:
+        if found := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+        raise OSError(errno.EIO, str(error), str(path)) from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises UserError for anything else, and never unpickles."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); give a safetensors file") from None
+    if head[8:9] != b"{":
+        if head[:4] == b"PK\x03\x04" or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+            raise UserError(
+                f"{path} is a pickle, which can run any code when it is read, so it is refused; "
+                "save the weights as safetensors and give that file"
+            )
+        raise UserError(f"{path} is not a safetensors file; it may be truncated, so take it from where it came again")
+    try:
+        return safetensors.torch.load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}); take it from where it came again") from None
+
+
+def fault(directory: Path) -> str | None:
+    """What is wrong with a checkpoint, in a few words; None: every file is the one that was written."""
+    try:
+        hashes: dict[str, str] = json.loads((directory / "DONE").read_text())
+    except OSError:
+        return "it has no DONE, so it was never finished"
+    except ValueError:
+        return "its DONE is not readable"
+    for name, expected in hashes.items():
+        path = directory / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if digest(path) != expected:
+            return f"{name} is not what was written (its sha256 differs)"
+    return None
+
+
+def require_intact(directory: Path) -> None:
+    """Raise UserError if the checkpoint is truncated or altered."""
+    if (problem := fault(directory)) is not None:
+        raise UserError(f"the checkpoint {directory} cannot be used: {problem}; use another one of the run")
+
+
+def newest(checkpoints: Path, say: Callable[[str], None]) -> Path | None:
+    """The newest intact checkpoint, or None where there are none. Damaged ones are set aside, and `say` is told.
+
+    Raises UserError if there are some, but none intact.
+    """
+    found = steps(checkpoints)
+    for step in reversed(found):
+        path = checkpoints / name(step)
+        if (problem := fault(path)) is None:
+            return path
+        aside = path.with_name(f"damaged-{path.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        say(f"checkpoint {path.name} is damaged: {problem}; falling back to the one before (kept as {aside.name})")
+    if found:
+        raise UserError(f"no checkpoint in {checkpoints} is intact; remove that directory to start over")
+    return None
+
+
+def rotate(checkpoints: Path, keep: int, spare: set[int]) -> None:
+    """Remove all but the last `keep` healthy checkpoints that were saved on schedule, and those of `spare`.
+
+    An unhealthy one (with numbers that are not finite) is not counted, and the last healthy one always stays.
+    """
+    infos = {step: read_state(checkpoints / name(step)) for step in steps(checkpoints)}
+    healthy = [step for step, info in infos.items() if info.get("healthy", True)]
+    regular = [step for step in healthy if infos[step].get("regular", True)]
+    stay = {*regular[-keep:], *healthy[-1:], *spare}
+    for step in infos.keys() - stay:
+        gone = checkpoints / f".{name(step)}.old"
+        (checkpoints / name(step)).rename(gone)  # at once: a half-removed checkpoint must not look like a damaged one
+        shutil.rmtree(gone)
+
+
+def clean(checkpoints: Path) -> None:
+    """Remove what a killed process left behind."""
+    for path in (*checkpoints.glob(".*.partial"), *checkpoints.glob(".*.old")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def steps(checkpoints: Path) -> list[int]:
+    """The steps that have a checkpoint, whole or damaged, in order."""
+    return sorted(int(path.name[5:]) for path in checkpoints.glob("step-*") if path.name[5:].isdigit())
+
+
+def read_state(directory: Path) -> dict[str, Any]:
+    """What state.json holds; where it cannot be read, that the checkpoint is not healthy."""
+    try:
+        return json.loads((directory / "state.json").read_text())
+    except (OSError, ValueError):
+        return {"healthy": False}
+
+
+def point(link: Path, target: str) -> None:
+    """Make `link` a symbolic link to the relative path `target`, at once."""
+    beside = link.with_name(f".{link.name}.link")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(target)
+    beside.replace(link)
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Force a file, or the names in a directory, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,65 @@
+"""The end of a training: the average of the last checkpoints, the test split, the result."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transduce.train import checkpoint
+from transduce.train.resume import Position, best_weights, load_weights
+from transduce.train.run import replace_text
+from transduce.train.session import Session
+
+TABLE = 10  # examples shown at the end
+
+
+def finish(session: Session, position: Position) -> None:
+    """Try the average, measure the best model on the test split, and write result.json: then a run is complete."""
+    task, run, config = session.task, session.run, session.task.recipe.train
+    result: dict[str, Any] = {"step": position.step, "stale": position.stale, "metric": task.metric}
+    score, tried = try_average(session)
+    if score is not None and (position.best_score is None or score > position.best_score):
+        checkpoint.point(run.best, "checkpoints/averaged")
+        session.say(f"the average of the checkpoints of {', '.join(map(str, tried))} is better: it is now the best")
+    else:
+        score = position.best_score
+    result |= {"best": run.best.resolve().name, "score": score and score[0], "averaged": tried}
+    load_weights(task.model, best_weights(run.best.resolve()))
+    name, split = ("test", task.test) if task.test is not None else ("valid", task.valid)
+    if split is not None:
+        session.display.say(f"measuring the best model on {name} ...")
+        found = task.measure(split, task.recipe.generate, None)
+        result[name] = {"loss": found.loss, "bleu": found.bleu, "exact": found.exact, "signature": found.signature}
+        session.display.samples(found.samples[:TABLE], task.model.takes_source)
+        session.say(f"{name}: {found.told()}{f'  ({found.signature})' if found.signature else ''}")
+    session.report.plot(force=True)
+    replace_text(run.path / "result.json", json.dumps(result, indent=1) + "\n")
+    session.say(f"done: {position.step} of {config.max_steps} steps, all in {run.path}")
+
+
+def try_average(session: Session) -> tuple[tuple[float, float] | None, list[int]]:
+    """Write checkpoints/averaged and validate it. Returns its score and the steps it is made of, if there are two."""
+    task, run, config = session.task, session.run, session.task.recipe.train
+    folders = {step: run.checkpoints / checkpoint.name(step) for step in checkpoint.steps(run.checkpoints)}
+    steps = [step for step, path in folders.items() if checkpoint.read_state(path).get("regular")][-config.average :]
+    if len(steps) < 2 or task.valid is None:
+        return None, []
+    averaged = mean([best_weights(folders[step]) for step in steps])
+    checkpoint.write(run.checkpoints / "averaged", {"model.safetensors": averaged}, {"steps": steps, "healthy": True})
+    load_weights(task.model, run.checkpoints / "averaged" / "model.safetensors")
+    found = task.validate(task.valid)
+    session.say(f"average of steps {', '.join(map(str, steps))}: {found.told()}")
+    return found.score(task.metric), steps
+
+
+def mean(files: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of every tensor over several files, summed in float64."""
+    total: dict[str, Tensor] = {}
+    for file in files:
+        for name, tensor in checkpoint.read_tensors(file).items():
+            total[name] = total.get(name, torch.zeros((), dtype=torch.float64)) + tensor.double()
+    dtypes = {name: tensor.dtype for name, tensor in checkpoint.read_tensors(files[0]).items()}
+    return {name: (tensor / len(files)).to(dtypes[name]) for name, tensor in total.items()}

@@ -1,0 +1,94 @@
+"""A recipe: the whole of a run as frozen data."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from transduce.data.loader import BatchConfig
+from transduce.data.source import DataConfig
+from transduce.generate.config import GenerateConfig
+from transduce.model.models import ModelConfig
+from transduce.objectives.objective import ObjectiveConfig
+from transduce.text.tokenizer import TokenizerConfig
+from transduce.train.optim import OptimizerConfig
+from transduce.train.optim.adamw import AdamWConfig
+from transduce.train.schedule import InverseSqrt, ScheduleConfig
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long, how fast, how safe, and what is looked at on the way.
+
+    accumulate: batches per update. clip: largest norm of the gradient, None: any. ema: decay of the average of the
+    weights that is validated and used, such as 0.999; None: the weights themselves. compile, recompute: block by
+    block, `torch.compile`, and activations computed again in the backward pass instead of kept.
+    validate_every, log_every: updates; save_every: None, at every validation. keep: how many checkpoints, beside the
+    best. patience: stop after so many validations without a better one. average: at the end, try the mean of the last
+    so many checkpoints. samples: validation examples that are decoded each time. threads: of the CPU, None: as found.
+    """
+
+    max_steps: int = 10_000
+    accumulate: int = 1
+    clip: float | None = 1.0
+    ema: float | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    recompute: bool = False
+    validate_every: int = 500
+    save_every: int | None = None
+    log_every: int = 10
+    keep: int = 3
+    patience: int | None = None
+    average: int = 1
+    seed: int = 0
+    threads: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    metric: Literal["auto", "loss", "bleu", "exact"] = "auto"
+    samples: int = 200
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        counts = ("max_steps", "accumulate", "validate_every", "save_every", "log_every", "keep", "patience", "average")
+        for name in (*counts, "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        if self.samples < 0:
+            raise ValueError(f"samples={self.samples} is negative; use 0 to decode nothing")
+        if self.clip is not None and self.clip <= 0:
+            raise ValueError(f"clip={self.clip} would stop every update; use 1.0, or null for no limit")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema={self.ema} must lie between 0 and 1; use 0.999, or null for none")
+        if self.samples == 0 and self.metric in ("bleu", "exact"):
+            raise ValueError(f"metric={self.metric} needs decoded examples, but samples=0; use 200, or metric=loss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the numbers of a run. `name` is its directory; schema, the version of this form."""
+
+    name: str
+    data: DataConfig
+    tokenizer: TokenizerConfig
+    model: ModelConfig
+    objective: ObjectiveConfig
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
+    schedule: ScheduleConfig = field(default_factory=InverseSqrt)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name.strip(".") == "" or "/" in self.name or "\0" in self.name:
+            raise ValueError(f"name={self.name!r} cannot be a directory; use letters, digits and dashes")
+        if self.schema > SCHEMA:
+            raise ValueError(f"schema={self.schema} is newer than this transduce, which reads up to {SCHEMA}; upgrade")
+
+    def resolve(self) -> Self:
+        """The same with what follows from other values filled in, as it is written into the run."""
+        train = self.train
+        train = dataclasses.replace(train, save_every=train.save_every or train.validate_every)
+        return dataclasses.replace(self, schedule=self.schedule.resolve(train.max_steps), train=train)

@@ -1,0 +1,151 @@
+"""What a run writes down: numbers that repeat (metrics), times that do not (timings), and what was said (log)."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from transduce.errors import UserError
+
+FLUSH_SECONDS = 2.0
+PLOT_SECONDS = 60.0
+
+
+class Report:
+    """The open metrics.jsonl, timings.jsonl and log.txt of a run, and its plot.
+
+    Lines are gathered and written every few seconds; a checkpoint forces them to the disk and keeps their length, so
+    that a run which was killed after it goes on from there: a metrics file never tells a step twice.
+    """
+
+    def __init__(self, path: Path, *, tensorboard: bool = False) -> None:
+        self.path = path
+        self.board = _board(path) if tensorboard else None
+        self.metrics_file = (path / "metrics.jsonl").open("ab")
+        self.timings_file = (path / "timings.jsonl").open("ab")
+        self.log_file = (path / "log.txt").open("a", encoding="utf-8")
+        self.flushed = self.plotted = time.monotonic()
+
+    def metrics(self, step: int, values: Mapping[str, float | int | None]) -> None:
+        """One line of values that are the same whenever the same run is repeated."""
+        self.metrics_file.write(_line({"step": step, **values}))
+        if self.board is not None:
+            for key, value in values.items():
+                self.board.add_scalar(key, math.nan if value is None else value, step)
+
+    def timings(self, step: int, seconds: float, speed: float) -> None:
+        """One line of what depends on the machine and the hour. seconds: since this process began to train."""
+        values = {"seconds": round(seconds, 3), "tokens_per_second": round(speed, 1)}
+        self.timings_file.write(_line({"step": step, **values}))
+        if time.monotonic() - self.flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def log(self, text: str) -> None:
+        self.log_file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        self.log_file.flush()
+
+    def flush(self, force: bool = False) -> int:
+        """Hand everything to the system, and with `force` to the disk. Returns the length of metrics.jsonl in bytes."""
+        for file in (self.metrics_file, self.timings_file):
+            file.flush()
+            if force:
+                os.fsync(file.fileno())
+        self.flushed = time.monotonic()
+        return self.metrics_file.tell()
+
+    def rewind(self, step: int, length: int) -> None:
+        """Forget what was written after `step`, at which metrics.jsonl had `length` bytes."""
+        self.flush()
+        self.metrics_file.truncate(min(length, self.metrics_file.seek(0, os.SEEK_END)))
+        self.metrics_file.seek(0, os.SEEK_END)
+        kept = [line for line in _lines(self.path / "timings.jsonl") if line["step"] <= step]
+        self.timings_file.truncate(0)
+        self.timings_file.writelines(_line(line) for line in kept)
+        for path in (self.path / "samples").glob("step-*.txt"):
+            if int(path.stem[5:]) > step:
+                path.unlink()
+
+    def plot(self, force: bool = False) -> None:
+        """Draw plots/loss.png, at most once a minute unless forced."""
+        if force or time.monotonic() - self.plotted > PLOT_SECONDS:
+            self.flush()
+            draw(read_metrics(self.path), self.path / "plots" / "loss.png", self.path.name)
+            self.plotted = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for file in (self.metrics_file, self.timings_file, self.log_file):
+            file.close()
+        if self.board is not None:
+            self.board.close()
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; a half-written last line is left out."""
+    return list(_lines(run / "metrics.jsonl"))
+
+
+def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
+    """Training loss (points, and smoothed) and validation loss against the step, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    key = "nll" if any("nll" in line for line in metrics) else "loss"
+    train = [(line["step"], line[key]) for line in metrics if line.get(key) is not None]
+    valid = [(line["step"], line["val_loss"]) for line in metrics if line.get("val_loss") is not None]
+    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    if train:
+        steps, losses = zip(*train, strict=True)
+        axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=1)
+        axes.plot(steps, smooth(losses), color="tab:blue", label="training (smoothed)")
+    if valid:
+        steps, losses = zip(*valid, strict=True)
+        axes.plot(steps, losses, color="tab:orange", marker="o", markersize=3, label="validation")
+        best = min(range(len(losses)), key=losses.__getitem__)
+        axes.annotate(f"{losses[best]:.3f}", (steps[best], losses[best]), xytext=(0, -12), textcoords="offset points")
+    axes.set(title=title, xlabel="update", ylabel="loss (nats per token)")
+    axes.grid(alpha=0.3)
+    if train or valid:
+        axes.legend()
+    path.parent.mkdir(exist_ok=True)
+    beside = path.with_name(f".{path.name}")
+    figure.savefig(beside, format="png")
+    beside.replace(path)
+
+
+def smooth(values: Iterable[float], weight: float = 0.9) -> list[float]:
+    """Exponential average, corrected for its start from nothing."""
+    out, average = list[float](), 0.0
+    for count, value in enumerate(values, 1):
+        average = weight * average + (1 - weight) * value
+        out.append(average / (1 - weight**count))
+    return out
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+    return (json.dumps(finite) + "\n").encode()
+
+
+def _lines(path: Path) -> Iterable[dict[str, Any]]:
+    if path.exists():
+        for line in path.read_bytes().split(b"\n"):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+def _board(path: Path) -> Any:
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ImportError:
+        raise UserError("train.tensorboard=true needs TensorBoard; run `pip install 'transduce[track]'`") from None
+    return SummaryWriter(str(path / "tensorboard"))

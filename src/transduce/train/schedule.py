@@ -1,0 +1,119 @@
+"""Learning-rate schedules: pure functions from the number of the update to a factor of the peak rate."""
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from transduce.config import Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig(Part, ABC):
+    """How the learning rate moves. `warmup_steps` updates of linear rise come first in every kind."""
+
+    folder: ClassVar[str] = "transduce.train.schedule"
+    warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps={self.warmup_steps} is negative; use 0 for none")
+
+    @abstractmethod
+    def after_warmup(self, step: int) -> float:
+        """The factor of update `step` >= warmup_steps."""
+
+    def factor(self, step: int) -> float:
+        """What the peak rate is multiplied by in update `step`, which counts from 1."""
+        return step / self.warmup_steps if step < self.warmup_steps else self.after_warmup(step)
+
+    def resolve(self, max_steps: int) -> Self:
+        """The same with what depends on the length of training filled in."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(ScheduleConfig):
+    """The peak rate all the way."""
+
+    kind: ClassVar[str] = "constant"
+
+    def after_warmup(self, step: int) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseSqrt(ScheduleConfig):
+    """sqrt(warmup / step).   Vaswani et al. 2017, eq. 3, whose peak rate is (width * warmup)^-0.5."""
+
+    kind: ClassVar[str] = "inverse-sqrt"
+    warmup_steps: int = 4000
+
+    def after_warmup(self, step: int) -> float:
+        return math.sqrt(max(self.warmup_steps, 1) / step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Finite(ScheduleConfig, ABC):
+    """A schedule with an end: `steps` updates (None: as many as the training), then `final` of the peak rate."""
+
+    steps: int | None = None
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps is not None and self.steps <= self.warmup_steps:
+            raise ValueError(
+                f"a schedule of steps={self.steps} has no room for warmup_steps={self.warmup_steps}; "
+                f"use warmup_steps={max(self.steps // 10, 0)}"
+            )
+
+    def resolve(self, max_steps: int) -> Self:
+        return dataclasses.replace(self, steps=max_steps) if self.steps is None else self
+
+    def _left(self, step: int, start: int) -> float:
+        """How much of start..steps is still to come, from 1 to 0."""
+        assert self.steps is not None, "resolve() comes first"
+        return min(1.0, max(0.0, (self.steps - step) / max(self.steps - start, 1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(_Finite):
+    """Half a cosine from 1 down to `final`.   Loshchilov and Hutter 2017, eq. 5, without restarts."""
+
+    kind: ClassVar[str] = "cosine"
+
+    def after_warmup(self, step: int) -> float:
+        return self.final + (1 - self.final) * 0.5 * (1 - math.cos(math.pi * self._left(step, self.warmup_steps)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(_Finite):
+    """A straight line from 1 down to `final`."""
+
+    kind: ClassVar[str] = "linear"
+
+    def after_warmup(self, step: int) -> float:
+        return self.final + (1 - self.final) * self._left(step, self.warmup_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmupStableDecay(_Finite):
+    """The peak rate, then over the last `decay` share of the steps 1 - sqrt(progress) down to `final`.
+
+    Hägele et al. 2024, arXiv:2405.18392.
+    """
+
+    kind: ClassVar[str] = "warmup-stable-decay"
+    decay: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"decay={self.decay} is the share of the steps that the decay takes; use 0.1 to 0.5")
+
+    def after_warmup(self, step: int) -> float:
+        assert self.steps is not None, "resolve() comes first"
+        left = self._left(step, max(self.warmup_steps, round(self.steps * (1 - self.decay))))
+        return self.final + (1 - self.final) * (1 - math.sqrt(1 - left))

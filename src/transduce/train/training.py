@@ -1,0 +1,157 @@
+"""A whole training: from a recipe to a finished run directory."""
+
+import signal
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.utils.checkpoint
+
+from transduce.data.examples import encode
+from transduce.data.loader import Loader
+from transduce.errors import UserError
+from transduce.model.models import Model
+from transduce.train import loop
+from transduce.train.evaluate import auto_metric, split_of
+from transduce.train.finish import finish
+from transduce.train.loop import Interrupted
+from transduce.train.progress import Display
+from transduce.train.recipe import Recipe, TrainConfig
+from transduce.train.report import Report
+from transduce.train.resume import Average, Moving
+from transduce.train.run import Run, claim, record_data, record_environment, refused, tokenizer_of
+from transduce.train.session import Session, Task
+
+
+def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False) -> Run:
+    """Train what the recipe says in the directory root/NAME, or go on with it there, and return the run.
+
+    Raises UserError where nothing can be done, and Interrupted (also a UserError) after Ctrl-C, when all is saved.
+    """
+    recipe = recipe.resolve()
+    config, device = recipe.train, device_of(recipe.train)
+    path, cuda = root / recipe.name, [device] if device.type == "cuda" else []
+    try:
+        with (
+            claim(recipe, root) as run, threads(config.threads), torch.random.fork_rng(cuda),
+            Report(path, tensorboard=config.tensorboard) as report,
+            Display(recipe.name, config.max_steps, quiet=quiet) as display,
+        ):  # fmt: skip
+            require_steps_left(run, config)
+            record_environment(run, device)
+            task = build(run, recipe, device)
+            average = None if config.ema is None else Average(task.model, config.ema)
+            moving = Moving(task.model, recipe.optimizer.build(task.model), average, device)
+            session = Session(task, moving, run, report, display)
+            session.say(introduction(session))
+            with stop_signals(session.say) as interrupted:
+                position = loop.train(session, interrupted)
+            finish(session, position)
+    except KeyboardInterrupt:
+        told = f"stopped; {path} is as its last checkpoint has it. Run the same command again to go on"
+        raise Interrupted(told) from None
+    except OSError as error:
+        raise refused(path, error) from error
+    return run
+
+
+def build(run: Run, recipe: Recipe, device: torch.device) -> Task:
+    """The data, tokeniser, model and objective of a recipe."""
+    config = recipe.train
+    texts = recipe.data.load()
+    record_data(run, texts)
+    tokenizer = tokenizer_of(run, recipe, texts["train"])
+    model = recipe.model.build(tokenizer.vocab_size, config.seed)
+    if model.takes_source != (texts["train"].sources is not None):
+        has, kind = ("pairs", "encoder-decoder") if not model.takes_source else ("texts without a source", "decoder")
+        raise UserError(f"the data gives {has}, which this model does not learn from; choose model.kind={kind}")
+    if model.limit is not None and recipe.batch.max_length > model.limit:
+        limit = f"the model has {model.limit} positions"
+        raise UserError(f"batch.max_length={recipe.batch.max_length}, but {limit}; lower it, or raise the limit")
+    model.to(device)
+    arrange_blocks(model, config)
+    documents, examples = recipe.data.documents, encode(texts["train"], tokenizer)
+    loader = Loader(examples, tokenizer, recipe.batch, seed=config.seed, documents=documents)
+    held = {name: split_of(text, tokenizer, recipe) for name, text in texts.items() if name != "train"}
+    metric = config.metric if config.metric != "auto" else auto_metric(texts.get("valid", texts["train"]))
+    if metric in ("bleu", "exact") and not model.takes_source:
+        raise UserError(f"train.metric={metric} compares translations, but this is a language model; use loss")
+    if metric in ("bleu", "exact") and config.samples == 0:
+        metric = "loss"  # auto: nothing is decoded
+    return Task(recipe, metric, tokenizer, model, recipe.objective.build(), loader, held.get("valid"), held.get("test"))
+
+
+def introduction(session: Session) -> str:
+    """What is about to be trained, in a line."""
+    task, device = session.task, session.moving.device
+    parameters = sum(p.numel() for p in task.model.parameters())
+    where = f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    epoch = f"{task.loader.size(0):,} batches per epoch, {task.tokenizer.vocab_size:,} tokens in the vocabulary"
+    return f"{task.recipe.name}: {parameters:,} parameters, {epoch}, on {where}"
+
+
+def arrange_blocks(model: Model, config: TrainConfig) -> None:
+    """Recompute activations and compile, block by block, from outside."""
+    for block in (block for stack in model.stacks() for block in stack.blocks):
+        if config.recompute:
+            block.forward = partial(torch.utils.checkpoint.checkpoint, block.forward, use_reentrant=False)
+        if config.compile:
+            block.compile()
+
+
+def device_of(config: TrainConfig) -> torch.device:
+    """The device that was asked for. Raises UserError if it is not there."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device=cuda, but PyTorch sees no GPU here; use train.device=cpu or auto")
+    return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def require_steps_left(run: Run, config: TrainConfig) -> None:
+    """Raise UserError if the run is complete; where it was and is to be longer, take its result away."""
+    result = run.result
+    if result is None:
+        return
+    step, stale = result["step"], result["stale"]
+    if step < config.max_steps and (config.patience is None or stale < config.patience):
+        (run.path / "result.json").unlink()
+        return
+    why, way = f"all {step} steps are done", f"raise train.max_steps above {config.max_steps}"
+    if step < config.max_steps:
+        why, way = f"it stopped at step {step}, after {stale} validations without a better one", "raise train.patience"
+    raise UserError(f"no steps left in {run.path}: {why}; to go on, {way}, or start another run with name=")
+
+
+@contextmanager
+def threads(count: int | None) -> Generator[None]:
+    """Compute with so many CPU threads inside; None: as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def stop_signals(say: Callable[[str], None]) -> Generator[Callable[[], bool]]:
+    """Inside, the first Ctrl-C or SIGTERM makes the function that is given true; the second stops at once."""
+    asked: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        say("finishing this step, then saving (press Ctrl-C again to stop at once)")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

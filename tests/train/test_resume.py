@@ -1,0 +1,73 @@
+"""A training that is killed at any instant and started again ends as if nothing had happened, bit for bit."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MAY_DIFFER = {".lock", "log.txt", "timings.jsonl", "env.json"}  # times and machines
+Killer = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def killer() -> Iterator[Killer]:
+    """killer(recipe, root, kills) -> exit codes; see killer.py."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, str(Path(__file__).with_name("killer.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
+
+        def ask(recipe: dict[str, Any], root: Path, kills: list[dict[str, Any]]) -> dict[str, Any]:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps({"recipe": recipe, "root": str(root), "kills": kills}) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def contents(run: Path) -> dict[str, bytes | str]:
+    """Every file and link of a run that must repeat."""
+    paths = {str(p.relative_to(run)): p for p in sorted(run.rglob("*")) if p.name not in MAY_DIFFER}
+    links = {name: os.readlink(p) for name, p in paths.items() if p.is_symlink()}
+    return {**links, **{name: p.read_bytes() for name, p in paths.items() if p.is_file() and not p.is_symlink()}}
+
+
+def assert_same(run: Path, reference: Path) -> None:
+    ours, theirs = contents(run), contents(reference)
+    assert sorted(ours) == sorted(theirs)
+    assert [name for name in theirs if ours[name] != theirs[name]] == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("task", ["translation", "language"])
+def test_killed_at_any_instant_it_goes_on_bit_for_bit(
+    task: str, packing: bool, workers: int, tiny: Callable[..., dict[str, Any]], killer: Killer, tmp_path: Path
+) -> None:
+    over = {"batch.packing": packing, "batch.workers": workers, "train.average": 2, "train.accumulate": 2}
+    over |= {"train.log_every": 3, "train.save_every": 5, "train.ema": 0.9 if packing else None}
+    recipe = tiny(task, {**over, "optimizer.kind": "muon" if packing else "adamw"})
+    whole = killer(recipe, tmp_path / "whole", [])
+    assert whole["codes"] == [0]
+    draw = random.Random(f"{task} {packing} {workers}")
+    kills = [{"operation": draw.randint(1, whole["operations"])} for _ in range(3)]
+    kills += [{"file": draw.randint(1, 4)} for _ in range(2)]
+    kills += [{"seconds": draw.uniform(0, whole["seconds"])} for _ in range(2)]
+    draw.shuffle(kills)
+    for attempt in range(len(kills)):  # a run that ends before all kills have had their turn is followed by another
+        root = tmp_path / f"killed-{attempt}"
+        codes = killer(recipe, root, kills)["codes"]
+        assert codes[-1] == 0
+        assert_same(root / "tiny", tmp_path / "whole" / "tiny")
+        kills = kills[len(codes) :]
+        if not kills:
+            break
