@@ -1,0 +1,110 @@
+"""How big a model is: parameters per part, floating-point operations, and bytes, counted on the model itself."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils import flop_counter
+
+from transduce.model.block import Cross, Feed, Sublayer
+from transduce.model.embed import Embedding
+from transduce.model.heads import Head
+from transduce.model.layout import dense
+from transduce.model.models import Model
+from transduce.model.state import nbytes
+
+NAMES: dict[type[Sublayer], str] = {Cross: "cross attention", Feed: "feed-forward"}
+
+
+def parameters(model: Model) -> dict[str, int]:
+    """Parameters per part, in the order of the model; those that parts share stand under all their names, once."""
+    owners: dict[nn.Parameter, dict[str, None]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(parameter, {})[_part(model, name)] = None
+    counts: dict[str, int] = {}
+    for parameter, parts in owners.items():
+        part = " = ".join(parts)
+        counts[part] = counts.get(part, 0) + parameter.numel()
+    return counts
+
+
+def _part(model: nn.Module, name: str) -> str:
+    """The part a parameter belongs to: the outermost sublayer, embedding or head around it, and on which side."""
+    side = f"{name.split('.')[0]} " if name.split(".")[0] in ("encoder", "decoder") else ""
+    module = model
+    for step in name.split(".")[:-1]:
+        module = module.get_submodule(step)
+        if isinstance(module, Embedding):
+            return f"{side}embedding"
+        if isinstance(module, Head):
+            return "head"
+        if isinstance(module, Sublayer):
+            return side + NAMES.get(type(module), "mixers")
+    return f"{side}norms"
+
+
+def flops(work: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products in `work()`; a multiply-add is two.
+
+    Counted as they run, so padding and the masked half of causal attention count too, and element-wise work does not.
+    """
+    with flop_counter.FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def _attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
+    return int(flop_counter.sdpa_flop_count(q, k, v))
+
+
+def _attention_backward(grad: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
+    return int(flop_counter.sdpa_backward_flop_count(grad, q, k, v))
+
+
+_CPU_ATTENTION: dict[Any, Any] = {  # the two kernels PyTorch has no formula for
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+
+
+def saved_bytes(model: nn.Module, work: Callable[[], object]) -> int:
+    """Bytes that the backward pass of `work()` needs kept: activations, without parameters, each storage once."""
+    seen = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
+    kept: list[Tensor] = []  # alive, so that no address is used twice
+    total = 0
+
+    def pack(x: Tensor) -> Tensor:
+        nonlocal total
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            kept.append(x.detach())
+            total += storage.nbytes()
+        return x
+
+    with saved_tensors_hooks(pack, lambda x: x):
+        work()
+    return total
+
+
+class StateBytes(NamedTuple):
+    """Memory of one row while decoding."""
+
+    fixed: int  # whatever its length
+    per_token: int  # and for each token written
+    per_source_token: int  # and for each token of the source
+
+
+def state_bytes(model: Model) -> StateBytes:
+    """Bytes one row of decoding holds, by differences of states of 8 and 9 tokens, and of sources likewise."""
+    short, long = (nbytes(model.init_state(1, n)) for n in (8, 9))
+    per_source = 0
+    if model.takes_source:
+        device = model.head.weight.device
+        with torch.no_grad():
+            ids = (torch.zeros((1, n), dtype=torch.int64, device=device) for n in (8, 9))
+            few, many = (nbytes(model.remember(x, dense(1, x.shape[1], device=device))) for x in ids)
+        per_source = many - few
+    return StateBytes(short - 8 * (long - short), long - short, per_source)

@@ -1,0 +1,133 @@
+"""What a training will cost, measured on a real batch before it is begun."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from transduce.data.batch import Batch
+from transduce.inspect.counts import StateBytes, flops, parameters, saved_bytes, state_bytes
+from transduce.model.models import Model
+from transduce.objectives.objective import Objective
+
+WARM_UP = 2  # updates that are not timed
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done over and over: an update of `model` on `accumulate` batches, each batch inside `precision`."""
+
+    model: Model
+    objective: Objective
+    optimizers: list[Optimizer]
+    precision: AbstractContextManager[object]
+    accumulate: int = 1
+
+    def backward(self, batch: Batch) -> None:
+        """Add the gradient of one batch."""
+        self.loss(batch).backward()
+
+    def loss(self, batch: Batch) -> Tensor:
+        with self.precision:
+            return self.objective(self.model, batch).total
+
+    def update(self, batches: Iterator[Batch]) -> int:
+        """One whole update, but for clipping and the schedule, which cost nothing. Returns its tokens."""
+        tokens = 0
+        for _ in range(self.accumulate):
+            batch = next(batches).to(self.model.head.weight.device)
+            self.backward(batch)
+            tokens += batch.tokens
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.model.zero_grad()
+        return tokens
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Counted, not timed. FLOPs are of one real batch of `tokens` tokens, source and target; memory is in bytes."""
+
+    parameters: dict[str, int]
+    tokens: int
+    forward_flops: int
+    training_flops: int
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    state: StateBytes
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Timed. tokens_per_second: source and target, padding not counted. peak: most bytes the process (a GPU: PyTorch)
+    ever held."""
+
+    updates: int
+    tokens_per_second: float
+    seconds_per_update: float
+    peak: int
+
+
+def costs(work: Work, batch: Batch) -> Costs:
+    """Count what a batch takes, by doing one update with it."""
+    model = work.model
+    batch = batch.to(model.head.weight.device)
+    activations = 0
+
+    def train() -> None:
+        nonlocal activations
+        losses: list[Tensor] = []
+        activations = saved_bytes(model, lambda: losses.append(work.loss(batch)))
+        losses[0].backward()
+
+    with torch.compiler.set_stance("force_eager"):
+        model.train()
+        with torch.no_grad():
+            forward = flops(lambda: work.loss(batch))
+        training = flops(train)
+    gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
+    for optimizer in work.optimizers:
+        optimizer.step()
+    model.zero_grad()
+    states = [x for o in work.optimizers for s in o.state.values() for x in s.values() if isinstance(x, Tensor)]
+    return Costs(
+        parameters(model), batch.tokens, forward, training, sum(p.nbytes for p in model.parameters()), gradients,
+        sum(x.nbytes for x in states), activations, state_bytes(model.eval()),
+    )  # fmt: skip
+
+
+def probe(work: Work, batches: Iterator[Batch], seconds: float = 5.0) -> Probe:
+    """Time updates for about so many seconds, three at least."""
+    device = work.model.head.weight.device
+    work.model.train()
+    for _ in range(WARM_UP):
+        work.update(batches)
+    _wait(device)
+    updates, tokens, start = 0, 0, time.perf_counter()
+    while updates < 3 or time.perf_counter() - start < seconds:
+        tokens += work.update(batches)
+        updates += 1
+        _wait(device)
+    spent = time.perf_counter() - start
+    return Probe(updates, tokens / spent, spent / updates, _peak(device))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource  # not on every system
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

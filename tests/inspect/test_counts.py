@@ -1,0 +1,97 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from transduce.data.batch import Batch
+from transduce.inspect.counts import flops, parameters, saved_bytes, state_bytes
+from transduce.model.layout import dense
+from transduce.model.mixers.attention import AttentionConfig
+from transduce.model.models import DecoderConfig, EncoderDecoderConfig
+from transduce.model.residual import PreNormConfig
+from transduce.objectives.language import NextTokenConfig, TranslationConfig
+
+M, HIDDEN, L, V, B, T, N = 32, 128, 2, 50, 3, 7, 11
+NONE = PreNormConfig(dropout=0.0)
+
+
+def test_parameters_of_every_part_add_up_and_tied_ones_count_once() -> None:
+    model = EncoderDecoderConfig(width=M, layers=L).build(V)
+    counts = parameters(model)
+    attention, feed = L * (4 * M * M + 4 * M), L * (2 * M * HIDDEN + HIDDEN + M)
+    assert counts == {
+        "encoder embedding = decoder embedding = head": V * M,
+        "encoder norms": 2 * M * (2 * L + 1),
+        "encoder mixers": attention,
+        "encoder feed-forward": feed,
+        "decoder norms": 2 * M * (3 * L + 1),
+        "decoder mixers": attention,
+        "decoder cross attention": attention,
+        "decoder feed-forward": feed,
+    }
+    assert sum(counts.values()) == sum(p.numel() for p in model.parameters())
+
+
+def test_parameters_of_an_untied_decoder() -> None:
+    counts = parameters(DecoderConfig(width=M, layers=1, tie_embeddings=False).build(V))
+    assert list(counts) == ["embedding", "norms", "mixers", "feed-forward", "head"]
+    assert counts["embedding"] == counts["head"] == V * M
+
+
+def translation_batch() -> Batch:
+    ids = torch.randint(0, V, (B, T))
+    return Batch(ids, ids, dense(B, T), torch.randint(0, V, (B, N)), dense(B, N))
+
+
+def test_flops_are_those_of_the_formula() -> None:
+    model, batch = EncoderDecoderConfig(width=M, layers=L, residual=NONE).build(V), translation_batch()
+    objective = TranslationConfig(label_smoothing=0.0).build()
+    encoder = L * (4 * M * M + 2 * M * HIDDEN) * N  # multiplications per row, of the weights
+    decoder = L * (4 * M * M + 2 * M * HIDDEN + 2 * M * M) * T + L * 2 * M * M * N + M * V * T
+    attention = L * 2 * M * (N * N + T * T + T * N)  # scores and sums
+    forward = 2 * B * (encoder + decoder + attention)
+    with torch.no_grad():
+        assert flops(lambda: objective(model, batch)) == forward
+    backward = flops(lambda: objective(model, batch).total.backward())
+    scores = 2 * B * attention // 2  # which a fused kernel makes again
+    assert backward in (3 * forward, 3 * forward + scores)
+
+
+def test_flops_of_the_fused_attention_of_a_cpu() -> None:
+    q, k, v = (torch.randn(B, 4, n, 8, requires_grad=True) for n in (T, N, N))
+    products = 2 * B * 4 * T * N * 8
+    assert flops(lambda: F.scaled_dot_product_attention(q, k, v)) == 2 * products
+    assert flops(lambda: F.scaled_dot_product_attention(q, k, v).sum().backward()) == (2 + 5) * products
+
+
+def test_saved_bytes_are_what_a_linear_layer_keeps() -> None:
+    layer, x = nn.Linear(8, 16), torch.randn(5, 8)
+    assert saved_bytes(layer, lambda: layer(x)) == x.nbytes  # its input, and not its weight
+    assert saved_bytes(layer, lambda: layer(layer.weight[:, :8])) == 0
+
+
+def test_saved_bytes_grow_with_the_batch() -> None:
+    model, objective = DecoderConfig(width=M, layers=L, residual=NONE).build(V), NextTokenConfig().build()
+    few, many = (
+        saved_bytes(
+            model, lambda b=b: objective(model, Batch(*[torch.zeros(b, T, dtype=torch.int64)] * 2, dense(b, T)))
+        )
+        for b in (10, 20)
+    )
+    assert 1.7 < many / few <= 2.1
+
+
+@pytest.mark.parametrize("kv_heads", [None, 1])
+def test_state_bytes_are_those_of_keys_values_and_positions(kv_heads: int | None) -> None:
+    mixer = AttentionConfig(heads=4, kv_heads=kv_heads)
+    keys = M if kv_heads is None else M // 4
+    found = state_bytes(EncoderDecoderConfig(width=M, layers=L, mixer=mixer).build(V))
+    assert found.per_token == L * (2 * 4 * keys + 8)
+    assert found.per_source_token == L * 2 * 4 * keys
+    alone = state_bytes(DecoderConfig(width=M, layers=L, mixer=mixer).build(V))
+    assert (alone.per_token, alone.per_source_token) == (found.per_token, 0)
+
+
+def test_a_window_stops_the_growth() -> None:
+    windowed = DecoderConfig(width=M, layers=L, mixer=AttentionConfig(heads=4, window=5)).build(V)
+    assert state_bytes(windowed).per_token == 0
