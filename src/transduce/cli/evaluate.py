@@ -1,0 +1,29 @@
+"""`transduce evaluate`: how good a run is on one of its splits."""
+
+from typing import Annotated
+
+import typer
+
+from transduce.cli.options import BeamSize, Checkpoint, Device, Run
+from transduce.cli.words import overrides
+
+
+def evaluate(
+    run: Run,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    beam_size: BeamSize = None,
+    samples: Annotated[int, typer.Option(help="Examples to show.")] = 5,
+    checkpoint: Checkpoint = "best",
+    device: Device = "auto",
+) -> None:
+    """Measure loss, BLEU or exact match on a split.
+
+    The data of the recipe is read again; if it lies elsewhere now, say data.path=FOLDER.
+    """
+    from transduce import api
+    from transduce.cli import show
+
+    given = [*overrides(words), *([("generate.beam_size", beam_size)] if beam_size is not None else [])]
+    model = api.load(run, checkpoint=checkpoint, device=device, overrides=given)
+    show.evaluation(model.evaluate(split), f"{run}, {checkpoint} checkpoint, {split}", samples)

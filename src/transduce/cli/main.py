@@ -1,0 +1,74 @@
+"""The command line: one file per command, which imports torch only when it runs."""
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from transduce import __version__
+from transduce.cli import doctor, evaluate, generate, plan, recipes, score, tokenizer, train, translate
+from transduce.cli.words import PASS_ON
+from transduce.errors import UserError
+
+app = typer.Typer(
+    help="Train sequence models on your own data, and use them.",
+    epilog="Start with `transduce train`: it needs no data and no network.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+app.command(context_settings=PASS_ON)(train.train)
+app.command(context_settings=PASS_ON)(evaluate.evaluate)
+app.command()(translate.translate)
+app.command()(generate.generate)
+app.command()(score.score)
+app.command(context_settings=PASS_ON)(plan.plan)
+app.command(context_settings=PASS_ON)(doctor.doctor)
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(tokenizer.app, name="tokenizer")
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (or TRANSDUCE_DEBUG=1).")] = False,
+) -> None:
+    if version:
+        typer.echo(f"transduce {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. Every mistake of the user is one sentence on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = os.environ.get("TRANSDUCE_DEBUG", "") not in ("", "0") or "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        app(words, prog_name="transduce")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception as error:
+        told = sentence(error)
+        if debug or told is None:
+            raise
+        print(f"transduce: {told}", file=sys.stderr)
+        return error.exit_code if isinstance(error, UserError) else 1
+    return 0
+
+
+def sentence(error: Exception) -> str | None:
+    """What to tell the user of an error that is theirs to mend; None: it is ours, and the traceback is needed."""
+    if isinstance(error, UserError):
+        return str(error)
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return "out of memory; lower batch.batch_tokens, or set train.recompute=true"
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}the disk is full; free some space and run the same command again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{where}permission denied; choose another directory with --out, or change its permissions"
+    return f"{where}{(error.strerror or 'input or output failed').lower()}"

@@ -1,0 +1,26 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RECIPE|FILE] [KEY=VALUE]...", show_default=False,
+        help="A built-in recipe (default: dates) or a YAML file, and changes: model.width=512 or --model.width 512.",
+    ),
+]  # fmt: skip
+Run = Annotated[Path, typer.Argument(help="The directory of a run.", show_default=False)]
+Checkpoint = Annotated[str, typer.Option(help="best, last, or the name of one in checkpoints/.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+BeamSize = Annotated[int | None, typer.Option(help="Beams per source; 1 is greedy.")]
+LengthPenalty = Annotated[float | None, typer.Option(help="Exponent of the length penalty of beam search.")]
+MaxNewTokens = Annotated[int | None, typer.Option(help="Most tokens to write.")]
+Temperature = Annotated[float | None, typer.Option(help="0: the likeliest token each time. 1: as the model says.")]
+TopK = Annotated[int | None, typer.Option(help="Sample from the K likeliest tokens.")]
+TopP = Annotated[float | None, typer.Option(help="Sample from the likeliest tokens that hold P of the probability.")]
+MinP = Annotated[float | None, typer.Option(help="Drop tokens below P times the likeliest one's probability.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed, the same text.")]

@@ -1,0 +1,20 @@
+"""`transduce plan`: what a training will cost, before it is begun."""
+
+from typing import Annotated
+
+import typer
+
+from transduce.cli.options import Words
+from transduce.cli.words import recipe_and_overrides
+from transduce.recipes import DEFAULT
+
+
+def plan(
+    words: Words = None,
+    probe: Annotated[bool, typer.Option(help="Time a few updates on real batches; nothing is kept.")] = True,
+) -> None:
+    """Count parameters, FLOPs and memory of a recipe, and time it."""
+    from transduce import api
+    from transduce.cli import show
+
+    show.plan(api.plan(*recipe_and_overrides(words, DEFAULT), timed=probe))

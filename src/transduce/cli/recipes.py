@@ -1,0 +1,59 @@
+"""`transduce recipes`: the built-in recipes, as files to read, copy and edit."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transduce import recipes
+from transduce.errors import UserError
+
+app = typer.Typer(help="List, show and copy the built-in recipes.", no_args_is_help=True)
+
+NAME = typer.Argument(help="A name of `transduce recipes ls`.", show_default=False)
+
+
+@app.command("ls")
+def list_() -> None:
+    """List the recipes, the default first."""
+    width = max(len(name) for name in recipes.names())
+    for name in recipes.names():
+        sys.stdout.write(f"{name:{width}}  {recipes.about(name)}\n")
+
+
+@app.command()
+def show(name: Annotated[str, NAME]) -> None:
+    """Print a recipe."""
+    sys.stdout.write(recipes.text(name))
+
+
+@app.command()
+def cp(
+    name: Annotated[str, NAME],
+    file: Annotated[Path | None, typer.Argument(help="Default: NAME.yaml here.", show_default=False)] = None,
+) -> None:
+    """Copy a recipe to a file of your own, for `transduce train FILE.yaml`."""
+    source = recipes.text(name)
+    file = Path(f"{name}.yaml") if file is None else file / f"{name}.yaml" if file.is_dir() else file
+    try:
+        with open(file, "x", encoding="utf-8") as out:
+            out.write(source)
+    except FileExistsError:
+        raise UserError(f"{file} exists already; give another name: transduce recipes cp {name} FILE.yaml") from None
+    sys.stdout.write(f"{file}\n")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a recipe, for completion and checks in an editor."""
+    from transduce import config
+    from transduce.train.recipe import Recipe
+
+    found = config.schema(Recipe)
+    found["$defs"]["Recipe"]["properties"] |= {
+        "base": {"type": "string", "description": "The recipe or file this one starts from."},
+        "needs": {"type": "object", "description": "Keys only the user can fill, and what they are."},
+    }
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")

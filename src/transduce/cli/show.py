@@ -1,0 +1,176 @@
+"""What the commands print: findings, plans, evaluations and tokens, as tables that fit the terminal."""
+
+import math
+import shlex
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from transduce.api import Plan
+from transduce.data.doctor import Findings, Side, Token
+from transduce.text.tokenizer import Tokenizer
+from transduce.train.evaluate import Evaluation
+from transduce.train.progress import Display, clock
+from transduce.train.run import Run
+
+BAR = 30  # columns of the longest bar
+
+console = Console(highlight=False, soft_wrap=False)
+
+
+def table(title: str, *columns: str, rows: Iterable[Sequence[str]]) -> None:
+    """A table whose first column is text and whose others are numbers."""
+    out = Table()
+    for i, column in enumerate(columns):
+        out.add_column(column, justify="right" if i else "left")
+    for row in rows:
+        out.add_row(*map(escape, row))
+    console.print(Text(title, style="bold"))
+    console.print(out)
+
+
+def evaluation(found: Evaluation, title: str, shown: int) -> None:
+    """The numbers, then some examples."""
+    console.print(Text(title, style="bold"))
+    console.print(f"loss         {found.loss:.4f} nats per token, perplexity {math.exp(min(found.loss, 700)):.3f}")
+    if found.bleu is not None:
+        console.print(f"BLEU         {found.bleu:.2f}  ({found.signature})", soft_wrap=True)
+    if found.exact is not None:
+        console.print(f"exact match  {found.exact:.2%}")
+    console.print(f"tokens       {found.tokens:,}")
+    Display(title, 0).samples(found.samples[:shown], pairs=found.exact is not None)
+
+
+def next_commands(run: Run) -> None:
+    """What one may do with a finished run."""
+    path = shlex.quote(str(run.path))
+    use = f'transduce generate {path} "..."'
+    if run.recipe.objective.kind == "translation":
+        text = "3 de mayo de 2021" if run.recipe.data.kind == "dates" else "..."
+        use = f'transduce translate {path} "{text}"'
+    console.print("next: " + escape(use), soft_wrap=True)
+    split = "test" if "test" in (run.result or {}) else "valid"
+    console.print(f"      transduce evaluate {path} --split {split}", soft_wrap=True)
+
+
+def plan(found: Plan) -> None:
+    """Parameters, work, memory and time of a recipe."""
+    counted, probe, train = found.costs, found.probe, found.recipe.train
+    total = sum(counted.parameters.values())
+    rows = [(part, f"{n:,}", f"{n / total:.1%}") for part, n in counted.parameters.items()]
+    table(found.recipe.name, "part", "parameters", "share", rows=[*rows, ("all", f"{total:,}", "")])
+    facts("FLOPs per token", [
+        ("forward", number(counted.forward_flops / counted.tokens)),
+        ("training", number(counted.training_flops / counted.tokens)),
+    ])  # fmt: skip
+    parts = {"weights": counted.weights, "gradients": counted.gradients, "optimizer": counted.optimizer}
+    if train.ema is not None:
+        parts["average of the weights"] = counted.weights
+    parts["activations of a batch, about"] = counted.activations
+    parts["all"] = sum(parts.values())
+    facts("memory of training", [(name, size(n)) for name, n in parts.items()])
+    state = {"fixed": counted.state.fixed, "per token": counted.state.per_token}
+    if found.recipe.objective.kind == "translation":
+        state["per token of the source"] = counted.state.per_source_token
+    facts("state of one row in decoding", [(name, size(n)) for name, n in state.items()])
+    epochs = train.max_steps * train.accumulate / found.batches
+    length = [("steps", f"{train.max_steps:,}"), ("epochs", f"{epochs:.1f} of {found.batches:,} batches")]
+    if probe is not None and found.seconds is not None:
+        rate = counted.training_flops / counted.tokens * probe.tokens_per_second
+        how = f"{number(rate)}FLOP/s, {probe.updates} steps on {found.device}"
+        length += [
+            ("tokens per second", f"{probe.tokens_per_second:,.0f} ({how})"),
+            ("peak memory", size(probe.peak)),
+            ("time", f"{clock(found.seconds)}, and validation on top"),
+        ]
+    facts("training", length)
+
+
+def facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    """Names and values under a title."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        grid.add_row(Text(f"  {name}"), Text(value))
+    console.print(Text(title, style="bold"))
+    console.print(grid)
+
+
+def findings(found: Findings) -> None:
+    """The data of a recipe, what is wrong with it, and rows as the model will see them."""
+    names = list(found.splits)
+    splits = found.splits.values()
+    rows = [
+        ("examples", *(f"{s.examples:,}" for s in splits)),
+        ("tokens", *(f"{s.target.tokens + (s.source.tokens if s.source else 0):,}" for s in splits)),
+        ("unknown tokens", *(f"{max(s.target.unknown, s.source.unknown if s.source else 0):.2%}" for s in splits)),
+        ("too long", *(f"{s.overlong:,} ({s.truncated:.2%})" for s in splits)),
+        ("tokens lost to that", *(f"{s.lost:.2%}" for s in splits)),
+        ("empty", *(f"{s.target.empty + (s.source.empty if s.source else 0):,}" for s in splits)),
+        ("repeated", *(f"{s.duplicates:,}" for s in splits)),
+        ("same source, other target", *(f"{s.disagreeing:,}" for s in splits)),
+        ("target = source", *(f"{s.copies:,}" for s in splits)),
+    ]
+    table("data", "", *names, rows=rows)
+    for name, split in list(found.splits.items())[:1]:
+        for label, side in (("source", split.source), ("target", split.target)):
+            if side is not None:
+                histogram(f"tokens of a {label}, {name}: mean {side.mean:.1f}, longest {side.longest}", side)
+    for (first, second), shared in found.overlap.items():
+        console.print(f"{second} shares {shared:,} of {found.splits[second].examples:,} examples with {first}")
+    console.print(f"vocabulary of {found.vocab_size:,}, {found.unused:,} never used in training")
+    console.print(f"{found.batches:,} batches in an epoch, {found.padding:.1%} of their slots empty")
+    for number_, row in enumerate(found.preview, 1):
+        console.print(Text(f"row {number_}", style="bold"), Text("(green: learnt; grey: read only)", style="dim"))
+        if row.source:
+            console.print(Text("  source  "), pieces(row.source), sep="")
+        console.print(Text("  target  "), pieces(row.target), sep="")
+    for sentence in found.advice():
+        console.print(Text(f"! {sentence}", style="bold yellow"), soft_wrap=True)
+    if not found.advice():
+        console.print("nothing suspicious", style="green")
+
+
+def histogram(title: str, side: Side) -> None:
+    """A bar per range of lengths."""
+    most = max((bar.texts for bar in side.histogram), default=1)
+    console.print(Text(title, style="bold"))
+    for bar in side.histogram:
+        blocks = "█" * max(round(BAR * bar.texts / most), bar.texts > 0)
+        console.print(Text(f"  {f'{bar.low}-{bar.high}':>12} {blocks:{BAR}} {bar.texts:,}"))
+
+
+def pieces(tokens: Iterable[Token]) -> Text:
+    """Tokens side by side in alternating shades; green is trained on."""
+    out = Text()
+    for i, token in enumerate(tokens):
+        style = ("green" if token.trained else "bright_black") + (" underline" if i % 2 else "")
+        out.append(token.text.replace("\n", "↵"), style=style)
+    return out
+
+
+def tokens(tokenizer: Tokenizer, line: str) -> None:
+    """A row of tokens, and their ids."""
+    ids = tokenizer.encode(line)
+    console.print(Text("|".join(piece.replace("\n", "↵") for piece in tokenizer.pieces(ids))), soft_wrap=True)
+    console.print(Text(" ".join(map(str, ids)), style="dim"), soft_wrap=True)
+
+
+def size(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
+
+
+def number(count: float) -> str:
+    """A large number with its prefix."""
+    for prefix in ("", "k", "M", "G", "T"):
+        if count < 1000:
+            return f"{count:.3g} {prefix}"
+        count /= 1000
+    return f"{count:.3g} P"

@@ -1,0 +1,28 @@
+"""`transduce train`: from a recipe to a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transduce.cli.options import Words
+from transduce.cli.words import recipe_and_overrides
+from transduce.recipes import DEFAULT
+
+
+def train(
+    words: Words = None,
+    out: Annotated[Path, typer.Option(help="The directory of runs; this one goes to OUT/NAME.")] = Path("runs"),
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Train a recipe, or go on where the same command was stopped.
+
+    Any key of the recipe can be changed: transduce train dates model.width=256 --train.max-steps 2000
+    """
+    from transduce import api
+    from transduce.cli import show
+
+    spec, overrides = recipe_and_overrides(words, DEFAULT)
+    run = api.train(spec, overrides, out=out, quiet=quiet)
+    if not quiet:
+        show.next_commands(run)

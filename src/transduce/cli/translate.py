@@ -1,0 +1,55 @@
+"""`transduce translate`: text in, translations out, a line each."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from transduce.cli.options import BeamSize, Checkpoint, Device, LengthPenalty, MaxNewTokens, Run, Seed, Temperature
+from transduce.cli.words import chunks, given, lines
+
+if TYPE_CHECKING:
+    from transduce.transducer import Options
+
+LINES = 2048  # read at once, so that a file of any size passes through; each chunk is batched by length
+
+
+def translate(
+    run: Run,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: lines of stdin.")] = None,
+    beam_size: BeamSize = None,
+    nbest: Annotated[int | None, typer.Option(help="Print N per text: its number, log p and text, in tabs.")] = None,
+    length_penalty: LengthPenalty = None,
+    max_new_tokens: MaxNewTokens = None,
+    temperature: Temperature = None,
+    seed: Seed = None,
+    checkpoint: Checkpoint = "best",
+    device: Device = "auto",
+) -> None:
+    """Translate arguments, or standard input line by line.
+
+    A line in is a line out, in order: transduce translate RUN < source.txt > target.txt
+    """
+    from transduce import api
+
+    model = api.load(run, checkpoint=checkpoint, device=device)
+    asked = {"beam_size": beam_size, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
+    options = cast("Options", given(**asked, temperature=temperature, seed=seed))
+    number = 0
+    for chunk in chunks(texts or lines("-"), 1 if sys.stdin.isatty() else LINES):
+        full = [text for text in chunk if text.strip()]  # a blank line has no translation, but keeps its place
+        if nbest is None:
+            found = iter(model.translate(full, **options))
+            rows = [next(found).replace("\n", " ") if text.strip() else "" for text in chunk]
+        else:
+            candidates = iter(model.translate(full, nbest=nbest, **options))
+            numbered = [(number + i, next(candidates)) for i, text in enumerate(chunk) if text.strip()]
+            rows = [f"{i}\t{one.score:.6f}\t{flat(one.text)}" for i, many in numbered for one in many]
+        sys.stdout.writelines(f"{row}\n" for row in rows)
+        sys.stdout.flush()
+        number += len(chunk)
+
+
+def flat(text: str) -> str:
+    """A text as one cell of a table."""
+    return text.replace("\t", " ").replace("\n", " ")

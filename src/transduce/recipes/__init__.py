@@ -1,0 +1,101 @@
+"""The built-in recipes, and how a recipe file, its base and the words of a command line become one mapping.
+
+A recipe is YAML: what `train.recipe.Recipe` is made of, with two keys more. `base` names the recipe or file it starts
+from. `needs` maps dotted keys that only the user can fill to what they are, for the error message.
+"""
+
+import difflib
+import importlib.resources
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from transduce import config
+from transduce.errors import UserError
+
+DEFAULT = "dates"
+
+
+def names() -> list[str]:
+    """The built-in recipes, the default first."""
+    files = importlib.resources.files(__name__).iterdir()
+    found = sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+    return sorted(found, key=lambda name: name != DEFAULT)
+
+
+def text(name: str) -> str:
+    """The YAML of a built-in recipe, comments included."""
+    if name not in names():
+        raise UserError(f"there is no recipe `{name}`{_guess(name)}; `transduce recipes ls` lists them")
+    return importlib.resources.files(__name__).joinpath(f"{name}.yaml").read_text("utf-8")
+
+
+def about(name: str) -> str:
+    """The first comment line of a recipe: what it does."""
+    return text(name).split("\n", 1)[0].removeprefix("#").strip()
+
+
+def read(spec: str, overrides: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]:
+    """The plain data of a recipe: a built-in name or a YAML file, on its base, with dotted overrides laid on.
+
+    Raises UserError for an unknown recipe, a file that is not YAML, and a need nobody filled.
+    """
+    data = _with_base(spec, ())
+    for dotted, value in sorted(overrides, key=_depth):
+        config.override(data, dotted, value)
+    for dotted, what in cast("dict[str, str]", data.pop("needs", {})).items():
+        if _at(data, dotted) is None:
+            raise UserError(f"recipe `{spec}` needs {what}; add {dotted}=...")
+    return data
+
+
+def _depth(override: tuple[str, Any]) -> int:
+    """Outer keys and kinds first: setting a kind drops the keys of the old one, whatever the order they were typed."""
+    return override[0].removesuffix(".kind").count(".")
+
+
+def _with_base(spec: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    if spec in seen:
+        raise UserError(f"the recipes {' -> '.join([*seen, spec])} are based on each other; remove one `base`")
+    data = _load(spec)
+    base = data.pop("base", None)
+    if base is None:
+        return data
+    if spec.endswith((".yaml", ".yml")) and str(base).endswith((".yaml", ".yml")):
+        base = str(Path(spec).parent / str(base))  # a file names its base as seen from where it lies
+    return config.merge(_with_base(str(base), (*seen, spec)), data)
+
+
+def _load(spec: str) -> dict[str, Any]:
+    if spec in names():
+        source = text(spec)
+    elif (file := Path(spec)).is_file():
+        try:
+            source = file.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{spec} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    else:
+        raise UserError(f"there is no recipe or file `{spec}`{_guess(spec)}; `transduce recipes ls` lists the recipes")
+    try:
+        data = yaml.safe_load(source)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{spec}, line {mark.line + 1}, column {mark.column + 1}" if mark else spec
+        raise UserError(f"{where}: {getattr(error, 'problem', None) or 'this is not YAML'}") from None
+    if not isinstance(data, Mapping):
+        raise UserError(f"{spec} holds {type(data).__name__}, but a recipe is a mapping; see `transduce recipes show`")
+    found = dict(cast("Mapping[str, Any]", data))
+    return found if "name" in found else {"name": Path(spec).stem, **found}
+
+
+def _at(data: Any, dotted: str) -> Any:
+    for key in dotted.split("."):
+        data = cast("dict[str, Any]", data).get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _guess(name: str) -> str:
+    close = difflib.get_close_matches(name, names(), n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""

@@ -1,0 +1,187 @@
+"""A trained model as one uses it: text in, text out."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any, NamedTuple, TypedDict, Unpack, overload
+
+from transduce.errors import UserError
+from transduce.generate.config import GenerateConfig
+from transduce.generate.decode import decode
+from transduce.generate.hypothesis import Hypothesis
+from transduce.generate.score import Scores, score
+from transduce.generate.stop import TextStream, cut
+from transduce.model.models import Model
+from transduce.text.tokenizer import Tokenizer
+from transduce.train.evaluate import Evaluation, evaluate, split_of
+from transduce.train.recipe import Recipe
+
+
+class Options(TypedDict, total=False):
+    """What may be asked of decoding; what is left out is the recipe's. See `GenerateConfig`."""
+
+    beam_size: int
+    max_new_tokens: int
+    max_length_ratio: float | None
+    length_penalty: float
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    stop: tuple[str, ...]
+    seed: int
+
+
+class Candidate(NamedTuple):
+    """One of the n best outputs. score: its log p in nats, that of the end included."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Transducer:
+    """A trained model with what it needs to read and write text."""
+
+    model: Model
+    tokenizer: Tokenizer
+    recipe: Recipe
+
+    @property
+    def takes_source(self) -> bool:
+        """Whether it answers a source (`translate`), or goes on from a prompt (`generate`)."""
+        return self.model.takes_source
+
+    @overload
+    def translate(self, texts: str, *, nbest: None = None, **options: Unpack[Options]) -> str: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def translate(self, texts: Sequence[str], *, nbest: None = None, **options: Unpack[Options]) -> list[str]: ...
+    @overload
+    def translate(self, texts: str, *, nbest: int, **options: Unpack[Options]) -> list[Candidate]: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def translate(self, texts: Sequence[str], *, nbest: int, **options: Unpack[Options]) -> list[list[Candidate]]: ...
+    def translate(self, texts: str | Sequence[str], *, nbest: int | None = None, **options: Unpack[Options]) -> Any:
+        """The translation of a text, or of each of a list, in order. With nbest: the n best of each, the best first."""
+        if not self.takes_source:
+            raise UserError("this model has no encoder, so it cannot translate; use generate with a prompt")
+        config = decoding(self.recipe.generate, nbest, options)
+        many = [texts] if isinstance(texts, str) else list(texts)
+        found = decode(self.model, self.tokenizer, config, source=self.tokenizer.encode_batch(many)) if many else []
+        if nbest is not None:
+            out = [[Candidate(self._text(h, config), h.score) for h in row] for row in found]
+        else:
+            out = [self._text(row[0], config) for row in found]
+        return out[0] if isinstance(texts, str) else out
+
+    def generate(self, prompt: str = "", **options: Unpack[Options]) -> str:
+        """What the model writes after a prompt, without the prompt."""
+        config = decoding(self.recipe.generate, None, options)
+        return self._text(decode(self.model, self.tokenizer, config, prompt=self._prompts(prompt))[0][0], config)
+
+    def stream(self, prompt: str = "", **options: Unpack[Options]) -> Iterator[str]:
+        """`generate`, piece by piece as it is written. Who stops listening stops the writing."""
+        config = decoding(self.recipe.generate, None, options)
+        prompts, text = self._prompts(prompt), TextStream(self.tokenizer.stream(), config.stop)
+        if config.beam_size > 1:
+            raise UserError(f"beam_size={config.beam_size} knows its text only at the end; stream with beam_size=1")
+
+        def write(say: Callable[[str], None]) -> None:
+            decode(self.model, self.tokenizer, config, prompt=prompts, on_token=lambda _, token: say(text.push(token)))
+            say(text.finish())
+
+        return listen(write)
+
+    def score(self, pairs: Iterable[tuple[str, str]] | Iterable[str]) -> list[Scores]:
+        """log p of every target given its source, in nats: the sum, and token by token.
+
+        A language model takes texts instead of pairs. One trained on a stream knows no beginning and no end, so its
+        texts are scored from their second token on.
+        """
+        rows = list(pairs)
+        if self.takes_source:
+            if any(isinstance(row, str) or len(row) != 2 for row in rows):
+                raise UserError("this model scores a target given its source; give (source, target) pairs")
+            sources, targets = ([str(row[side]) for row in rows] for side in (0, 1))
+            encode = self.tokenizer.encode_batch
+            return score(self.model, self.tokenizer, sources=encode(sources), targets=encode(targets))
+        texts = [row for row in rows if isinstance(row, str)]
+        if len(texts) < len(rows):
+            raise UserError("this model has no encoder, so it scores texts, not pairs; give strings")
+        ids = self.tokenizer.encode_batch(texts)
+        if self.recipe.data.documents:
+            return score(self.model, self.tokenizer, targets=ids)
+        heads, tails = [row[:1] for row in ids], [row[1:] for row in ids]
+        return score(self.model, self.tokenizer, prompts=heads, targets=tails, ends=False)
+
+    def evaluate(self, split: str = "test") -> Evaluation:
+        """Loss, and for translation BLEU and exact match with every output, on a split of the recipe's data."""
+        splits = self.recipe.data.load()
+        if split not in splits:
+            raise UserError(f"the data has no split `{split}`; it has {', '.join(splits)}")
+        held = split_of(splits[split], self.tokenizer, self.recipe)
+        return evaluate(self.model, self.recipe.objective.build(), held, self.tokenizer, self.recipe.generate)
+
+    def _prompts(self, prompt: str) -> list[list[int]]:
+        if self.takes_source:
+            raise UserError("this model answers a source; use translate")
+        ids = self.tokenizer.encode(prompt)
+        if self.recipe.data.documents:
+            return [[self.tokenizer.bos, *ids]]
+        if not ids:
+            raise UserError("this model was trained on a stream, which has no beginning; give a prompt to go on from")
+        return [ids]
+
+    def _text(self, hypothesis: Hypothesis, config: GenerateConfig) -> str:
+        return cut(self.tokenizer.decode(hypothesis.ids), config.stop)
+
+
+def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> GenerateConfig:
+    """A recipe's way of decoding with what is asked for; where the two exclude each other, what is asked wins."""
+    over: dict[str, Any] = {**options, **({} if nbest is None else {"nbest": nbest})}
+    if over.get("beam_size", 1) > 1:
+        over.setdefault("temperature", 0.0)
+    if over.get("temperature", config.temperature) > 0:
+        over.setdefault("beam_size", 1)
+    else:
+        over.setdefault("beam_size", max(config.beam_size, over.get("nbest", 1)))
+        if "temperature" in over:
+            over = {"top_k": None, "top_p": None, "min_p": None, **over}
+    return dataclasses.replace(config, **over)
+
+
+def listen(write: Callable[[Callable[[str], None]], None]) -> Iterator[str]:
+    """What `write(say)` says, as it says it, from a thread of its own; its error is raised here.
+
+    Who stops listening stops the writing: the next `say` raises.
+    """
+    said, unheard = SimpleQueue[str | BaseException | None](), Event()
+
+    def say(text: str) -> None:
+        if unheard.is_set():
+            raise _Unheard
+        said.put(text)
+
+    def run() -> None:
+        try:
+            write(say)
+            said.put(None)
+        except BaseException as error:
+            said.put(error)
+
+    writer = Thread(target=run, daemon=True)
+    writer.start()
+    try:
+        while (text := said.get()) is not None:
+            if isinstance(text, BaseException):
+                raise text
+            if text:
+                yield text
+    finally:
+        unheard.set()
+        writer.join()
+
+
+class _Unheard(Exception):
+    """Nobody listens any more."""

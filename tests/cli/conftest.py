@@ -1,0 +1,59 @@
+"""The command line inside the test process, and small trained runs to use it on."""
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from transduce.cli.main import main
+
+SMALL = (
+    "model.width=16", "model.layers=1", "model.mixer.heads=2", "model.feedforward.hidden=32", "batch.batch_tokens=512",
+    "train.max_steps=4", "train.validate_every=2", "train.samples=4", "schedule.warmup_steps=2", "train.threads=1",
+)  # fmt: skip
+DATES = ("dates", "data.train_size=200", "data.valid_size=8", "data.test_size=8", *SMALL)
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """cli("train", ..., stdin=b"...") in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str | Path, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def dates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the default recipe, very small and hardly trained."""
+    out = tmp_path_factory.mktemp("runs")
+    assert main(["train", *DATES, "--out", str(out), "--quiet"]) == 0
+    return out / "dates"
+
+
+@pytest.fixture(scope="session")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A character language model, very small, of a stream of text."""
+    out = tmp_path_factory.mktemp("runs")
+    text = out / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 200, "utf-8")
+    words = ("shakespeare", f"data.path={text}", "batch.max_length=32", "name=letters", *SMALL)
+    assert main(["train", *words, "--out", str(out), "--quiet"]) == 0
+    return out / "letters"

@@ -1,0 +1,114 @@
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from transduce.cli import main as module
+from transduce.cli.main import main, sentence
+from transduce.errors import UserError
+
+COMMANDS = ["train", "evaluate", "translate", "generate", "score", "plan", "doctor", "recipes", "tokenizer"]
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_help_lists_the_commands_in_the_order_of_the_road(cli) -> None:
+    found = cli("--help")
+    assert found.code == 0
+    places = [found.out.index(f"│ {command} ") for command in COMMANDS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
+def test_help_answers_in_half_a_second_and_without_torch(words: list[str]) -> None:
+    code = (
+        f"import sys, time; from transduce.cli.main import main; assert main({words}) == 0; "
+        "assert not {'torch', 'numpy', 'tokenizers'} & set(sys.modules); print(time.process_time(), file=sys.stderr)"
+    )
+    found = [python(code) for _ in range(3)]
+    assert min(float(run.stderr) for run in found) < 0.5  # of processor time, so that a busy machine fails no test
+
+
+def test_no_words_print_the_help(cli) -> None:
+    assert "Start with `transduce train`" in " ".join(cli().out.split())
+
+
+def test_version(cli) -> None:
+    import transduce
+
+    assert cli("--version") == (0, f"transduce {transduce.__version__}\n", "")
+
+
+def test_an_unknown_command_names_the_nearest(cli) -> None:
+    found = cli("trian")
+    assert found.code == 2
+    assert "No such command 'trian'" in found.err
+    assert "train" in found.err.split("trian'")[1]
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def app(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "app", app)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (UserError("width=7 is odd; use 8"), 2, "width=7 is odd; use 8"),
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 1, "runs/x: the disk is full; free some space"),
+        (PermissionError(errno.EACCES, "Permission denied", "runs"), 1, "runs: permission denied; choose another"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "pairs"), 1, "pairs: is a directory"),
+        (MemoryError(), 1, "out of memory; lower batch.batch_tokens"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("2 GiB"), 1, "out of memory; lower batch.batch_tokens"),
+    ],
+)
+def test_a_mistake_is_one_sentence(monkeypatch, capsys, error: Exception, code: int, told: str) -> None:
+    failing(monkeypatch, error)
+    assert main([]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"transduce: {told}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_debug_shows_the_traceback(monkeypatch, way: str) -> None:
+    failing(monkeypatch, UserError("wrong"))
+    if way == "environment":
+        monkeypatch.setenv("TRANSDUCE_DEBUG", "1")
+    with pytest.raises(UserError, match="wrong"):
+        main(["train", "--debug"] if way == "option" else ["train"])
+
+
+def test_our_own_mistakes_keep_their_traceback(monkeypatch) -> None:
+    failing(monkeypatch, ZeroDivisionError("ours"))
+    with pytest.raises(ZeroDivisionError):
+        main([])
+    assert sentence(ValueError("ours")) is None
+    assert sentence(OSError("no number")) is None
+
+
+def test_ctrl_c_exits_with_130(monkeypatch, cli) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transduce.recipes.names", interrupted)
+    found = cli("recipes", "ls")
+    assert found.code == 130
+    assert "Traceback" not in found.err
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "transduce", "recipes", "show", "dates"]
+    found = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writing)
+    assert found.stderr == ""
+    assert found.returncode == 1

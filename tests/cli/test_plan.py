@@ -1,0 +1,60 @@
+"""plan and doctor: what they print, and that they leave nothing behind."""
+
+import re
+from pathlib import Path
+
+from .conftest import DATES
+
+
+def test_plan_counts_and_times_and_writes_nothing(cli, monkeypatch) -> None:
+    monkeypatch.setattr("transduce.inspect.plan.probe.__defaults__", (0.2,))
+    found = cli("plan", *DATES)
+    assert found.code == 0, found.err
+    assert "encoder embedding = decoder embedding = head" in found.out
+    for fact in ("forward", "training", "weights", "gradients", "optimizer", "activations", "per token of the source"):
+        assert re.search(rf"\n  {fact}\b.* \d", found.out), fact
+    assert re.search(r"tokens per second +[\d,]+ \(.*FLOP/s, \d+ steps on cpu\)", found.out)
+    assert re.search(r"peak memory +[\d.]+ [MG]iB", found.out)
+    assert re.search(r"time +\d+:\d\d, and validation on top", found.out)
+    assert list(Path().iterdir()) == []
+
+
+def test_plan_without_a_probe(cli) -> None:
+    found = cli("plan", *DATES, "--no-probe", "--train.ema", "0.9")
+    assert found.code == 0, found.err
+    assert "tokens per second" not in found.out
+    assert "average of the weights" in found.out
+
+
+def test_plan_refuses_what_train_refuses(cli) -> None:
+    assert "did you mean `model.width`?" in cli("plan", "model.widht=3").err
+    assert "choose model.kind=encoder-decoder" in cli("plan", *DATES[:4], "model.kind=decoder").err
+
+
+def test_doctor_shows_the_data_and_a_preview(cli) -> None:
+    found = cli("doctor", *DATES, "--preview", "2")
+    assert found.code == 0, found.err
+    assert re.search(r"│ examples +│ +200 │ +8 │ +8 │", found.out)
+    assert "tokens of a source, train: mean" in found.out
+    assert "█" in found.out
+    assert len(re.findall(r"  target  <s>\d{4}-\d\d-\d\d</s>", found.out)) == 2
+    assert list(Path().iterdir()) == []
+
+
+def test_doctor_warns(cli, tmp_path: Path) -> None:
+    rows = [f"{'word ' * n}\t{'wort ' * n}" for n in range(1, 40)] + ["same\tsame"] * 20 + ["\tempty"]
+    (tmp_path / "train.tsv").write_text("\n".join(rows) + "\n", "utf-8")
+    (tmp_path / "valid.tsv").write_text("word \twort \nnew\tneu\n", "utf-8")
+    words = ["pairs", f"data.path={tmp_path}", "tokenizer.kind=char", "batch.max_length=50"]
+    found = cli("doctor", *words)
+    assert found.code == 0, found.err
+    warnings = [line for line in found.out.splitlines() if line.startswith("! ")]
+    for told in (
+        "longer than batch.max_length",
+        "empty texts",
+        "copies of their source",
+        "repeats",
+        "stand in train too",
+    ):
+        assert any(told in line for line in warnings), (told, warnings)
+    assert "nothing suspicious" not in found.out

@@ -1,0 +1,130 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import transduce
+from transduce import recipes
+from transduce.errors import UserError
+
+PATH = {"multi30k", "shakespeare", "shakespeare-10m", "pairs", "text"}
+
+
+def overrides(name: str) -> dict[str, Any]:
+    return {"data.path": "somewhere"} if name in PATH else {}
+
+
+def test_ls_starts_with_the_default_and_says_what_each_does(cli) -> None:
+    lines = cli("recipes", "ls").out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "dates",
+        "multi30k",
+        "pairs",
+        "shakespeare",
+        "shakespeare-10m",
+        "text",
+    ]
+    assert all(len(line.split(maxsplit=1)[1]) > 20 for line in lines)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_is_whole_and_says_nothing_unknown(name: str) -> None:
+    recipe = transduce.recipe(name, overrides(name))
+    assert recipe.name == name
+    assert recipe.model.build(300).takes_source == (recipe.objective.kind == "translation")
+
+
+def test_the_ten_million_parameters() -> None:
+    model = transduce.recipe("shakespeare-10m", {"data.path": "x"}).model.build(4 + 65)
+    assert 10.6e6 < sum(p.numel() for p in model.parameters()) < 10.8e6
+
+
+@pytest.mark.parametrize("name", sorted(PATH))
+def test_a_recipe_without_its_files_says_what_it_needs(cli, name: str) -> None:
+    found = cli("train", name)
+    assert found.code == 2
+    assert found.err.startswith(f"transduce: recipe `{name}` needs ")
+    assert found.err.endswith("; add data.path=...\n")
+
+
+def test_show_prints_the_file_with_its_comments(cli) -> None:
+    out = cli("recipes", "show", "dates").out
+    assert out.startswith("# ")
+    assert yaml.safe_load(out)["name"] == "dates"
+
+
+def test_an_unknown_recipe_names_the_nearest(cli) -> None:
+    assert cli("recipes", "show", "date").err == (
+        "transduce: there is no recipe `date`; did you mean `dates`?; `transduce recipes ls` lists them\n"
+    )
+    assert "did you mean `multi30k`?" in cli("train", "multi3k").err
+    assert cli("train", "nothing-like.yaml").code == 2
+
+
+def test_cp_makes_a_file_that_trains_the_same_and_never_overwrites(cli, tmp_path: Path) -> None:
+    assert cli("recipes", "cp", "dates").out == "dates.yaml\n"
+    assert transduce.recipe("dates.yaml") == transduce.recipe("dates")
+    assert cli("recipes", "cp", "dates", "sub.yaml").code == 0
+    again = cli("recipes", "cp", "dates")
+    assert again.code == 2
+    assert again.err == (
+        "transduce: dates.yaml exists already; give another name: transduce recipes cp dates FILE.yaml\n"
+    )
+    (tmp_path / "folder").mkdir()
+    assert cli("recipes", "cp", "dates", "folder").out == "folder/dates.yaml\n"
+    assert cli("recipes", "cp", "dates", "no/such/folder.yaml").err.startswith(
+        "transduce: no/such/folder.yaml: no such"
+    )
+
+
+def test_a_file_may_start_from_a_recipe_or_another_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("base: dates\nmodel: {width: 64}\n", "utf-8")
+    (tmp_path / "more.yaml").write_text("base: mine.yaml\nname: other\nmodel: {layers: 1}\n", "utf-8")
+    mine = transduce.recipe(str(tmp_path / "mine.yaml"))
+    more = transduce.recipe(str(tmp_path / "more.yaml"), {"train.max_steps": 700})
+    assert mine.name == "mine"
+    assert mine.model.width == more.model.width == 64
+    assert (more.name, more.model.layers, more.train.max_steps) == ("other", 1, 700)
+    assert mine.data == transduce.recipe("dates").data
+
+
+def test_a_base_gives_what_the_recipe_needs(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"base: multi30k\ndata: {{path: {tmp_path}, source: en, target: fr}}\n", "utf-8")
+    assert (
+        transduce.recipe(str(file)).data
+        == transduce.recipe("multi30k", {"data.path": str(tmp_path), "data.source": "en", "data.target": "fr"}).data
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"model: [1\n", r"file\.yaml, line 2, column 1: .*expected ',' or '\]'"),
+        (b"- 1\n", r"file\.yaml holds list, but a recipe is a mapping"),
+        (b"name: \xff\n", r"file\.yaml is not UTF-8 \(byte 6\); save it as UTF-8"),
+        (b"base: file.yaml\n", r"are based on each other; remove one `base`"),
+        (b"base: datse\n", r"there is no recipe or file `datse`; did you mean `dates`\?"),
+        (b"base: dates\nmodle: {}\n", r"unknown key `modle`; did you mean `model`\?"),
+        (b"base: dates\nneeds: {data.path: your files}\n", r"needs your files; add data\.path="),
+    ],
+)
+def test_what_is_wrong_with_a_file(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "file.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=told):
+        transduce.recipe(str(tmp_path / "file.yaml"))
+
+
+def test_the_order_of_overrides_does_not_lose_the_keys_of_a_new_kind() -> None:
+    pairs = [("data.path", "a"), ("data.source", "x"), ("data.target", "y"), ("data.kind", "parallel")]
+    assert transduce.recipe("dates", pairs) == transduce.recipe("dates", reversed(pairs))
+
+
+def test_the_schema_knows_every_key_of_every_recipe(cli) -> None:
+    schema = json.loads(cli("recipes", "schema").out)
+    assert schema["$schema"].endswith("2020-12/schema")
+    assert schema["$ref"] == "#/$defs/Recipe"
+    for name in recipes.names():
+        assert yaml.safe_load(recipes.text(name)).keys() <= schema["$defs"]["Recipe"]["properties"].keys()

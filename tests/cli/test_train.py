@@ -1,0 +1,146 @@
+"""The command itself, and the sentence for each mistake. What training does is tested in tests/train."""
+
+import errno
+import gzip
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from transduce.train.run import Run
+
+from .conftest import DATES, SMALL
+
+
+def test_the_default_run_ends_with_accuracy_a_table_and_what_to_do_next(cli, tmp_path: Path) -> None:
+    found = cli("train", *DATES)
+    assert found.code == 0, found.err
+    assert re.search(r"exact match \d+\.\d+%", found.out)
+    assert len(re.findall(r"│ \d{4}-\d{2}-\d{2} │", found.out)) >= 8
+    assert 'next: transduce translate runs/dates "3 de mayo de 2021"' in found.out
+    assert "transduce evaluate runs/dates --split test" in found.out
+    assert (tmp_path / "runs/dates/config.yaml").is_file()
+
+    again = cli("train", *DATES)
+    assert again.code == 2
+    assert again.err.startswith(
+        "transduce: no steps left in runs/dates: all 4 steps are done; to go on, raise train.max_"
+    )
+
+    other = cli("train", *DATES, "--model.width", "32")
+    assert other.code == 2
+    assert "runs/dates is a run of another config: model.width (there 16, now 32)" in other.err
+
+    longer = cli("train", *DATES, "train.max_steps=5", "schedule.steps=4")
+    assert longer.code == 0, longer.err
+    result = Run(tmp_path / "runs/dates").result
+    assert result is not None
+    assert result["step"] == 5
+
+
+def test_quiet_prints_nothing(cli) -> None:
+    found = cli("train", *DATES, "--quiet", "name=quiet", "--out", "elsewhere/deep")
+    assert (found.code, found.out) == (0, "")
+    assert Path("elsewhere/deep/quiet/best").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["model.widht=3"], "unknown key `model.widht`; did you mean `model.width`?"),
+        (["n_layer=3"], "unknown key `n_layer`; did you mean `model.layers`?"),
+        (["--lr", "0.1"], "unknown key `lr`; did you mean `optimizer.learning_rate`?"),
+        (["model.width=wide"], "`model.width` is 'wide' (str), but must be a whole number"),
+        (["--train.compile", "--train.clip", "none"], "`train.clip` is 'none' (str), but must be a number"),
+        (["train.device=tpu"], "`train.device` is 'tpu', but must be one of auto, cpu, cuda; did you mean `cpu`?"),
+        (["optimizer.kind=adam"], "`optimizer.kind` is 'adam', but must be one of adamw, muon; did you mean `adamw`?"),
+        (["model.mixer.heads=3"], "heads=3 does not divide width=16; try heads=2"),
+        (["train.max_steps=0"], "`train`: max_steps=0 must be at least 1"),
+        (["train.max_steps=4", "schedule.warmup_steps=9"], "a schedule of steps=4 has no room for warmup_steps=9"),
+        (["512"], "`512` is not understood; write key=value or --key value, such as model.width=512"),
+        (["tokenizer=5"], "`tokenizer` is 5; give a kind, or a mapping with `kind`"),
+        (["name=a/b"], "name='a/b' cannot be a directory"),
+    ],
+)
+def test_a_wrong_word(cli, words: list[str], told: str) -> None:
+    found = cli("train", *DATES, *words)
+    assert found.code == 2
+    assert found.err.startswith(f"transduce: {told}")
+    assert found.err.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for split in ("train", "val", "test_2016_flickr"):
+        for language in ("de", "en"):
+            text = "".join(f"{language} {n}\n" for n in range(30)).encode()
+            (folder / f"{split}.{language}.gz").write_bytes(gzip.compress(text))
+    return folder
+
+
+def break_files(folder: Path, how: str) -> None:
+    plain = folder / "train.en"
+    (folder / "train.en.gz").unlink()
+    lines = [f"en {n}\n".encode() for n in range(30)]
+    content = {"missing": None, "empty": b"", "short": b"".join(lines[:29]), "latin": b"".join(lines[:3]) + b"\xe9\n"}
+    content["long"] = b"".join(lines[:29]) + b"x" * 10_001 + b"\n"
+    if content[how] is not None:
+        plain.write_bytes(content[how])
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("missing", r"train\.en does not exist; the nearest name there is `train\.de\.gz`"),
+        ("empty", r"train\.en is empty; give a file with text in it"),
+        ("short", r"train\.de\.gz has 30 lines but .*train\.en has 29; line n of one must translate"),
+        ("latin", r"train\.en is not UTF-8: line 4 has the byte 0xe9 at offset \d+; convert the file"),
+        ("long", r"train\.en, line 30, has 10001 characters, more than max_chars=10000; split the line"),
+    ],
+)
+def test_what_is_wrong_with_parallel_files(cli, files: Path, how: str, told: str) -> None:
+    break_files(files, how)
+    found = cli("train", "multi30k", f"data.path={files}", "tokenizer.kind=char", *SMALL)
+    assert found.code == 2
+    assert re.search(told, found.err), found.err
+    assert found.err.count("\n") == 1
+
+
+def test_parallel_gz_files_train(cli, files: Path) -> None:
+    words = ["tokenizer.kind=char", "train.metric=loss", "generate.max_new_tokens=3", "generate.beam_size=2", *SMALL]
+    found = cli("train", "multi30k", f"data.path={files}", *words)
+    assert found.code == 0, found.err
+    assert "BLEU" in found.out
+    assert 'next: transduce translate runs/multi30k "..."' in found.out
+
+
+def test_a_field_missing_in_a_row_of_jsonl(cli, tmp_path: Path) -> None:
+    rows = ['{"a": "x", "b": "y"}'] * 4 + ['{"a": "x"}']
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows) + "\n", "utf-8")
+    fields = ["data.source_field=a", "data.target_field=b", "tokenizer.kind=char"]
+    found = cli("train", "pairs", "data.path=rows.jsonl", *fields, *SMALL)
+    assert found.code == 2
+    assert re.search(r"rows\.jsonl, line 5.*`b`", found.err), found.err
+
+
+def test_a_place_that_cannot_be_written(cli, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = cli("train", *DATES, "--out", "file/runs")
+    assert found.code == 2
+    assert found.err.startswith("transduce: file/runs")
+    assert "Traceback" not in found.err
+
+
+def test_a_full_disk(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")
+
+    monkeypatch.setattr("transduce.train.checkpoint.save_tensors", full)
+    found = cli("train", *DATES)
+    assert found.code == 2
+    assert found.err.startswith("transduce: the disk is full, so runs/dates cannot be written")
+    assert found.err.count("\n") == 1

@@ -1,0 +1,192 @@
+"""evaluate, translate, generate and score, on hardly trained models: what they print does not depend on quality."""
+
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+import transduce
+
+LINES = ["3 May 2021", "", "4.5.2021", "   ", "2021年11月20日", "20 nov. 2026"]
+STDIN = ("\n".join(LINES) + "\n").encode()
+
+
+def test_a_line_in_is_a_line_out_in_order(cli, dates: Path) -> None:
+    model = transduce.load(dates)
+    found = cli("translate", dates, stdin=STDIN)
+    assert found.code == 0, found.err
+    out = found.out.split("\n")
+    assert out.pop() == ""
+    assert len(out) == len(LINES)
+    assert out == [model.translate(line).replace("\n", " ") if line.strip() else "" for line in LINES]
+
+
+def test_arguments_are_texts_of_their_own(cli, dates: Path) -> None:
+    assert cli("translate", dates, *LINES[:1], LINES[4]).out.splitlines() == transduce.load(dates).translate(
+        [LINES[0], LINES[4]]
+    )
+
+
+def test_the_last_line_needs_no_end(cli, dates: Path) -> None:
+    assert cli("translate", dates, stdin=STDIN.rstrip()).out == cli("translate", dates, stdin=STDIN).out
+    assert cli("translate", dates, stdin=b"").out == ""
+
+
+def test_nbest_prints_number_score_and_text(cli, dates: Path) -> None:
+    rows = [line.split("\t") for line in cli("translate", dates, *LINES[:1], LINES[2], "--nbest", "3").out.splitlines()]
+    assert [row[0] for row in rows] == ["0", "0", "0", "1", "1", "1"]
+    model = transduce.load(dates)
+    best = model.translate(LINES[0], nbest=3)
+    assert [row[2] for row in rows[:3]] == [candidate.text for candidate in best]
+    assert [float(row[1]) for row in rows[:3]] == pytest.approx([candidate.score for candidate in best], abs=1e-5)
+
+
+def test_score_prints_total_tokens_mean_and_the_line(cli, dates: Path, tmp_path: Path) -> None:
+    lines = ["3 May 2021\t2021-05-03", "x\t2"]
+    (tmp_path / "pairs.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    found = cli("score", dates, "pairs.tsv")
+    assert found.code == 0, found.err
+    assert found.out == cli("score", dates, stdin=("\n".join(lines)).encode()).out
+    for line, row in zip(lines, found.out.splitlines(), strict=True):
+        total, tokens, mean, source, target = row.split("\t")
+        assert f"{source}\t{target}" == line
+        assert int(tokens) == len(target) + 1  # and the end
+        assert float(total) / int(tokens) == pytest.approx(float(mean), abs=1e-5)
+        assert float(total) < 0
+
+
+@pytest.mark.parametrize(("line", "count"), [("no tab", 0), ("a\tb\tc", 2)])
+def test_a_line_that_is_no_pair(cli, dates: Path, tmp_path: Path, line: str, count: int) -> None:
+    (tmp_path / "pairs.tsv").write_text(f"a\tb\n{line}\n", "utf-8")
+    found = cli("score", dates, "pairs.tsv")
+    assert found.code == 2
+    assert found.err == f"transduce: pairs.tsv, line 2 has {count} tabs; write source<TAB>target\n"
+
+
+def test_input_that_is_not_utf8(cli, dates: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_bytes(b"a\tb\n\xe9\tc\n")
+    told = "line 2, byte 0: not UTF-8; convert it first"
+    assert cli("score", dates, "pairs.tsv").err == f"transduce: pairs.tsv, {told}\n"
+    assert cli("translate", dates, stdin=b"a\n\xe9\n").err == f"transduce: standard input, {told}\n"
+
+
+def test_a_missing_file_or_run_or_checkpoint(cli, dates: Path) -> None:
+    assert cli("score", dates, "pairs.tsv").err == "transduce: pairs.tsv: no such file or directory\n"
+    assert cli("translate", "runs/nothing", "x").err.startswith(
+        "transduce: runs/nothing does not exist; `transduce train`"
+    )
+    found = cli("translate", dates, "x", "--checkpoint", "step-9")
+    assert found.code == 2
+    assert "has no checkpoint `step-9`; there are best, last, step-00000002, step-00000004" in found.err
+    Path("empty").mkdir()
+    assert cli("translate", "empty", "x").err.startswith("transduce: empty is not a run: it has no config.yaml")
+
+
+def test_a_damaged_checkpoint_is_refused_and_another_can_be_used(cli, dates: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(dates, tmp_path / "run", symlinks=True)
+    weights = run / "checkpoints/step-00000004/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    broken = cli("translate", run, "x", "--checkpoint", "step-00000004")
+    assert broken.code == 2
+    assert "step-00000004 cannot be used: model.safetensors is not what was written" in broken.err
+    assert cli("translate", run, "x", "--checkpoint", "step-00000002").code == 0
+
+
+def test_a_pickle_is_refused_as_weights(cli, dates: Path, tmp_path: Path) -> None:
+    import hashlib
+    import json
+
+    run = shutil.copytree(dates, tmp_path / "run", symlinks=True)
+    best = (run / "best").resolve()
+    (best / "model.safetensors").write_bytes(b"\x80\x02}q\x00.")
+    hashes = json.loads((best / "DONE").read_text())
+    hashes["model.safetensors"] = hashlib.sha256((best / "model.safetensors").read_bytes()).hexdigest()
+    (best / "DONE").write_text(json.dumps(hashes))
+    found = cli("translate", run, "x")
+    assert found.code == 2
+    assert "is a pickle, which can run any code when it is read, so it is refused" in found.err
+
+
+def test_evaluate_prints_every_metric_and_samples(cli, dates: Path) -> None:
+    found = cli("evaluate", dates, "--split", "valid", "--samples", "2", "--beam-size", "2")
+    assert found.code == 0, found.err
+    measured = transduce.load(dates, overrides={"generate.beam_size": 2}).evaluate("valid")
+    assert f"loss         {measured.loss:.4f} nats per token, perplexity {math.exp(measured.loss):.3f}" in found.out
+    assert measured.signature is not None
+    assert measured.signature in found.out
+    assert f"exact match  {measured.exact:.2%}" in found.out
+    assert sum(line.count("│") == 4 for line in found.out.splitlines()) == 2
+
+
+def test_evaluate_reads_other_data_and_names_the_splits_there_are(cli, dates: Path) -> None:
+    more = cli("evaluate", dates, "data.test_size=9", "--data.seed", "3")
+    assert "tokens       99\n" in more.out
+    none = cli("evaluate", dates, "--split", "dev")
+    assert none.err == "transduce: the data has no split `dev`; it has train, valid, test\n"
+
+
+def test_generate_streams_what_generate_gives(cli, letters: Path) -> None:
+    words = ["--temperature", "0.9", "--top-k", "20", "--top-p", "0.95", "--seed", "5", "--max-new-tokens", "40"]
+    found = cli("generate", letters, "the ", *words)
+    assert found.code == 0, found.err
+    model = transduce.load(letters)
+    text = model.generate("the ", temperature=0.9, top_k=20, top_p=0.95, seed=5, max_new_tokens=40)
+    assert found.out == f"the {text}\n"
+    assert len(text) == 40
+    assert cli("generate", letters, "the ", *words).out == found.out
+    assert cli("generate", letters, "-", *words, stdin=b"the ").out == found.out
+
+
+def test_samples_have_seeds_that_follow_each_other(cli, letters: Path) -> None:
+    words = ["--temperature", "1", "--max-new-tokens", "20"]
+    both = cli("generate", letters, "a", *words, "--seed", "1", "--samples", "2").out
+    one, two = (cli("generate", letters, "a", *words, "--seed", seed).out[:-1] for seed in "12")
+    assert both == f"{one}\n{'-' * 40}\n{two}\n"
+    assert one != two
+
+
+def test_generate_stops_before_a_stop_text(cli, letters: Path) -> None:
+    words = ["--temperature", "0", "--max-new-tokens", "40"]
+    whole = cli("generate", letters, "a", *words).out.removesuffix("\n")
+    stop = whole[5:7]
+    assert cli("generate", letters, "a", *words, "--stop", stop).out == whole[: whole.index(stop, 1)] + "\n"
+
+
+def test_generate_refuses_what_contradicts_itself(cli, letters: Path, dates: Path) -> None:
+    assert (
+        "top_k acts on sampling, but temperature=0"
+        in cli("generate", letters, "a", "--temperature", "0", "--top-k", "3").err
+    )
+    assert "trained on a stream, which has no beginning; give a prompt" in cli("generate", letters).err
+    assert "this model answers a source; use translate" in cli("generate", dates, "a").err
+    assert "has no encoder, so it cannot translate; use generate" in cli("translate", letters, "a").err
+
+
+def test_score_of_a_language_model_takes_a_text_per_line(cli, letters: Path) -> None:
+    rows = cli("score", letters, stdin=b"the fox\n\ndog\n").out.splitlines()
+    assert [row.split("\t", 3)[3] for row in rows] == ["the fox", "", "dog"]
+    assert [int(row.split("\t")[1]) for row in rows] == [6, 0, 2]
+
+
+def test_tokenizer_show(cli, dates: Path) -> None:
+    out = cli("tokenizer", "show", dates, "3 M").out.splitlines()
+    assert out[0] == "3| |M"
+    assert out[1] == " ".join(map(str, transduce.load(dates).tokenizer.encode("3 M")))
+    assert cli("tokenizer", "show", dates / "tokenizer", stdin=b"3 M\n").out.splitlines() == out
+
+
+def test_tokenizer_train(cli, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("low lower lowest\n" * 50, "utf-8")
+    made = cli("tokenizer", "train", "text.txt", "--out", "made", "--vocab-size", "270")
+    assert made.code == 0, made.err
+    assert made.out.startswith("made/tokenizer.json: 2")
+    assert cli("tokenizer", "show", "made", "lower").out.splitlines()[0].replace("|", "") == "lower"
+    assert cli("tokenizer", "train", "text.txt", "--out", "made").err.startswith(
+        "transduce: made/tokenizer.json exists"
+    )
+    assert (
+        "`tokenizer.kind` is 'bpq', but must be one of bpe"
+        in cli("tokenizer", "train", "text.txt", "--kind", "bpq").err
+    )
+    assert cli("tokenizer", "train", "txet.txt").err.startswith("transduce: txet.txt does not exist; the nearest name")
