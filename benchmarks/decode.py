@@ -2,16 +2,15 @@
 
     python benchmarks/decode.py --multi30k DIR
 
-The same shapes with random weights and the same real inputs, greedy and with beam 5, one input at a time and 32 together.
-The vector of the end-of-sequence token is zero on both sides, so that no search ends early and all make the same number
-of tokens. Printed: new tokens/s of the best hypotheses, the median of the ratio of times, peak memory of each.
+The same shapes with random weights and the same real inputs, greedy and with beam 5, one input at a time and 32
+together. The vector of the end-of-sequence token is zero on both sides, so that no search ends early and all make the
+same number of tokens. Printed: new tokens/s of the best hypotheses, the median of the ratio of times, peak memory.
 """
 
 import argparse
 import itertools
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from common import in_turn, machine, own_peak, peak_memory, ratio
@@ -57,9 +56,10 @@ def theirs(task: str, inputs: list[list[int]], tokenizer: Tokenizer, beam: int, 
     if task == "translate":
         model = MarianMTModel(MarianConfig(
             vocab_size=tokenizer.vocab_size, d_model=WIDTH, encoder_layers=LAYERS, decoder_layers=LAYERS,
-            encoder_attention_heads=HEADS, decoder_attention_heads=HEADS, encoder_ffn_dim=HIDDEN, decoder_ffn_dim=HIDDEN,
-            activation_function="relu", scale_embedding=True, pad_token_id=tokenizer.pad, eos_token_id=tokenizer.eos,
-            forced_eos_token_id=None, decoder_start_token_id=tokenizer.bos, max_position_embeddings=512,
+            encoder_attention_heads=HEADS, decoder_attention_heads=HEADS, encoder_ffn_dim=HIDDEN,
+            decoder_ffn_dim=HIDDEN, activation_function="relu", scale_embedding=True, pad_token_id=tokenizer.pad,
+            eos_token_id=tokenizer.eos, forced_eos_token_id=None, decoder_start_token_id=tokenizer.bos,
+            max_position_embeddings=512,
         ))  # fmt: skip
     else:
         model = GPT2LMHeadModel(GPT2Config(
@@ -69,7 +69,7 @@ def theirs(task: str, inputs: list[list[int]], tokenizer: Tokenizer, beam: int, 
     model.eval()
     with torch.no_grad():
         model.get_output_embeddings().weight[tokenizer.eos] = 0.0
-    how = dict(num_beams=beam, do_sample=False, min_new_tokens=None, max_new_tokens=new, length_penalty=1.0)
+    how = {"num_beams": beam, "do_sample": False, "max_new_tokens": new, "length_penalty": 1.0}
 
     def run(r: int) -> object:
         some = [inputs[(r * batch + i) % len(inputs)] for i in range(batch)]
@@ -112,11 +112,13 @@ def main() -> None:
     if args.alone:
         task, beam, batch, who = args.alone
         run = makers[who](task, inputs[task], tokenizer, int(beam), int(batch), args.new)
-        run(0), run(1)
+        run(0)
+        run(1)
         print(own_peak())
         return
     print(machine())
-    print(f"{'task':<10} {'beam':>4} {'batch':>5} {'ours tok/s':>10} {'theirs tok/s':>12} {'ratio':>6} {'ours MiB':>8} {'theirs MiB':>10}")
+    print(f"{'task':<10} {'beam':>4} {'batch':>5} {'ours tok/s':>10} {'theirs tok/s':>12} {'ratio':>6} "
+          f"{'ours MiB':>8} {'theirs MiB':>10}")  # fmt: skip
     slower = 0
     for task, beam, batch in itertools.product(inputs, (1, 5), (1, 32)):
         made = {name: make(task, inputs[task], tokenizer, beam, batch, args.new) for name, make in makers.items()}
@@ -124,11 +126,9 @@ def main() -> None:
         speed = {name: args.rounds * batch * args.new / sum(t) for name, t in times.items()}
         faster = ratio(times, "transduce", "transformers")
         slower += faster <= 1.0
-        memory = [
-            peak_memory(__file__, [*sys.argv[1:], "--alone", task, str(beam), str(batch), who]) for who in makers
-        ]
-        print(f"{task:<10} {beam:>4} {batch:>5} {speed['transduce']:>10.0f} {speed['transformers']:>12.0f} {faster:>5.2f}x "
-              f"{memory[0]:>8.0f} {memory[1]:>10.0f}", flush=True)  # fmt: skip
+        memory = [peak_memory(__file__, [*sys.argv[1:], "--alone", task, str(beam), str(batch), who]) for who in makers]
+        print(f"{task:<10} {beam:>4} {batch:>5} {speed['transduce']:>10.0f} {speed['transformers']:>12.0f} "
+              f"{faster:>5.2f}x {memory[0]:>8.0f} {memory[1]:>10.0f}", flush=True)  # fmt: skip
     print("ahead in every row" if not slower else f"behind in {slower} rows")
 
 

@@ -4,9 +4,9 @@
 
 Every contestant has the same shapes, dropout in the same places, AdamW (fused), clipping, and gets the same real
 batches in turn. The peers are trained the ordinary way: padded batches, attention masks, their own loss over full
-logits. A step is forward, backward, clipping, update. Speed is counted in tokens that are not padding. Printed: tokens/s of both,
-the median over batches of the ratio of times, peak memory of a process that trains one of them, and the share of the machine's
-matrix-product rate (measured in the same precision, in the same run) that our step reaches.
+logits. A step is forward, backward, clipping, update. Speed is counted in tokens that are not padding. Printed:
+tokens/s of both, the median over batches of the ratio of times, peak memory of a process that trains one of them, and
+the share of the machine's matrix-product rate (same precision, same run) that our step reaches.
 """
 
 import argparse
@@ -100,11 +100,10 @@ def torch_transformer(vocab: int, precision: str) -> tuple[nn.Module, Step]:
             self.register_buffer("places", torch.randn(512, WIDTH))
 
         def forward(self, source: Tensor, inputs: Tensor, pad: Tensor) -> Tensor:
-            x, y = (
-                self.drop(self.embed(ids) * WIDTH**0.5 + self.places[: ids.shape[1]]) for ids in (source, inputs)
-            )
+            x, y = (self.drop(self.embed(ids) * WIDTH**0.5 + self.places[: ids.shape[1]]) for ids in (source, inputs))
             mask = nn.Transformer.generate_square_subsequent_mask(inputs.shape[1], dtype=torch.bool)
-            hidden = self.body(x, y, tgt_mask=mask, tgt_is_causal=True, src_key_padding_mask=pad, memory_key_padding_mask=pad)
+            pads = {"src_key_padding_mask": pad, "memory_key_padding_mask": pad}
+            hidden = self.body(x, y, tgt_mask=mask, tgt_is_causal=True, **pads)
             return F.linear(hidden, self.embed.weight)
 
     model = Translator()
@@ -182,7 +181,12 @@ def make(who: str, task: str, vocab: int, precision: str, peer: str) -> tuple[nn
     return {"torch.nn.Transformer": torch_transformer, "MarianMT": marian, "GPT-2": gpt2}[who](vocab, precision)
 
 
-ROWS = [("translation", "torch.nn.Transformer"), ("translation", "MarianMT"), ("sentences", "GPT-2"), ("characters", "GPT-2")]
+ROWS = [
+    ("translation", "torch.nn.Transformer"),
+    ("translation", "MarianMT"),
+    ("sentences", "GPT-2"),
+    ("characters", "GPT-2"),
+]
 
 
 def main() -> None:
@@ -212,7 +216,8 @@ def main() -> None:
         data, vocab = batches(task, args)
         for precision in ("fp32", "bf16"):
             made = {who: make(who, task, vocab, precision, peer) for who in ("transduce", peer)}
-            times = in_turn({n: (lambda r, s=step: s(data[r % len(data)])) for n, (_, step) in made.items()}, args.rounds)
+            runs = {n: (lambda r, s=step, d=data: s(d[r % len(d)])) for n, (_, step) in made.items()}
+            times = in_turn(runs, args.rounds)
             speed = {n: sum(b.tokens for b in data) / sum(t) for n, t in times.items()}
             rate = matmul_rate(torch.bfloat16 if precision == "bf16" else torch.float32)
             work = [flops(made["transduce"][0], b, task) for b in data]
@@ -222,8 +227,8 @@ def main() -> None:
             ]  # fmt: skip
             faster = ratio(times, "transduce", peer)
             slower += faster <= 1.0
-            print(f"{task:<12} {peer:<21} {precision:<9} {speed['transduce']:>10.0f} {speed[peer]:>10.0f} {faster:>5.2f}x "
-                  f"{memory[0]:>8.0f} {memory[1]:>8.0f} {share:>13.0%}", flush=True)  # fmt: skip
+            print(f"{task:<12} {peer:<21} {precision:<9} {speed['transduce']:>10.0f} {speed[peer]:>10.0f} "
+                  f"{faster:>5.2f}x {memory[0]:>8.0f} {memory[1]:>8.0f} {share:>13.0%}", flush=True)  # fmt: skip
     print("ahead in every row" if not slower else f"behind in {slower} rows")
 
 

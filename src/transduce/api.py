@@ -17,6 +17,7 @@ from transduce.errors import UserError
 from transduce.inspect.plan import Costs, Probe, Work, costs, probe
 from transduce.text.tokenizer import Tokenizer, TokenizerConfig
 from transduce.train import checkpoint as checkpoints
+from transduce.train.precision import autocast
 from transduce.train.recipe import Recipe
 from transduce.train.resume import best_weights, load_weights
 from transduce.train.run import Run
@@ -100,7 +101,7 @@ def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, timed: bool 
     cuda = [device] if device.type == "cuda" else []
     with TemporaryDirectory() as folder, threads(config.train.threads), torch.random.fork_rng(cuda):
         task = build(Run(Path(folder)), config, device)
-        precision = torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bf16")
+        precision = autocast(config.train, device)
         optimizers = config.optimizer.build(task.model)
         work = Work(task.model, task.objective, optimizers, precision, config.train.accumulate)
         counted = costs(work, task.loader.batch(0, 0))

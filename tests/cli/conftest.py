@@ -13,6 +13,7 @@ from transduce.cli.main import main
 SMALL = (
     "model.width=16", "model.layers=1", "model.mixer.heads=2", "model.feedforward.hidden=32", "batch.batch_tokens=512",
     "train.max_steps=4", "train.validate_every=2", "train.samples=4", "schedule.warmup_steps=2", "train.threads=1",
+    "train.precision=fp32",
 )  # fmt: skip
 DATES = ("dates", "data.train_size=200", "data.valid_size=8", "data.test_size=8", *SMALL)
 

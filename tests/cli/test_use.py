@@ -116,7 +116,7 @@ def test_evaluate_prints_every_metric_and_samples(cli, dates: Path) -> None:
     assert measured.signature is not None
     assert measured.signature in found.out
     assert f"exact match  {measured.exact:.2%}" in found.out
-    assert sum(line.count("│") == 4 for line in found.out.splitlines()) == 2
+    assert sum(line.count("│") == 5 for line in found.out.splitlines()) == 2
 
 
 def test_evaluate_reads_other_data_and_names_the_splits_there_are(cli, dates: Path) -> None:
@@ -133,7 +133,7 @@ def test_generate_streams_what_generate_gives(cli, letters: Path) -> None:
     model = transduce.load(letters)
     text = model.generate("the ", temperature=0.9, top_k=20, top_p=0.95, seed=5, max_new_tokens=40)
     assert found.out == f"the {text}\n"
-    assert len(text) == 40
+    assert len(text.replace("<unk>", "?")) == 40  # hardly trained, it may write what it has never seen
     assert cli("generate", letters, "the ", *words).out == found.out
     assert cli("generate", letters, "-", *words, stdin=b"the ").out == found.out
 

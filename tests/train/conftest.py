@@ -61,7 +61,7 @@ def tiny(texts: Path) -> Tiny:
             "schedule": {"kind": "inverse-sqrt", "warmup_steps": 5},
             "train": {
                 "max_steps": 12, "validate_every": 4, "log_every": 2, "keep": 2, "samples": 4,
-                "device": "cpu", "seed": 3,
+                "device": "cpu", "seed": 3, "precision": "fp32",
             },
             "generate": {"max_new_tokens": 8},
         }  # fmt: skip

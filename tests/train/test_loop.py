@@ -155,3 +155,16 @@ def test_asked_to_stop_it_saves_and_the_rest_is_as_if_it_had_not(recipe: RecipeO
     assert caught.value.exit_code == 130
     assert made.run.last.resolve().name == "step-00000005"
     assert_close(weights_after(made), whole, atol=0, rtol=0)
+
+
+def test_auto_precision_is_bf16_only_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transduce.train import precision
+    from transduce.train.recipe import TrainConfig
+
+    cpu = torch.device("cpu")
+    for able in (False, True):
+        monkeypatch.setattr(precision, "multiplies_bf16", lambda _device, able=able: able)
+        with precision.autocast(TrainConfig(precision="auto"), cpu):
+            assert torch.is_autocast_enabled("cpu") is able
+    with precision.autocast(TrainConfig(precision="fp32"), cpu):
+        assert not torch.is_autocast_enabled("cpu")

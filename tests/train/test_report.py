@@ -49,8 +49,8 @@ def test_the_plot_is_drawn_whatever_there_is(tmp_path: Path) -> None:
 
 
 def test_smoothing_starts_at_the_first_value_and_keeps_constants() -> None:
-    assert smooth([4.0, 4.0, 4.0]) == pytest.approx([4.0, 4.0, 4.0])
-    assert smooth([1.0, 0.0])[1] == pytest.approx(0.9 / 1.9)
+    assert smooth([4.0, 4.0, 4.0], 0.9) == pytest.approx([4.0, 4.0, 4.0])
+    assert smooth([1.0, 0.0], 0.9)[1] == pytest.approx(0.9 / 1.9)
 
 
 def test_tensorboard_by_one_flag_or_a_sentence(tmp_path: Path) -> None:

@@ -261,7 +261,7 @@ def test_wrong_pairings_are_refused(recipe: RecipeOf, tmp_path: Path) -> None:
         ({"train.clip": 0}, "clip=0.0 would stop every update"),
         ({"train.ema": 1.0}, "ema=1.0 must lie between 0 and 1"),
         ({"train.samples": 0, "train.metric": "bleu"}, "metric=bleu needs decoded examples, but samples=0"),
-        ({"train.precision": "fp16"}, "must be one of fp32, bf16"),
+        ({"train.precision": "fp16"}, "must be one of auto, fp32, bf16"),
         ({"name": "../x"}, "cannot be a directory"),
         ({"schema": 99}, "schema=99 is newer than this transduce"),
         ({"train.device": "cuda"}, "PyTorch sees no GPU here"),

@@ -46,10 +46,11 @@ class Evaluation:
         assert value is not None, f"{metric} was not measured"
         return value, -self.loss
 
-    def told(self) -> str:
-        """In a line, for people."""
+    def told(self, *, signed: bool = False) -> str:
+        """In a line, for people; signed: with how BLEU was computed. BLEU of single words says nothing: left out."""
         parts = [f"loss {self.loss:.4f}"]
-        parts += [] if self.bleu is None else [f"BLEU {self.bleu:.2f}"]
+        if self.bleu is not None and any(" " in sample.expected for sample in self.samples):
+            parts.append(f"BLEU {self.bleu:.2f}" + (f" ({self.signature})" if signed else ""))
         parts += [] if self.exact is None else [f"exact match {self.exact:.2%}"]
         return "  ".join(parts)
 
@@ -156,11 +157,11 @@ def room(model: Model, config: GenerateConfig, taken: Sequence[int]) -> list[int
 
 
 def auto_metric(texts: Texts) -> str:
-    """What selects the best model, if the recipe does not say: exact match where every target is one word, else BLEU;
-    for language models the loss."""
+    """What selects the best model, if the recipe does not say: exact match where every target is one word (in ASCII,
+    since some scripts write sentences without spaces), else BLEU; for language models the loss."""
     if texts.sources is None:
         return "loss"
-    return "exact" if not any(" " in target for target in texts.targets) else "bleu"
+    return "bleu" if any(" " in target or not target.isascii() for target in texts.targets) else "exact"
 
 
 def samples_text(samples: Sequence[Sample]) -> str:

@@ -34,7 +34,7 @@ def finish(session: Session, position: Position) -> None:
         found = task.measure(split, task.recipe.generate, None)
         result[name] = {"loss": found.loss, "bleu": found.bleu, "exact": found.exact, "signature": found.signature}
         session.display.samples(found.samples[:TABLE], task.model.takes_source)
-        session.say(f"{name}: {found.told()}{f'  ({found.signature})' if found.signature else ''}")
+        session.say(f"{name}: {found.told(signed=True)}")
     session.report.plot(force=True)
     replace_text(run.path / "result.json", json.dumps(result, indent=1) + "\n")
     session.say(f"done: {position.step} of {config.max_steps} steps, all in {run.path}")

@@ -13,6 +13,7 @@ from torch.nn.utils import get_total_norm
 from transduce.errors import UserError
 from transduce.objectives.objective import Loss
 from transduce.train.optim import set_rate
+from transduce.train.precision import autocast
 from transduce.train.recipe import TrainConfig
 from transduce.train.resume import Position, rng_state
 from transduce.train.session import Session
@@ -43,7 +44,7 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
         set_rate(moving.optimizers, factor)
         rng, micro, losses = rng_state(device), list(islice(stream, config.accumulate)), list[Loss]()
         for _, batch in micro:
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            with autocast(config, device):
                 losses.append(task.objective(model, batch.to(device)))
             losses[-1].total.backward()
         gradients = [p.grad for p in parameters if p.grad is not None]

@@ -71,9 +71,11 @@ class Display:
         table = Table(expand=self.live)
         for column in ("input", "expected", "output"):
             table.add_column(column, overflow="fold", ratio=1)
+        table.add_column("")
         for sample in samples:
-            style = "green" if sample.output == sample.expected else ""
-            table.add_row(Text(sample.source), Text(sample.expected), Text(sample.output, style=style))
+            right = sample.output == sample.expected
+            output = Text(sample.output, style="green" if right else "")
+            table.add_row(Text(sample.source), Text(sample.expected), output, "✓" if right else "")
         self.console.print(table)
 
 

@@ -22,18 +22,20 @@ class TrainConfig:
     """How long, how fast, how safe, and what is looked at on the way.
 
     accumulate: batches per update. clip: largest norm of the gradient, None: any. ema: decay of the average of the
-    weights that is validated and used, such as 0.999; None: the weights themselves. compile, recompute: block by
-    block, `torch.compile`, and activations computed again in the backward pass instead of kept.
-    validate_every, log_every: updates; save_every: None, at every validation. keep: how many checkpoints, beside the
-    best. patience: stop after so many validations without a better one. average: at the end, try the mean of the last
-    so many checkpoints. samples: validation examples that are decoded each time. threads: of the CPU, None: as found.
+    weights that is validated and used, such as 0.999; None: the weights themselves. precision: of the products in an
+    update; auto: bf16 where the processor has instructions for it. Weights, sums and norms are always float32.
+    compile, recompute: block by block, `torch.compile`, and activations computed again in the backward pass instead
+    of kept. validate_every, log_every: updates; save_every: None, at every validation. keep: how many checkpoints,
+    beside the best. patience: stop after so many validations without a better one. average: at the end, try the mean
+    of the last so many checkpoints. samples: validation examples that are decoded each time. threads: of the CPU,
+    None: as found.
     """
 
     max_steps: int = 10_000
     accumulate: int = 1
     clip: float | None = 1.0
     ema: float | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     recompute: bool = False
     validate_every: int = 500

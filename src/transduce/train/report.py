@@ -104,12 +104,15 @@ def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
     if train:
         steps, losses = zip(*train, strict=True)
         axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=1)
-        axes.plot(steps, smooth(losses), color="tab:blue", label="training (smoothed)")
+        window = max(1.0, len(losses) / 50)
+        axes.plot(steps, smooth(losses, 1 - 1 / window), color="tab:blue", label="training (smoothed)")
     if valid:
         steps, losses = zip(*valid, strict=True)
         axes.plot(steps, losses, color="tab:orange", marker="o", markersize=3, label="validation")
         best = min(range(len(losses)), key=losses.__getitem__)
-        axes.annotate(f"{losses[best]:.3f}", (steps[best], losses[best]), xytext=(0, -12), textcoords="offset points")
+        axes.annotate(
+            f"{losses[best]:.3f}", (steps[best], losses[best]), xytext=(-4, 8), textcoords="offset points", ha="right"
+        )
     axes.set(title=title, xlabel="update", ylabel="loss (nats per token)")
     axes.grid(alpha=0.3)
     if train or valid:
@@ -120,7 +123,7 @@ def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
     beside.replace(path)
 
 
-def smooth(values: Iterable[float], weight: float = 0.9) -> list[float]:
+def smooth(values: Iterable[float], weight: float) -> list[float]:
     """Exponential average, corrected for its start from nothing."""
     out, average = list[float](), 0.0
     for count, value in enumerate(values, 1):

@@ -18,6 +18,7 @@ from transduce.text.tokenizer import Tokenizer
 from transduce.train import checkpoint
 from transduce.train.evaluate import Evaluation, Split, evaluate, samples_text
 from transduce.train.health import first_bad, save_failure
+from transduce.train.precision import autocast
 from transduce.train.progress import Display
 from transduce.train.recipe import Recipe
 from transduce.train.report import Report
@@ -174,7 +175,7 @@ class Session:
         device, config = self.moving.device, self.task.recipe.train
 
         def total() -> Tensor:
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            with autocast(config, device):
                 return self.task.objective(self.task.model, batch.to(device)).total
 
         return total

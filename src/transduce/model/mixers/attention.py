@@ -64,9 +64,9 @@ class Attention(Mixer):
         q, k, v = self.queries(x), self.heads(self.k(x)), self.heads(self.v(x))
         q, k = self.positions.turn(q, k, layout.positions)
         if state is None:
-            simple = (
-                layout.segments is None and self.rule.window is None
-            )  # padding on the right lies ahead of all tokens
+            # Padding on the right lies ahead of all tokens, and a window as wide as the row hides nothing.
+            wide = self.rule.window is None or self.rule.window >= x.shape[1]
+            simple = layout.segments is None and wide
             mask = None if simple else self.rule.mask(layout, layout.positions, layout.segments)
             return self.combine(q, k, v, mask, causal=simple), None
         if x.shape[1] == 1 or (layout.segments is None and self.rule.window is None):
