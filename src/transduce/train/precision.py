@@ -15,5 +15,5 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Whether there are instructions for it; without them it is emulated, and slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    able = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(able.get(name) is True for name in ("avx512_bf16", "amx_bf16", "bf16"))
