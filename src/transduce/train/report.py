@@ -111,9 +111,12 @@ def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
         axes.plot(steps, losses, color="tab:orange", marker="o", markersize=3, label="validation")
         best = min(range(len(losses)), key=losses.__getitem__)
         axes.annotate(
-            f"{losses[best]:.3f}", (steps[best], losses[best]), xytext=(-4, 8), textcoords="offset points", ha="right"
+            f"{losses[best]:.3g}", (steps[best], losses[best]), xytext=(-4, 8), textcoords="offset points", ha="right"
         )
     axes.set(title=title, xlabel="update", ylabel="loss (nats per token)")
+    shown = [loss for _, loss in [*train, *valid] if loss > 0]
+    if shown and max(shown) > 100 * min(shown):
+        axes.set_yscale("log")
     axes.grid(alpha=0.3)
     if train or valid:
         axes.legend()
