@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partialmethod
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,3 +169,14 @@ def test_auto_precision_is_bf16_only_where_the_processor_has_it(monkeypatch: pyt
             assert torch.is_autocast_enabled("cpu") is able
     with precision.autocast(TrainConfig(precision="fp32"), cpu):
         assert not torch.is_autocast_enabled("cpu")
+
+
+def test_checkpoints_made_because_time_has_passed_change_nothing(recipe: RecipeOf, tmp_path: Path) -> None:
+    from transduce.train.training import train
+
+    def ended(name: str, minutes: float) -> tuple[list[str], dict[str, bytes]]:
+        run = train(recipe(over={"train.save_minutes": minutes}), tmp_path / name, quiet=True)
+        files = ("metrics.jsonl", "best/model.safetensors", "last/optimizer.safetensors")
+        return sorted(p.name for p in run.checkpoints.iterdir()), {f: (run.path / f).read_bytes() for f in files}
+
+    assert ended("often", 1e-9) == ended("seldom", 5.0)

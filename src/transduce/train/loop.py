@@ -35,6 +35,8 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
     config, model, device = task.recipe.train, task.model, moving.device
     parameters = [p for p in model.parameters() if p.requires_grad]
     position, begun = session.restore(), time.monotonic()
+    if position.step:
+        session.say(f"going on from step {position.step} of {config.max_steps}")
     stream = task.loader.stream(position.cursor, frozenset(position.skip))
     model.train()
 
@@ -64,8 +66,9 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
 
         # Look after its health. Weights are looked at before they are validated or saved, gradients always.
         validates = position.step % config.validate_every == 0 or position.step == config.max_steps
-        stops, regular = interrupted(), position.step % session.save_every == 0 or position.step == config.max_steps
-        if not healthy or ((validates or regular or stops) and not moving.finite()):
+        regular = position.step % session.save_every == 0 or position.step == config.max_steps
+        stops, overdue = interrupted(), session.overdue()
+        if not healthy or ((validates or regular or stops or overdue) and not moving.finite()):
             position = session.recover(position, micro, rng)
             stream = task.loader.stream(position.cursor, frozenset(position.skip))
             continue
@@ -86,7 +89,7 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
 
         # Validate, save, stop.
         improved = validates and session.validate(position)
-        if regular or improved or stops or ended(position, config):
+        if regular or improved or stops or overdue or ended(position, config):
             session.save(position, regular=regular or ended(position, config))
         if stops and not ended(position, config):
             raise Interrupted(

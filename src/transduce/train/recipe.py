@@ -25,10 +25,10 @@ class TrainConfig:
     weights that is validated and used, such as 0.999; None: the weights themselves. precision: of the products in an
     update; auto: bf16 where the processor has instructions for it. Weights, sums and norms are always float32.
     compile, recompute: block by block, `torch.compile`, and activations computed again in the backward pass instead
-    of kept. validate_every, log_every: updates; save_every: None, at every validation. keep: how many checkpoints,
-    beside the best. patience: stop after so many validations without a better one. average: at the end, try the mean
-    of the last so many checkpoints. samples: validation examples that are decoded each time. threads: of the CPU,
-    None: as found.
+    of kept. validate_every, log_every: updates; save_every: None, at every validation. save_minutes: save when so much
+    time has passed, so that a kill costs no more; this changes no number. keep: how many checkpoints, beside the best.
+    patience: stop after so many validations without a better one. average: at the end, try the mean of the last so
+    many checkpoints. samples: validation examples that are decoded each time. threads: of the CPU, None: as found.
     """
 
     max_steps: int = 10_000
@@ -40,6 +40,7 @@ class TrainConfig:
     recompute: bool = False
     validate_every: int = 500
     save_every: int | None = None
+    save_minutes: float = 5.0
     log_every: int = 10
     keep: int = 3
     patience: int | None = None
@@ -57,6 +58,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
+        if self.save_minutes <= 0:
+            raise ValueError(f"save_minutes={self.save_minutes} must be more than 0; use 5")
         if self.samples < 0:
             raise ValueError(f"samples={self.samples} is negative; use 0 to decode nothing")
         if self.clip is not None and self.clip <= 0:

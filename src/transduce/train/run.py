@@ -25,8 +25,8 @@ from transduce.train.resume import versions
 
 # What a run may change on its way: keys that extend it, or do not change its numbers but for rounding.
 FREE = {
-    "train.max_steps", "train.patience", "train.keep", "train.average", "train.tensorboard", "train.threads",
-    "train.device", "train.recompute", "batch.workers", "data.path",
+    "train.max_steps", "train.patience", "train.keep", "train.save_minutes", "train.average",
+    "train.tensorboard", "train.threads", "train.device", "train.recompute", "batch.workers", "data.path",
 }  # fmt: skip
 
 

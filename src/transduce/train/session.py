@@ -1,6 +1,7 @@
 """A training at work: what the loop asks for beside the updates. Restore, validate, save, recover."""
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -64,11 +65,16 @@ class Session:
     report: Report
     display: Display
     failures: int = field(default=0, init=False)  # since the last checkpoint
+    saved: float = field(default_factory=time.monotonic, init=False)  # when it was written
 
     @property
     def save_every(self) -> int:
         config = self.task.recipe.train
         return config.save_every or config.validate_every
+
+    def overdue(self) -> bool:
+        """Whether more time has passed since the last checkpoint than a kill may cost."""
+        return time.monotonic() - self.saved > 60 * self.task.recipe.train.save_minutes
 
     def say(self, text: str) -> None:
         """To the user and the log."""
@@ -132,7 +138,7 @@ class Session:
         rng = rng_state(self.moving.device)
         checkpoint.write(path, self.moving.parts(), to_state(position, rng, regular=regular, healthy=True))
         self.tidy(position)
-        self.failures = 0
+        self.failures, self.saved = 0, time.monotonic()
         self.display.speed.pause()
 
     def tidy(self, position: Position) -> None:
