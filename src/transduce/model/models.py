@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from transduce.config import Part
 from transduce.data.batch import Batch
-from transduce.errors import UserError
+from transduce.errors import UserError, require_at_least
 from transduce.model.block import Block, Cross, Encode, Feed, Mix, Sublayer
 from transduce.model.embed import Embedding
 from transduce.model.feedforward.feedforward import FeedForwardConfig
@@ -140,6 +140,19 @@ class LayerConfig:
     feedforward: FeedForwardConfig | None = None
     residual: ResidualConfig | None = None
 
+    def __post_init__(self) -> None:
+        require_at_least(1, times=self.times)
+
+
+Layers = int | tuple[LayerConfig, ...]
+
+
+def require_layers(**values: Layers | None) -> None:
+    """Raise UserError unless every stack that is given has a layer."""
+    for name, layers in values.items():
+        if layers is not None and (layers < 1 if isinstance(layers, int) else not layers):
+            raise UserError(f"{name}={layers if isinstance(layers, int) else []} must be at least 1 layer")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Part):
@@ -150,7 +163,7 @@ class ModelConfig(Part):
 
     folder: ClassVar[str] = "transduce.model.models"
     width: int = 256
-    layers: int | tuple[LayerConfig, ...] = 3
+    layers: Layers = 3
     mixer: MixerConfig = field(default_factory=AttentionConfig)
     feedforward: FeedForwardConfig = field(default_factory=MLPConfig)
     residual: ResidualConfig = field(default_factory=PreNormConfig)
@@ -160,10 +173,8 @@ class ModelConfig(Part):
     scale_embedding: bool = True
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise UserError(f"width={self.width} must be at least 1")
-        if isinstance(self.layers, int) and self.layers < 1:
-            raise UserError(f"layers={self.layers} must be at least 1")
+        require_at_least(1, width=self.width)
+        require_layers(layers=self.layers)
         self.mixer.head_dim(self.width)
 
     def build(self, vocab_size: int, seed: int = 0) -> Model:
@@ -183,9 +194,7 @@ class ModelConfig(Part):
     def encodings(self) -> Positions:
         return self.positions.build(self.width, self.mixer.head_dim(self.width))
 
-    def stack(
-        self, layers: int | tuple[LayerConfig, ...], positions: Positions, role: str, cross: MixerConfig | None
-    ) -> Stack:
+    def stack(self, layers: Layers, positions: Positions, role: str, cross: MixerConfig | None) -> Stack:
         """Blocks of [mix | encode], [cross], feed."""
         blocks: list[Block | Repeat] = []
         for run in (LayerConfig(times=layers),) if isinstance(layers, int) else layers:
@@ -223,20 +232,32 @@ class EncoderDecoderConfig(ModelConfig):
     """The Transformer of Vaswani et al. 2017.
 
     tie_embeddings: "all" = source, target and output share one table; "output" = target and output; "none".
-    encoder_layers, decoder_layers: where they differ from `layers`. cross: the mixer between the two; None: `mixer`.
+    encoder_layers, decoder_layers: where they differ from `layers`.
+    cross: the mixer between the two; None: `mixer` without a window.
     """
 
     kind: ClassVar[str] = "encoder-decoder"
-    encoder_layers: int | tuple[LayerConfig, ...] | None = None
-    decoder_layers: int | tuple[LayerConfig, ...] | None = None
+    encoder_layers: Layers | None = None
+    decoder_layers: Layers | None = None
     cross: MixerConfig | None = None
     tie_embeddings: Literal["all", "output", "none"] = "all"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_layers(encoder_layers=self.encoder_layers, decoder_layers=self.decoder_layers)
+        if self.cross is not None and self.cross != self.cross.for_source():
+            raise UserError(
+                "cross has a window, but places in a source are not places in the target; leave out cross.window and "
+                "cross.sinks"
+            )
 
     def assemble(self, vocab_size: int) -> Model:
         positions = self.encodings()
         source = self.embedding(vocab_size, positions)
         target = source if self.tie_embeddings == "all" else self.embedding(vocab_size, positions)
-        encoder = Encoder(source, self.stack(self.encoder_layers or self.layers, positions, "encoder", None))
-        stack = self.stack(self.decoder_layers or self.layers, positions, "decoder", self.cross or self.mixer)
+        upper = self.layers if self.encoder_layers is None else self.encoder_layers
+        lower = self.layers if self.decoder_layers is None else self.decoder_layers
+        encoder = Encoder(source, self.stack(upper, positions, "encoder", None))
+        stack = self.stack(lower, positions, "decoder", self.cross or self.mixer.for_source())
         head = Head(vocab_size, self.width, None if self.tie_embeddings == "none" else target.weight)
         return EncoderDecoder(encoder, Decoder(target, stack, head))

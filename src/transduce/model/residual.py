@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from transduce.config import Part
-from transduce.errors import UserError
+from transduce.errors import require_probability
 from transduce.model.norms import NormConfig
 from transduce.model.ops.dropout import dropout
 from transduce.model.state import State
@@ -35,8 +35,7 @@ class ResidualConfig(Part):
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"dropout={self.dropout} is not a probability below 1; use 0.1, or 0 for none")
+        require_probability(dropout=self.dropout)
 
     def build(self, width: int, norm: NormConfig) -> Residual:
         """The residual of one sublayer."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from transduce.errors import require_at_least, require_probability
 from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation, FeedForwardConfig
 from transduce.model.ops.dropout import dropout
 
@@ -36,6 +37,10 @@ class GatedConfig(FeedForwardConfig):
     activation: Activation = "silu"
     bias: bool = False
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_at_least(1, hidden=self.hidden)
+        require_probability(dropout=self.dropout)
 
     def build(self, width: int) -> nn.Module:
         hidden = self.hidden or -(-8 * width // 24) * 8

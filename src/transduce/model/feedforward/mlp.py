@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from transduce.errors import require_at_least, require_probability
 from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation, FeedForwardConfig
 from transduce.model.ops.dropout import dropout
 
@@ -32,6 +33,10 @@ class MLPConfig(FeedForwardConfig):
     activation: Activation = "relu"
     bias: bool = True
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_at_least(1, hidden=self.hidden)
+        require_probability(dropout=self.dropout)
 
     def build(self, width: int) -> nn.Module:
         return MLP(width, self.hidden or 4 * width, self.activation, self.bias, self.dropout)

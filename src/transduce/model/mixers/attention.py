@@ -1,12 +1,12 @@
 """Softmax attention: the memory is the list of all keys and values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from transduce.errors import UserError
+from transduce.errors import UserError, require_at_least, require_probability
 from transduce.model.layout import Layout, Visibility
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.attention import attend
@@ -156,7 +156,8 @@ class AttentionConfig(MixerConfig):
     """Softmax attention.   Vaswani et al. 2017; grouped: Ainslie et al. 2023, arXiv:2305.13245.
 
     kv_heads: key heads, each shared by heads / kv_heads query heads; None: one per query head. window: tokens a query
-    sees, itself included; None: all. sinks: first tokens seen whatever the window. dropout: of attention weights.
+    sees, itself included; None: all. sinks: first tokens seen whatever the window. A source is read without either.
+    size: features of a head; None: width / heads. dropout: of attention weights.
     """
 
     kind: ClassVar[str] = "attention"
@@ -176,6 +177,9 @@ class AttentionConfig(MixerConfig):
         if self.kv_heads is not None and self.heads % self.kv_heads:
             fit = max(d for d in range(1, self.kv_heads) if self.heads % d == 0)
             raise UserError(f"heads={self.heads} is not a multiple of kv_heads={self.kv_heads}; try kv_heads={fit}")
+        require_probability(dropout=self.dropout)
+        require_at_least(1, size=self.size)
+        require_at_least(0, sinks=self.sinks)
         if self.window is not None and self.window < 1:
             raise UserError(f"window={self.window} lets no token see itself; use at least 1, or null for no window")
 
@@ -186,6 +190,9 @@ class AttentionConfig(MixerConfig):
                 f"heads={self.heads} does not divide width={width}; try heads={fit}, or give `size` per head"
             )
         return self.size or width // self.heads
+
+    def for_source(self) -> MixerConfig:
+        return replace(self, window=None, sinks=0)
 
     @classmethod
     def examples(cls) -> list[MixerConfig]:

@@ -57,6 +57,10 @@ class MixerConfig(Part):
     def build(self, width: int, positions: Positions) -> Mixer:
         raise AssertionError("a kind of MixerConfig defines build")
 
+    def for_source(self) -> "MixerConfig":
+        """This mixer for reading a source, whose positions are not those of the target."""
+        return self
+
     @classmethod
     def examples(cls) -> "list[MixerConfig]":
         """Small configurations, for a width of 16, on which `testing.laws` runs every law."""

@@ -14,9 +14,9 @@ def attend(
 ) -> Tensor:
     """softmax(q k^T / sqrt(D)) v, head by head; G key heads each serve H/G query heads.   Vaswani et al. 2017, eq. 1.
 
-    q: (B, T, H, D), k: (B, N, G, D), v: (B, N, G, E), mask: bool, broadcastable to (B, H, T, N), True = sees; every
-    query must see a key. causal: slot t sees slots 0..t (then mask must be None). p: dropout of the weights.
-    Returns (B, T, H * E).
+    q: (B, T, H, D), k: (B, N, G, D), v: (B, N, G, E), mask: bool, broadcastable to (B, H, T, N), True = sees; a
+    query that sees no key gets zeros. causal: slot t sees slots 0..t (then mask must be None). p: dropout of the
+    weights. Returns (B, T, H * E).
     """
     repeat = q.shape[2] // k.shape[2]
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
@@ -28,6 +28,8 @@ def attend(
         if mask is not None:
             scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
         y = dropout(scores.softmax(-1), p, training=True) @ v
+        if mask is not None and not (seen := mask.any(-1, keepdim=True)).all():
+            y = y.masked_fill(~seen, 0.0)
     else:
         y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=p, is_causal=causal, enable_gqa=repeat > 1)
     return y.transpose(1, 2).flatten(2)

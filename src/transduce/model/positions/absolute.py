@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transduce.errors import UserError
+from transduce.errors import UserError, require_at_least
 from transduce.model.positions.position import Positions, PositionsConfig
 
 
@@ -52,6 +52,9 @@ class SinusoidalConfig(PositionsConfig):
     base: float = 10_000.0
     limit: int = 4096
 
+    def __post_init__(self) -> None:
+        require_at_least(1, limit=self.limit)
+
     def build(self, width: int, head_dim: int) -> Positions:
         return Sinusoidal(self.limit, width, self.base)
 
@@ -62,6 +65,9 @@ class LearnedConfig(PositionsConfig):
 
     kind: ClassVar[str] = "learned"
     limit: int = 1024
+
+    def __post_init__(self) -> None:
+        require_at_least(1, limit=self.limit)
 
     def build(self, width: int, head_dim: int) -> Positions:
         return Learned(self.limit, width)

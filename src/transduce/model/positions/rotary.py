@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from transduce.errors import UserError
+from transduce.errors import UserError, require_at_least
 from transduce.model.ops.rotary import rotary_table, rotate
 from transduce.model.positions.position import Positions, PositionsConfig
 
@@ -31,6 +31,9 @@ class RotaryConfig(PositionsConfig):
     kind: ClassVar[str] = "rotary"
     base: float = 10_000.0
     limit: int = 4096
+
+    def __post_init__(self) -> None:
+        require_at_least(1, limit=self.limit)
 
     def build(self, width: int, head_dim: int) -> Positions:
         if head_dim % 2:
