@@ -61,6 +61,9 @@ def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", ov
     recipe to change, such as where the data lies now. Raises UserError if the run or the checkpoint is not whole.
     """
     run = Run(Path(path))
+    if run.path.suffix in (".yaml", ".yml") and run.path.is_file():
+        made = f"`transduce train {path}` makes a run of it, a directory in runs/"
+        raise UserError(f"{path} is a recipe, not a run; {made}")
     if not run.path.is_dir():
         raise UserError(f"{path} does not exist; `transduce train` makes runs, as directories in runs/")
     data = to_data(run.recipe)
@@ -104,7 +107,7 @@ def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, timed: bool 
         precision = autocast(config.train, device)
         optimizers = config.optimizer.build(task.model)
         work = Work(task.model, task.objective, optimizers, precision, config.train.accumulate)
-        counted = costs(work, task.loader.batch(0, 0))
+        counted = costs(work, task.loader.batch(0, 0), task.loader.rows.shape)
         found = probe(work, (batch for _, batch in task.loader.stream())) if timed else None
     return Plan(config, device, task.loader.size(0), counted, found)
 

@@ -112,7 +112,7 @@ def from_data(cls: type[C], data: Any, where: str = "") -> C:
         if key == "kind" and issubclass(cls, Part):
             continue
         if key not in fields:
-            raise UserError(unknown_key(str(key), path, where, cls))
+            raise UserError(unknown_key(str(key), path, where, cls, data))
         values[key] = _convert(hints[key], value, path, _default(fields[key]))
     missing = [n for n, f in fields.items() if n not in values and _default(f) is dataclasses.MISSING]
     if missing:
@@ -125,29 +125,43 @@ def from_data(cls: type[C], data: Any, where: str = "") -> C:
         raise UserError(f"`{where}`: {error}" if where else str(error)) from None
 
 
-def unknown_key(key: str, path: str, where: str, cls: type) -> str:
-    """The sentence for a key that does not exist: the nearest one beside it, else the nearest anywhere below."""
+def unknown_key(key: str, path: str, where: str, cls: type, data: Mapping[Any, Any]) -> str:
+    """The sentence for a key that does not exist: the nearest one beside it, else the nearest anywhere below.
+
+    data: what was given, so that no key of a kind that was not chosen is suggested. Of equal names below, that of
+    `train` comes first, then the first one.
+    """
     here = [f.name for f in dataclasses.fields(cls)]
     if (guess := nearest(key, here)) is not None:
         return f"unknown key `{path}`; did you mean `{where + '.' if where else ''}{guess}`?"
-    below = {p.rsplit(".", 1)[-1]: p for p, _ in reversed(list(keys(cls, where)))}
+    paths = sorted((p for p, _ in keys(cls, where, data)), key=lambda p: not p.startswith("train."))
+    below = {p.rsplit(".", 1)[-1]: p for p in reversed(paths)}
     if (guess := nearest(key, list(below))) is not None:
         return f"unknown key `{path}`; did you mean `{below[guess]}`?"
     return f"unknown key `{path}`; the keys here are {', '.join(here)}"
 
 
-def keys(cls: type, where: str = "") -> Iterator[tuple[str, Any]]:
-    """Every dotted key of a config class and its type, with the default kind of each part, or all if there is none."""
+def keys(cls: type, where: str = "", data: Any = None) -> Iterator[tuple[str, Any]]:
+    """Every dotted key of a config class and its type.
+
+    Of each part, those of the kind that `data` chooses, else of the default kind, or of all if there is none.
+    """
+    given = typing.cast("Mapping[str, Any]", data if isinstance(data, Mapping) else {})
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         path = f"{where}.{field.name}" if where else field.name
         hint, default = hints[field.name], _default(field)
         yield path, hint
-        if dataclasses.is_dataclass(default) and not isinstance(default, type):
-            yield from keys(type(default), path)
-        elif default is dataclasses.MISSING and isinstance(hint, type) and issubclass(hint, Part):
-            for kind in kinds(hint.folder).values():
-                yield from keys(kind, path)
+        value: Any = given.get(field.name)
+        kind = typing.cast("Mapping[str, Any]", value).get("kind") if isinstance(value, Mapping) else value
+        parts = kinds(hint.folder) if isinstance(hint, type) and issubclass(hint, Part) else {}
+        if isinstance(kind, str) and kind in parts:
+            yield from keys(parts[kind], path, value)
+        elif dataclasses.is_dataclass(default) and not isinstance(default, type):
+            yield from keys(type(default), path, value)
+        elif default is dataclasses.MISSING:
+            for part in parts.values():
+                yield from keys(part, path)
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:
@@ -231,6 +245,8 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if value is True:  # `--train.max-steps` alone
+        raise UserError(f"`{path}` needs a value: {names.get(hint, hint)}, not true")
     raise UserError(f"`{path}` is {value!r} ({type(value).__name__}), but must be {names.get(hint, hint)}")
 
 
@@ -265,7 +281,7 @@ def parse(text: str) -> Any:
     """One value as YAML reads it; text that is no valid YAML stays text."""
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # no such day (2026-13-45), too many brackets
         return text
 
 

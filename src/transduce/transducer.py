@@ -115,13 +115,20 @@ class Transducer:
         heads, tails = [row[:1] for row in ids], [row[1:] for row in ids]
         return score(self.model, self.tokenizer, prompts=heads, targets=tails, ends=False)
 
-    def evaluate(self, split: str = "test") -> Evaluation:
-        """Loss, and for translation BLEU and exact match with every output, on a split of the recipe's data."""
+    def evaluate(self, split: str | None = None) -> Evaluation:
+        """Loss, and for translation BLEU and exact match with every output, on a split of the recipe's data.
+
+        split: None is test if the data has it, else valid. Raises UserError where the one that is asked for is missing.
+        """
         splits = self.recipe.data.load()
+        usual = next(name for name in ("test", "valid", "train") if name in splits)
+        if split is None:
+            split = usual
         if split not in splits:
-            raise UserError(f"the data has no split `{split}`; it has {', '.join(splits)}")
-        held = split_of(splits[split], self.tokenizer, self.recipe)
-        return evaluate(self.model, self.recipe.objective.build(), held, self.tokenizer, self.recipe.generate)
+            raise UserError(f"the data has no split `{split}`; it has {', '.join(splits)}: use --split {usual}")
+        held, objective = split_of(splits[split], self.tokenizer, self.recipe), self.recipe.objective.build()
+        found = evaluate(self.model, objective, held, self.tokenizer, self.recipe.generate)
+        return dataclasses.replace(found, split=split)
 
     def _prompts(self, prompt: str) -> list[list[int]]:
         if self.takes_source:

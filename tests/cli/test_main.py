@@ -33,6 +33,12 @@ def test_help_answers_in_half_a_second_and_without_torch(words: list[str]) -> No
     assert min(float(run.stderr) for run in found) < 0.5  # of processor time, so that a busy machine fails no test
 
 
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["plan", "--help"]])
+def test_a_flag_takes_no_value(cli, words: list[str]) -> None:
+    flags = [line for line in cli(*words).out.splitlines() if "<bool>" in line]
+    assert all("--help" in line for line in flags)
+
+
 def test_no_words_print_the_help(cli) -> None:
     assert "Start with `transduce train`" in " ".join(cli().out.split())
 
@@ -63,6 +69,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (UserError("width=7 is odd; use 8"), 2, "width=7 is odd; use 8"),
         (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 1, "runs/x: the disk is full; free some space"),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 1, "runs: permission denied; choose another"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.txt"), 2, "a.txt: no such file or directory"),
         (IsADirectoryError(errno.EISDIR, "Is a directory", "pairs"), 1, "pairs: is a directory"),
         (MemoryError(), 1, "out of memory; lower batch.batch_tokens"),
         (type("OutOfMemoryError", (RuntimeError,), {})("2 GiB"), 1, "out of memory; lower batch.batch_tokens"),

@@ -3,6 +3,10 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from transduce import api
+
 from .conftest import DATES
 
 
@@ -13,10 +17,19 @@ def test_plan_counts_and_times_and_writes_nothing(cli, monkeypatch) -> None:
     assert "encoder embedding = decoder embedding = head" in found.out
     for fact in ("forward", "training", "weights", "gradients", "optimizer", "activations", "per token of the source"):
         assert re.search(rf"\n  {fact}\b.* \d", found.out), fact
-    assert re.search(r"tokens per second +[\d,]+ \(.*FLOP/s, \d+ steps on cpu\)", found.out)
-    assert re.search(r"peak memory +[\d.]+ [MG]iB", found.out)
+    assert re.search(r"tokens per second +[\d,]+ \(.*FLOP/s; measured over \d+ updates on cpu\)", found.out)
+    assert re.search(r"peak memory of the process, libraries included +[\d.]+ [MG]iB", found.out)
     assert re.search(r"time +\d+:\d\d, and validation on top", found.out)
+    assert not re.search(r" $", found.out, re.MULTILINE)
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("changes", [{"train.seed": 5}, {"batch.batch_tokens": 2000}])
+def test_work_per_token_depends_neither_on_the_order_nor_on_padding(changes: dict[str, int]) -> None:
+    base = {"data.train_size": 200, "data.valid_size": 8, "data.test_size": 8, "model.width": 16}
+    one, other = (api.plan("dates", {**base, **more}, timed=False).costs for more in ({}, changes))
+    work = [(c.tokens, c.forward_flops, c.training_flops) for c in (one, other)]
+    assert work[0] == work[1]
 
 
 def test_plan_without_a_probe(cli) -> None:
@@ -37,6 +50,7 @@ def test_doctor_shows_the_data_and_a_preview(cli) -> None:
     assert re.search(r"│ examples +│ +200 │ +8 │ +8 │", found.out)
     assert "tokens of a source, train: mean" in found.out
     assert "█" in found.out
+    assert not re.search(r" $", found.out, re.MULTILINE)
     assert len(re.findall(r"  target  <s>\d{4}-\d\d-\d\d</s>", found.out)) == 2
     assert list(Path().iterdir()) == []
 

@@ -61,12 +61,16 @@ def test_an_unknown_recipe_names_the_nearest(cli) -> None:
     )
     assert "did you mean `multi30k`?" in cli("train", "multi3k").err
     assert cli("train", "nothing-like.yaml").code == 2
+    Path("mine.yaml").write_text("base: dates\n", "utf-8")
+    assert "there is no recipe or file `mine`; did you mean `mine.yaml`?" in cli("train", "mine").err
 
 
 def test_cp_makes_a_file_that_trains_the_same_and_never_overwrites(cli, tmp_path: Path) -> None:
     assert cli("recipes", "cp", "dates").out == "dates.yaml\n"
     assert transduce.recipe("dates.yaml") == transduce.recipe("dates")
     assert cli("recipes", "cp", "dates", "sub.yaml").code == 0
+    assert transduce.recipe("sub.yaml") == transduce.recipe("dates", {"name": "sub"})
+    assert Path("sub.yaml").read_text("utf-8").count("#") == Path("dates.yaml").read_text("utf-8").count("#")
     again = cli("recipes", "cp", "dates")
     assert again.code == 2
     assert again.err == (
@@ -103,11 +107,15 @@ def test_a_base_gives_what_the_recipe_needs(tmp_path: Path) -> None:
     ("content", "told"),
     [
         (b"model: [1\n", r"file\.yaml, line 2, column 1: .*expected ',' or '\]'"),
+        (b"# nothing\n", r"file\.yaml is empty; `transduce recipes cp` makes a recipe"),
         (b"- 1\n", r"file\.yaml holds list, but a recipe is a mapping"),
         (b"name: \xff\n", r"file\.yaml is not UTF-8 \(byte 6\); save it as UTF-8"),
         (b"base: file.yaml\n", r"are based on each other; remove one `base`"),
         (b"base: datse\n", r"there is no recipe or file `datse`; did you mean `dates`\?"),
         (b"base: dates\nmodle: {}\n", r"unknown key `modle`; did you mean `model`\?"),
+        (b"name: 2026-13-45\n", r"file\.yaml: this is not YAML"),
+        (b"[" * 10**5, r"file\.yaml: this is not YAML"),
+        *((b"base: dates\nneeds: %b\n" % x, r"`needs` of recipe .* must map") for x in (b"", b"5", b"[a]", b"{1: x}")),
         (b"base: dates\nneeds: {data.path: your files}\n", r"needs your files; add data\.path="),
     ],
 )
@@ -115,6 +123,17 @@ def test_what_is_wrong_with_a_file(tmp_path: Path, content: bytes, told: str) ->
     (tmp_path / "file.yaml").write_bytes(content)
     with pytest.raises(UserError, match=told):
         transduce.recipe(str(tmp_path / "file.yaml"))
+
+
+def test_no_key_of_a_kind_that_was_not_chosen_is_suggested(cli) -> None:
+    assert "did you mean `data.locales`?" in cli("train", "dates", "locales=en").err
+    assert "data.locales" not in cli("train", "pairs", "data.path=x", "locales=en").err
+    assert "did you mean `data.header`?" in cli("train", "pairs", "data.path=x", "header=true").err
+
+
+@pytest.mark.parametrize("value", ["2026-13-45", "[" * 10**5])
+def test_a_value_that_yaml_cannot_read_is_text(value: str) -> None:
+    assert transduce.recipe("dates", {"name": value}).name == value
 
 
 def test_the_order_of_overrides_does_not_lose_the_keys_of_a_new_kind() -> None:

@@ -51,13 +51,18 @@ def test_quiet_prints_nothing(cli) -> None:
         (["model.widht=3"], "unknown key `model.widht`; did you mean `model.width`?"),
         (["n_layer=3"], "unknown key `n_layer`; did you mean `model.layers`?"),
         (["--lr", "0.1"], "unknown key `lr`; did you mean `optimizer.learning_rate`?"),
+        (["seed=3"], "unknown key `seed`; did you mean `train.seed`?"),
+        (["--train.max-steps"], "`train.max_steps` needs a value: a whole number, not true"),
         (["model.width=wide"], "`model.width` is 'wide' (str), but must be a whole number"),
         (["--train.compile", "--train.clip", "none"], "`train.clip` is 'none' (str), but must be a number"),
         (["train.device=tpu"], "`train.device` is 'tpu', but must be one of auto, cpu, cuda; did you mean `cpu`?"),
         (["optimizer.kind=adam"], "`optimizer.kind` is 'adam', but must be one of adamw, muon; did you mean `adamw`?"),
         (["model.mixer.heads=3"], "heads=3 does not divide width=16; try heads=2"),
         (["train.max_steps=0"], "`train`: max_steps=0 must be at least 1"),
-        (["train.max_steps=4", "schedule.warmup_steps=9"], "a schedule of steps=4 has no room for warmup_steps=9"),
+        (
+            ["train.max_steps=4", "schedule.warmup_steps=9"],
+            "a schedule of steps=4 has no room for warmup_steps=9; use schedule.",
+        ),
         (["512"], "`512` is not understood; write key=value or --key value, such as model.width=512"),
         (["tokenizer=5"], "`tokenizer` is 5; give a kind, or a mapping with `kind`"),
         (["name=a/b"], "name='a/b' cannot be a directory"),
@@ -108,6 +113,23 @@ def test_what_is_wrong_with_parallel_files(cli, files: Path, how: str, told: str
     assert found.code == 2
     assert re.search(told, found.err), found.err
     assert found.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([*DATES[:4], "model.kind=decoder"], "choose model.kind=encoder-decoder"),
+        (["pairs", "data.path=nothing.tsv", *SMALL], "nothing.tsv does not exist"),
+    ],
+)
+def test_what_fails_before_it_begins_leaves_no_directory(cli, tmp_path: Path, words: list[str], told: str) -> None:
+    found = cli("train", *words, "--out", "deep/runs")
+    assert found.code == 2
+    assert told in found.err
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "runs").mkdir()
+    assert cli("train", *words, "--out", "runs").code == 2
+    assert list(tmp_path.rglob("*")) == [tmp_path / "runs"]
 
 
 def test_parallel_gz_files_train(cli, files: Path) -> None:

@@ -59,9 +59,12 @@ def test_score_prints_total_tokens_mean_and_the_line(cli, dates: Path, tmp_path:
 @pytest.mark.parametrize(("line", "count"), [("no tab", 0), ("a\tb\tc", 2)])
 def test_a_line_that_is_no_pair(cli, dates: Path, tmp_path: Path, line: str, count: int) -> None:
     (tmp_path / "pairs.tsv").write_text(f"a\tb\n{line}\n", "utf-8")
-    found = cli("score", dates, "pairs.tsv")
-    assert found.code == 2
-    assert found.err == f"transduce: pairs.tsv, line 2 has {count} tabs; write source<TAB>target\n"
+    for where, found in (
+        ("pairs.tsv", cli("score", dates, "pairs.tsv")),
+        ("standard input", cli("score", dates, stdin=f"a\tb\n{line}\n".encode())),
+    ):
+        assert found.code == 2
+        assert found.err == f"transduce: {where}, line 2 has {count} tabs; write source<TAB>target\n"
 
 
 def test_input_that_is_not_utf8(cli, dates: Path, tmp_path: Path) -> None:
@@ -72,7 +75,10 @@ def test_input_that_is_not_utf8(cli, dates: Path, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_or_run_or_checkpoint(cli, dates: Path) -> None:
-    assert cli("score", dates, "pairs.tsv").err == "transduce: pairs.tsv: no such file or directory\n"
+    missing = cli("score", dates, "pairs.tsv")
+    assert (missing.code, missing.err) == (2, "transduce: pairs.tsv: no such file or directory\n")
+    Path("mine.yaml").write_text("base: dates\n", "utf-8")
+    assert cli("translate", "mine.yaml", "x").err.startswith("transduce: mine.yaml is a recipe, not a run; `transduce")
     assert cli("translate", "runs/nothing", "x").err.startswith(
         "transduce: runs/nothing does not exist; `transduce train`"
     )
@@ -123,7 +129,17 @@ def test_evaluate_reads_other_data_and_names_the_splits_there_are(cli, dates: Pa
     more = cli("evaluate", dates, "data.test_size=9", "--data.seed", "3")
     assert "tokens       99\n" in more.out
     none = cli("evaluate", dates, "--split", "dev")
-    assert none.err == "transduce: the data has no split `dev`; it has train, valid, test\n"
+    assert none.err == "transduce: the data has no split `dev`; it has train, valid, test: use --split test\n"
+    assert "best checkpoint, test" in cli("evaluate", dates).out
+
+
+def test_evaluate_without_a_test_split_measures_valid_and_says_so(cli, letters: Path) -> None:
+    found = cli("evaluate", letters)
+    assert found.code == 0, found.err
+    assert "best checkpoint, valid" in " ".join(found.out.split())
+    asked = cli("evaluate", letters, "--split", "test")
+    assert asked.code == 2
+    assert asked.err == "transduce: the data has no split `test`; it has train, valid: use --split valid\n"
 
 
 def test_generate_streams_what_generate_gives(cli, letters: Path) -> None:
@@ -158,6 +174,9 @@ def test_generate_refuses_what_contradicts_itself(cli, letters: Path, dates: Pat
         "top_k acts on sampling, but temperature=0"
         in cli("generate", letters, "a", "--temperature", "0", "--top-k", "3").err
     )
+    for run, words in ((letters, ["--top-p", "0"]), (letters, ["--temperature", "-1"]), (dates, [])):
+        found = cli("generate", run, "a", *words)
+        assert (found.code, found.out) == (2, "")  # the prompt is not printed first
     assert "trained on a stream, which has no beginning; give a prompt" in cli("generate", letters).err
     assert "this model answers a source; use translate" in cli("generate", dates, "a").err
     assert "has no encoder, so it cannot translate; use generate" in cli("translate", letters, "a").err

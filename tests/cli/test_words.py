@@ -1,6 +1,8 @@
+import io
+
 import pytest
 
-from transduce.cli.words import chunks, overrides, recipe_and_overrides
+from transduce.cli.words import chunks, fold, overrides, recipe_and_overrides
 from transduce.errors import UserError
 
 
@@ -36,6 +38,19 @@ def test_the_recipe_is_the_first_word_if_it_is_not_an_override() -> None:
     assert recipe_and_overrides(["--a", "1"], "dates") == ("dates", [("a", "1")])
     assert recipe_and_overrides(["a=1"], "dates") == ("dates", [("a", "1")])
     assert recipe_and_overrides(None, "dates") == ("dates", [])
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_only_on_a_terminal_is_a_text_folded_and_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    text = "dates  reads dates, in-many/languages-and-forms at-all"
+    assert fold(text, io.StringIO(), 7) == text
+    lines = fold(text, Terminal(), 7).split("\n")
+    assert lines == ["dates  reads dates,", "       in-many/languages-and-forms", "       at-all"]
 
 
 def test_chunks_keep_order_and_leave_nothing_out() -> None:

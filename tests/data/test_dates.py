@@ -145,6 +145,7 @@ def test_carelessness_is_a_share():
         ({"first_year": 2000, "last_year": 1999}, "first_year=2000 must not be after last_year=1999"),
         ({"last_year": 10_000}, r"both within 1000\.\.9999"),
         ({"noise": 2}, r"noise=2\.0 is a share of the texts, between 0 and 1"),
+        ({"seed": -1}, "seed=-1 is negative"),
         ({"locales": []}, "locales is empty; name at least one"),
         ({"train_size": 0}, "train_size must be at least 1"),
     ],

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from transduce.data.doctor import Bar, Token, cut_off, examine, histogram, overlap, side
+from transduce.data.doctor import Bar, Token, cut_off, examine, header, histogram, overlap, side
 from transduce.data.examples import Examples, Ragged, encode
 from transduce.data.loader import BatchConfig
 from transduce.data.source import Texts
@@ -54,6 +54,20 @@ def test_advice_names_what_to_do(findings):
 def test_clean_data_needs_no_advice():
     splits = {"train": Texts(["a", "b"], ["c", "d"]), "valid": Texts(["c"], ["a"])}
     assert look(splits, Char().train("abcd")).advice() == []
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+@pytest.mark.parametrize(
+    ("first", "looks"), [(("source", "target"), True), (("German", " English"), True), (("text", "a label"), False)]
+)
+def test_a_first_line_that_names_columns_is_seen(split, first, looks):
+    splits = {"train": Texts(["a", "b"], ["c", "d"]), "valid": Texts(["e"], ["f"])}
+    sources, targets = splits[split]
+    splits[split] = Texts([first[0], *sources], [first[1], *targets])
+    assert (header(splits) == first) is looks
+    advice = look(splits, Byte().train([])).advice()
+    assert any("looks like names of columns; set data.header=true" in line for line in advice) is looks
+    assert header({"train": Texts(None, ["text"])}) is None
 
 
 def test_the_preview_shows_what_is_trained():

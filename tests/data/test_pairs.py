@@ -82,6 +82,11 @@ def test_jsonl_that_is_no_json_or_no_text_is_refused(write):
         load(write("b.jsonl", '{"a": "x", "b": 3}\n'), **fields)
     with pytest.raises(UserError, match=r"its fields are none, for it is \[1\]"):
         load(write("c.jsonl", "[1]\n"), **fields)
+    for n, row in enumerate(("[" * 10**5, '{"a": "x", "b": ' + "1" * 5000 + "}")):
+        with pytest.raises(UserError, match=rf"d{n}\.jsonl, line 2, is not JSON: "):
+            load(write(f"d{n}.jsonl", f'{{"a": "x", "b": "y"}}\n{row}\n'), **fields)
+    with pytest.raises(UserError, match=r"e\.jsonl, line 1: the field `b` holds '\\ud83d', half of a character"):
+        load(write("e.jsonl", r'{"a": "x", "b": "so funny \ud83d"}' + "\n"), **fields)
 
 
 def test_a_missing_column_name_is_refused(write):
@@ -110,6 +115,11 @@ def test_an_unknown_format_and_missing_files_are_refused(write, tmp_path):
         load(write("a.xlsx", "x"))
     with pytest.raises(UserError, match=r"train\.tsv does not exist"):
         load(tmp_path)
+    with pytest.raises(UserError, match="~nosuchuser/a begins with the home of a user who is unknown here"):
+        load("~nosuchuser/a")
+    for values in ({"source_field": -1}, {"target_field": -2}):
+        with pytest.raises(UserError, match=r"_field=-\d is negative; columns are counted from 0"):
+            load(tmp_path, **values)
     path = write("b.tsv", "a\tb\n")
     with pytest.raises(UserError, match=r"b\.tsv is no folder, but `valid` names files to find in it"):
         load(path, valid="dev.tsv")

@@ -76,6 +76,8 @@ def test_globs_that_match_unevenly_are_refused(write, tmp_path):
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"data\.path: .*multi does not exist"):
         load(tmp_path / "multi")
+    with pytest.raises(UserError, match="~nosuchuser/a begins with the home of a user who is unknown here"):
+        load("~nosuchuser/a")
 
 
 def test_impossible_fractions_and_empty_names_are_refused(tmp_path):

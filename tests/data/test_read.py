@@ -62,6 +62,12 @@ def test_a_broken_gz_is_refused(write, tmp_path: Path):
         read.text(write("plain", "text").rename(tmp_path / "plain.gz"))
 
 
+def test_gz_that_is_not_named_so_is_refused(write, tmp_path: Path):
+    packed = write("a.gz", "text").rename(tmp_path / "train.de")
+    with pytest.raises(UserError, match=r"train\.de is gzip, .*; rename it to train\.de\.gz"):
+        read.text(packed)
+
+
 def test_a_folder_is_no_file(tmp_path: Path):
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         read.text(tmp_path)
@@ -75,7 +81,10 @@ def test_names_are_found_with_extensions_and_packed(write, tmp_path: Path):
     assert [p.name for p in read.expand(tmp_path, "b*.txt")] == ["b1.txt", "b10.txt", "b2.txt"]
     assert [p.name for p in read.expand(Path("/"), f"{tmp_path}/b1*")] == ["b1.txt", "b10.txt"]
     assert read.expand(tmp_path, "test") == []
+    with pytest.raises(UserError, match=r"tra\*\*: \*\* stands for folders"):
+        read.expand(tmp_path, "tra**")
     with pytest.raises(UserError, match=re.escape("no file matches") + r".*c\*\.txt; check data\.path"):
         read.required(tmp_path, "c*.txt")
-    with pytest.raises(UserError, match=r"test\.txt does not exist"):
-        read.required(tmp_path, "test", (".txt",))
+    for name in ("test", "test.txt"):
+        with pytest.raises(UserError, match=r"test\.txt does not exist"):
+            read.required(tmp_path, name, (".tsv", ".txt") if "." in name else (".txt",))

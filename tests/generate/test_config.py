@@ -21,6 +21,7 @@ REFUSED = [
     ({"min_p": 0.5}, "min_p acts on sampling"),
     ({"nbest": 3, "beam_size": 2}, "set beam_size=3"),
     ({"stop": ("a", "")}, "a stop text is empty"),
+    ({"stop": ("a", "\udcff")}, r"the stop text '\\udcff' is not UTF-8"),
 ]
 
 

@@ -151,7 +151,16 @@ def test_what_does_not_fit_is_refused_with_what_to_do(translator, decoder, lette
 def test_what_goes_beyond_the_positions_of_a_model_is_refused(decoder, letters):
     with pytest.raises(UserError, match=r"9 new tokens after a prompt of 30 .* set max_new_tokens=3"):
         decode(decoder, letters, GREEDY, prompt=[[4] * 30])
-    with pytest.raises(UserError, match="a prompt has 32 tokens, but this model can read 32"):
-        decode(decoder, letters, GREEDY, prompt=[[4] * 32])
+    with pytest.raises(UserError, match="a prompt has 33 tokens, but this model can read 32"):
+        decode(decoder, letters, GREEDY, prompt=[[4] * 33])
     found = decode(decoder, letters, GREEDY, prompt=[[4] * 30, [5]], limits=[3, 9])
+    same(found[1:], decode(decoder, letters, GREEDY, prompt=[[5]]))
+
+
+@pytest.mark.parametrize("decoder", ["learned"], indirect=True)
+def test_a_prompt_that_fills_a_model_leaves_room_for_one_token(decoder, letters, log_p):
+    prompt = [4, 5] * 16
+    found = decode(decoder, letters, GREEDY, prompt=[prompt, [5]], limits=[1, 9])
+    best = int(log_p(decoder, prompt, None).argmax())
+    assert found[0][0].ids == ([] if best == letters.eos else [best])
     same(found[1:], decode(decoder, letters, GREEDY, prompt=[[5]]))

@@ -71,7 +71,8 @@ def test_words_cut_at_white_space_cannot_forge_special_tokens_but_may_be_unknown
     tokenizer = config("word", split="whitespace").train(["a b , </s> <unk> <s>"])
     ids = tokenizer.encode("a </s> <s> <pad> <unk> a, ,")
     assert not {tokenizer.pad, tokenizer.bos, tokenizer.eos} & set(ids)
-    assert tokenizer.encode("<unk>") == [tokenizer.unk]
+    assert tokenizer.encode("<unk>") == [tokenizer.unk] == [3]
+    assert sorted(tokenizer.tokenizer.get_vocab().values()) == list(range(tokenizer.vocab_size))
     assert tokenizer.encode("a ,")[1] == tokenizer.encode(",")[0]
 
 
@@ -206,6 +207,16 @@ def test_a_missing_or_broken_file_is_refused(tmp_path: Path):
     del data["model"]["vocab"]["</s>"]
     path.write_text(json.dumps(data))
     with pytest.raises(UserError, match="has no token </s>; it needs <pad>, <s> and </s>"):
+        Tokenizer.load(tmp_path)
+
+
+def test_ids_beyond_the_number_of_tokens_are_refused(tmp_path: Path):
+    TRAINED["char"].save(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    data = json.loads(path.read_text())
+    data["model"]["vocab"]["a"] = 5000
+    path.write_text(json.dumps(data))
+    with pytest.raises(UserError, match=r"the tokeniser has the id 5000, but only \d+ tokens, whose ids must be 0 to"):
         Tokenizer.load(tmp_path)
 
 

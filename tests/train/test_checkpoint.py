@@ -52,8 +52,24 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(name: str
 def test_no_intact_checkpoint_is_an_error_but_none_at_all_is_not(tmp_path: Path) -> None:
     assert checkpoint.newest(tmp_path, print) is None
     (make(tmp_path, 3) / "DONE").unlink()
-    with pytest.raises(UserError, match=r"no checkpoint in .* is intact; remove that directory to start over"):
-        checkpoint.newest(tmp_path, lambda _: None)
+    (make(tmp_path, 4) / "model.safetensors").unlink()
+    for _ in range(2):  # the second time it must not look like a run that has not begun
+        with pytest.raises(UserError, match=r"no checkpoint in .* is intact; remove that directory to start over"):
+            checkpoint.newest(tmp_path, lambda _: None)
+    assert checkpoint.steps(tmp_path) == [3, 4]
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "null", "{}", '{"state.json": "0"}', "[" * 10**5])
+def test_a_list_of_files_that_lacks_the_model_proves_nothing(content: str, tmp_path: Path) -> None:
+    (make(tmp_path, 3) / "DONE").write_text(content)
+    with pytest.raises(UserError, match="cannot be used: its DONE"):
+        checkpoint.require_intact(tmp_path / checkpoint.name(3))
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "{", "[" * 10**5])
+def test_a_state_that_cannot_be_read_is_not_healthy(content: str, tmp_path: Path) -> None:
+    (make(tmp_path, 3) / "state.json").write_text(content)
+    assert checkpoint.read_state(tmp_path / checkpoint.name(3)) == {"healthy": False}
 
 
 def test_rotation_keeps_the_last_regular_ones_and_the_best(tmp_path: Path) -> None:

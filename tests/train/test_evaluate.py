@@ -53,6 +53,19 @@ def test_evaluating_leaves_the_model_as_it_was(recipe: Callable[..., Recipe], se
     assert all(torch.equal(p, before[n]) for n, p in made.model.named_parameters())
 
 
+@pytest.mark.parametrize("unit", ["line", "file"])
+@pytest.mark.parametrize("limit", [2, 24])
+def test_a_model_of_few_positions_goes_on_as_far_as_they_reach(
+    unit: str, limit: int, recipe: Callable[..., Recipe], session: Callable[..., Session]
+) -> None:
+    over = {"model.positions": {"kind": "learned", "limit": limit}, "batch.max_length": limit, "data.unit": unit}
+    made = session(recipe("language", {**over, "generate.max_new_tokens": 99})).task
+    assert made.valid is not None
+    found = evaluate(made.model, made.objective, made.valid, made.tokenizer, made.recipe.generate, 5)
+    assert len(found.samples) == 3
+    assert all(len(sample.source) <= limit // 2 and len(sample.output) <= limit for sample in found.samples)
+
+
 def test_bleu_is_that_of_sacrebleu_with_its_signature() -> None:
     score, signature = bleu_of(["the cat sat on the mat .", "a dog"], ["the cat sat on the mat .", "a dog"])
     assert score == pytest.approx(100)

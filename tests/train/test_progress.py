@@ -1,7 +1,9 @@
+import re
+
 import pytest
 
 from transduce.train.evaluate import Sample
-from transduce.train.progress import Display, Speed, clock
+from transduce.train.progress import CELL, Display, Speed, clock, few, short
 
 
 def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,7 +18,70 @@ def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[st
     assert "step 2/100" not in out
     assert "step 3: [val] 0.1" in out
     assert "3 May [2021]" in out
-    assert "Once [twice]" in out
+    assert "> Once\n|  [twice]\n" in out
+
+
+def live(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
+def plain(out: str) -> str:
+    return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", out)
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown", "gone"),
+    [
+        (140, ["━", "lr 1.00e-03", "norm 0.50", "0:00:00"], []),
+        (100, ["lr 1.00e-03", "norm 0.50"], ["━", "0:00:00"]),
+        (80, ["lr 1.00e-03"], ["━", "norm"]),
+        (70, [], ["━", "lr", "norm"]),
+    ],
+)
+def test_a_narrow_terminal_keeps_what_matters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int, shown: list[str], gone: list[str]
+) -> None:
+    live(monkeypatch, columns)
+    with Display("shakespeare-10m", 123_456) as display:
+        display.speed.tokens_sum = display.speed.seconds_sum = display.speed.weight = 1.0
+        display.step(100_000, 500, 1.23456, 0.001, 0.5)
+        out = plain(capsys.readouterr().out)
+    for told in ("100000/123456", "loss 1.235", "1 tokens/s", "6:30:56 left", *shown):
+        assert told in out
+    assert not any(told in out for told in gone)
+
+
+def test_the_bar_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    live(monkeypatch, 80)
+    with Display("dates", 10) as display:
+        display.step(10, 500, 1.0, 0.001, 0.5)
+        display.say("done")
+    assert capsys.readouterr().out.endswith("\x1b[1A\x1b[2K")  # up a line, and erase it
+
+
+def test_long_samples_are_cut_in_a_table_with_lines_between(capsys: pytest.CaptureFixture[str]) -> None:
+    samples = [Sample("word " * 40, "b", "b"), Sample("c", "d", "e")]
+    with Display("pairs", 1) as display:
+        display.samples(samples, pairs=True)
+    out = capsys.readouterr().out
+    assert out.count("├") == 1
+    assert "…" in out
+    assert "│ ✓ │" in out
+    assert "│   │" in out
+    assert short("a\nb") == "a↵b"
+    assert short("x" * CELL) == "x" * CELL
+    assert len(short("x" * (CELL + 1))) == CELL
+
+
+def test_a_continuation_takes_a_few_lines() -> None:
+    assert few("one two", 80) == ["one two"]
+    assert few("one two three", 8) == ["one two", "three"]
+    verses = "\n".join("abcdefghij")
+    assert few(verses, 9) == ["a", "b", "c", "d", "e", "…"]
+    assert few(verses, 9, last=True) == ["…", "f", "g", "h", "i", "j"]
+    assert few("", 9) == [""]
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,9 +93,7 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_on_a_terminal_it_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "140")
+    live(monkeypatch, 140)
     with Display("dates", 10) as display:
         assert display.live
         display.step(5, 500, 1.23456, 0.001, 0.5)

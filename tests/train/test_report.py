@@ -35,6 +35,16 @@ def test_a_half_written_line_is_not_read(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "nowhere") == []
 
 
+def test_rewinding_passes_over_what_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "step-foo.txt").write_text("a note")
+    (tmp_path / "timings.jsonl").write_text('[]\n5\n{}\n{"step": "x"}\n{"step": 1}\n{"step": 3}\n' + "[" * 10**5)
+    with Report(tmp_path) as report:
+        report.rewind(2, 0)
+    assert (tmp_path / "timings.jsonl").read_text() == '{"step": 1}\n'
+    assert (tmp_path / "samples" / "step-foo.txt").exists()
+
+
 def test_the_plot_is_drawn_whatever_there_is(tmp_path: Path) -> None:
     lines = [{"step": s, "loss": 3 / s, "nll": 2 / s} for s in range(1, 30)] + [{"step": 20, "val_loss": 0.5}]
     for name, metrics in (

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,7 +19,8 @@ from transduce.config import from_data
 from transduce.errors import UserError
 from transduce.train import Run, checkpoint, train
 from transduce.train.recipe import Recipe
-from transduce.train.run import claim
+from transduce.train.resume import Position, from_state, to_state
+from transduce.train.run import claim, record_data
 
 RecipeOf = Callable[..., Recipe]
 
@@ -127,6 +129,30 @@ def test_changed_data_is_refused(recipe: RecipeOf, texts: Path, tmp_path: Path) 
         UserError, match=r"was started on other data: `train` has changed; restore it, or choose another"
     ):
         train(recipe(over={**moved, "train.max_steps": 4}), tmp_path, quiet=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"5", b"\xff", b"{}", b'{"step": "x"}', b"[" * 10**5])
+@pytest.mark.parametrize("name", ["data.json", "result.json"])
+def test_files_of_a_run_that_are_broken_are_one_sentence(
+    name: str, content: bytes, recipe: RecipeOf, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=r"(data|result)\.json|was started on other data"):
+        _ = Run(tmp_path).result if name == "result.json" else record_data(Run(tmp_path), recipe().data.load())
+
+
+@pytest.mark.parametrize("content", [b"a: 2026-13-45", b"[" * 10**5, b"a: [", b"\xff"])
+def test_a_config_that_cannot_be_read_is_one_sentence(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"config\.yaml cannot be read"):
+        _ = Run(tmp_path).recipe
+
+
+@pytest.mark.parametrize("keys", [["rng"], ["cursor"], ["step", "tokens"]])
+def test_a_state_that_lacks_something_is_one_sentence(keys: list[str]) -> None:
+    state = to_state(Position(), {"cpu": torch.get_rng_state()})
+    with pytest.raises(UserError, match=r"state\.json does not say where training stood .*; remove that checkpoint"):
+        from_state({key: value for key, value in state.items() if key not in keys})
 
 
 def test_two_writers_are_kept_apart(recipe: RecipeOf, tmp_path: Path) -> None:
@@ -263,6 +289,13 @@ def test_wrong_pairings_are_refused(recipe: RecipeOf, tmp_path: Path) -> None:
         ({"train.samples": 0, "train.metric": "bleu"}, "metric=bleu needs decoded examples, but samples=0"),
         ({"train.precision": "fp16"}, "must be one of auto, fp32, bf16"),
         ({"name": "../x"}, "cannot be a directory"),
+        ({"name": "x\udcff"}, r"name='x\\udcff' is not UTF-8"),
+        ({"train.threads": 100_000}, r"train\.threads=100000, but this machine has \d+ CPUs; use at most \d+"),
+        ({"train.seed": -1}, r"seed=-1 must be at least 0 and below 2\^63"),
+        ({"train.seed": 2**63}, "seed=9223372036854775808 must be at least 0"),
+        ({"train.clip": math.nan}, "clip=nan would stop every update"),
+        ({"train.save_minutes": math.nan}, "save_minutes=nan must be more than 0"),
+        ({"schema": 0}, "schema=0 never was"),
         ({"schema": 99}, "schema=99 is newer than this transduce"),
         ({"train.device": "cuda"}, "PyTorch sees no GPU here"),
     ],

@@ -45,7 +45,7 @@ def test_the_end_of_training_is_filled_in_once() -> None:
 @pytest.mark.parametrize(
     ("kind", "values", "sentence"),
     [
-        ("cosine", {"steps": 10, "warmup_steps": 10}, "no room for warmup_steps=10; use warmup_steps=1"),
+        ("cosine", {"steps": 10, "warmup_steps": 10}, "no room for warmup_steps=10; use schedule.warmup_steps=1"),
         ("constant", {"warmup_steps": -1}, "warmup_steps=-1 is negative"),
         ("warmup-stable-decay", {"decay": 0.0}, "decay=0.0 is the share"),
     ],

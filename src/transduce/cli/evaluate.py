@@ -11,7 +11,7 @@ from transduce.cli.words import overrides
 def evaluate(
     run: Run,
     words: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")] = None,
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    split: Annotated[str | None, typer.Option(help="train, valid or test. Default: test if there, else valid.")] = None,
     beam_size: BeamSize = None,
     samples: Annotated[int, typer.Option(help="Examples to show.")] = 5,
     checkpoint: Checkpoint = "best",
@@ -26,4 +26,5 @@ def evaluate(
 
     given = [*overrides(words), *([("generate.beam_size", beam_size)] if beam_size is not None else [])]
     model = api.load(run, checkpoint=checkpoint, device=device, overrides=given)
-    show.evaluation(model.evaluate(split), f"{run}, {checkpoint} checkpoint, {split}", samples)
+    found = model.evaluate(split)
+    show.evaluation(found, f"{run}, {checkpoint} checkpoint, {found.split}", samples)

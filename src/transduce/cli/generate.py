@@ -1,6 +1,7 @@
 """`transduce generate`: a prompt, and what the model writes after it, as it is written."""
 
 import sys
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -38,10 +39,12 @@ def generate(
     )  # fmt: skip
     seed = model.recipe.generate.seed if seed is None else seed
     for sample in range(samples):
+        pieces = model.stream(prompt, seed=seed + sample, **options)
+        first = next(pieces, "")  # whatever is refused is refused here, before anything is printed
         if sample:
             sys.stdout.write("\n" + "-" * 40 + "\n")
         sys.stdout.write(prompt)
-        for piece in model.stream(prompt, seed=seed + sample, **options):
+        for piece in chain([first], pieces):
             sys.stdout.write(piece)
             sys.stdout.flush()
     sys.stdout.write("\n")

@@ -10,7 +10,7 @@ import typer
 
 from transduce import __version__
 from transduce.cli import doctor, evaluate, generate, plan, recipes, score, tokenizer, train, translate
-from transduce.cli.words import PASS_ON
+from transduce.cli.words import PASS_ON, fold
 from transduce.errors import UserError
 
 app = typer.Typer(
@@ -32,8 +32,8 @@ app.add_typer(tokenizer.app, name="tokenizer")
 @app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (or TRANSDUCE_DEBUG=1).")] = False,
+    version: Annotated[bool, typer.Option("--version", metavar="", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", metavar="", help="Show tracebacks (or TRANSDUCE_DEBUG=1).")] = False,
 ) -> None:
     if version:
         typer.echo(f"transduce {__version__}")
@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = sentence(error)
         if debug or told is None:
             raise
-        print(f"transduce: {told}", file=sys.stderr)
+        print(fold(f"transduce: {told}", sys.stderr), file=sys.stderr)
+        if isinstance(error, FileNotFoundError):  # a word of the command line is wrong
+            return UserError.exit_code
         return error.exit_code if isinstance(error, UserError) else 1
     return 0
 

@@ -11,7 +11,9 @@ from transduce.recipes import DEFAULT
 
 def plan(
     words: Words = None,
-    probe: Annotated[bool, typer.Option(help="Time a few updates on real batches; nothing is kept.")] = True,
+    probe: Annotated[
+        bool, typer.Option(metavar="", help="Time a few updates on real batches; nothing is kept.")
+    ] = True,
 ) -> None:
     """Count parameters, FLOPs and memory of a recipe, and time it."""
     from transduce import api

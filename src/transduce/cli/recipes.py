@@ -1,13 +1,16 @@
 """`transduce recipes`: the built-in recipes, as files to read, copy and edit."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from transduce import recipes
+from transduce.cli.words import fold
 from transduce.errors import UserError
 
 app = typer.Typer(help="List, show and copy the built-in recipes.", no_args_is_help=True)
@@ -20,7 +23,7 @@ def list_() -> None:
     """List the recipes, the default first."""
     width = max(len(name) for name in recipes.names())
     for name in recipes.names():
-        sys.stdout.write(f"{name:{width}}  {recipes.about(name)}\n")
+        sys.stdout.write(fold(f"{name:{width}}  {recipes.about(name)}", sys.stdout, width + 2) + "\n")
 
 
 @app.command()
@@ -34,9 +37,11 @@ def cp(
     name: Annotated[str, NAME],
     file: Annotated[Path | None, typer.Argument(help="Default: NAME.yaml here.", show_default=False)] = None,
 ) -> None:
-    """Copy a recipe to a file of your own, for `transduce train FILE.yaml`."""
+    """Copy a recipe to a file of your own, for `transduce train FILE.yaml`, whose run is named like the file."""
     source = recipes.text(name)
     file = Path(f"{name}.yaml") if file is None else file / f"{name}.yaml" if file.is_dir() else file
+    own = yaml.safe_dump({"name": file.stem}, allow_unicode=True).strip()
+    source = re.sub(r"^name:.*", lambda _: own, source, count=1, flags=re.MULTILINE)
     try:
         with open(file, "x", encoding="utf-8") as out:
             out.write(source)

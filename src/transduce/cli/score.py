@@ -27,9 +27,9 @@ def score(
     from transduce import api
 
     model = api.load(run, checkpoint=checkpoint, device=device)
-    number = 0
+    number, name = 0, "standard input" if file == "-" else file
     for chunk in chunks(lines(file), LINES):
-        places = [f"{file}, line {number + i}" for i in range(1, len(chunk) + 1)]
+        places = [f"{name}, line {number + i}" for i in range(1, len(chunk) + 1)]
         pairs = map(_pair, chunk, places)
         number += len(chunk)
         for line, found in zip(chunk, model.score(pairs if model.takes_source else chunk), strict=True):

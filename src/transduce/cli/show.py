@@ -62,7 +62,7 @@ def plan(found: Plan) -> None:
     total = sum(counted.parameters.values())
     rows = [(part, f"{n:,}", f"{n / total:.1%}") for part, n in counted.parameters.items()]
     table(found.recipe.name, "part", "parameters", "share", rows=[*rows, ("all", f"{total:,}", "")])
-    facts("FLOPs per token", [
+    facts("FLOPs per token, padding not counted", [
         ("forward", number(counted.forward_flops / counted.tokens)),
         ("training", number(counted.training_flops / counted.tokens)),
     ])  # fmt: skip
@@ -80,10 +80,11 @@ def plan(found: Plan) -> None:
     length = [("steps", f"{train.max_steps:,}"), ("epochs", f"{epochs:.1f} of {found.batches:,} batches")]
     if probe is not None and found.seconds is not None:
         rate = counted.training_flops / counted.tokens * probe.tokens_per_second
-        how = f"{number(rate)}FLOP/s, {probe.updates} steps on {found.device}"
+        how = f"{number(rate)}FLOP/s; measured over {probe.updates} updates on {found.device}"
+        whose = "of the GPU" if found.device.type == "cuda" else "of the process, libraries included"
         length += [
             ("tokens per second", f"{probe.tokens_per_second:,.0f} ({how})"),
-            ("peak memory", size(probe.peak)),
+            (f"peak memory {whose}", size(probe.peak)),
             ("time", f"{clock(found.seconds)}, and validation on top"),
         ]
     facts("training", length)
@@ -91,11 +92,11 @@ def plan(found: Plan) -> None:
 
 def facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
     """Names and values under a title."""
-    grid = Table.grid(padding=(0, 2))
-    for name, value in rows:
-        grid.add_row(Text(f"  {name}"), Text(value))
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows)
     console.print(Text(title, style="bold"))
-    console.print(grid)
+    for name, value in rows:
+        console.print(Text(f"  {name:{width}}  {value}"))
 
 
 def findings(found: Findings) -> None:
@@ -128,7 +129,7 @@ def findings(found: Findings) -> None:
             console.print(Text("  source  "), pieces(row.source), sep="")
         console.print(Text("  target  "), pieces(row.target), sep="")
     for sentence in found.advice():
-        console.print(Text(f"! {sentence}", style="bold yellow"), soft_wrap=True)
+        console.print(Text(f"! {sentence}", style="bold yellow"), soft_wrap=not console.is_terminal)
     if not found.advice():
         console.print("nothing suspicious", style="green")
 

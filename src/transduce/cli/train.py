@@ -13,7 +13,7 @@ from transduce.recipes import DEFAULT
 def train(
     words: Words = None,
     out: Annotated[Path, typer.Option(help="The directory of runs; this one goes to OUT/NAME.")] = Path("runs"),
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", metavar="", help="Print errors only.")] = False,
 ) -> None:
     """Train a recipe, or go on where the same command was stopped.
 

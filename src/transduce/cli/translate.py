@@ -11,6 +11,10 @@ from transduce.cli.words import chunks, given, lines
 if TYPE_CHECKING:
     from transduce.transducer import Options
 
+NBEST = (
+    "Print N per text: its number, log p and text, in tabs; the best first, which is ranked by log p divided by the "
+    "length penalty, while the number printed is log p."
+)
 LINES = 2048  # read at once, so that a file of any size passes through; each chunk is batched by length
 
 
@@ -18,7 +22,7 @@ def translate(
     run: Run,
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: lines of stdin.")] = None,
     beam_size: BeamSize = None,
-    nbest: Annotated[int | None, typer.Option(help="Print N per text: its number, log p and text, in tabs.")] = None,
+    nbest: Annotated[int | None, typer.Option(help=NBEST)] = None,
     length_penalty: LengthPenalty = None,
     max_new_tokens: MaxNewTokens = None,
     temperature: Temperature = None,

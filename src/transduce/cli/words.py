@@ -1,10 +1,12 @@
 """The words of a command line: dotted overrides, options that were given, lines of text."""
 
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, TextIO
 
 from transduce.errors import UserError
 
@@ -56,6 +58,14 @@ def lines(file: str) -> Iterator[str]:
                 yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
             except UnicodeDecodeError as error:
                 raise UserError(f"{name}, line {number}, byte {error.start}: not UTF-8; convert it first") from None
+
+
+def fold(text: str, stream: TextIO, indent: int = 0) -> str:
+    """A text broken between words to the width of a terminal; as it is where the stream is none."""
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def chunks(values: Iterable[str], size: int) -> Iterator[list[str]]:

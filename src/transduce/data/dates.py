@@ -50,6 +50,8 @@ class Dates(DataConfig):
             raise ValueError(f"noise={self.noise} is a share of the texts, between 0 and 1")
         if self.train_size < 1 or self.valid_size < 0 or self.test_size < 0:
             raise ValueError("train_size must be at least 1, valid_size and test_size at least 0")
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed} is negative; use 0 or more")
         if not self.locales:
             raise ValueError("locales is empty; name at least one, such as `en`")
 

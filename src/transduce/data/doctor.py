@@ -14,6 +14,13 @@ from transduce.data.source import Texts
 from transduce.text.tokenizer import Tokenizer
 
 BARS = 12
+# What a first line that names the columns says, in lower case.
+COLUMNS = {
+    "id", "source", "target", "src", "tgt", "trg", "input", "output", "text", "label", "sentence", "sentence1",
+    "sentence2", "translation", "question", "answer", "prompt", "response", "reference", "en", "de", "fr", "es", "it",
+    "pt", "nl", "ru", "zh", "ja", "cs", "english", "german", "french", "spanish", "italian", "portuguese", "dutch",
+    "russian", "chinese", "japanese", "czech",
+}  # fmt: skip
 
 
 class Bar(NamedTuple):
@@ -82,10 +89,14 @@ class Findings:
     padding: float  # share of the slots of the first epoch that hold nothing
     batches: int  # in the first epoch
     preview: tuple[Row, ...]
+    header: tuple[str, str] | None = None  # a first pair that looks like the names of columns
 
     def advice(self) -> list[str]:
         """A sentence for each finding that usually means a mistake, with what to do about it."""
         out: list[str] = []
+        if self.header is not None:
+            names = " and ".join(f"`{name}`" for name in self.header)
+            out.append(f"line 1, {names}, looks like names of columns; set data.header=true, or remove the line")
         for name, split in self.splits.items():
             sides = [s for s in (split.source, split.target) if s is not None]
             if split.truncated > 0.01:
@@ -133,7 +144,20 @@ def examine(
         padding=padding,
         batches=batches,
         preview=preview(loader, tokenizer, rows),
+        header=header(splits),
     )
+
+
+def header(splits: Mapping[str, Texts]) -> tuple[str, str] | None:
+    """The first pair of a split, if both of its sides are words that usually name columns.
+
+    Of any split, since the first line of the training file may have been held out for validation.
+    """
+    for sources, targets in splits.values():
+        first = (sources[0], targets[0]) if sources else None
+        if first is not None and all(side.strip().lower() in COLUMNS for side in first):
+            return first
+    return None
 
 
 def _sides(examples: Examples) -> list[Ragged]:

@@ -29,6 +29,9 @@ class Pairs(DataConfig):
 
     def __post_init__(self) -> None:
         require_fraction(self.valid_fraction)
+        for name in ("source_field", "target_field"):
+            if isinstance(field := getattr(self, name), int) and field < 0:
+                raise ValueError(f"{name}={field} is negative; columns are counted from 0")
 
     def load(self) -> dict[str, Texts]:
         """Both columns of every split. Raises UserError."""

@@ -36,7 +36,7 @@ class Parallel(DataConfig):
 
     def load(self) -> dict[str, Texts]:
         """Both sides of every split, aligned. Raises UserError."""
-        folder = Path(self.path).expanduser()
+        folder = read.at_home(self.path)
         if not folder.is_dir():
             raise UserError(f"data.path: {read.missing(folder)}")
         splits: dict[str, Texts] = {}

@@ -21,6 +21,8 @@ def text(path: Path) -> str:
         data = path.read_bytes()
         if path.suffix == ".gz":
             data = gzip.decompress(data)
+        elif data[:2] == b"\x1f\x8b":
+            raise UserError(f"{path} is gzip, which its name does not say; rename it to {path.name}.gz")
     except FileNotFoundError:
         raise UserError(missing(path)) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -59,6 +61,14 @@ def require_short(line: str, path: Path, number: int, max_chars: int) -> None:
         )
 
 
+def at_home(path: str) -> Path:
+    """A path whose ~ is the home of the user, and ~name that of another. Raises UserError where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path} begins with the home of a user who is unknown here; write the whole path") from None
+
+
 def expand(folder: Path, pattern: str, extensions: Sequence[str] = ("",)) -> list[Path]:
     """The files that a name or a glob stands for, in order; an absolute pattern ignores `folder`.
 
@@ -66,7 +76,10 @@ def expand(folder: Path, pattern: str, extensions: Sequence[str] = ("",)) -> lis
     """
     if any(c in pattern for c in "*?["):
         base, relative = (Path("/"), pattern.lstrip("/")) if pattern.startswith("/") else (folder, pattern)
-        return sorted(path for path in base.glob(relative) if path.is_file())
+        try:
+            return sorted(path for path in base.glob(relative) if path.is_file())
+        except ValueError:
+            raise UserError(f"{pattern}: ** stands for folders, alone between slashes; use * within a name") from None
     for extension in ("", *extensions):
         for ending in ("", ".gz"):
             path = folder / f"{pattern}{extension}{ending}"
@@ -81,7 +94,7 @@ def required(folder: Path, pattern: str, extensions: Sequence[str] = ("",)) -> l
     if not found and any(c in pattern for c in "*?["):
         raise UserError(f"no file matches {folder / pattern}; check data.path and the pattern")
     if not found:
-        extension = next((e for e in extensions if e and not pattern.endswith(e)), "")
+        extension = "" if Path(pattern).suffix else next((e for e in extensions if e), "")
         raise UserError(missing(folder / (pattern + extension)))
     return found
 

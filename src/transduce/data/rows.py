@@ -22,6 +22,11 @@ G = TypeVar("G")
 class Rows(Protocol[G]):
     """G is one batch before it is built: a list or an array with one item per row."""
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Tokens of a usual row: of its source (0: there is none), and of its target. The order does not matter."""
+        ...
+
     def plan(self, rng: np.random.Generator) -> list[G]: ...
 
     def fixed(self) -> list[G]: ...
@@ -34,6 +39,11 @@ class Padded:
 
     def __init__(self, pieces: Pieces, budget: int) -> None:
         self.pieces, self.budget = pieces, budget
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        source, target = self.pieces.lengths
+        return round(float(source.mean())), round(float(target.mean()))
 
     def plan(self, rng: np.random.Generator) -> list[Index]:
         source, target = self.pieces.lengths
@@ -53,6 +63,12 @@ class Packed:
 
     def __init__(self, pieces: Pieces, budget: int, width: int) -> None:
         self.pieces, self.budget, self.width = pieces, budget, width
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        source, target = (float(side.mean()) for side in self.pieces.lengths)
+        full = self.width / max(source, target)
+        return round(full * source), round(full * target)
 
     def plan(self, rng: np.random.Generator) -> list[list[Index]]:
         source, target = self.pieces.lengths
@@ -77,6 +93,10 @@ class Windows:
 
     def __init__(self, stream: Ids, budget: int, width: int) -> None:
         self.stream, self.width, self.rows = stream, width, max(1, budget // width)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return 0, self.width
 
     def plan(self, rng: np.random.Generator) -> list[Index]:
         """Whole windows only, so an epoch leaves out up to `width` tokens at either end. Raises UserError."""

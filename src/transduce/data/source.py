@@ -49,7 +49,7 @@ def files(path: str, names: dict[str, tuple[str, ...]], extensions: Sequence[str
     or a file or a glob, all of which is train. Of `names`, valid and test may be missing where they are called just
     that, since most data has no such files; any other name that is not there is an error.
     """
-    folder = Path(path).expanduser()
+    folder = read.at_home(path)
     if not folder.is_dir():
         asked = {split: n for split, n in names.items() if n != (split,)}
         if asked:

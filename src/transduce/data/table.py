@@ -66,8 +66,9 @@ def _jsonl(path: Path, fields: Sequence[int | str], max_chars: int) -> Iterator[
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}, is not JSON: {error.msg} at column {error.colno}") from None
+        except (ValueError, RecursionError) as error:  # numbers of too many digits, too many brackets
+            told = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            raise UserError(f"{path}, line {number}, is not JSON: {told}") from None
         yield tuple(_field(row, field, path, number) for field in fields)
 
 
@@ -82,6 +83,11 @@ def _field(row: Any, field: int | str, path: Path, number: int) -> str:
         value = fields[key]
     if not isinstance(value, str):
         raise UserError(f"{path}, line {number}: the field `{field}` is {value!r}; it must be text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can write half of a surrogate pair
+        told = f"the field `{field}` holds {value[error.start]!r}, half of a character"
+        raise UserError(f"{path}, line {number}: {told}; remove it") from None
     return value
 
 

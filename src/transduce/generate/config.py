@@ -47,6 +47,8 @@ class GenerateConfig:
             raise UserError(f"min_p={self.min_p} must be between 0 and 1; use 0.05, or null for no limit")
         if "" in self.stop:
             raise UserError("a stop text is empty, which would stop before the first token; remove it")
+        if half := next((text for text in self.stop if any("\ud800" <= c <= "\udfff" for c in text)), None):
+            raise UserError(f"the stop text {half!r} is not UTF-8, so no model writes it; remove it")
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:

@@ -81,7 +81,7 @@ def greatest(model: Model, config: GenerateConfig, inputs: Inputs, limits: Seque
             if len(row) > model.limit:
                 raise UserError(f"a source has {len(row)} tokens, but this model can read {model.limit}; shorten it")
         for new, row in zip(most, inputs.prompts, strict=True):
-            if len(row) >= model.limit:
+            if len(row) > model.limit:
                 raise UserError(f"a prompt has {len(row)} tokens, but this model can read {model.limit}; shorten it")
             if len(row) + new - 1 > model.limit:
                 fit = model.limit - len(row) + 1

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from transduce.data.batch import Batch
 from transduce.inspect.counts import StateBytes, flops, parameters, saved_bytes, state_bytes
+from transduce.model.layout import dense
 from transduce.model.models import Model
 from transduce.objectives.objective import Objective
 
@@ -51,7 +52,8 @@ class Work:
 
 @dataclass(frozen=True)
 class Costs:
-    """Counted, not timed. FLOPs are of one real batch of `tokens` tokens, source and target; memory is in bytes."""
+    """Counted, not timed. FLOPs are of one row of `tokens` tokens, source and target, without padding, so that they
+    depend on no order; memory is in bytes, activations those of a real batch."""
 
     parameters: dict[str, int]
     tokens: int
@@ -75,32 +77,35 @@ class Probe:
     peak: int
 
 
-def costs(work: Work, batch: Batch) -> Costs:
-    """Count what a batch takes, by doing one update with it."""
+def costs(work: Work, batch: Batch, shape: tuple[int, int]) -> Costs:
+    """Count what a row of so many source and target tokens takes, and what an update with a batch keeps."""
     model = work.model
-    batch = batch.to(model.head.weight.device)
-    activations = 0
-
-    def train() -> None:
-        nonlocal activations
-        losses: list[Tensor] = []
-        activations = saved_bytes(model, lambda: losses.append(work.loss(batch)))
-        losses[0].backward()
-
+    device = model.head.weight.device
+    row, batch, losses = row_of(*shape).to(device), batch.to(device), list[Tensor]()
     with torch.compiler.set_stance("force_eager"):
         model.train()
         with torch.no_grad():
-            forward = flops(lambda: work.loss(batch))
-        training = flops(train)
+            forward = flops(lambda: work.loss(row))
+        training = flops(lambda: work.backward(row))
+        model.zero_grad()
+        activations = saved_bytes(model, lambda: losses.append(work.loss(batch)))
+        losses[0].backward()
     gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
     for optimizer in work.optimizers:
         optimizer.step()
     model.zero_grad()
     states = [x for o in work.optimizers for s in o.state.values() for x in s.values() if isinstance(x, Tensor)]
     return Costs(
-        parameters(model), batch.tokens, forward, training, sum(p.nbytes for p in model.parameters()), gradients,
+        parameters(model), row.tokens, forward, training, sum(p.nbytes for p in model.parameters()), gradients,
         sum(x.nbytes for x in states), activations, state_bytes(model.eval()),
     )  # fmt: skip
+
+
+def row_of(source: int, target: int) -> Batch:
+    """One row without padding; source 0: without a source."""
+    read, written = (torch.zeros((1, n), dtype=torch.int64) for n in (source, target))
+    sides = (read, dense(1, source)) if source else (None, None)
+    return Batch(written, written, dense(1, target), *sides)
 
 
 def probe(work: Work, batches: Iterator[Batch], seconds: float = 5.0) -> Probe:

@@ -45,7 +45,10 @@ def read(spec: str, overrides: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]
     data = _with_base(spec, ())
     for dotted, value in sorted(overrides, key=_depth):
         config.override(data, dotted, value)
-    for dotted, what in cast("dict[str, str]", data.pop("needs", {})).items():
+    needs: Any = data.pop("needs", {})
+    if not isinstance(needs, dict) or not all(isinstance(key, str) for key in cast("dict[Any, Any]", needs)):
+        raise UserError(f"`needs` of recipe `{spec}` is {needs!r}; it must map dotted keys to what they are")
+    for dotted, what in cast("dict[str, Any]", needs).items():
         if _at(data, dotted) is None:
             raise UserError(f"recipe `{spec}` needs {what}; add {dotted}=...")
     return data
@@ -80,10 +83,12 @@ def _load(spec: str) -> dict[str, Any]:
         raise UserError(f"there is no recipe or file `{spec}`{_guess(spec)}; `transduce recipes ls` lists the recipes")
     try:
         data = yaml.safe_load(source)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # no such day, too many brackets
         mark = getattr(error, "problem_mark", None)
         where = f"{spec}, line {mark.line + 1}, column {mark.column + 1}" if mark else spec
         raise UserError(f"{where}: {getattr(error, 'problem', None) or 'this is not YAML'}") from None
+    if data is None:
+        raise UserError(f"{spec} is empty; `transduce recipes cp` makes a recipe to start from")
     if not isinstance(data, Mapping):
         raise UserError(f"{spec} holds {type(data).__name__}, but a recipe is a mapping; see `transduce recipes show`")
     found = dict(cast("Mapping[str, Any]", data))
@@ -97,5 +102,6 @@ def _at(data: Any, dotted: str) -> Any:
 
 
 def _guess(name: str) -> str:
-    close = difflib.get_close_matches(name, names(), n=1)
+    files = [f"{name}{suffix}" for suffix in (".yaml", ".yml") if Path(f"{name}{suffix}").is_file()]
+    close = files or difflib.get_close_matches(name, names(), n=1)
     return f"; did you mean `{close[0]}`?" if close else ""

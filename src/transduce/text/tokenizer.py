@@ -49,6 +49,9 @@ class Tokenizer:
         self.tokenizer = tokenizer
         self.pad, self.bos, self.eos = (tokenizer.token_to_id(name) or 0 for name in SPECIALS[:3])
         self.unk = ids[UNK]
+        if (last := max(tokenizer.get_vocab().values())) >= self.vocab_size:
+            size = f"{self.vocab_size} tokens, whose ids must be 0 to {self.vocab_size - 1}"
+            raise UserError(f"the tokeniser has the id {last}, but only {size}; number them without gaps")
         self._silent = frozenset((self.pad, self.bos, self.eos))
 
     @property

@@ -32,7 +32,19 @@ class Word(TokenizerConfig):
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
         """The tokeniser for the `vocab_size` most frequent words of `texts`."""
-        tokenizer = tokenizers.Tokenizer(models.WordLevel(vocab={}, unk_token=SPECIALS[3]))
+        tokenizer = self._cutting({})
+        trainer = trainers.WordLevelTrainer(
+            vocab_size=self.vocab_size, min_frequency=self.min_count, special_tokens=SPECIALS, show_progress=False
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        vocabulary = tokenizer.get_vocab()
+        words = sorted(vocabulary.keys() - set(SPECIALS), key=vocabulary.__getitem__)
+        # where <unk> is also a word of the texts, the trainer numbers it twice, and id 3 is lost: so count again
+        return Tokenizer(self._cutting({token: i for i, token in enumerate([*SPECIALS, *words])}))
+
+    def _cutting(self, vocabulary: dict[str, int]) -> tokenizers.Tokenizer:
+        """A tokeniser that cuts as the config says."""
+        tokenizer = tokenizers.Tokenizer(models.WordLevel(vocab=vocabulary, unk_token=SPECIALS[3]))
         marks = pre_tokenizers.Punctuation("isolated")
         guard = pre_tokenizers.Split(Regex(GUARD), "isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -44,8 +56,4 @@ class Word(TokenizerConfig):
         )
         if self.lowercase:
             tokenizer.normalizer = normalizers.Lowercase()
-        trainer = trainers.WordLevelTrainer(
-            vocab_size=self.vocab_size, min_frequency=self.min_count, special_tokens=SPECIALS, show_progress=False
-        )
-        tokenizer.train_from_iterator(texts, trainer)
-        return Tokenizer(tokenizer)
+        return tokenizer

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -80,12 +80,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def fault(directory: Path) -> str | None:
     """What is wrong with a checkpoint, in a few words; None: every file is the one that was written."""
     try:
-        hashes: dict[str, str] = json.loads((directory / "DONE").read_text())
+        hashes: Any = json.loads((directory / "DONE").read_text())
     except OSError:
         return "it has no DONE, so it was never finished"
-    except ValueError:
+    except (ValueError, RecursionError):
         return "its DONE is not readable"
-    for name, expected in hashes.items():
+    if not isinstance(hashes, dict) or "model.safetensors" not in hashes:
+        return "its DONE does not name model.safetensors"
+    for name, expected in cast("dict[str, Any]", hashes).items():
         path = directory / name
         if not path.is_file():
             return f"{name} is missing"
@@ -103,20 +105,24 @@ def require_intact(directory: Path) -> None:
 def newest(checkpoints: Path, say: Callable[[str], None]) -> Path | None:
     """The newest intact checkpoint, or None where there are none. Damaged ones are set aside, and `say` is told.
 
-    Raises UserError if there are some, but none intact.
+    Raises UserError if there are some, but none intact, and then leaves them: asked again, it says the same.
     """
-    found = steps(checkpoints)
-    for step in reversed(found):
+    damaged: dict[Path, str] = {}
+    for step in reversed(steps(checkpoints)):
         path = checkpoints / name(step)
         if (problem := fault(path)) is None:
-            return path
-        aside = path.with_name(f"damaged-{path.name}")
+            break
+        damaged[path] = problem
+    else:
+        if damaged:
+            raise UserError(f"no checkpoint in {checkpoints} is intact; remove that directory to start over")
+        return None
+    for bad, problem in damaged.items():
+        aside = bad.with_name(f"damaged-{bad.name}")
         shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        say(f"checkpoint {path.name} is damaged: {problem}; falling back to the one before (kept as {aside.name})")
-    if found:
-        raise UserError(f"no checkpoint in {checkpoints} is intact; remove that directory to start over")
-    return None
+        bad.rename(aside)
+        say(f"checkpoint {bad.name} is damaged: {problem}; falling back to the one before (kept as {aside.name})")
+    return path
 
 
 def rotate(checkpoints: Path, keep: int, spare: set[int]) -> None:
@@ -152,9 +158,10 @@ def steps(checkpoints: Path) -> list[int]:
 def read_state(directory: Path) -> dict[str, Any]:
     """What state.json holds; where it cannot be read, that the checkpoint is not healthy."""
     try:
-        return json.loads((directory / "state.json").read_text())
-    except (OSError, ValueError):
+        state: Any = json.loads((directory / "state.json").read_text())
+    except (OSError, ValueError, RecursionError):
         return {"healthy": False}
+    return cast("dict[str, Any]", state) if isinstance(state, dict) else {"healthy": False}
 
 
 def point(link: Path, target: str) -> None:

@@ -31,7 +31,10 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measured on a split. loss: nats per target token, without smoothing. bleu: 0 to 100; exact: 0 to 1."""
+    """Measured on a split. loss: nats per target token, without smoothing. bleu: 0 to 100; exact: 0 to 1.
+
+    split: its name, where it was chosen by name.
+    """
 
     loss: float
     tokens: int
@@ -39,6 +42,7 @@ class Evaluation:
     signature: str | None = None
     exact: float | None = None
     samples: tuple[Sample, ...] = ()
+    split: str | None = None
 
     def score(self, metric: str) -> tuple[float, float]:
         """The chosen metric, then the loss for when that is equal; larger is better."""
@@ -131,7 +135,7 @@ def translations(
 
 def continuations(model: Model, split: Split, tokenizer: Tokenizer, config: GenerateConfig) -> list[Sample]:
     """How the model goes on from a few places of the split, evenly spread."""
-    pairs = openings(split)
+    pairs = openings(split, PROMPT if model.limit is None else min(PROMPT, model.limit // 2))
     prompts = [[*([tokenizer.bos] if split.documents else []), *prompt] for prompt, _ in pairs]
     config = replace(config, max_new_tokens=min(config.max_new_tokens, LENGTH))
     found = decode(model, tokenizer, config, prompt=prompts, limits=room(model, config, [len(p) for p in prompts]))
@@ -139,21 +143,21 @@ def continuations(model: Model, split: Split, tokenizer: Tokenizer, config: Gene
     return [Sample(*row) for row in zip(*map(tokenizer.decode_batch, columns), strict=True)]
 
 
-def openings(split: Split) -> list[tuple[list[int], list[int]]]:
-    """(some ids, how they go on) at a few places: where documents begin, or anywhere in a stream."""
+def openings(split: Split, longest: int) -> list[tuple[list[int], list[int]]]:
+    """(at most `longest` ids, how they go on) at a few places: where documents begin, or anywhere in a stream."""
     targets = split.examples.targets
     if split.documents:
         texts = [targets[i] for i in spread(len(targets), PLACES)]
     else:
-        texts = [targets.flat[start:] for start in spread(max(len(targets.flat) - PROMPT, 1), PLACES)]
-    given = [min(PROMPT, (len(ids) + 1) // 2) for ids in texts]
+        texts = [targets.flat[start:] for start in spread(max(len(targets.flat) - longest, 1), PLACES)]
+    given = [min(longest, (len(ids) + 1) // 2) for ids in texts]
     return [(ids[:n].tolist(), ids[n : n + LENGTH].tolist()) for ids, n in zip(texts, given, strict=True)]
 
 
 def room(model: Model, config: GenerateConfig, taken: Sequence[int]) -> list[int]:
-    """How many new tokens there are positions for after so many."""
+    """How many new tokens there are positions for after so many; the last is not read."""
     most = config.max_new_tokens
-    return [most if model.limit is None else min(most, model.limit - n) for n in taken]
+    return [most if model.limit is None else min(most, model.limit - n + 1) for n in taken]
 
 
 def auto_metric(texts: Texts) -> str:

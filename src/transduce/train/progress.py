@@ -1,10 +1,11 @@
 """What is seen while training: a live bar on a terminal, plain lines elsewhere."""
 
+import textwrap
 import time
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -12,10 +13,16 @@ from transduce.train.evaluate import Sample
 
 LINE_SECONDS = 10.0  # between two plain lines
 DRAW_SECONDS = 0.2
+WIDE = 110  # columns that a bar needs beside its numbers
+CELL, LINES = 60, 6  # of a sample: characters in a table, lines of a continuation
 
 
 class Display:
-    """step/total, loss, learning rate, gradient norm, tokens/s and the time to the end; messages stand above it."""
+    """step/total, loss, learning rate, gradient norm, tokens/s and the time to the end; messages stand above it.
+
+    A narrow terminal goes without the bar and the time so far, then without the norm and the rate. The bar goes away
+    when the training ends.
+    """
 
     def __init__(self, name: str, steps: int, *, quiet: bool = False) -> None:
         self.console = Console(quiet=quiet)
@@ -23,8 +30,9 @@ class Display:
         self.steps = steps
         self.speed = Speed()
         what, numbers = TextColumn("[bold]{task.description}"), TextColumn("{task.fields[numbers]}")
-        columns = (what, BarColumn(None), MofNCompleteColumn(), numbers, TimeElapsedColumn())
-        self.progress = Progress(*columns, console=self.console, auto_refresh=False)
+        self.narrow: tuple[ProgressColumn, ...] = what, numbers
+        self.wide: tuple[ProgressColumn, ...] = what, BarColumn(None), numbers, TimeElapsedColumn()
+        self.progress = Progress(*self.narrow, console=self.console, auto_refresh=False, transient=True)
         self.task: TaskID = self.progress.add_task(name, total=steps, numbers="")
         self.drawn = 0.0
 
@@ -44,13 +52,19 @@ class Display:
         if step < self.steps and now - self.drawn < (DRAW_SECONDS if self.live else LINE_SECONDS):
             return
         self.drawn = now
-        numbers = f"loss {loss:.3f}  lr {rate:.2e}  norm {norm:.2f}"
-        if self.speed.tokens:
-            left = clock((self.steps - step) * self.speed.seconds)
-            numbers += f"  {self.speed.tokens:,.0f} tokens/s  {left} left"
+        left = clock((self.steps - step) * self.speed.seconds)
+        speed = [f"{self.speed.tokens:,.0f} tokens/s", f"{left} left"] if self.speed.tokens else []
+        rest = [f"lr {rate:.2e}", f"norm {norm:.2f}"]
         if self.live:
+            width = self.console.width
+            self.progress.columns = self.wide if width >= WIDE else self.narrow
+            room = width - len(self.progress.tasks[0].description) - 1
+            always = [f"{step}/{self.steps}", f"loss {loss:.3f}"]
+            texts = ["  ".join([*always, *rest[:n], *speed]) for n in (2, 1, 0)]
+            numbers = next((text for text in texts if len(text) <= room), texts[-1])
             self.progress.update(self.task, completed=step, numbers=numbers, refresh=True)
         elif not self.console.quiet:
+            numbers = "  ".join([f"loss {loss:.3f}", *rest, *speed])
             print(f"step {step}/{self.steps}  {numbers}", flush=True)
 
     def say(self, text: str) -> None:
@@ -61,22 +75,40 @@ class Display:
             print(text, flush=True)
 
     def samples(self, samples: Sequence[Sample], pairs: bool) -> None:
-        """A few examples: pairs as a table with what was expected, prompts with how the model goes on."""
+        """A few examples: pairs as a table with what was expected, prompts (>) with how the model goes on (|)."""
         if self.console.quiet or not samples:
             return
         if not pairs:
             for sample in samples:
-                self.console.print(Text(sample.source, style="dim"), Text(sample.output), sep="", end="\n\n")
+                for mark, text, style in ((">", sample.source, "dim"), ("|", sample.output, "")):
+                    for line in few(text, self.console.width - 2, last=mark == ">"):
+                        self.console.print(Text(f"{mark} {line}", style=style))
+                self.console.print()
             return
-        table = Table(expand=self.live)
+        table = Table(expand=self.live, show_lines=True)
         for column in ("input", "expected", "output"):
             table.add_column(column, overflow="fold", ratio=1)
-        table.add_column("")
+        table.add_column("", width=1, no_wrap=True)
         for sample in samples:
             right = sample.output == sample.expected
-            output = Text(sample.output, style="green" if right else "")
-            table.add_row(Text(sample.source), Text(sample.expected), output, "✓" if right else "")
+            source, expected, output = map(short, sample)
+            table.add_row(Text(source), Text(expected), Text(output, "green" if right else ""), "✓" if right else "")
         self.console.print(table)
+
+
+def short(text: str) -> str:
+    """A text as one line of a cell, cut off with "…" where it is long."""
+    line = text.replace("\n", "↵")
+    return line if len(line) <= CELL else line[: CELL - 1].rstrip() + "…"
+
+
+def few(text: str, width: int, *, last: bool = False) -> list[str]:
+    """A text in a few lines of at most `width` characters: the first ones, or the last; "…" stands for the others."""
+    wrap = textwrap.TextWrapper(max(width, 1), drop_whitespace=False, replace_whitespace=False)
+    lines = [part.rstrip() for line in text.split("\n") for part in wrap.wrap(line) or [""]]
+    if len(lines) <= LINES:
+        return lines
+    return ["…", *lines[1 - LINES :]] if last else [*lines[: LINES - 1], "…"]
 
 
 class Speed:

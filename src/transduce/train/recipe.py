@@ -58,11 +58,13 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
-        if self.save_minutes <= 0:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed={self.seed} must be at least 0 and below 2^63")
+        if not self.save_minutes > 0:
             raise ValueError(f"save_minutes={self.save_minutes} must be more than 0; use 5")
         if self.samples < 0:
             raise ValueError(f"samples={self.samples} is negative; use 0 to decode nothing")
-        if self.clip is not None and self.clip <= 0:
+        if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip={self.clip} would stop every update; use 1.0, or null for no limit")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema={self.ema} must lie between 0 and 1; use 0.999, or null for none")
@@ -89,6 +91,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.name or self.name.strip(".") == "" or "/" in self.name or "\0" in self.name:
             raise ValueError(f"name={self.name!r} cannot be a directory; use letters, digits and dashes")
+        if any("\ud800" <= c <= "\udfff" for c in self.name):
+            raise ValueError(f"name={self.name!r} is not UTF-8; use letters, digits and dashes")
+        if self.schema < 1:
+            raise ValueError(f"schema={self.schema} never was; leave it out, or use {SCHEMA}")
         if self.schema > SCHEMA:
             raise ValueError(f"schema={self.schema} is newer than this transduce, which reads up to {SCHEMA}; upgrade")
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from transduce.errors import UserError
 
@@ -65,7 +65,7 @@ class Report:
         self.timings_file.truncate(0)
         self.timings_file.writelines(_line(line) for line in kept)
         for path in (self.path / "samples").glob("step-*.txt"):
-            if int(path.stem[5:]) > step:
+            if path.stem[5:].isdecimal() and int(path.stem[5:]) > step:
                 path.unlink()
 
     def plot(self, force: bool = False) -> None:
@@ -86,7 +86,7 @@ class Report:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; a half-written last line is left out."""
+    """The lines of metrics.jsonl; a half-written last line, and what is not a step, is left out."""
     return list(_lines(run / "metrics.jsonl"))
 
 
@@ -144,9 +144,11 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
     if path.exists():
         for line in path.read_bytes().split(b"\n"):
             try:
-                yield json.loads(line)
-            except ValueError:
+                values: Any = json.loads(line)
+            except (ValueError, RecursionError):
                 continue
+            if isinstance(values, dict) and isinstance(cast("dict[str, Any]", values).get("step"), int):
+                yield cast("dict[str, Any]", values)
 
 
 def _board(path: Path) -> Any:

@@ -165,8 +165,13 @@ def to_state(position: Position, rng: dict[str, Tensor], **more: Any) -> dict[st
 
 
 def from_state(state: dict[str, Any]) -> tuple[Position, dict[str, Tensor]]:
-    rng = {n: torch.frombuffer(bytearray(base64.b64decode(v)), dtype=torch.uint8) for n, v in state["rng"].items()}
-    return Position.from_data({f.name: state[f.name] for f in dataclasses.fields(Position)}), rng
+    """What `to_state` was given. Raises UserError for anything else."""
+    try:
+        rng = {n: torch.frombuffer(bytearray(base64.b64decode(v)), dtype=torch.uint8) for n, v in state["rng"].items()}
+        return Position.from_data({f.name: state[f.name] for f in dataclasses.fields(Position)}), rng
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        told = f"the newest checkpoint's state.json does not say where training stood ({type(error).__name__}: {error})"
+        raise UserError(f"{told}; remove that checkpoint to go on from the one before") from None
 
 
 def made_with() -> dict[str, str]:

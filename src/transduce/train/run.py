@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,7 @@ from transduce.config import from_data, to_data
 from transduce.data.source import Texts
 from transduce.errors import UserError
 from transduce.text.tokenizer import Tokenizer
+from transduce.train.checkpoint import steps
 from transduce.train.recipe import Recipe
 from transduce.train.report import read_metrics
 from transduce.train.resume import versions
@@ -48,9 +50,12 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What came out, once training has ended."""
+        """What came out, once training has ended. Raises UserError where it cannot be read."""
         path = self.path / "result.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        found = read_json(path) if path.exists() else None
+        if found is not None and not all(isinstance(found.get(name), int) for name in ("step", "stale")):
+            raise UserError(f"{path} does not say where training ended; remove it to finish the run once more")
+        return found
 
     @property
     def checkpoints(self) -> Path:
@@ -73,17 +78,30 @@ def read_config(path: Path) -> dict[str, Any]:
         return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is not a run: it has no config.yaml; choose another name= or directory") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path / 'config.yaml'} cannot be read ({error}); restore it from a copy") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What was written as a JSON object. Raises UserError."""
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}); restore it from a copy, or remove it") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds {type(found).__name__}, not an object; restore it from a copy, or remove it")
+    return cast("dict[str, Any]", found)
 
 
 @contextmanager
 def claim(recipe: Recipe, root: Path) -> Generator[Run]:
     """The run directory of a resolved recipe, made or found again, with the right to write in it.
 
+    A new one goes again with a UserError inside, unless there is a checkpoint in it.
     Raises UserError where it holds another config, belongs to another process, or cannot be written.
     """
     path = root / recipe.name
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         fresh = not path.exists() or all(p.name.startswith(".") for p in path.iterdir())
         path.mkdir(parents=True, exist_ok=True)
@@ -106,7 +124,15 @@ def claim(recipe: Recipe, root: Path) -> Generator[Run]:
         replace_text(path / "config.yaml", yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
         for name in ("samples", "plots", "checkpoints"):
             (path / name).mkdir(exist_ok=True)
-        yield Run(path)
+        try:
+            yield Run(path)
+        except UserError:
+            if made and not steps(path / "checkpoints"):
+                shutil.rmtree(path)
+                for folder in made[1:]:
+                    with suppress(OSError):  # something else is in it by now
+                        folder.rmdir()
+            raise
 
 
 def require_same(path: Path, recipe: Recipe) -> None:
@@ -147,7 +173,7 @@ def record_data(run: Run, splits: dict[str, Texts]) -> None:
     """Write data.json: size and sha256 of every split. Raises UserError if the run was started on other data."""
     path = run.path / "data.json"
     now = {split: fingerprint(texts) for split, texts in splits.items()}
-    old = json.loads(path.read_text()) if path.exists() else now
+    old = read_json(path) if path.exists() else now
     for split in ("train", "valid"):
         if old.get(split) != now.get(split):
             what = f"{run.path} was started on other data: `{split}` has changed"

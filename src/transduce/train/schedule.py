@@ -66,7 +66,7 @@ class _Finite(ScheduleConfig, ABC):
         if self.steps is not None and self.steps <= self.warmup_steps:
             raise ValueError(
                 f"a schedule of steps={self.steps} has no room for warmup_steps={self.warmup_steps}; "
-                f"use warmup_steps={max(self.steps // 10, 0)}"
+                f"use schedule.warmup_steps={max(self.steps // 10, 0)}"
             )
 
     def resolve(self, max_steps: int) -> Self:

@@ -95,7 +95,7 @@ class Session:
         state = checkpoint.read_state(found)
         position, rng = from_state(state)
         if changed := [
-            f"{k} {v}, now {new}" for k, v in state["made_with"].items() if (new := made_with().get(k)) != v
+            f"{k} {v}, now {new}" for k, v in state.get("made_with", {}).items() if (new := made_with().get(k)) != v
         ]:
             self.say(f"made with {'; '.join(changed)}: the numbers may differ in their last bits from here on")
         set_rng_state(rng, self.moving.device)

@@ -1,5 +1,6 @@
 """A whole training: from a recipe to a finished run directory."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Generator
@@ -36,7 +37,7 @@ def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False) -> 
     path, cuda = root / recipe.name, [device] if device.type == "cuda" else []
     try:
         with (
-            claim(recipe, root) as run, threads(config.threads), torch.random.fork_rng(cuda),
+            threads(config.threads), claim(recipe, root) as run, torch.random.fork_rng(cuda),
             Report(path, tensorboard=config.tensorboard) as report,
             Display(recipe.name, config.max_steps, quiet=quiet) as display,
         ):  # fmt: skip
@@ -126,7 +127,9 @@ def require_steps_left(run: Run, config: TrainConfig) -> None:
 
 @contextmanager
 def threads(count: int | None) -> Generator[None]:
-    """Compute with so many CPU threads inside; None: as it is."""
+    """Compute with so many CPU threads inside; None: as it is. Raises UserError for many more than there are CPUs."""
+    if count is not None and count > (most := 4 * (os.cpu_count() or 1)):
+        raise UserError(f"train.threads={count}, but this machine has {os.cpu_count()} CPUs; use at most {most}")
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

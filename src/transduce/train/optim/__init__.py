@@ -1,5 +1,6 @@
 """From gradients to an update: which optimiser moves which parameter, and which parameters decay."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,12 +31,14 @@ class OptimizerConfig(Part, ABC):
     decay_embeddings: bool = False
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate={self.learning_rate} moves nothing; use a positive rate such as 0.001")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate={self.learning_rate} moves nothing, or nowhere; use a rate such as 0.001")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={list(self.betas)} must be two numbers from 0 to below 1, such as [0.9, 0.98]")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay={self.weight_decay} is negative; use 0 for none")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay={self.weight_decay} is negative or no number; use 0 for none")
+        if not 0 < self.eps < math.inf:
+            raise ValueError(f"eps={self.eps} must be a positive number, such as 1e-9: it keeps a division from 0")
 
     @abstractmethod
     def build(self, model: nn.Module) -> list[Optimizer]:
