@@ -131,13 +131,13 @@ def unknown_key(key: str, path: str, where: str, cls: type, data: Mapping[Any, A
     data: what was given, so that no key of a kind that was not chosen is suggested. Of equal names below, that of
     `train` comes first, then the first one.
     """
-    here = [f.name for f in dataclasses.fields(cls)]
-    if (guess := nearest(key, here)) is not None:
-        return f"unknown key `{path}`; did you mean `{where + '.' if where else ''}{guess}`?"
+    here = {f.name: f"{where + '.' if where else ''}{f.name}" for f in dataclasses.fields(cls)}
     paths = sorted((p for p, _ in keys(cls, where, data)), key=lambda p: not p.startswith("train."))
     below = {p.rsplit(".", 1)[-1]: p for p in reversed(paths)}
-    if (guess := nearest(key, list(below))) is not None:
-        return f"unknown key `{path}`; did you mean `{below[guess]}`?"
+    known_elsewhere = {name: p for name, p in below.items() if name == ALIASES.get(key)}
+    for valid in (known_elsewhere, here, below):  # what other toolkits call it says more than how it is spelt
+        if (guess := nearest(key, list(valid))) is not None:
+            return f"unknown key `{path}`; did you mean `{valid[guess]}`?"
     return f"unknown key `{path}`; the keys here are {', '.join(here)}"
 
 
