@@ -38,8 +38,8 @@ def attend(
 def direct(q: Tensor, k: Tensor, p: float) -> bool:
     """Whether the formula written out is faster than the fused kernel.
 
-    On a CPU it is, in training, while the weights fit: the backward pass of the fused kernel takes up to nine times as
-    long in bfloat16, and with dropout there is no fused kernel. In float32 it is so for short sequences only.
+    On a CPU it is, in training, while the weights fit: the backward pass of the fused kernel is several times
+    slower in bfloat16, and with dropout there is no fused kernel. In float32 it is so for short sequences only.
     """
     if q.device.type != "cpu" or torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return False
