@@ -19,7 +19,7 @@ from transduce.config import from_data
 from transduce.data.parallel import Parallel
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
-from transduce.model.models import DecoderConfig, EncoderDecoderConfig
+from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.text.bpe import Bpe
 from transduce.text.tokenizer import Tokenizer
 

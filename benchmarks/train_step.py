@@ -28,7 +28,7 @@ from transduce.data.loader import BatchConfig, Loader
 from transduce.data.parallel import Parallel
 from transduce.data.source import Texts
 from transduce.data.text import Text
-from transduce.model.models import DecoderConfig, EncoderDecoderConfig
+from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.objectives.language import NextTokenConfig, TranslationConfig
 from transduce.text.bpe import Bpe
 from transduce.text.char import Char

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from transduce.data.batch import Batch
 from transduce.generate.hypothesis import Hypothesis
+from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.layout import Layout, dense
 from transduce.model.mixers.attention import AttentionConfig
-from transduce.model.models import DecoderConfig, EncoderDecoderConfig, Model
+from transduce.model.models import Model
 from transduce.model.positions.absolute import LearnedConfig
 from transduce.model.positions.rotary import RotaryConfig
-from transduce.model.residual import PostNormConfig
+from transduce.model.residual.norm_last import PostNormConfig
 
 
 class Letters:

@@ -7,8 +7,8 @@ from transduce.config import from_data
 from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.inspect.attention import cross_attention
+from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.layout import dense
-from transduce.model.models import DecoderConfig, EncoderDecoderConfig
 
 
 def test_weights_times_values_are_what_the_mixer_gave() -> None:

@@ -5,10 +5,10 @@ from torch import nn
 
 from transduce.data.batch import Batch
 from transduce.inspect.counts import flops, parameters, saved_bytes, state_bytes
+from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.layout import dense
 from transduce.model.mixers.attention import AttentionConfig
-from transduce.model.models import DecoderConfig, EncoderDecoderConfig
-from transduce.model.residual import PreNormConfig
+from transduce.model.residual.norm_first import PreNormConfig
 from transduce.objectives.language import NextTokenConfig, TranslationConfig
 
 M, HIDDEN, L, V, B, T, N = 32, 128, 2, 50, 3, 7, 11

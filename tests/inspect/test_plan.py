@@ -4,8 +4,8 @@ import torch
 
 from transduce.data.batch import Batch
 from transduce.inspect.plan import Work, costs, probe
+from transduce.model.architecture import DecoderConfig
 from transduce.model.layout import dense
-from transduce.model.models import DecoderConfig
 from transduce.objectives.language import NextTokenConfig
 from transduce.train.optim.adamw import AdamWConfig
 

@@ -6,9 +6,9 @@ from transduce.model.block import Block, Cross, Feed, Mix, Sum
 from transduce.model.feedforward.mlp import MLPConfig
 from transduce.model.layout import dense, right_padded
 from transduce.model.mixers.attention import AttentionConfig
-from transduce.model.norms import LayerNorm
+from transduce.model.norms.norm import LayerNorm
 from transduce.model.positions.position import Positions
-from transduce.model.residual import PreNormConfig
+from transduce.model.residual.norm_first import PreNormConfig
 from transduce.model.stack import Repeat, Stack
 from transduce.model.state import assign, insert, nbytes, select, snapshot, tensors
 

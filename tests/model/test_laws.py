@@ -1,26 +1,48 @@
-"""Every law on every mixer that discovery finds, with and without rotary positions, in float32 and float64."""
+"""Every law on every mixer that discovery finds, with every kind of positions that acts inside it."""
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 import torch
 
 from transduce.config import kinds
+from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.mixers.mixer import Mixer, MixerConfig
-from transduce.model.positions.position import Positions
-from transduce.model.positions.rotary import RotaryConfig
+from transduce.model.positions.position import NoPositionsConfig, PositionsConfig
 from transduce.testing.laws import LAWS
 
 WIDTH = 16
-CONFIGS = [config for kind in kinds(MixerConfig.folder).values() for config in kind.examples()]  # type: ignore[attr-defined]
+MIXERS = [cast(type[MixerConfig], kind) for kind in kinds(MixerConfig.folder).values()]
+POSITIONS = [cast(type[PositionsConfig], kind) for kind in kinds(PositionsConfig.folder).values()]
+CASES = [
+    pytest.param(mixer, position, id=f"{mixer}-{position.kind}")
+    for kind in MIXERS
+    if not kind.absent
+    for mixer in kind.examples()
+    for encoding in POSITIONS
+    if encoding is NoPositionsConfig or encoding.acts in kind.positions
+    for position in encoding.examples()
+]
+
+
+def build(mixer: MixerConfig, position: PositionsConfig) -> Mixer:
+    """A mixer with start values that hide nothing: gates and biases at constants would."""
+    encoding = position.build(WIDTH, mixer.queries(WIDTH))
+    built = mixer.build(WIDTH, encoding.for_stack(causal=True).for_mixer())
+    XavierInit().apply(built, Sizes(WIDTH, 0, 1), seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return built
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-@pytest.mark.parametrize("rotary", [False, True], ids=["plain", "rotary"])
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize(("mixer", "position"), CASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_law(config: MixerConfig, law: Callable[[Mixer, int], None], rotary: bool, dtype: torch.dtype) -> None:
+def test_law(
+    mixer: MixerConfig, position: PositionsConfig, law: Callable[[Mixer, int], None], dtype: torch.dtype
+) -> None:
     torch.manual_seed(0)
-    positions = RotaryConfig(limit=64).build(WIDTH, config.head_dim(WIDTH)) if rotary else Positions()
-    mixer = config.build(WIDTH, positions).to(dtype)
-    law(mixer, WIDTH)
+    law(build(mixer, position).to(dtype), WIDTH)

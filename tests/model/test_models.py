@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from transduce.config import from_data
 from transduce.data.batch import Batch
 from transduce.errors import UserError
+from transduce.model.architecture import EncoderDecoderConfig
 from transduce.model.layout import dense, right_padded
-from transduce.model.models import EncoderDecoderConfig
 from transduce.model.ops.attention import attend
 
 

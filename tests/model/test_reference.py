@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from transduce.config import from_data
 from transduce.data.batch import Batch
+from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.layout import dense, packed, right_padded
-from transduce.model.models import DecoderConfig, EncoderDecoder, EncoderDecoderConfig, Model
+from transduce.model.models import EncoderDecoder, Model
 from transduce.objectives.language import TranslationConfig
 
 WIDTH, HEADS, LAYERS, VOCAB = 24, 3, 2, 31

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from transduce.config import from_data
 from transduce.data.batch import Batch
 from transduce.errors import UserError
+from transduce.model.architecture import DecoderConfig
 from transduce.model.layout import dense, left_padded, right_padded
-from transduce.model.models import DecoderConfig, Model
+from transduce.model.models import Model
 from transduce.objectives.language import NextTokenConfig, TranslationConfig
 
 VOCAB = 17

@@ -7,7 +7,7 @@ from torch import nn
 
 from transduce.config import from_data
 from transduce.errors import UserError
-from transduce.model.models import DecoderConfig, EncoderDecoderConfig
+from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.train.optim import roles, set_rate
 from transduce.train.optim.adamw import AdamWConfig
 from transduce.train.optim.muon import Muon, MuonConfig, orthogonalise

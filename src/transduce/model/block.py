@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer
 from transduce.model.ops.precision import lowered
-from transduce.model.residual import Residual
-from transduce.model.state import State
+from transduce.model.residual.residual import Residual, Stream
+from transduce.model.state import State, choose, over, tensors
 
 
 class Sublayer(nn.Module, ABC):
@@ -26,34 +26,54 @@ class Sublayer(nn.Module, ABC):
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
         return None
 
-    def remember(self, source: Tensor, layout: Layout) -> State:
-        """What this sublayer reads of the source (B, N, M) at every step, written once."""
+    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
+        """What this sublayer reads of the source (B, N, M) at every step, written once. kept: what the encoder's block
+        of the same number left behind, where it is to be gone on from."""
         return None
 
 
 class Mix(Sublayer):
-    """Causal: each token is written, then read."""
+    """Causal: each token is written, then read.
 
-    def __init__(self, mixer: Mixer) -> None:
+    bridge: the mixer goes on from what the encoder's block of the same number kept, which `bridge` turns into a state.
+    """
+
+    def __init__(self, mixer: Mixer, bridge: nn.Module | None = None) -> None:
         super().__init__()
-        self.mixer = mixer
+        self.mixer, self.bridge = mixer, bridge
 
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
         return self.mixer.init_state(batch, max_len, device=device, dtype=dtype)
 
+    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
+        return None if self.bridge is None else self.bridge(kept)
+
     def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
-        return self.mixer(x, layout, state)
+        if self.bridge is None:
+            return self.mixer(x, layout, state)
+        y, after = self.mixer(x, later(layout), self.begin(x, layout, state, memory))
+        return y, None if state is None else after
+
+    def begin(self, x: Tensor, layout: Layout, state: State, memory: State) -> State:
+        """The state before x: where a sequence starts, what the bridge made, or else an empty one. Rows start whole."""
+        if self.bridge is None:
+            parameter = next(self.mixer.parameters())
+            empty = self.mixer.init_state(x.shape[0], x.shape[1], device=x.device, dtype=parameter.dtype)
+        else:
+            beams = x.shape[0] // next(tensors(memory)).shape[0]
+            empty = over(memory, lambda s: s if beams == 1 else s.repeat_interleave(beams, 0))
+        return empty if state is None else choose(layout.starts.any(1), empty, state)
 
 
 class Encode(Sublayer):
-    """Every token sees the whole sequence."""
+    """Every token sees the whole sequence. keep: leave what was written for a decoder that goes on from it."""
 
-    def __init__(self, mixer: Mixer) -> None:
+    def __init__(self, mixer: Mixer, keep: bool = False) -> None:
         super().__init__()
-        self.mixer = mixer
+        self.mixer, self.keep = mixer, keep
 
     def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
-        return self.mixer.encode(x, layout), None
+        return self.mixer.encode_and_write(x, layout) if self.keep else (self.mixer.encode(x, layout), None)
 
 
 class Cross(Sublayer):
@@ -63,17 +83,51 @@ class Cross(Sublayer):
         super().__init__()
         self.mixer = mixer
 
-    def remember(self, source: Tensor, layout: Layout) -> State:
+    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
         return self.mixer.write(source, layout)
 
     def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
         rows, tokens, width = x.shape
-        sources = memory[0].shape[0]
+        sources = next(tensors(memory)).shape[0]
         if rows == sources:
             return self.mixer.read(x, layout, memory), None
         # The beams of a source ask the same memory, so their tokens can stand in one row: nothing is repeated.
         together = Layout(layout.positions.reshape(sources, -1))
         return self.mixer.read(x.reshape(sources, -1, width), together, memory).view(rows, tokens, width), None
+
+
+class Inside(Sublayer):
+    """The source is read within the recurrence: c_t with what the mixer knew before t, then the mixer takes x_t + c_t.
+
+    y_t = mixer(x_t + c_t) + c_t, c_t = cross(mixer read at t - 1). With a GRU and additive attention this is
+    Bahdanau et al. 2014, arXiv:1409.0473, sec. A.1.2, the matrices of x_t and c_t factored. Token by token always.
+    """
+
+    def __init__(self, mix: Mix, cross: Cross) -> None:
+        super().__init__()
+        self.mix, self.cross = mix, cross
+
+    def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
+        return self.mix.init_state(batch, max_len, device=device, dtype=dtype)
+
+    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
+        return self.mix.remember(source, layout, kept), self.cross.remember(source, layout)
+
+    def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
+        begun, source = memory
+        after, parts, mixer = self.mix.begin(x, layout, state, begun), list[Tensor](), self.mix.mixer
+        for t in range(x.shape[1]):
+            now = layout.slice(t, t + 1)
+            then = now if self.mix.bridge is None else later(now)
+            c, _ = self.cross(mixer.read(x[:, t : t + 1], then, after), now, None, source)
+            y, after = mixer(x[:, t : t + 1] + c, then, after)
+            parts.append(y + c)
+        return torch.cat(parts, 1), None if state is None else after
+
+
+def later(layout: Layout) -> Layout:
+    """The same one position on, so that no token is the first: the source came before it."""
+    return layout._replace(positions=torch.where(layout.valid, layout.positions + 1, -1))
 
 
 class Feed(Sublayer):
@@ -97,8 +151,8 @@ class Sum(Sublayer):
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
         return tuple(part.init_state(batch, max_len, device=device, dtype=dtype) for part in self.parts)  # type: ignore[operator]
 
-    def remember(self, source: Tensor, layout: Layout) -> State:
-        return tuple(part.remember(source, layout) for part in self.parts)  # type: ignore[operator]
+    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
+        return tuple(part.remember(source, layout, kept) for part in self.parts)  # type: ignore[operator]
 
     def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
         absent = (None,) * len(self.parts)
@@ -124,12 +178,12 @@ class Block(nn.Module):
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
         return tuple(part.init_state(batch, max_len, device=device, dtype=dtype) for part in self.parts)  # type: ignore[operator]
 
-    def remember(self, source: Tensor, layout: Layout) -> State:
-        return tuple(part.remember(source, layout) for part in self.parts)  # type: ignore[operator]
+    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
+        return tuple(part.remember(source, layout, kept) for part in self.parts)  # type: ignore[operator]
 
     def forward(
-        self, stream: Tensor, layout: Layout, state: State = None, memory: State = None
-    ) -> tuple[Tensor, State]:
+        self, stream: Stream, layout: Layout, state: State = None, memory: State = None
+    ) -> tuple[Stream, State]:
         absent = (None,) * len(self.parts)
         after: list[State] = []
         for residual, part, s, m in zip(self.residuals, self.parts, state or absent, memory or absent, strict=True):

@@ -81,6 +81,40 @@ def packed(documents: Sequence[Sequence[int]], tokens: int, device: torch.device
     return Layout(positions.to(device), segments.to(device))
 
 
+class Documents(NamedTuple):
+    """The documents of a grid as rows of their own, in order of row and segment: (D, L), padded on the right."""
+
+    layout: Layout  # of the documents
+    slots: Tensor  # (D, L) where each token stands in the flattened grid, 0 for padding
+    shape: tuple[int, int]  # of the grid
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, ...) -> (D, L, ...)."""
+        return x.flatten(0, 1)[self.slots]
+
+    def join(self, x: Tensor) -> Tensor:
+        """(D, L, ...) -> (B, T, ...), zeros where there is padding."""
+        valid = self.layout.valid
+        grid = x.new_zeros(self.shape[0] * self.shape[1], *x.shape[2:])
+        return grid.index_put((self.slots[valid],), x[valid]).view(*self.shape, *x.shape[2:])
+
+
+def documents(layout: Layout) -> Documents:
+    """Every document of a layout as a row of its own. Looks at the data, so a GPU waits."""
+    valid, positions = layout.valid.flatten(), layout.positions.flatten()
+    rows = torch.arange(layout.positions.shape[0], device=positions.device)[:, None].expand_as(layout.positions)
+    segments = torch.zeros_like(rows) if layout.segments is None else layout.segments
+    names = torch.stack([rows.flatten(), segments.flatten()], 1)[valid]
+    found: tuple[Tensor, Tensor] = torch.unique(names, dim=0, return_inverse=True)
+    number = found[1]
+    lengths, unset = number.bincount(), positions.new_full((found[0].shape[0],), 1 << 62)
+    first = unset.scatter_reduce(0, number, positions[valid], "amin")  # a chunk may begin inside a document
+    grid = right_padded(lengths, int(lengths.max()))
+    slots = torch.zeros_like(grid.positions)
+    slots[number, positions[valid] - first[number]] = valid.nonzero()[:, 0]
+    return Documents(grid, slots, (layout.positions.shape[0], layout.positions.shape[1]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Visibility:
     """A rule about positions, never about indices: which keys a query sees.

@@ -39,9 +39,10 @@ class Stack(nn.Module):
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
         return tuple(block.init_state(batch, max_len, device=device, dtype=dtype) for block in self)
 
-    def remember(self, source: Tensor, layout: Layout) -> State:
-        """What every block reads of the source (B, N, M)."""
-        return tuple(block.remember(source, layout) for block in self)
+    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
+        """What every block reads of the source (B, N, M), and of what the encoder's blocks kept."""
+        absent = (None,) * len(self.order)
+        return tuple(block.remember(source, layout, k) for block, k in zip(self, kept or absent, strict=True))
 
     def forward(self, x: Tensor, layout: Layout, state: State = None, memory: State = None) -> tuple[Tensor, State]:
         """(B, T, M) -> (B, T, M), State. state None: the whole sequence at once, from the start."""
@@ -50,4 +51,4 @@ class Stack(nn.Module):
         for block, s, m in zip(self, state or absent, memory or absent, strict=True):
             stream, s = block(stream, layout, s, m)
             after.append(s)
-        return self.leave(stream), None if state is None else tuple(after)
+        return self.leave(stream), tuple(after)

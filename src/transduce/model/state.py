@@ -49,6 +49,12 @@ def insert(state: State, rows: Tensor, other: State) -> State:
     return over(state, lambda x: x.index_copy(0, rows, next(values).to(x.dtype)))
 
 
+def choose(rows: Tensor, one: State, other: State) -> State:
+    """`one` in the rows where `rows` (B,) bool is true, `other` elsewhere; both of one structure."""
+    values = iter(list(tensors(other)))
+    return over(one, lambda x: torch.where(rows.view(-1, *[1] * (x.ndim - 1)), x, next(values)))
+
+
 def assign(state: State, other: State) -> State:
     """Copy `other` into the memory of `state` (for CUDA graphs, whose addresses are fixed); returns `state`."""
     for mine, theirs in zip(tensors(state), tensors(other), strict=True):

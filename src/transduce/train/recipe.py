@@ -7,7 +7,7 @@ from typing import Literal, Self
 from transduce.data.loader import BatchConfig
 from transduce.data.source import DataConfig
 from transduce.generate.config import GenerateConfig
-from transduce.model.models import ModelConfig
+from transduce.model.architecture import ModelConfig
 from transduce.objectives.objective import ObjectiveConfig
 from transduce.text.tokenizer import TokenizerConfig
 from transduce.train.optim import OptimizerConfig

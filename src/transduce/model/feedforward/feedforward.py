@@ -28,6 +28,15 @@ class FeedForwardConfig(Part):
     """Which feed-forward. `build(width)` makes a module (B, T, M) -> (B, T, M)."""
 
     folder: ClassVar[str] = "transduce.model.feedforward"
+    absent: ClassVar[bool] = False  # a block has no sublayer for it
 
     def build(self, width: int) -> nn.Module:
         raise AssertionError("a kind of FeedForwardConfig defines build")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoFeedForwardConfig(FeedForwardConfig):
+    """None: a block is its mixer alone, as in the recurrent networks before the Transformer."""
+
+    kind: ClassVar[str] = "none"
+    absent: ClassVar[bool] = True

@@ -10,7 +10,7 @@ from transduce.errors import UserError, require_at_least, require_probability
 from transduce.model.layout import Layout, Visibility
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.attention import attend
-from transduce.model.positions.position import Positions
+from transduce.model.positions.position import Positions, Queries
 
 
 class Memory(NamedTuple):
@@ -38,6 +38,7 @@ class Attention(Mixer):
     """softmax(q k^T / sqrt(D)) v in H heads, H/G of them per key head.   Vaswani et al. 2017; Ainslie et al. 2023."""
 
     tp_plan: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
+    by_document: ClassVar[bool] = True
 
     def __init__(self, config: "AttentionConfig", width: int, positions: Positions) -> None:
         super().__init__()
@@ -161,6 +162,7 @@ class AttentionConfig(MixerConfig):
     """
 
     kind: ClassVar[str] = "attention"
+    positions: ClassVar[frozenset[str]] = frozenset({"turn", "bias"})
     heads: int = 4
     kv_heads: int | None = None
     size: int | None = None
@@ -190,6 +192,9 @@ class AttentionConfig(MixerConfig):
                 f"heads={self.heads} does not divide width={width}; try heads={fit}, or give `size` per head"
             )
         return self.size or width // self.heads
+
+    def queries(self, width: int) -> Queries:
+        return Queries(self.heads, self.head_dim(width))
 
     def for_source(self) -> MixerConfig:
         return replace(self, window=None, sinks=0)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from transduce.config import Part
-from transduce.model.layout import Layout
-from transduce.model.positions.position import Positions
+from transduce.model.layout import Layout, documents
+from transduce.model.positions.position import Positions, Queries
 from transduce.model.state import State
 
 
@@ -21,11 +21,13 @@ class Mixer(nn.Module, ABC):
     """A memory. Every method takes x: (B, T, M) and its layout; see `testing.laws` for what must hold.
 
     tp_plan: projection -> "columns" or "rows", how the weights are split over ranks. cannot: method -> the reason a
-    mixer does not have it; calling it raises that sentence as a UserError.
+    mixer does not have it; calling it raises that sentence as a UserError. by_document: what `write` returns keeps the
+    documents of a packed row apart by itself, and `read` finds them by the segments of the layout.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {}
     cannot: ClassVar[dict[str, str]] = {}
+    by_document: ClassVar[bool] = False
 
     @abstractmethod
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
@@ -37,7 +39,7 @@ class Mixer(nn.Module, ABC):
 
     @abstractmethod
     def write(self, x: Tensor, layout: Layout, state: State = None) -> State:
-        """Take a sequence in, read nothing."""
+        """Take a sequence in, read nothing. In a row of several documents the last one is what remains."""
 
     @abstractmethod
     def read(self, x: Tensor, layout: Layout, state: State) -> Tensor:
@@ -45,14 +47,29 @@ class Mixer(nn.Module, ABC):
 
     def encode(self, x: Tensor, layout: Layout) -> Tensor:
         """Every token sees the whole sequence."""
-        return self.read(x, layout, self.write(x, layout))
+        if layout.segments is None or self.by_document:
+            return self.read(x, layout, self.write(x, layout))
+        each = documents(layout)
+        alone = each.split(x)
+        return each.join(self.read(alone, each.layout, self.write(alone, each.layout)))
+
+    def encode_and_write(self, x: Tensor, layout: Layout) -> tuple[Tensor, State]:
+        """`encode`, and the memory that is left behind, for a decoder that goes on from it. Wrappers that read a
+        sequence in an order of their own override it."""
+        return self.encode(x, layout), self.write(x, layout)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixerConfig(Part):
-    """Which mixer. `build(width, positions)` makes one; positions act inside mixers that have queries and keys."""
+    """Which mixer. `build(width, positions)` makes one.
+
+    positions: which encodings act inside it: "turn" (its queries and keys), "bias" (its scores). absent: there is no
+    mixer, and the block has no sublayer for it.
+    """
 
     folder: ClassVar[str] = "transduce.model.mixers"
+    positions: ClassVar[frozenset[str]] = frozenset()
+    absent: ClassVar[bool] = False
 
     def build(self, width: int, positions: Positions) -> Mixer:
         raise AssertionError("a kind of MixerConfig defines build")
@@ -61,11 +78,23 @@ class MixerConfig(Part):
         """This mixer for reading a source, whose positions are not those of the target."""
         return self
 
+    def for_encoder(self) -> "MixerConfig":
+        """This mixer for an encoder; one that depends on order wraps itself in `bidirectional`."""
+        return self
+
+    def queries(self, width: int) -> Queries | None:
+        """The queries that positions act on, None if there are none. Raises UserError if they do not fit the width."""
+        return None
+
     @classmethod
     def examples(cls) -> "list[MixerConfig]":
         """Small configurations, for a width of 16, on which `testing.laws` runs every law."""
         return [cls()]
 
-    def head_dim(self, width: int) -> int:
-        """Features of a query, for the positions applied to them."""
-        return width
+
+@dataclass(frozen=True, kw_only=True)
+class NoMixerConfig(MixerConfig):
+    """None: a layer without mixer, or a decoder that reads no source but goes on from the encoder's last state."""
+
+    kind: ClassVar[str] = "none"
+    absent: ClassVar[bool] = True

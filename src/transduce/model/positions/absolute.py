@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.errors import UserError, require_at_least
-from transduce.model.positions.position import Positions, PositionsConfig
+from transduce.model.positions.position import Positions, PositionsConfig, Queries
 
 
 def sinusoid(positions: Tensor, dim: int, base: float = 10_000.0) -> Tensor:
@@ -49,13 +49,14 @@ class SinusoidalConfig(PositionsConfig):
     """Fixed sines and cosines of the position.   Vaswani et al. 2017, sec. 3.5."""
 
     kind: ClassVar[str] = "sinusoidal"
+    acts = "add"
     base: float = 10_000.0
     limit: int = 4096
 
     def __post_init__(self) -> None:
         require_at_least(1, limit=self.limit)
 
-    def build(self, width: int, head_dim: int) -> Positions:
+    def build(self, width: int, queries: Queries | None) -> Positions:
         return Sinusoidal(self.limit, width, self.base)
 
 
@@ -64,10 +65,11 @@ class LearnedConfig(PositionsConfig):
     """One trained vector per position, up to `limit`.   Gehring et al. 2017, arXiv:1705.03122."""
 
     kind: ClassVar[str] = "learned"
+    acts = "add"
     limit: int = 1024
 
     def __post_init__(self) -> None:
         require_at_least(1, limit=self.limit)
 
-    def build(self, width: int, head_dim: int) -> Positions:
+    def build(self, width: int, queries: Queries | None) -> Positions:
         return Learned(self.limit, width)

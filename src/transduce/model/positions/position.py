@@ -1,11 +1,18 @@
-"""The contract of position encodings: added to the embedding, or applied to queries and keys inside attention."""
+"""The contract of position encodings: added to the embedding, or applied to queries, keys or scores inside mixers."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from torch import Tensor, nn
 
 from transduce.config import Part
+
+
+class Queries(NamedTuple):
+    """The queries of a mixer, to which positions may be applied."""
+
+    heads: int
+    head_dim: int
 
 
 class Positions(nn.Module):
@@ -21,15 +28,38 @@ class Positions(nn.Module):
         """Queries (B, T, H, D) and keys (B, T, G, D) of the tokens at positions (B, T), turned by rotary encodings."""
         return q, k
 
+    def bias(self, q: Tensor, at: Tensor, keys: Tensor) -> Tensor | None:
+        """What is added to scaled scores: (B or 1, H, T, N) for queries (B, T, H, D) at positions (B, T) of keys at
+        positions (B, N), all of which may be -1 where there is none; None: nothing."""
+        return None
+
+    def for_stack(self, causal: bool) -> "Positions":
+        """The part that the mixers of one stack share: itself, unless stacks differ (T5's tables)."""
+        return self
+
+    def for_mixer(self) -> "Positions":
+        """The part of one mixer: itself, unless each mixer has weights of its own (Transformer-XL)."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
 class PositionsConfig(Part):
-    """Which positions. `build(width, head_dim)` makes the module; encodings applied in attention need its head_dim."""
+    """Which positions. `build(width, queries)` makes the module.
+
+    acts: where they act. "add": on the embedding; "turn": on queries and keys; "bias": on the scores of attention;
+    the last two need the queries of the mixer, and a mixer that lists them in `MixerConfig.positions`.
+    """
 
     folder: ClassVar[str] = "transduce.model.positions"
+    acts: ClassVar[Literal["none", "add", "turn", "bias"]]
 
-    def build(self, width: int, head_dim: int) -> Positions:
+    def build(self, width: int, queries: Queries | None) -> Positions:
         raise AssertionError("a kind of PositionsConfig defines build")
+
+    @classmethod
+    def examples(cls) -> list[Self]:
+        """Small configurations on which the laws of mixers are run."""
+        return [cls()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +67,7 @@ class NoPositionsConfig(PositionsConfig):
     """Order is known only through causality."""
 
     kind: ClassVar[str] = "none"
+    acts = "none"
 
-    def build(self, width: int, head_dim: int) -> Positions:
+    def build(self, width: int, queries: Queries | None) -> Positions:
         return Positions()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from transduce.errors import UserError, require_at_least
 from transduce.model.ops.rotary import rotary_table, rotate
-from transduce.model.positions.position import Positions, PositionsConfig
+from transduce.model.positions.position import Positions, PositionsConfig, Queries
 
 
 class Rotary(Positions):
@@ -29,15 +29,17 @@ class RotaryConfig(PositionsConfig):
     """Queries and keys turned by their position: scores depend on distance.   Su et al. 2021, arXiv:2104.09864."""
 
     kind: ClassVar[str] = "rotary"
+    acts = "turn"
     base: float = 10_000.0
     limit: int = 4096
 
     def __post_init__(self) -> None:
         require_at_least(1, limit=self.limit)
 
-    def build(self, width: int, head_dim: int) -> Positions:
-        if head_dim % 2:
+    def build(self, width: int, queries: Queries | None) -> Positions:
+        assert queries is not None
+        if queries.head_dim % 2:
             raise UserError(
-                f"head_dim={head_dim} is odd, but rotary positions turn pairs; choose heads so that it is even"
+                f"head_dim={queries.head_dim} is odd, but rotary positions turn pairs; choose heads so that it is even"
             )
-        return Rotary(self.limit, head_dim, self.base)
+        return Rotary(self.limit, queries.head_dim, self.base)

@@ -1,4 +1,4 @@
-"""Normalisations of the feature axis."""
+"""The contract of normalisations, and the two that every family uses."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from transduce.config import Part
 
 @dataclass(frozen=True, kw_only=True)
 class NormConfig(Part):
-    """Which normalisation; `build(width)` makes one."""
+    """Which normalisation; `build(width)` makes a module (..., M) -> (..., M)."""
 
     folder: ClassVar[str] = "transduce.model.norms"
 

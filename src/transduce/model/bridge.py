@@ -1,0 +1,69 @@
+"""From the encoder's last state to the decoder's first."""
+
+from itertools import islice
+
+import torch
+from torch import nn
+
+from transduce.errors import UserError
+from transduce.model.block import Block, Encode
+from transduce.model.layout import dense
+from transduce.model.mixers.mixer import Mixer
+from transduce.model.stack import Stack
+from transduce.model.state import State, nbytes, over, tensors
+
+
+class Copy(nn.Module):
+    """The state as it is.   Sutskever, Vinyals & Le 2014, arXiv:1409.3215."""
+
+    def forward(self, kept: State) -> State:
+        return kept
+
+
+class Project(nn.Module):
+    """tanh(W s) of all that the encoder kept, for every tensor of the first state.   Bahdanau et al. 2014, A.2.2."""
+
+    def __init__(self, kept: State, begun: State) -> None:
+        super().__init__()
+        size = sum(x[0].numel() for x in tensors(kept))
+        self.shapes = over(begun, lambda x: x[0])
+        self.maps = nn.ModuleList(nn.Linear(size, x[0].numel()) for x in tensors(begun))
+
+    def forward(self, kept: State) -> State:
+        flat = torch.cat([x.flatten(1) for x in tensors(kept)], 1)
+        made = iter([layer(flat).float().tanh() for layer in self.maps])
+        return over(self.shapes, lambda x: next(made).view(-1, *x.shape))
+
+
+def bridge_of(kind: str, encoder: Stack, layer: int, mixer: Mixer, width: int) -> nn.Module:
+    """What turns the state that the encoder's block `layer` keeps into the first one of a decoder's mixer.
+
+    Raises UserError if there is no such block, or its state grows with the sequence or is of another form.
+    """
+    block: Block | None = next(islice(encoder, layer, None), None)
+    part = block.parts[0] if block is not None and len(block.parts) else None
+    if not isinstance(part, Encode):
+        raise UserError(
+            f"bridge={kind} hands the state of each encoder layer to the decoder layer of its number, but layer "
+            f"{layer + 1} has no such partner; give both sides as many layers"
+        )
+    parameter = next(part.parameters())
+    device, dtype = parameter.device, parameter.dtype
+    x = torch.zeros(1, 3, width, device=device, dtype=dtype)
+    with torch.no_grad():
+        kept = part.mixer.encode_and_write(x, dense(1, 3, device=device))[1]
+        longer = part.mixer.encode_and_write(x[:, :2], dense(1, 2, device=device))[1]
+    begun, more = (mixer.init_state(1, n, device=device, dtype=dtype) for n in (2, 3))
+    if nbytes(kept) != nbytes(longer) or nbytes(begun) != nbytes(more):
+        raise UserError(
+            f"bridge={kind} needs memories of constant size on both sides, but those of attention grow; use bridge=none"
+        )
+    if kind == "project":
+        return Project(kept, begun)
+    mine, theirs = ([tuple(x.shape) for x in tensors(state)] for state in (begun, kept))
+    if mine != theirs:
+        raise UserError(
+            f"bridge=state needs the same mixer on both sides, but the decoder begins with {mine} and the encoder "
+            f"leaves {theirs}; use bridge=project"
+        )
+    return Copy()

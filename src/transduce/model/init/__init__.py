@@ -1,0 +1,1 @@
+"""Start values: schemes, found by walking this folder."""

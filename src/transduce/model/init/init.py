@@ -1,0 +1,119 @@
+"""The contract of start values: what a part must start from, then ordered rules on parameter names.
+
+A module may have `start()`: its own parameters that no scheme decides (gates, decays, forget biases), by name. Every
+other parameter is given its value by the first rule of the scheme whose pattern matches its name.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from transduce.config import Part
+
+Initialiser = Callable[[Tensor, torch.Generator], object]
+Rule = tuple[str, Initialiser]
+
+
+class Sizes(NamedTuple):
+    """What schemes depend on. A stack that is not there has 0 layers."""
+
+    width: int
+    encoder_layers: int
+    decoder_layers: int
+
+    @property
+    def layers(self) -> int:
+        """Of the deeper stack."""
+        return max(self.encoder_layers, self.decoder_layers)
+
+
+def normal(std: float) -> Initialiser:
+    return lambda w, g: nn.init.normal_(w, std=std, generator=g)
+
+
+def uniform(bound: float) -> Initialiser:
+    return lambda w, g: nn.init.uniform_(w, -bound, bound, generator=g)
+
+
+def constant(value: float) -> Initialiser:
+    return lambda w, g: nn.init.constant_(w, value)
+
+
+def values(tensor: Callable[[tuple[int, ...], torch.Generator], Tensor]) -> Initialiser:
+    """What a function of the shape and a generator gives."""
+    return lambda w, g: w.copy_(tensor(tuple(w.shape), g).to(w.dtype))
+
+
+def xavier(w: Tensor, g: torch.Generator) -> None:
+    """U(-a, a) with a = sqrt(6 / (in + out)).   Glorot & Bengio 2010."""
+    nn.init.xavier_uniform_(w, generator=g)
+
+
+def orthogonal(w: Tensor, g: torch.Generator) -> None:
+    """Every square block of a (n H, H) matrix orthogonal.   Saxe et al. 2014, arXiv:1312.6120."""
+    size = w.shape[1] if w.shape[0] % w.shape[1] == 0 else w.shape[0]
+    for start in range(0, w.shape[0], size):
+        nn.init.orthogonal_(w[start : start + size], generator=g)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitConfig(Part):
+    """Which start values. `rules(sizes)`: (pattern, initialiser), tried in order on every parameter name."""
+
+    folder: ClassVar[str] = "transduce.model.init"
+
+    def rules(self, sizes: Sizes) -> list[Rule]:
+        raise AssertionError("a kind of InitConfig defines rules")
+
+    def apply(self, model: nn.Module, sizes: Sizes, seed: int) -> None:
+        """Give every parameter its start value, drawn from a generator of its own."""
+        generator = torch.Generator().manual_seed(seed)
+        rules, own = self.rules(sizes), dict[str, Initialiser]()
+        modules: Iterable[tuple[str, nn.Module]] = model.named_modules()
+        for name, module in modules:
+            start: Callable[[], dict[str, Any]] | None = getattr(module, "start", None)
+            prefix = f"{name}." if name else ""
+            own |= {} if start is None else {f"{prefix}{key}": f for key, f in start().items()}
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                matching = (f for pattern, f in rules if fnmatchcase(name, pattern))
+                initialise = own.pop(name, None) or next(matching, None)
+                assert initialise is not None, f"no rule gives {name} a start value"
+                initialise(parameter, generator)
+
+
+# Norms start as the identity, biases at zero, matrices from a recurrent state to itself orthogonal.
+COMMON: list[Rule] = [
+    ("*norm*.weight", constant(1.0)),
+    ("*leave*.weight", constant(1.0)),
+    ("*bias", constant(0.0)),
+    ("*hidden.weight", orthogonal),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class XavierInit(InitConfig):
+    """Matrices Xavier uniform, tables normal with standard deviation width^-1/2: what the original's code did."""
+
+    kind: ClassVar[str] = "xavier"
+
+    def rules(self, sizes: Sizes) -> list[Rule]:
+        table = normal(sizes.width**-0.5)
+        return [*COMMON, ("*embed*.weight", table), ("*head.weight", table), ("*", xavier)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalInit(InitConfig):
+    """All normal(std); matrices that write to the stream divided by sqrt(2 layers).   Radford et al. 2019, sec. 2.3."""
+
+    kind: ClassVar[str] = "normal"
+    std: float = 0.02
+
+    def rules(self, sizes: Sizes) -> list[Rule]:
+        last = normal(self.std / math.sqrt(2 * sizes.layers))
+        return [*COMMON, ("*.out.weight", last), ("*.down.weight", last), ("*", normal(self.std))]

@@ -1,0 +1,1 @@
+"""Normalisations of the feature axis, found by walking this folder."""

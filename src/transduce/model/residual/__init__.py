@@ -1,0 +1,1 @@
+"""How a sublayer joins the stream: placements, found by walking this folder."""
