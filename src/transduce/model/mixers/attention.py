@@ -1,37 +1,17 @@
 """Softmax attention: the memory is the list of all keys and values."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from transduce.errors import UserError, require_at_least, require_probability
-from transduce.model.layout import Layout, Visibility
+from transduce.model.cache import Cache, Memory, Recall, Seen
+from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.attention import attend
 from transduce.model.positions.position import Positions, Queries
-
-
-class Memory(NamedTuple):
-    """Keys and values of a whole sequence, written at once. None: no padding; one document per row."""
-
-    keys: Tensor  # (B, N, G, D)
-    values: Tensor  # (B, N, G, D)
-    positions: Tensor | None = None  # (B, N), -1 = padding
-    segments: Tensor | None = None  # (B, N)
-
-
-class KVCache(NamedTuple):
-    """Keys and values of what one row has read so far.
-
-    A token lies in the slot of its position (modulo the window, if there is one), so a new document overwrites the old
-    one and what it has not overwritten yet lies ahead, where causality hides it. Padding goes to the last slot.
-    """
-
-    keys: Tensor  # (B, N + 1, G, D)
-    values: Tensor  # (B, N + 1, G, D)
-    positions: Tensor  # (B, N + 1), -1 = empty
 
 
 class Attention(Mixer):
@@ -43,8 +23,7 @@ class Attention(Mixer):
     def __init__(self, config: "AttentionConfig", width: int, positions: Positions) -> None:
         super().__init__()
         self.head_dim = config.head_dim(width)
-        self.rule, self.p = Visibility(causal=True, window=config.window, sinks=config.sinks), config.dropout
-        self.around = Visibility(causal=False, window=config.window, sinks=config.sinks)
+        self.recall, self.p = Recall(config.window, config.sinks), config.dropout
         groups = config.kv_heads or config.heads
         self.q = nn.Linear(width, config.heads * self.head_dim, bias=config.bias)
         self.k = nn.Linear(width, groups * self.head_dim, bias=config.bias)
@@ -52,104 +31,32 @@ class Attention(Mixer):
         self.out = nn.Linear(config.heads * self.head_dim, width, bias=config.bias)
         self.positions = positions
 
-    def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> KVCache:
-        if self.rule.window is not None:
-            max_len = min(max_len, self.rule.window + self.rule.sinks)
-        shape = (batch, max_len + 1, self.k.out_features // self.head_dim, self.head_dim)
-        empty = torch.full(shape[:2], -1, device=device)
-        return KVCache(
-            torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype), empty
-        )
+    def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> Cache:
+        shape = (self.k.out_features // self.head_dim, self.head_dim)
+        return self.recall.empty(batch, max_len, [shape, shape], device, dtype)
 
-    def forward(self, x: Tensor, layout: Layout, state: KVCache | None = None) -> tuple[Tensor, KVCache | None]:
-        q, k, v = self.queries(x), self.heads(self.k(x)), self.heads(self.v(x))
+    def forward(self, x: Tensor, layout: Layout, state: Cache | None = None) -> tuple[Tensor, Cache | None]:
+        q, k, v = self.heads(self.q(x)), self.heads(self.k(x)), self.heads(self.v(x))
         q, k = self.positions.turn(q, k, layout.positions)
-        if state is None:
-            # Padding on the right lies ahead of all tokens, and a window as wide as the row hides nothing.
-            wide = self.rule.window is None or self.rule.window >= x.shape[1]
-            simple = layout.segments is None and wide
-            mask = None if simple else self.rule.mask(layout, layout.positions, layout.segments)
-            return self.combine(q, k, v, mask, causal=simple), None
-        if x.shape[1] == 1 or (layout.segments is None and self.rule.window is None):
-            simple = self.rule.window is None and not layout.padded  # then a slot is a position
-            slots = layout.positions if simple else self.slots(layout.positions, state)
-            state = store(state, k, v, slots, layout.positions)
-            seen = trim(state) if self.rule.window is None else state
-            mask = self.rule.mask(layout, seen.positions, None)
-            return self.combine(q, seen.keys, seen.values, mask), state
-        # Several tokens that may begin documents, or fall out of the window while the chunk is read: look at the old
-        # memory and the chunk side by side, then store what the last document of each row leaves.
-        document = layout.starts.cumsum(1)
-        first = torch.where(layout.valid & (document == 0), layout.positions, 1 << 62).amin(1, keepdim=True)
-        old = torch.where(state.positions < first, state.positions, -1)
-        places, members = torch.cat([old, layout.positions], 1), torch.cat([torch.zeros_like(old), document], 1)
-        mask = self.rule.mask(Layout(layout.positions, document), places, members)
-        y = self.combine(q, torch.cat([state.keys, k], 1), torch.cat([state.values, v], 1), mask)
-        places = self.kept(layout.positions, document)
-        return y, store(state, k, v, self.slots(places, state), places)
+        seen, state = self.recall.forward((k, v), layout, state)
+        return self.combine(q, layout, seen), state
 
-    def write(self, x: Tensor, layout: Layout, state: KVCache | None = None) -> Memory | KVCache:
+    def write(self, x: Tensor, layout: Layout, state: Cache | None = None) -> Memory | Cache:
         k, v = self.heads(self.k(x)), self.heads(self.v(x))
-        _, k = self.positions.turn(k, k, layout.positions)
-        if state is not None:
-            places = self.kept(layout.positions, layout.starts.cumsum(1))
-            return store(state, k, v, self.slots(places, state), places)
-        if not layout.padded and self.rule.window is None:
-            return Memory(k, v)
-        return Memory(k, v, layout.positions, layout.segments)
+        return self.recall.write((self.positions.turn(k, k, layout.positions)[1], v), layout, state)
 
-    def read(self, x: Tensor, layout: Layout, state: Memory | KVCache) -> Tensor:
-        q, _ = self.positions.turn(q := self.queries(x), q, layout.positions)
-        if isinstance(state, KVCache):
-            return self.combine(q, state.keys, state.values, self.around.mask(layout, state.positions, None))
-        if state.positions is None:
-            return self.combine(q, state.keys, state.values, None)
-        if self.rule.window is None and (layout.segments is None or state.segments is None):
-            return self.combine(q, state.keys, state.values, (state.positions >= 0)[:, None, None])
-        return self.combine(q, state.keys, state.values, self.around.mask(layout, state.positions, state.segments))
+    def read(self, x: Tensor, layout: Layout, state: Memory | Cache) -> Tensor:
+        q = self.heads(self.q(x))
+        return self.combine(self.positions.turn(q, q, layout.positions)[0], layout, self.recall.read(layout, state))
 
     def heads(self, x: Tensor) -> Tensor:
         """(B, T, heads * D) -> (B, T, heads, D), however many heads this rank holds."""
         return x.view(*x.shape[:2], -1, self.head_dim)
 
-    def queries(self, x: Tensor) -> Tensor:
-        return self.heads(self.q(x))
-
-    def combine(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = False) -> Tensor:
+    def combine(self, q: Tensor, layout: Layout, seen: Seen) -> Tensor:
+        k, v = (field.to(q.dtype) for field in seen.fields)
         p = self.p if self.training else 0.0
-        return self.out(attend(q, k.to(q.dtype), v.to(q.dtype), mask, causal=causal, p=p))
-
-    def slots(self, positions: Tensor, state: KVCache) -> Tensor:
-        """(B, T) where each token goes: its position, wrapped behind the sinks where there is a window."""
-        last = state.keys.shape[1] - 1
-        slot = positions
-        if self.rule.window is not None:
-            sinks = self.rule.sinks
-            slot = torch.where(slot < sinks, slot, sinks + (slot - sinks) % max(1, last - sinks))
-        return torch.where(positions < 0, last, slot)
-
-    def kept(self, positions: Tensor, document: Tensor) -> Tensor:
-        """Positions with -1 for tokens that a later one of the chunk pushes out: other documents, beyond the window."""
-        kept = document == document[:, -1:]
-        if self.rule.window is not None:
-            last = torch.where(kept, positions, -1).amax(1, keepdim=True)
-            kept = kept & ((positions > last - self.rule.window) | (positions < self.rule.sinks))
-        return torch.where(kept, positions, -1)
-
-
-def store(state: KVCache, k: Tensor, v: Tensor, slots: Tensor, positions: Tensor) -> KVCache:
-    """The cache with tokens k, v: (B, T, G, D) in slots (B, T). In place, unless a gradient needs the old one."""
-    rows = torch.arange(k.shape[0], device=k.device)[:, None]
-    put = torch.Tensor.index_put if torch.is_grad_enabled() else torch.Tensor.index_put_
-    at, new = (rows, slots), (k.to(state.keys.dtype), v.to(state.values.dtype), positions)
-    return KVCache(*(put(old, at, value) for old, value in zip(state, new, strict=True)))
-
-
-def trim(state: KVCache) -> KVCache:
-    """The slots in use. Only on a CPU, where asking for their number waits for nothing."""
-    if state.keys.device.type != "cpu" or torch.compiler.is_compiling():
-        return state
-    return KVCache(*(field[:, : int(state.positions.amax()) + 1] for field in state))
+        return self.out(attend(q, k, v, seen.mask, causal=seen.causal, p=p))
 
 
 @dataclass(frozen=True, kw_only=True)

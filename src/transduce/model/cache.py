@@ -1,0 +1,139 @@
+"""The memory of mixers that keep every token: lists of what each token wrote, and which of it a query sees.
+
+A mixer says what a token writes (keys and values, a latent, features of boundaries): any number of tensors (B, T, ...).
+Where they lie, what windows, padding and documents hide, and what is forgotten, is the same for all such mixers.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from transduce.model.layout import Layout, Visibility
+
+Fields = tuple[Tensor, ...]
+
+
+class Memory(NamedTuple):
+    """What a whole sequence wrote at once. None: no padding; one document per row."""
+
+    fields: Fields  # (B, N, ...)
+    positions: Tensor | None = None  # (B, N), -1 = padding
+    segments: Tensor | None = None  # (B, N)
+
+
+class Cache(NamedTuple):
+    """What one row has written so far.
+
+    A token lies in the slot of its position (modulo the window, if there is one), so a new document overwrites the old
+    one and what it has not overwritten yet lies ahead, where causality hides it. Padding goes to the last slot.
+    """
+
+    fields: Fields  # (B, N + 1, ...)
+    positions: Tensor  # (B, N + 1), -1 = empty
+
+
+class Seen(NamedTuple):
+    """What queries look at: N written tokens, and which of them each query sees."""
+
+    fields: Fields  # (B, N, ...)
+    positions: Tensor  # (B, N) of what was written; slots nobody sees may hold anything
+    mask: Tensor | None  # (B, 1, T or 1, N) bool, True = sees; None: all, or with `causal` slot t sees slots 0..t
+    causal: bool = False
+
+
+class Recall:
+    """A list of tokens and the rule by which they are seen; it holds no tensors."""
+
+    def __init__(self, window: int | None = None, sinks: int = 0) -> None:
+        self.rule = Visibility(causal=True, window=window, sinks=sinks)
+        self.around = Visibility(causal=False, window=window, sinks=sinks)
+
+    def empty(
+        self, batch: int, max_len: int, shapes: Sequence[tuple[int, ...]], device: torch.device, dtype: torch.dtype
+    ) -> Cache:
+        """Room for `max_len` tokens that each write tensors of `shapes`."""
+        if self.rule.window is not None:
+            max_len = min(max_len, self.rule.window + self.rule.sinks)
+        fields = (torch.zeros(batch, max_len + 1, *shape, device=device, dtype=dtype) for shape in shapes)
+        return Cache(tuple(fields), torch.full((batch, max_len + 1), -1, device=device))
+
+    def forward(self, new: Fields, layout: Layout, state: Cache | None) -> tuple[Seen, Cache | None]:
+        """Write tokens (B, T, ...); what each of them then sees, and the state, None if none was given."""
+        tokens = layout.positions.shape[1]
+        if state is None:
+            # Padding on the right lies ahead of all tokens, and a window as wide as the row hides nothing.
+            simple = layout.segments is None and (self.rule.window is None or self.rule.window >= tokens)
+            mask = None if simple else self.rule.mask(layout, layout.positions, layout.segments)
+            return Seen(new, layout.positions, mask, simple), None
+        if tokens == 1 or (layout.segments is None and self.rule.window is None):
+            simple = self.rule.window is None and not layout.padded  # then a slot is a position
+            slots = layout.positions if simple else self.slots(layout.positions, state)
+            state = store(state, new, slots, layout.positions)
+            seen = trim(state) if self.rule.window is None else state
+            return Seen(seen.fields, seen.positions, self.rule.mask(layout, seen.positions, None)), state
+        # Several tokens that may begin documents, or fall out of the window while the chunk is read: look at the old
+        # memory and the chunk side by side, then store what the last document of each row leaves.
+        document = layout.starts.cumsum(1)
+        first = torch.where(layout.valid & (document == 0), layout.positions, 1 << 62).amin(1, keepdim=True)
+        old = torch.where(state.positions < first, state.positions, -1)
+        places, members = torch.cat([old, layout.positions], 1), torch.cat([torch.zeros_like(old), document], 1)
+        mask = self.rule.mask(Layout(layout.positions, document), places, members)
+        both = tuple(torch.cat([a.to(b.dtype), b], 1) for a, b in zip(state.fields, new, strict=True))
+        kept = self.kept(layout.positions, document)
+        return Seen(both, places, mask), store(state, new, self.slots(kept, state), kept)
+
+    def write(self, new: Fields, layout: Layout, state: Cache | None = None) -> Memory | Cache:
+        """Write tokens (B, T, ...) and look at nothing."""
+        if state is not None:
+            places = self.kept(layout.positions, layout.starts.cumsum(1))
+            return store(state, new, self.slots(places, state), places)
+        if not layout.padded and self.rule.window is None:
+            return Memory(new)
+        return Memory(new, layout.positions, layout.segments)
+
+    def read(self, layout: Layout, state: Memory | Cache) -> Seen:
+        """What the queries of a layout see of all that was written, before and behind them."""
+        if isinstance(state, Cache):
+            return Seen(state.fields, state.positions, self.around.mask(layout, state.positions, None))
+        if state.positions is None:
+            batch, tokens = state.fields[0].shape[:2]
+            return Seen(state.fields, torch.arange(tokens, device=layout.positions.device).expand(batch, tokens), None)
+        if self.rule.window is None and (layout.segments is None or state.segments is None):
+            return Seen(state.fields, state.positions, (state.positions >= 0)[:, None, None])
+        return Seen(state.fields, state.positions, self.around.mask(layout, state.positions, state.segments))
+
+    def slots(self, positions: Tensor, state: Cache) -> Tensor:
+        """(B, T) where each token goes: its position, wrapped behind the sinks where there is a window."""
+        last = state.positions.shape[1] - 1
+        slot = positions
+        if self.rule.window is not None:
+            sinks = self.rule.sinks
+            slot = torch.where(slot < sinks, slot, sinks + (slot - sinks) % max(1, last - sinks))
+        return torch.where(positions < 0, last, slot)
+
+    def kept(self, positions: Tensor, document: Tensor) -> Tensor:
+        """Positions with -1 for tokens that a later one of the chunk pushes out: other documents, beyond the window."""
+        kept = document == document[:, -1:]
+        if self.rule.window is not None:
+            last = torch.where(kept, positions, -1).amax(1, keepdim=True)
+            kept = kept & ((positions > last - self.rule.window) | (positions < self.rule.sinks))
+        return torch.where(kept, positions, -1)
+
+
+def store(state: Cache, new: Fields, slots: Tensor, positions: Tensor) -> Cache:
+    """The cache with tokens `new` (B, T, ...) in slots (B, T). In place, unless a gradient needs the old one."""
+    rows = torch.arange(slots.shape[0], device=slots.device)[:, None]
+    put = torch.Tensor.index_put if torch.is_grad_enabled() else torch.Tensor.index_put_
+    at = (rows, slots)
+    fields = tuple(put(old, at, value.to(old.dtype)) for old, value in zip(state.fields, new, strict=True))
+    return Cache(fields, put(state.positions, at, positions))
+
+
+def trim(state: Cache) -> Cache:
+    """The slots in use. Only on a CPU, where asking for their number waits for nothing."""
+    if state.positions.device.type != "cpu" or torch.compiler.is_compiling():
+        return state
+    used = int(state.positions.amax()) + 1
+    return Cache(tuple(field[:, :used] for field in state.fields), state.positions[:, :used])
