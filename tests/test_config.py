@@ -9,6 +9,7 @@ from transduce.config import from_data, kinds, merge, nearest, override, parse, 
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.mixers.attention import AttentionConfig
+from transduce.model.residual.norm_first import PreNormConfig
 from transduce.model.mixers.mixer import MixerConfig
 from transduce.train.recipe import Recipe
 
@@ -21,7 +22,7 @@ def test_every_recipe_comes_back_equal(name: str) -> None:
 
 def test_keys_left_out_keep_what_the_enclosing_default_chose() -> None:
     config = from_data(EncoderDecoderConfig, {"width": 64, "residual": {"dropout": 0.3}, "mixer": {"heads": 8}})
-    assert to_data(config)["residual"] == {"kind": "pre-norm", "dropout": 0.3}
+    assert config.residual == PreNormConfig(dropout=0.3)
     assert config.mixer == AttentionConfig(heads=8)
 
 

@@ -104,8 +104,8 @@ def from_data(cls: type[C], data: Any, where: str = "") -> C:
     if not isinstance(data, Mapping):
         raise UserError(f"`{where or 'the configuration'}` is {data!r}; it must be a mapping of keys to values")
     data = typing.cast("Mapping[Any, Any]", data)
-    expand = getattr(cls, "expand", None)  # a class may have shorthands
-    data = data if expand is None else expand(data)
+    written_out = getattr(cls, "written_out", None)  # a class may have shorthands
+    data = data if written_out is None else written_out(data)
     values: dict[str, Any] = {}
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from transduce import __version__
-from transduce.cli import doctor, evaluate, generate, plan, recipes, score, tokenizer, train, translate
+from transduce.cli import doctor, evaluate, generate, parts, plan, recipes, reproduce, score, tokenizer, train, translate
 from transduce.cli.words import PASS_ON, fold
 from transduce.errors import UserError
 
@@ -25,7 +25,9 @@ app.command()(generate.generate)
 app.command()(score.score)
 app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)
+app.command(context_settings=PASS_ON)(reproduce.reproduce)
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(parts.app, name="parts")
 app.add_typer(tokenizer.app, name="tokenizer")
 
 

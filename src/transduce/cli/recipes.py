@@ -12,6 +12,7 @@ import yaml
 from transduce import recipes
 from transduce.cli.words import fold
 from transduce.errors import UserError
+from transduce.recipes import architectures
 
 app = typer.Typer(help="List, show and copy the built-in recipes.", no_args_is_help=True)
 
@@ -24,12 +25,17 @@ def list_() -> None:
     width = max(len(name) for name in recipes.names())
     for name in recipes.names():
         sys.stdout.write(fold(f"{name:{width}}  {recipes.about(name)}", sys.stdout, width + 2) + "\n")
+    sys.stdout.write("\nArchitectures, for model=NAME in any recipe:\n")
+    width = max(len(name) for name in architectures.names())
+    for name in architectures.names():
+        sys.stdout.write(fold(f"{name:{width}}  {architectures.about(name)}", sys.stdout, width + 2) + "\n")
 
 
 @app.command()
 def show(name: Annotated[str, NAME]) -> None:
-    """Print a recipe."""
-    sys.stdout.write(recipes.text(name))
+    """Print a recipe, or else an architecture."""
+    of_a_model = name in architectures.names() and name not in recipes.names()
+    sys.stdout.write(architectures.text(name) if of_a_model else recipes.text(name))
 
 
 @app.command()

@@ -1,44 +1,57 @@
 """What the decoder looked at: the cross-attention weights of every layer, without a flag in any forward."""
 
 from collections.abc import Callable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.block import Cross
-from transduce.model.layout import dense
-from transduce.model.mixers.attention import Attention
+from transduce.model.cache import Recall, Seen
+from transduce.model.layout import Layout, dense
 from transduce.model.models import Model
+from transduce.model.state import State
+
+
+@runtime_checkable
+class Weighing(Protocol):
+    """A mixer that can say how much each token it sees counts: attention of any kind."""
+
+    recall: Recall
+
+    def weights(self, x: Tensor, layout: Layout, seen: Seen) -> Tensor:
+        """(B, H, T, N)."""
+        ...
 
 
 @torch.no_grad()
 def cross_attention(model: Model, source: list[int], inputs: list[int]) -> list[Tensor]:
     """Of each decoder layer, (H, T, N): the weight that target token t gives to source token n, by head.
 
-    source: ids as the encoder reads them. inputs: ids as the decoder reads them, <s> first.
+    source: ids as the encoder reads them. inputs: ids as the decoder reads them, <s> first. A layer that is applied
+    several times gives a map of each.
     Raises UserError if the model has no attention between a source and a target.
     """
     if not model.takes_source:
         raise UserError("this model has no encoder, so there is no attention to a source to show")
     crosses = [p for block in model.stacks()[1].blocks for p in block.modules() if isinstance(p, Cross)]
-    mixers = [cross.mixer for cross in crosses if isinstance(cross.mixer, Attention)]
-    if not mixers or len(mixers) < len(crosses):
+    if not crosses or not all(isinstance(cross.mixer, Weighing) for cross in crosses):
         raise UserError(
             "this model reads its source through a mixer without attention weights; there is no map to show"
         )
-    asked: dict[int, Tensor] = {}
-    written: dict[int, Tensor] = {}
+    found: list[list[Tensor]] = [[] for _ in crosses]  # of each, one map per call: a token, or the whole target
 
-    def keep(store: dict[int, Tensor], i: int) -> Callable[[nn.Module, object, Tensor], None]:
-        def hook(module: nn.Module, x: object, y: Tensor) -> None:
-            store[i] = y
+    def keep(maps: list[Tensor]) -> Callable[[Cross, tuple[Tensor, Layout, State, State]], None]:
+        def hook(cross: Cross, given: tuple[Tensor, Layout, State, State]) -> None:
+            x, layout, _, memory = given
+            mixer = cast(Weighing, cross.mixer)
+            maps.append(mixer.weights(x, layout, mixer.recall.read(layout, memory))[0])
 
         return hook
 
-    handles = [m.q.register_forward_hook(keep(asked, i)) for i, m in enumerate(mixers)]
-    handles += [m.k.register_forward_hook(keep(written, i)) for i, m in enumerate(mixers)]
+    handles = [cross.register_forward_pre_hook(keep(maps)) for cross, maps in zip(crosses, found, strict=True)]
     training = model.training
     model.eval()
     try:
@@ -50,11 +63,5 @@ def cross_attention(model: Model, source: list[int], inputs: list[int]) -> list[
         for handle in handles:
             handle.remove()
         model.train(training)
-    return [weights(mixer, asked[i], written[i]) for i, mixer in enumerate(mixers)]
-
-
-def weights(mixer: Attention, q: Tensor, k: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(D)) of one row, (H, T, N), from projections (1, T, H D) and (1, N, G D)."""
-    q, k = mixer.heads(q)[0].transpose(0, 1), mixer.heads(k)[0].transpose(0, 1)
-    k = k.repeat_interleave(q.shape[0] // k.shape[0], 0)
-    return (q @ k.mT * mixer.head_dim**-0.5).softmax(-1)
+    joined = [torch.cat(maps, 1) for maps in found]
+    return [m[:, t : t + len(inputs)] for m in joined for t in range(0, m.shape[1], len(inputs))]

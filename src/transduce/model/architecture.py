@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, cast
 
 from torch import nn
@@ -29,13 +29,17 @@ from transduce.model.stack import Repeat, Stack
 
 @dataclass(frozen=True, kw_only=True)
 class LayerConfig:
-    """A run of equal layers. What is None is the model's. tied: the layers share their weights."""
+    """A run of equal layers. What is None is the model's. tied: the layers share their weights.
+
+    cross: the mixer between source and target, in a decoder that reads one; `none`: these layers do not.
+    """
 
     times: int = 1
     tied: bool = False
     mixer: MixerConfig | None = None
     feedforward: FeedForwardConfig | None = None
     residual: ResidualConfig | None = None
+    cross: MixerConfig | None = None
 
     def __post_init__(self) -> None:
         require_at_least(1, times=self.times)
@@ -46,7 +50,7 @@ Layers = int | tuple[LayerConfig, ...]
 TIMES = re.compile(r"\s*\[([\w\s,-]*)\]\s*\*\s*(\d+)\s*")
 
 
-def written_out(layers: Any) -> Any:
+def expanded(layers: Any) -> Any:
     """Layers as `from_data` reads them: `[delta, delta, attention] * 4`, or a list with the names of mixers in it."""
     if isinstance(layers, str) and (product := TIMES.fullmatch(layers)):
         layers = [name.strip() for name in product[1].split(",") if name.strip()] * int(product[2])
@@ -64,6 +68,19 @@ def require_layers(**values: Layers | None) -> None:
 
 def runs(layers: Layers) -> tuple[LayerConfig, ...]:
     return (LayerConfig(times=layers),) if isinstance(layers, int) else layers
+
+
+NEEDS = {"encoder": ("encode",), "decoder": ("forward",), "cross": ("write", "read")}
+
+
+def require_role(mixer: Mixer, kind: str, role: str) -> None:
+    """Raise UserError if a mixer does not have what its role calls."""
+    for method in NEEDS[role]:
+        if method in mixer.cannot:
+            where = (
+                "between source and target" if role == "cross" else f"in {'an' if role == 'encoder' else 'a'} {role}"
+            )
+            raise UserError(f"{kind} cannot stand {where}: {mixer.cannot[method]}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +103,9 @@ class ModelConfig(Part):
     scale_embedding: bool = True
 
     @classmethod
-    def expand(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+    def written_out(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         """Plain data with its shorthands written out."""
-        return {key: written_out(value) if key.endswith("layers") else value for key, value in data.items()}
+        return {key: expanded(value) if key.endswith("layers") else value for key, value in data.items()}
 
     def __post_init__(self) -> None:
         require_at_least(1, width=self.width)
@@ -154,12 +171,13 @@ class ModelConfig(Part):
             config = config.for_encoder()
         if not config.absent:
             mixer = self.mixer_of(config, positions)
+            require_role(mixer, config.kind, place.role)
             if place.role == "encoder":
                 parts.append(Encode(mixer, keep=between is not None and between.bridge != "none"))
             else:
-                parts.append(Mix(mixer, None if between is None else between.bridge_to(mixer, place.layer, self.width)))
+                parts.append(Mix(mixer, None if between is None else between.bridge_to(mixer, place.layer)))
         if place.role == "decoder" and between is not None:
-            parts = between.add_cross(parts, self.width)
+            parts = between.add_cross(parts, run.cross or between.cross, self.width)
         feed = run.feedforward or self.feedforward
         parts += [] if feed.absent else [Feed(feed.build(self.width))]
         if not parts:
@@ -196,15 +214,16 @@ class Between:
     bridge: Literal["none", "state", "project"]
     encoder: Stack | None = None  # whose states are bridged
 
-    def bridge_to(self, mixer: Mixer, layer: int, width: int) -> nn.Module | None:
+    def bridge_to(self, mixer: Mixer, layer: int) -> nn.Module | None:
         if self.bridge == "none" or self.encoder is None:
             return None
-        return bridge_of(self.bridge, self.encoder, layer, mixer, width)
+        return bridge_of(self.bridge, self.encoder, layer, mixer)
 
-    def add_cross(self, parts: list[Sublayer], width: int) -> list[Sublayer]:
-        if self.cross.absent:
+    def add_cross(self, parts: list[Sublayer], config: MixerConfig, width: int) -> list[Sublayer]:
+        if config.absent:
             return parts
-        cross = Cross(self.cross.build(width, Positions()))
+        cross = Cross(config.build(width, Positions()))
+        require_role(cross.mixer, config.kind, "cross")
         if self.place == "inside":
             mix = parts[0] if parts else None
             if not isinstance(mix, Mix):
@@ -272,10 +291,11 @@ class EncoderDecoderConfig(ModelConfig):
         target = source if self.tie_embeddings == "all" else self.embedding(vocab_size, positions)
         above, below = (sum(run.times for run in runs(layers)) for layers in (self.upper, self.lower))
         between = Between(self.reads, self.cross_place, self.bridge)
-        upper = tuple(LayerConfig(**{**vars(run), "mixer": self.encoding(run)}) for run in runs(self.upper))
+        upper = tuple(replace(run, mixer=self.encoding(run)) for run in runs(self.upper))
         encoder = Encoder(source, self.stack(upper, positions, between, Place(0, above, "encoder", below)))
         between = Between(self.reads, self.cross_place, self.bridge, encoder.stack)
         stack = self.stack(self.lower, positions, between, Place(0, below, "decoder", above))
         head = Head(vocab_size, self.width, None if self.tie_embeddings == "none" else target.weight)
         reading = [p.mixer.by_document for b in stack.blocks for p in b.modules() if isinstance(p, Cross)]
-        return EncoderDecoder(encoder, Decoder(target, stack, head), all(reading) and self.bridge == "none")
+        by_document = all(reading) and self.bridge == "none" and self.cross_place != "inside"
+        return EncoderDecoder(encoder, Decoder(target, stack, head), by_document)

@@ -93,7 +93,7 @@ class Cross(Sublayer):
             return self.mixer.read(x, layout, memory), None
         # The beams of a source ask the same memory, so their tokens can stand in one row: nothing is repeated.
         together = Layout(layout.positions.reshape(sources, -1))
-        return self.mixer.read(x.reshape(sources, -1, width), together, memory).view(rows, tokens, width), None
+        return self.mixer.read(x.reshape(sources, -1, width), together, memory).reshape(rows, tokens, width), None
 
 
 class Inside(Sublayer):
@@ -135,10 +135,10 @@ class Feed(Sublayer):
 
     def __init__(self, feedforward: nn.Module) -> None:
         super().__init__()
-        self.feedforward = feedforward
+        self.feedforward, self.asks_valid = feedforward, getattr(feedforward, "asks_valid", False)
 
     def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
-        return self.feedforward(x), None
+        return self.feedforward(x, layout.valid) if self.asks_valid else self.feedforward(x), None
 
 
 class Sum(Sublayer):

@@ -3,11 +3,10 @@
 from itertools import islice
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from transduce.errors import UserError
 from transduce.model.block import Block, Encode
-from transduce.model.layout import dense
 from transduce.model.mixers.mixer import Mixer
 from transduce.model.stack import Stack
 from transduce.model.state import State, nbytes, over, tensors
@@ -31,11 +30,16 @@ class Project(nn.Module):
 
     def forward(self, kept: State) -> State:
         flat = torch.cat([x.flatten(1) for x in tensors(kept)], 1)
-        made = iter([layer(flat).float().tanh() for layer in self.maps])
+        made = iter([full(layer(flat)).tanh() for layer in self.maps])
         return over(self.shapes, lambda x: next(made).view(-1, *x.shape))
 
 
-def bridge_of(kind: str, encoder: Stack, layer: int, mixer: Mixer, width: int) -> nn.Module:
+def full(x: Tensor) -> Tensor:
+    """At least float32, which states are kept in."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def bridge_of(kind: str, encoder: Stack, layer: int, mixer: Mixer) -> nn.Module:
     """What turns the state that the encoder's block `layer` keeps into the first one of a decoder's mixer.
 
     Raises UserError if there is no such block, or its state grows with the sequence or is of another form.
@@ -47,13 +51,9 @@ def bridge_of(kind: str, encoder: Stack, layer: int, mixer: Mixer, width: int) -
             f"bridge={kind} hands the state of each encoder layer to the decoder layer of its number, but layer "
             f"{layer + 1} has no such partner; give both sides as many layers"
         )
-    parameter = next(part.parameters())
-    device, dtype = parameter.device, parameter.dtype
-    x = torch.zeros(1, 3, width, device=device, dtype=dtype)
-    with torch.no_grad():
-        kept = part.mixer.encode_and_write(x, dense(1, 3, device=device))[1]
-        longer = part.mixer.encode_and_write(x[:, :2], dense(1, 2, device=device))[1]
-    begun, more = (mixer.init_state(1, n, device=device, dtype=dtype) for n in (2, 3))
+    where = next(part.parameters())
+    both = [[m.init_state(1, n, device=where.device, dtype=where.dtype) for n in (2, 3)] for m in (part.mixer, mixer)]
+    (kept, longer), (begun, more) = both
     if nbytes(kept) != nbytes(longer) or nbytes(begun) != nbytes(more):
         raise UserError(
             f"bridge={kind} needs memories of constant size on both sides, but those of attention grow; use bridge=none"

@@ -105,7 +105,7 @@ def documents(layout: Layout) -> Documents:
     rows = torch.arange(layout.positions.shape[0], device=positions.device)[:, None].expand_as(layout.positions)
     segments = torch.zeros_like(rows) if layout.segments is None else layout.segments
     names = torch.stack([rows.flatten(), segments.flatten()], 1)[valid]
-    found: tuple[Tensor, Tensor] = torch.unique(names, dim=0, return_inverse=True)
+    found = cast(tuple[Tensor, Tensor], torch.unique(names, dim=0, return_inverse=True))
     number = found[1]
     lengths, unset = number.bincount(), positions.new_full((found[0].shape[0],), 1 << 62)
     first = unset.scatter_reduce(0, number, positions[valid], "amin")  # a chunk may begin inside a document

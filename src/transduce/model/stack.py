@@ -41,8 +41,8 @@ class Stack(nn.Module):
 
     def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
         """What every block reads of the source (B, N, M), and of what the encoder's blocks kept."""
-        absent = (None,) * len(self.order)
-        return tuple(block.remember(source, layout, k) for block, k in zip(self, kept or absent, strict=True))
+        enough = (*(kept or ()), *(None for _ in self.order))  # the encoder may have fewer blocks, or more
+        return tuple(block.remember(source, layout, k) for block, k in zip(self, enough, strict=False))
 
     def forward(self, x: Tensor, layout: Layout, state: State = None, memory: State = None) -> tuple[Tensor, State]:
         """(B, T, M) -> (B, T, M), State. state None: the whole sequence at once, from the start."""

@@ -11,6 +11,7 @@ from transduce.config import Part
 from transduce.data.batch import Batch
 from transduce.model.models import Model
 from transduce.model.ops.loss import cross_entropy
+from transduce.model.side import collecting
 
 
 class Loss(NamedTuple):
@@ -36,11 +37,16 @@ class ObjectiveConfig(Part):
 
 
 def token_loss(model: Model, batch: Batch, smoothing: float) -> Loss:
-    """Cross entropy of the targets; positions without one cost no logits."""
-    hidden = model.features(batch).flatten(0, 1)
+    """Cross entropy of the targets, and what modules noted beside it; positions without a target cost no logits."""
+    with collecting() as side:
+        hidden = model.features(batch).flatten(0, 1)
     targets = batch.targets.flatten()
     wanted = (targets >= 0).nonzero()[:, 0]
     if wanted.shape[0] < targets.shape[0]:
         hidden, targets = hidden.index_select(0, wanted), targets.index_select(0, wanted)
     total, nll = cross_entropy(hidden, model.head.weight, targets, smoothing)
-    return Loss(total, torch.tensor(targets.shape[0]), {"nll": nll})
+    count, metrics = targets.shape[0], {"nll": nll}
+    if side:  # means over tokens, which are to stay so after the division by all targets
+        total = total + count * side.total()
+        metrics |= {name: count * mean for name, mean in side.means().items()}
+    return Loss(total, torch.tensor(count), metrics)

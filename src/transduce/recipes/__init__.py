@@ -14,6 +14,7 @@ import yaml
 
 from transduce import config
 from transduce.errors import UserError
+from transduce.recipes import architectures
 
 DEFAULT = "dates"
 
@@ -45,6 +46,7 @@ def read(spec: str, overrides: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]
     data = _with_base(spec, ())
     for dotted, value in sorted(overrides, key=_depth):
         config.override(data, dotted, value)
+        architectures.expand(data)
     needs: Any = data.pop("needs", {})
     if not isinstance(needs, dict) or not all(isinstance(key, str) for key in cast("dict[Any, Any]", needs)):
         raise UserError(f"`needs` of recipe `{spec}` is {needs!r}; it must map dotted keys to what they are")
@@ -65,10 +67,15 @@ def _with_base(spec: str, seen: tuple[str, ...]) -> dict[str, Any]:
     data = _load(spec)
     base = data.pop("base", None)
     if base is None:
+        architectures.expand(data)
         return data
     if spec.endswith((".yaml", ".yml")) and str(base).endswith((".yaml", ".yml")):
         base = str(Path(spec).parent / str(base))  # a file names its base as seen from where it lies
-    return config.merge(_with_base(str(base), (*seen, spec)), data)
+    merged = config.merge(_with_base(str(base), (*seen, spec)), data)
+    if architectures.named(data.get("model")):
+        merged["model"] = data["model"]  # in place of the model of the base
+        architectures.expand(merged)
+    return merged
 
 
 def _load(spec: str) -> dict[str, Any]:

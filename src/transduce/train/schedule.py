@@ -55,6 +55,27 @@ class InverseSqrt(ScheduleConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepDecay(ScheduleConfig):
+    """The peak rate for `hold` updates, then times `gamma` every `every`.   Sutskever et al. 2014, sec. 3.4: halves."""
+
+    kind: ClassVar[str] = "step-decay"
+    hold: int = 1000
+    every: int = 1000
+    gamma: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hold < 1 or self.every < 1 or not 0 < self.gamma <= 1:
+            raise ValueError(
+                f"step-decay needs hold >= 1, every >= 1 and 0 < gamma <= 1, not hold={self.hold}, every={self.every}, "
+                f"gamma={self.gamma}"
+            )
+
+    def after_warmup(self, step: int) -> float:
+        return self.gamma ** (1 + (step - self.hold - 1) // self.every) if step > self.hold else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Finite(ScheduleConfig, ABC):
     """A schedule with an end: `steps` updates (None: as many as the training), then `final` of the peak rate."""
 

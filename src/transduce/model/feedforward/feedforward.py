@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from transduce.config import Part
 
-Activation = Literal["relu", "gelu", "gelu-tanh", "silu", "squared-relu", "identity", "sigmoid"]
+Activation = Literal["relu", "gelu", "gelu-tanh", "silu", "squared-relu", "sigmoid", "tanh", "identity"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -18,14 +18,18 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu-tanh": partial(F.gelu, approximate="tanh"),
     "silu": F.silu,
     "squared-relu": lambda x: F.relu(x).square(),
-    "identity": lambda x: x,
     "sigmoid": lambda x: x.sigmoid(),
+    "tanh": lambda x: x.tanh(),
+    "identity": lambda x: x,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeedForwardConfig(Part):
-    """Which feed-forward. `build(width)` makes a module (B, T, M) -> (B, T, M)."""
+    """Which feed-forward. `build(width)` makes a module (B, T, M) -> (B, T, M).
+
+    A module whose class says `asks_valid = True` is called with x and the (B, T) bool of which slots hold a token.
+    """
 
     folder: ClassVar[str] = "transduce.model.feedforward"
     absent: ClassVar[bool] = False  # a block has no sublayer for it

@@ -27,8 +27,9 @@ class Gated(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class GatedConfig(FeedForwardConfig):
-    """down(act(gate x) * up x): SwiGLU with silu, GEGLU with gelu, GLU with sigmoid.
+    """down(act(gate x) * up x).   Shazeer 2020, arXiv:2002.05202, eq. 6.
 
+    SwiGLU with silu, GEGLU with gelu, GLU with sigmoid.
     hidden: features between; None: 8/3 of the width, up to a multiple of 8: the cost of an MLP of 4 widths.
     """
 

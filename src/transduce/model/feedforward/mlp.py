@@ -26,7 +26,10 @@ class MLP(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class MLPConfig(FeedForwardConfig):
-    """down(act(up x)). hidden: features between; None: four times the width."""
+    """down(act(up x)).   Vaswani et al. 2017, arXiv:1706.03762, eq. 2.
+
+    hidden: features between; None: four times the width.
+    """
 
     kind: ClassVar[str] = "mlp"
     hidden: int | None = None

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,16 @@ def constant(value: float) -> Initialiser:
     return lambda w, g: nn.init.constant_(w, value)
 
 
+def times(gain: float, initialiser: Initialiser) -> Initialiser:
+    """What another initialiser gives, times a gain."""
+
+    def scaled(w: Tensor, g: torch.Generator) -> None:
+        initialiser(w, g)
+        w.mul_(gain)
+
+    return scaled
+
+
 def values(tensor: Callable[[tuple[int, ...], torch.Generator], Tensor]) -> Initialiser:
     """What a function of the shape and a generator gives."""
     return lambda w, g: w.copy_(tensor(tuple(w.shape), g).to(w.dtype))
@@ -61,24 +71,35 @@ def orthogonal(w: Tensor, g: torch.Generator) -> None:
         nn.init.orthogonal_(w[start : start + size], generator=g)
 
 
+def declared(model: nn.Module) -> dict[str, Initialiser]:
+    """What the parts of a model say of their own parameters, by full name."""
+    own = dict[str, Initialiser]()
+    for name, module in cast(Iterable[tuple[str, nn.Module]], model.named_modules()):
+        start: Callable[[], dict[str, Any]] | None = getattr(module, "start", None)
+        prefix = f"{name}." if name else ""
+        own |= {} if start is None else {f"{prefix}{key}": f for key, f in start().items()}
+    return own
+
+
 @dataclass(frozen=True, kw_only=True)
 class InitConfig(Part):
-    """Which start values. `rules(sizes)`: (pattern, initialiser), tried in order on every parameter name."""
+    """Which start values. `rules(sizes)`: (pattern, initialiser), tried in order on every parameter name.
+
+    `named(model)`: initialisers that depend on what stands around a parameter, by its full name; they come first.
+    """
 
     folder: ClassVar[str] = "transduce.model.init"
 
     def rules(self, sizes: Sizes) -> list[Rule]:
         raise AssertionError("a kind of InitConfig defines rules")
 
+    def named(self, model: nn.Module) -> dict[str, Initialiser]:
+        return {}
+
     def apply(self, model: nn.Module, sizes: Sizes, seed: int) -> None:
         """Give every parameter its start value, drawn from a generator of its own."""
         generator = torch.Generator().manual_seed(seed)
-        rules, own = self.rules(sizes), dict[str, Initialiser]()
-        modules: Iterable[tuple[str, nn.Module]] = model.named_modules()
-        for name, module in modules:
-            start: Callable[[], dict[str, Any]] | None = getattr(module, "start", None)
-            prefix = f"{name}." if name else ""
-            own |= {} if start is None else {f"{prefix}{key}": f for key, f in start().items()}
+        rules, own = self.rules(sizes), {**self.named(model), **declared(model)}
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 matching = (f for pattern, f in rules if fnmatchcase(name, pattern))
@@ -88,23 +109,23 @@ class InitConfig(Part):
 
 
 # Norms start as the identity, biases at zero, matrices from a recurrent state to itself orthogonal.
-COMMON: list[Rule] = [
-    ("*norm*.weight", constant(1.0)),
-    ("*leave*.weight", constant(1.0)),
-    ("*bias", constant(0.0)),
-    ("*hidden.weight", orthogonal),
-]
+NORMS: list[Rule] = [("*norm*.weight", constant(1.0)), ("*leave*.weight", constant(1.0))]
+COMMON: list[Rule] = [*NORMS, ("*bias", constant(0.0)), ("*hidden.weight", orthogonal)]
+
+
+def tables(std: float) -> list[Rule]:
+    """Embeddings, and a head of its own."""
+    return [("*embed*.weight", normal(std)), ("*head.weight", normal(std))]
 
 
 @dataclass(frozen=True, kw_only=True)
 class XavierInit(InitConfig):
-    """Matrices Xavier uniform, tables normal with standard deviation width^-1/2: what the original's code did."""
+    """Matrices U(-a, a), a = sqrt(6 / (in + out)), tables N(0, 1 / width).   Glorot & Bengio 2010; Vaswani et al. 2017."""
 
     kind: ClassVar[str] = "xavier"
 
     def rules(self, sizes: Sizes) -> list[Rule]:
-        table = normal(sizes.width**-0.5)
-        return [*COMMON, ("*embed*.weight", table), ("*head.weight", table), ("*", xavier)]
+        return [*COMMON, *tables(sizes.width**-0.5), ("*", xavier)]
 
 
 @dataclass(frozen=True, kw_only=True)

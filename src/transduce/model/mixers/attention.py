@@ -10,6 +10,7 @@ from transduce.errors import UserError, require_at_least, require_probability
 from transduce.model.cache import Cache, Memory, Recall, Seen
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer, MixerConfig
+from transduce.model.norms.norm import NormConfig, RMSNorm
 from transduce.model.ops.attention import attend
 from transduce.model.positions.position import Positions, Queries
 
@@ -24,48 +25,90 @@ class Attention(Mixer):
         super().__init__()
         self.head_dim = config.head_dim(width)
         self.recall, self.p = Recall(config.window, config.sinks), config.dropout
+        self.scale, self.softcap = config.scale, config.softcap
         groups = config.kv_heads or config.heads
         self.q = nn.Linear(width, config.heads * self.head_dim, bias=config.bias)
         self.k = nn.Linear(width, groups * self.head_dim, bias=config.bias)
         self.v = nn.Linear(width, groups * self.head_dim, bias=config.bias)
         self.out = nn.Linear(config.heads * self.head_dim, width, bias=config.bias)
+        norm = config.qk_norm
+        self.q_norm, self.k_norm = (None if norm is None else norm.build(self.head_dim) for _ in range(2))
         self.positions = positions
+        if positions.by_head:
+            self.tp_plan = {}  # pyright: ignore[reportAttributeAccessIssue]
 
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> Cache:
         shape = (self.k.out_features // self.head_dim, self.head_dim)
         return self.recall.empty(batch, max_len, [shape, shape], device, dtype)
 
     def forward(self, x: Tensor, layout: Layout, state: Cache | None = None) -> tuple[Tensor, Cache | None]:
-        q, k, v = self.heads(self.q(x)), self.heads(self.k(x)), self.heads(self.v(x))
-        q, k = self.positions.turn(q, k, layout.positions)
-        seen, state = self.recall.forward((k, v), layout, state)
-        return self.combine(q, layout, seen), state
+        q, new = self.project(x, layout)
+        seen, after = self.recall.forward(new, layout, state)
+        return self.out(self.combine(q, layout, seen, whole=state is None)), after
+
+    def encode(self, x: Tensor, layout: Layout) -> Tensor:
+        q, new = self.project(x, layout)
+        seen = self.recall.read(layout, self.recall.write(new, layout))
+        return self.out(self.combine(q, layout, seen, whole=True))
 
     def write(self, x: Tensor, layout: Layout, state: Cache | None = None) -> Memory | Cache:
-        k, v = self.heads(self.k(x)), self.heads(self.v(x))
+        k, v = self.keys(x), self.heads(self.v(x))
         return self.recall.write((self.positions.turn(k, k, layout.positions)[1], v), layout, state)
 
     def read(self, x: Tensor, layout: Layout, state: Memory | Cache) -> Tensor:
+        return self.out(self.combine(self.asked(x, layout), layout, self.recall.read(layout, state)))
+
+    def weights(self, x: Tensor, layout: Layout, seen: Seen) -> Tensor:
+        """(B, H, T, N): the weight that each token gives to each of those it sees, as attention finds it."""
+        k, (batch, keys) = seen.fields[0], seen.positions.shape
+        one_hot = torch.eye(keys, dtype=k.dtype, device=k.device)[None, :, None].expand(batch, -1, k.shape[2], -1)
+        y = self.combine(self.asked(x, layout), layout, seen._replace(fields=(k, one_hot)))
+        return y.view(*y.shape[:2], -1, keys).transpose(1, 2)
+
+    def project(self, x: Tensor, layout: Layout) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Queries (B, T, H, D); keys and values (B, T, G, D)."""
+        q, k = self.positions.turn(self.queries(x), self.keys(x), layout.positions)
+        return q, (k, self.heads(self.v(x)))
+
+    def asked(self, x: Tensor, layout: Layout) -> Tensor:
+        q = self.queries(x)
+        return self.positions.turn(q, q, layout.positions)[0]
+
+    def queries(self, x: Tensor) -> Tensor:
+        """(B, T, H, D), normalised, not yet turned."""
         q = self.heads(self.q(x))
-        return self.combine(self.positions.turn(q, q, layout.positions)[0], layout, self.recall.read(layout, state))
+        return q if self.q_norm is None else self.q_norm(q).to(q.dtype)
+
+    def keys(self, x: Tensor) -> Tensor:
+        """(B, T, G, D), normalised, not yet turned."""
+        k = self.heads(self.k(x))
+        return k if self.k_norm is None else self.k_norm(k).to(k.dtype)
 
     def heads(self, x: Tensor) -> Tensor:
         """(B, T, heads * D) -> (B, T, heads, D), however many heads this rank holds."""
         return x.view(*x.shape[:2], -1, self.head_dim)
 
-    def combine(self, q: Tensor, layout: Layout, seen: Seen) -> Tensor:
+    def combine(self, q: Tensor, layout: Layout, seen: Seen, whole: bool = False) -> Tensor:
+        """What queries (B, T, H, D) make of what they see. whole: of the very sequence they stand in, from its start,
+        so that slots are positions where there is one sequence per row."""
         k, v = (field.to(q.dtype) for field in seen.fields)
-        p = self.p if self.training else 0.0
-        return self.out(attend(q, k, v, seen.mask, causal=seen.causal, p=p))
+        at, keys = (None, None) if whole and layout.segments is None else (layout.positions, seen.positions)
+        bias = self.positions.bias(q, at, keys, seen.causal)
+        return attend(
+            self.positions.lean(q), k, v, seen.mask, causal=seen.causal, p=self.p if self.training else 0.0,
+            bias=bias, scale=self.scale, softcap=self.softcap,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionConfig(MixerConfig):
-    """Softmax attention.   Vaswani et al. 2017; grouped: Ainslie et al. 2023, arXiv:2305.13245.
+    """softmax(q k^T / sqrt(D)) v, head by head.   Vaswani et al. 2017; grouped: Ainslie et al. 2023, arXiv:2305.13245.
 
     kv_heads: key heads, each shared by heads / kv_heads query heads; None: one per query head. window: tokens a query
     sees, itself included; None: all. sinks: first tokens seen whatever the window. A source is read without either.
-    size: features of a head; None: width / heads. dropout: of attention weights.
+    size: features of a head; None: width / heads. dropout: of attention weights. scale: of scores; None: size^-1/2.
+    qk_norm: of each query and key, before positions turn them (Dehghani et al. 2023, arXiv:2302.05442). softcap: scaled
+    scores s become softcap tanh(s / softcap) (Gemma 2, arXiv:2408.00118).
     """
 
     kind: ClassVar[str] = "attention"
@@ -77,6 +120,9 @@ class AttentionConfig(MixerConfig):
     sinks: int = 0
     bias: bool = True
     dropout: float = 0.0
+    scale: float | None = None
+    qk_norm: NormConfig | None = None
+    softcap: float | None = None
 
     def __post_init__(self) -> None:
         if self.heads < 1 or (self.kv_heads is not None and not 1 <= self.kv_heads <= self.heads):
@@ -91,6 +137,9 @@ class AttentionConfig(MixerConfig):
         require_at_least(0, sinks=self.sinks)
         if self.window is not None and self.window < 1:
             raise UserError(f"window={self.window} lets no token see itself; use at least 1, or null for no window")
+        for name, value in (("scale", self.scale), ("softcap", self.softcap)):
+            if value is not None and value <= 0.0:
+                raise UserError(f"{name}={value} must be above 0, or null for the usual")
 
     def head_dim(self, width: int) -> int:
         if self.size is None and width % self.heads:
@@ -115,6 +164,7 @@ class AttentionConfig(MixerConfig):
             cls(heads=4, kv_heads=1, size=6, bias=False),
             windowed,
             cls(heads=2, window=3, sinks=2),
+            cls(heads=2, qk_norm=RMSNorm(), scale=0.7, softcap=2.0),
         ]
 
     def build(self, width: int, positions: Positions) -> Mixer:

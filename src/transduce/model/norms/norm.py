@@ -1,11 +1,19 @@
-"""The contract of normalisations, and the two that every family uses."""
+"""The contract of normalisations, and those that every family uses."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from transduce.config import Part
+from transduce.errors import UserError
+
+
+def accurate(x: Tensor) -> Tensor:
+    """x in float32, or float64 if that is what it is: statistics are not taken in less."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +38,45 @@ class LayerNorm(NormConfig):
         return nn.LayerNorm(width, eps=self.eps, bias=self.bias)
 
 
+class PartialRMSNorm(nn.Module):
+    """g x / sqrt(mean(x_1^2 .. x_k^2) + eps): the mean is estimated from the first features."""
+
+    def __init__(self, width: int, first: int, eps: float) -> None:
+        super().__init__()
+        self.weight, self.first, self.eps = nn.Parameter(torch.empty(width)), first, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = accurate(x)
+        square = h[..., : self.first].square().mean(-1, keepdim=True)
+        return (self.weight * h * (square + self.eps).rsqrt()).to(x.dtype)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RMSNorm(NormConfig):
-    """g x / sqrt(mean(x^2) + eps) over the features.   Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4."""
+    """g x / sqrt(mean(x^2) + eps) over the features.   Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.
+
+    part: share of the features, the first ones, whose mean it is: pRMSNorm of the same paper.
+    """
 
     kind: ClassVar[str] = "rms-norm"
     eps: float = 1e-6
+    part: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.part <= 1:
+            raise UserError(f"part={self.part} is no share of the features; use a number up to 1, such as 0.0625")
 
     def build(self, width: int) -> nn.Module:
-        return nn.RMSNorm(width, eps=self.eps)
+        if self.part == 1.0:
+            return nn.RMSNorm(width, eps=self.eps)
+        return PartialRMSNorm(width, math.ceil(width * self.part), self.eps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoNorm(NormConfig):
+    """x."""
+
+    kind: ClassVar[str] = "none"
+
+    def build(self, width: int) -> nn.Module:
+        return nn.Identity()

@@ -10,32 +10,60 @@ SMALL = 1 << 24  # attention weights that may be held at once on a CPU
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, causal: bool = False, p: float = 0.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    *,
+    causal: bool = False,
+    p: float = 0.0,
+    bias: Tensor | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
 ) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v, head by head; G key heads each serve H/G query heads.   Vaswani et al. 2017, eq. 1.
+    """softmax(q k^T / sqrt(D) + bias) v, head by head; G key heads each serve H/G.   Vaswani et al. 2017, eq. 1.
 
     q: (B, T, H, D), k: (B, N, G, D), v: (B, N, G, E), mask: bool, broadcastable to (B, H, T, N), True = sees; a
     query that sees no key gets zeros. causal: slot t sees slots 0..t (then mask must be None). p: dropout of the
-    weights. Returns (B, T, H * E).
+    weights. bias: (B or 1, H, T, N) finite. scale: of the scores, where it is not 1 / sqrt(D). softcap: scaled scores
+    s become softcap tanh(s / softcap) before the bias (Gemma 2, arXiv:2408.00118). Returns (B, T, H * E).
     """
     repeat = q.shape[2] // k.shape[2]
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    if direct(q, k, p):
+    written_out = softcap is not None or direct(q, k, p, bias)
+    if causal and (written_out or bias is not None):
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+    if bias is not None and mask is not None:  # the lowest number, since all of a row at -inf would give NaN
+        bias = bias.masked_fill(~mask, torch.finfo(q.dtype).min)
+    if written_out:
         k, v = (x if repeat == 1 else x.repeat_interleave(repeat, 1) for x in (k, v))
-        if causal:
-            mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
-        scores = (q * q.shape[-1] ** -0.5) @ k.mT
-        if mask is not None:
+        scores = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.mT
+        if softcap is not None:
+            scores = softcap * (scores / softcap).tanh()
+        if bias is not None:
+            scores = scores + bias.to(scores.dtype)
+        elif mask is not None:
             scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
         y = dropout(scores.softmax(-1), p, training=True) @ v
-        if mask is not None and not (seen := mask.any(-1, keepdim=True)).all():
-            y = y.masked_fill(~seen, 0.0)
+        y = y if mask is None else blank(y, mask)
+    elif bias is not None:
+        bias = bias.to(q.dtype).expand(q.shape[0], -1, -1, -1)
+        y = F.scaled_dot_product_attention(q, k, v, bias, dropout_p=p, scale=scale, enable_gqa=repeat > 1)
+        y = y if mask is None else blank(y, mask)
     else:
-        y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=p, is_causal=causal, enable_gqa=repeat > 1)
+        gqa = repeat > 1
+        y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=p, is_causal=causal, scale=scale, enable_gqa=gqa)
     return y.transpose(1, 2).flatten(2)
 
 
-def direct(q: Tensor, k: Tensor, p: float) -> bool:
+def blank(y: Tensor, mask: Tensor) -> Tensor:
+    """y (B, H, T, E) with zeros for queries that see nothing. Asking whether there are any is free on a CPU only."""
+    seen = mask.any(-1, keepdim=True)
+    ask = y.device.type == "cpu" and not torch.compiler.is_compiling()
+    return y if ask and seen.all() else y.masked_fill(~seen, 0.0)
+
+
+def direct(q: Tensor, k: Tensor, p: float, bias: Tensor | None) -> bool:
     """Whether the formula written out is faster than the fused kernel.
 
     On a CPU it is, in training, while the weights fit: the backward pass of the fused kernel is several times
@@ -43,5 +71,7 @@ def direct(q: Tensor, k: Tensor, p: float) -> bool:
     """
     if q.device.type != "cpu" or torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return False
+    if bias is not None and bias.requires_grad:
+        return True  # the fused kernel gives a bias no gradient
     weights = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
     return weights <= SMALL and (q.dtype == torch.bfloat16 or p > 0.0 or k.shape[2] <= 64)

@@ -1,8 +1,9 @@
 """The contract of position encodings: added to the embedding, or applied to queries, keys or scores inside mixers."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from transduce.config import Part
@@ -16,9 +17,13 @@ class Queries(NamedTuple):
 
 
 class Positions(nn.Module):
-    """No positions at all, and the base of every encoding. `limit`: first position that cannot be encoded, or None."""
+    """No positions at all, and the base of every encoding. `limit`: first position that cannot be encoded, or None.
+
+    by_head: what is added differs from head to head, so a rank must hold all heads.
+    """
 
     limit: int | None = None
+    by_head: ClassVar[bool] = False
 
     def add(self, x: Tensor, positions: Tensor) -> Tensor:
         """Embedded tokens (B, T, M) with their positions (B, T) added, for encodings of the absolute position."""
@@ -28,10 +33,18 @@ class Positions(nn.Module):
         """Queries (B, T, H, D) and keys (B, T, G, D) of the tokens at positions (B, T), turned by rotary encodings."""
         return q, k
 
-    def bias(self, q: Tensor, at: Tensor, keys: Tensor) -> Tensor | None:
-        """What is added to scaled scores: (B or 1, H, T, N) for queries (B, T, H, D) at positions (B, T) of keys at
-        positions (B, N), all of which may be -1 where there is none; None: nothing."""
+    def bias(self, q: Tensor, at: Tensor | None, keys: Tensor | None, causal: bool = False) -> Tensor | None:
+        """What is added to scaled scores: (B or 1, H, T, N) for queries (B, T, H, D), as `turn` left them, at positions
+        (B, T) of keys at positions (B, N), all of which may be -1 where there is none; None: nothing.
+
+        at and keys None: each row is one sequence, whose slots are its positions. causal: nobody looks at keys ahead
+        of a query, so what is added to them may be any finite number.
+        """
         return None
+
+    def lean(self, q: Tensor) -> Tensor:
+        """Queries (B, T, H, D) as keys meet them: leant towards what all of them prefer (Transformer-XL)."""
+        return q
 
     def for_stack(self, causal: bool) -> "Positions":
         """The part that the mixers of one stack share: itself, unless stacks differ (T5's tables)."""
@@ -40,6 +53,27 @@ class Positions(nn.Module):
     def for_mixer(self) -> "Positions":
         """The part of one mixer: itself, unless each mixer has weights of its own (Transformer-XL)."""
         return self
+
+
+def distances(at: Tensor, keys: Tensor) -> Tensor:
+    """(B, T, N) int64: how far behind a query at (B, T) a key at (B, N) lies."""
+    return at[:, :, None] - keys[:, None, :]
+
+
+def steps(q: Tensor, causal: bool) -> Tensor:
+    """(C,) int64: T, T - 1, ..., every distance in a sequence of T tokens, with one more that `slide` wants."""
+    return torch.arange(q.shape[1], -1 if causal else -q.shape[1], -1, device=q.device)
+
+
+def slide(x: Tensor) -> Tensor:
+    """What belongs to distances `steps` (..., T, C) -> what belongs to distance i - j (..., T, T).
+
+    y_ij = x_{i, T-i+j}, so one token on is C - 1 numbers on in memory: the "relative shift" of Dai et al. 2019, app. B,
+    as a view. Where nobody looks ahead, what lies ahead is taken from the next row.
+    """
+    tokens, columns = x.shape[-2:]
+    shifted = x.flatten(-2)[..., tokens:].view(*x.shape[:-1], columns - 1)
+    return shifted[..., :tokens]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +91,7 @@ class PositionsConfig(Part):
         raise AssertionError("a kind of PositionsConfig defines build")
 
     @classmethod
-    def examples(cls) -> list[Self]:
+    def examples(cls) -> "list[PositionsConfig]":
         """Small configurations on which the laws of mixers are run."""
         return [cls()]
 

@@ -3,38 +3,73 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from transduce.errors import UserError, require_at_least
-from transduce.model.ops.rotary import rotary_table, rotate
+from transduce.model.ops.rotary import rotate
 from transduce.model.positions.position import Positions, PositionsConfig, Queries
 
 
 class Rotary(Positions):
+    """dim: how many of the first features of a head are turned."""
+
     table: Tensor
 
-    def __init__(self, limit: int, head_dim: int, base: float) -> None:
+    def __init__(self, config: "RotaryConfig", dim: int) -> None:
         super().__init__()
-        self.limit = limit
-        self.register_buffer("table", rotary_table(limit, head_dim, base).flatten(1), persistent=False)
+        self.limit, self.dim, self.interleaved = config.limit, dim, config.interleaved
+        self.register_buffer("table", angles(config.limit, dim, config.base, config.scaling), persistent=False)
 
     def turn(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = F.embedding(positions.clamp(min=0), self.table).chunk(2, dim=-1)
-        return rotate(q, cos, sin), rotate(k, cos, sin)
+        return self.turned(q, cos, sin), self.turned(k, cos, sin)
+
+    def turned(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        if self.dim < x.shape[-1]:
+            return torch.cat([self.turned(x[..., : self.dim], cos, sin), x[..., self.dim :]], -1)
+        if not self.interleaved:
+            return rotate(x, cos, sin)
+        pairs = x.view(*x.shape[:-1], -1, 2)
+        y = rotate(pairs.mT.flatten(-2), cos, sin)
+        return y.view(*x.shape[:-1], 2, -1).mT.flatten(-2)
+
+
+def angles(limit: int, dim: int, base: float, scaling: float) -> Tensor:
+    """(limit, dim) float32: cosines, then sines, of position / scaling * base^(-2i/dim).   Su et al. 2021, eq. 15."""
+    frequency = base ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+    angle = torch.arange(limit, dtype=torch.float64)[:, None] / scaling * frequency
+    return torch.cat([angle.cos(), angle.sin()], 1).float()
 
 
 @dataclass(frozen=True, kw_only=True)
 class RotaryConfig(PositionsConfig):
-    """Queries and keys turned by their position: scores depend on distance.   Su et al. 2021, arXiv:2104.09864."""
+    """Queries and keys turned by their position: scores depend on distance.   Su et al. 2021, arXiv:2104.09864.
+
+    fraction: of a head's features that are turned, the first ones (GPT-NeoX, Phi), rounded down to pairs, at least one.
+    interleaved: pairs are neighbours (GPT-J), not feature i of each half (GPT-NeoX, LLaMA). scaling: positions are
+    divided by it, to read texts longer than those of training (Chen et al. 2023, arXiv:2306.15595).
+    """
 
     kind: ClassVar[str] = "rotary"
     acts = "turn"
     base: float = 10_000.0
     limit: int = 4096
+    fraction: float = 1.0
+    interleaved: bool = False
+    scaling: float = 1.0
 
     def __post_init__(self) -> None:
         require_at_least(1, limit=self.limit)
+        if not 0.0 < self.fraction <= 1.0:
+            raise UserError(
+                f"fraction={self.fraction} must be above 0 and at most 1: the part of a head that is turned"
+            )
+        if self.scaling <= 0.0:
+            raise UserError(
+                f"scaling={self.scaling} must be above 0; positions are divided by it, so 1 changes nothing"
+            )
 
     def build(self, width: int, queries: Queries | None) -> Positions:
         assert queries is not None
@@ -42,4 +77,8 @@ class RotaryConfig(PositionsConfig):
             raise UserError(
                 f"head_dim={queries.head_dim} is odd, but rotary positions turn pairs; choose heads so that it is even"
             )
-        return Rotary(self.limit, queries.head_dim, self.base)
+        return Rotary(self, max(2, int(queries.head_dim * self.fraction) // 2 * 2))
+
+    @classmethod
+    def examples(cls) -> list[PositionsConfig]:
+        return [cls(), cls(fraction=0.5, interleaved=True, scaling=2.0)]

@@ -1,4 +1,4 @@
-"""Residuals whose stream is never normalised: the norm stands before the sublayer."""
+"""Residuals whose stream is never normalised: the norm stands before the sublayer, and once at the end of the stack."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,21 +6,21 @@ from typing import ClassVar
 from torch import nn
 
 from transduce.model.norms.norm import NormConfig
-from transduce.model.ops.dropout import dropout
+from transduce.model.residual.added import Added
 from transduce.model.residual.residual import Function, Place, Residual, ResidualConfig, Stream
 from transduce.model.state import State
 
 
 class PreNorm(Residual):
-    """x + dropout(f(norm(x)))."""
+    """x + added(f(norm(x)))."""
 
-    def __init__(self, norm: nn.Module, p: float) -> None:
+    def __init__(self, norm: nn.Module, added: Added) -> None:
         super().__init__()
-        self.norm, self.p = norm, p
+        self.norm, self.added = norm, added
 
     def forward(self, stream: Stream, f: Function) -> tuple[Stream, State]:
         y, state = f(self.norm(stream))
-        return stream + dropout(y, self.p, self.training), state
+        return stream + self.added(y), state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,49 @@ class PreNormConfig(ResidualConfig):
     kind: ClassVar[str] = "pre-norm"
 
     def build(self, width: int, norm: NormConfig, place: Place = Place()) -> Residual:  # noqa: B008
-        return PreNorm(norm.build(width), self.dropout)
+        return PreNorm(norm.build(width), self.added(width, place))
+
+    def leave(self, width: int, norm: NormConfig) -> nn.Module:
+        return norm.build(width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelConfig(ResidualConfig):
+    """x + f_1(norm(x)) + f_2(norm(x)) + ...: all sublayers of a block at once.   Wang & Komatsuzaki 2021, GPT-J.
+
+    One norm to a block, and what is dropped is dropped of the sum. Also in PaLM (Chowdhery et al. 2022, sec. 2).
+    """
+
+    kind: ClassVar[str] = "parallel"
+    beside: ClassVar[bool] = True
+
+    def build(self, width: int, norm: NormConfig, place: Place = Place()) -> Residual:  # noqa: B008
+        return PreNorm(norm.build(width), self.added(width, place))
+
+    def leave(self, width: int, norm: NormConfig) -> nn.Module:
+        return norm.build(width)
+
+
+class Sandwich(Residual):
+    """x + added(norm_after(f(norm(x))))."""
+
+    def __init__(self, norm: nn.Module, norm_after: nn.Module, added: Added) -> None:
+        super().__init__()
+        self.norm, self.norm_after, self.added = norm, norm_after, added
+
+    def forward(self, stream: Stream, f: Function) -> tuple[Stream, State]:
+        y, state = f(self.norm(stream))
+        return stream + self.added(self.norm_after(y)), state
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandwichConfig(ResidualConfig):
+    """x + norm'(f(norm(x))), and one norm at the end; also in Gemma 2.   Ding et al. 2021, arXiv:2105.13290."""
+
+    kind: ClassVar[str] = "sandwich"
+
+    def build(self, width: int, norm: NormConfig, place: Place = Place()) -> Residual:  # noqa: B008
+        return Sandwich(norm.build(width), norm.build(width), self.added(width, place))
 
     def leave(self, width: int, norm: NormConfig) -> nn.Module:
         return norm.build(width)

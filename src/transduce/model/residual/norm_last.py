@@ -5,22 +5,25 @@ from typing import ClassVar
 
 from torch import nn
 
+from transduce.errors import UserError
+from transduce.model.init.depth import deep_norm
 from transduce.model.norms.norm import NormConfig
-from transduce.model.ops.dropout import dropout
+from transduce.model.residual.added import Added
 from transduce.model.residual.residual import Function, Place, Residual, ResidualConfig, Stream
 from transduce.model.state import State
 
 
 class PostNorm(Residual):
-    """norm(x + dropout(f(x)))."""
+    """norm(alpha x + added(f(x)))."""
 
-    def __init__(self, norm: nn.Module, p: float) -> None:
+    def __init__(self, norm: nn.Module, added: Added, alpha: float = 1.0) -> None:
         super().__init__()
-        self.norm, self.p = norm, p
+        self.norm, self.added, self.alpha = norm, added, alpha
 
     def forward(self, stream: Stream, f: Function) -> tuple[Stream, State]:
         y, state = f(stream)
-        return self.norm(stream + dropout(y, self.p, self.training)), state
+        kept = stream if self.alpha == 1.0 else self.alpha * stream
+        return self.norm(kept + self.added(y)), state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,4 +33,24 @@ class PostNormConfig(ResidualConfig):
     kind: ClassVar[str] = "post-norm"
 
     def build(self, width: int, norm: NormConfig, place: Place = Place()) -> Residual:  # noqa: B008
-        return PostNorm(norm.build(width), self.dropout)
+        return PostNorm(norm.build(width), self.added(width, place))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepNormConfig(ResidualConfig):
+    """norm(alpha x + f(x)), for hundreds of layers; with init=deep-norm.   Wang et al. 2022, arXiv:2203.00555.
+
+    alpha: None: of the paper's table, which grows with the depth of the model.
+    """
+
+    kind: ClassVar[str] = "deep-norm"
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.alpha is not None and self.alpha <= 0:
+            raise UserError(f"alpha={self.alpha} does not keep the stream; use 1 or more, or leave it out")
+
+    def build(self, width: int, norm: NormConfig, place: Place = Place()) -> Residual:  # noqa: B008
+        table = deep_norm(place.layers, place.other, encoder=place.role == "encoder").alpha
+        return PostNorm(norm.build(width), self.added(width, place), self.alpha or table)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transduce.config import Part
 from transduce.errors import require_probability
 from transduce.model.norms.norm import NormConfig
+from transduce.model.residual.added import Added
 from transduce.model.state import State
 
 Function = Callable[[Tensor], tuple[Tensor, State]]
@@ -38,8 +39,13 @@ class Residual(nn.Module, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualConfig(Part):
-    """Norm placement. `dropout`: probability of dropping each feature of what a sublayer adds.
+    """Norm placement, and what all of them have.
 
+    dropout: probability of dropping each feature of what a sublayer adds.
+    drop_path: of dropping all that a sublayer of the last layer adds to a row; p l / L in layer l (stochastic depth,
+    Huang et al. 2016, arXiv:1603.09382, sec. 3). A packed row is one row.
+    layer_scale: a learned gain for each feature of what is added, and its start value (Touvron et al. 2021,
+    arXiv:2103.17239, eq. 3, which start it at 0.1 to 1e-6); None: there is none.
     streams: how many tensors the stream is made of; residuals of one stack must agree. beside: the sublayers of a
     block stand side by side on one input instead of one behind the other.
     """
@@ -48,9 +54,15 @@ class ResidualConfig(Part):
     streams: ClassVar[int] = 1
     beside: ClassVar[bool] = False
     dropout: float = 0.1
+    drop_path: float = 0.0
+    layer_scale: float | None = None
 
     def __post_init__(self) -> None:
-        require_probability(dropout=self.dropout)
+        require_probability(dropout=self.dropout, drop_path=self.drop_path)
+
+    def added(self, width: int, place: Place) -> Added:
+        """What becomes of the output of a sublayer of the block at `place` before it joins the stream."""
+        return Added(width, self.dropout, self.drop_path * (place.layer + 1) / place.layers, self.layer_scale)
 
     def build(self, width: int, norm: NormConfig, place: Place = Place()) -> Residual:  # noqa: B008
         """The residual of one sublayer of the block at `place`."""

@@ -6,14 +6,14 @@ from typing import ClassVar
 from torch import nn
 from torch.optim import Optimizer
 
-from transduce.train.optim import OptimizerConfig, roles
+from transduce.train.optim import MomentsConfig, roles
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamWConfig(OptimizerConfig):
+class AdamWConfig(MomentsConfig):
     """Adam with decoupled weight decay.   Loshchilov and Hutter 2019, arXiv:1711.05101."""
 
     kind: ClassVar[str] = "adamw"
 
     def build(self, model: nn.Module) -> list[Optimizer]:
-        return [self.adamw(roles(model))]
+        return [self.adamw(roles(model), self.wide(model))]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from transduce.train.optim import OptimizerConfig, roles
+from transduce.train.optim import MomentsConfig, roles
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
@@ -65,14 +65,16 @@ class Muon(Optimizer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MuonConfig(OptimizerConfig):
+class MuonConfig(MomentsConfig):
     """Orthogonalised momentum for matrices, AdamW for vectors and tables.   Jordan et al. 2024."""
 
     kind: ClassVar[str] = "muon"
     momentum: float = 0.95
 
     def build(self, model: nn.Module) -> list[Optimizer]:
-        parts = roles(model)
+        parts, wide = roles(model), self.wide(model)
         matrices = [p for role, p in parts if role == "matrix"]
-        muon = Muon(matrices, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
-        return [muon, self.adamw((role, p) for role, p in parts if role != "matrix")]
+        factor = wide.get(matrices[0], 1.0) if matrices else 1.0
+        decay = self.weight_decay * factor
+        muon = Muon(matrices, lr=self.learning_rate / factor, momentum=self.momentum, weight_decay=decay)
+        return [muon, self.adamw(((role, p) for role, p in parts if role != "matrix"), wide)]

@@ -1,0 +1,1 @@
+"""Ancestors of the Transformer outside sequences: convolution, residual learning, layer-wise pre-training."""

@@ -1,0 +1,101 @@
+"""`transduce parts`: every mixer, residual, norm, position, feed-forward and start value a recipe can name."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from transduce.cli.words import fold
+
+if TYPE_CHECKING:
+    from transduce.inspect.parts import Growth, PartFacts
+
+app = typer.Typer(help="List the parts of models, with formulas, sources and costs.", invoke_without_command=True)
+
+TITLES = {
+    "mixer": "Mixers: model.mixer, model.encoder_mixer, model.cross (cost of a token at width 256; state of a row)",
+    "positions": "Positions: model.positions",
+    "residual": "Residuals: model.residual",
+    "norm": "Norms: model.norm",
+    "feedforward": "Feed-forwards: model.feedforward",
+    "init": "Start values: model.init",
+}
+
+
+@app.callback()
+def parts(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_()
+
+
+@app.command("ls")
+def list_() -> None:
+    """List every part."""
+    from transduce.inspect.parts import parts
+
+    shown = ""
+    for part in parts():
+        if part.key != shown:
+            print(("\n" if shown else "") + fold(TITLES[part.key], sys.stdout))
+            shown = part.key
+        line(part)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A kind, such as delta, or mixer.delta.", show_default=False)],
+) -> None:
+    """Everything about one part: formula, source, options, what it can and cannot do, cost and state."""
+    import inspect
+
+    from transduce.inspect import parts as found
+
+    part = found.part(name)
+    print(inspect.getdoc(part.config))
+    print(f"\nmodel.{part.key}.kind={part.kind}")
+    for option, default in part.options:
+        print(f"  {option} = {default}")
+    if part.flops is not None and part.state is not None:
+        print(f"\ncost of a token at width {found.WIDTH}: {work(part.flops)}; state of a row: {size(part.state)}")
+    for reason in found.limits(part):
+        print(fold(reason, sys.stdout))
+
+
+@app.command()
+def check(
+    out: Annotated[Path | None, typer.Option(help="Write a page of results here.", show_default=False)] = None,
+) -> None:
+    """Put every encoder, cross and decoder together; decoding step by step must equal all at once."""
+    from transduce.inspect.combinations import matrix, page
+
+    found = page(matrix())
+    if out is None:
+        sys.stdout.write(found)
+    else:
+        out.write_text(found, encoding="utf-8")
+
+
+def line(part: "PartFacts") -> None:
+    about = f"{part.formula}  {part.source}".rstrip()
+    print(fold(f"  {part.kind:22}{about}", sys.stdout, 24))
+    if part.flops is not None and part.state is not None:
+        print(f"{'':24}{work(part.flops)}; {size(part.state)}")
+
+
+def work(cost: "Growth") -> str:
+    """FLOPs per token; t: tokens read before."""
+    return scaled(cost.fixed, 1000, "FLOP") + (f" + {scaled(cost.slope, 1000, 'FLOP')} t" if cost.slope else "")
+
+
+def size(state: "Growth") -> str:
+    fixed = scaled(state.fixed, 1024, "B")
+    return f"{scaled(state.slope, 1024, 'B')} t" if state.slope else fixed
+
+
+def scaled(value: float, base: int, unit: str) -> str:
+    for prefix in ("", "k", "M"):
+        if abs(value) < base:
+            return f"{value:.3g} {prefix}{unit}"
+        value /= base
+    return f"{value:.3g} G{unit}"

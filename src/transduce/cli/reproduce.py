@@ -1,0 +1,119 @@
+"""`transduce reproduce`: the claims of the papers, measured here."""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from transduce.cli.words import fold, overrides
+from transduce.errors import UserError
+
+if TYPE_CHECKING:
+    from transduce.reproduce.experiment import Experiment
+    from transduce.reproduce.store import Store
+
+OUT = Path("docs/reproductions")
+
+Name = Annotated[
+    str, typer.Argument(help="An experiment, `ls` for the list of them, or `all`.", show_default=False)
+]  # fmt: skip
+Changes = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", show_default=False, help="Other settings than the experiment's own, such as steps=10."
+    ),
+]  # fmt: skip
+
+
+def reproduce(
+    name: Name,
+    words: Changes = None,
+    out: Annotated[Path, typer.Option(help="Where the results lie; OUT.md tells of them.")] = OUT,
+    seeds: Annotated[str | None, typer.Option(help="Such as 0,1; default: those of the experiment.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder with train.txt and valid.txt.", show_default=False)
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Of the processor.")] = 2,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Measure again what was measured.")] = False,
+) -> None:
+    """Run the claims of the papers as experiments, and tell which of them hold.
+
+    What was measured already with the same settings is not measured again, so an interrupted run goes on.
+    """
+    import torch
+
+    from transduce.config import from_data, parse
+    from transduce.reproduce import experiment as experiments
+    from transduce.reproduce.page import page
+    from transduce.reproduce.store import Store, write
+
+    if threads < 1:
+        raise UserError(f"--threads {threads} must be at least 1")
+    torch.set_num_threads(threads)
+    changes, store, broken = overrides(words), Store(out), False
+    if name == "ls":
+        return list_(store, [experiments.named(each)() for each in experiments.names()])
+    chosen = experiments.names() if name == "all" else [name]
+    if changes and (name == "all" or out == OUT):
+        raise UserError("other settings are not the experiment of record; name one experiment, and give --out DIR")
+    for each in chosen:
+        settings = {key: parse(value) if isinstance(value, str) else value for key, value in changes}
+        experiment = from_data(experiments.named(each), settings, each)
+        try:
+            run(store, experiment, chosen_seeds(seeds, experiment), data, force)
+        except UserError as error:
+            if name != "all":
+                raise
+            tell(f"{each}: not run: {error}")
+        except Exception:
+            if name != "all":
+                raise
+            traceback.print_exc()  # a fault of ours: the other experiments are run all the same
+            broken = True
+    write(out.with_name(f"{out.name}.md"), page(store, [experiments.named(each)() for each in experiments.names()]))
+    if broken:
+        raise typer.Exit(1)
+
+
+def run(store: "Store", experiment: "Experiment", seeds: tuple[int, ...], data: Path | None, force: bool) -> None:
+    """Measure what has not been measured, draw it, and tell."""
+    for seed in seeds:
+        if force or store.result(experiment, seed) is None:
+            result = store.measure(experiment, seed, data)
+            tell(f"{experiment.kind}: seed {seed} measured in {result['seconds']} s")
+    measured = store.measured(experiment)
+    from transduce.reproduce.page import spread
+
+    for mark in experiment.marks if measured else ():
+        holds = "holds" if mark.holds(measured) else "does not hold"
+        tell(f"  {mark.what}: {spread(mark, measured)}; mark {mark}: {holds}")
+    picture = store.draw(experiment)
+    tell(f"{experiment.kind}: {experiment.verdict(measured)}" + (f"  {picture}" if picture else ""))
+
+
+def chosen_seeds(given: str | None, experiment: "Experiment") -> tuple[int, ...]:
+    """Whole numbers with commas between, of the experiment's own seeds."""
+    if given is None:
+        return experiment.seeds
+    found = tuple(int(word) if word.strip().isdecimal() else -1 for word in given.split(","))
+    if not set(found) <= set(experiment.seeds):
+        known = ",".join(map(str, experiment.seeds))
+        raise UserError(
+            f"--seeds {given} are not all seeds of {experiment.kind}, which has {known}; write --seeds {known}"
+        )
+    return found
+
+
+def list_(store: "Store", experiments: "list[Experiment]") -> None:
+    """Name, last verdict, minutes and claim of each."""
+    width = max(len(experiment.kind) for experiment in experiments)
+    for e in experiments:
+        head = f"{e.kind:{width}}  {e.verdict(store.measured(e)):7}  {e.minutes:>4g} min  "
+        sys.stdout.write(fold(head + e.claim, sys.stdout, len(head)) + "\n")
+
+
+def tell(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

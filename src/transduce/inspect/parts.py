@@ -1,0 +1,133 @@
+"""Every part a recipe can name: its formula and source, and what a mixer costs, counted on the part itself."""
+
+import inspect as python
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, NamedTuple, cast
+
+import torch
+
+from transduce.config import Part, kinds
+from transduce.errors import UserError
+from transduce.inspect.counts import flops
+from transduce.model.init.init import Sizes, XavierInit
+from transduce.model.layout import dense
+from transduce.model.mixers.mixer import Mixer, MixerConfig
+from transduce.model.positions.position import NoPositionsConfig
+from transduce.model.state import nbytes
+
+WIDTH = 256
+SHORT, LONG = 32, 64  # tokens, between which cost and state are told apart into a fixed part and one that grows
+
+# The key of a recipe, and the folder its kinds live in, along the road from embedding to start values.
+FOLDERS = {
+    "mixer": "transduce.model.mixers",
+    "positions": "transduce.model.positions",
+    "residual": "transduce.model.residual",
+    "norm": "transduce.model.norms",
+    "feedforward": "transduce.model.feedforward",
+    "init": "transduce.model.init",
+}
+
+
+class Growth(NamedTuple):
+    """fixed + slope * tokens read before."""
+
+    fixed: float
+    slope: float
+
+
+@dataclass(frozen=True)
+class PartFacts:
+    """What there is to know of one kind. Costs are of mixers that run causally, at a width of 256."""
+
+    key: str  # of a recipe: mixer, norm, ...
+    kind: str
+    formula: str
+    source: str
+    config: type[Part]
+    flops: Growth | None = None  # per token, matrix products only
+    state: Growth | None = None  # bytes per row
+
+    @property
+    def options(self) -> list[tuple[str, str]]:
+        """The keys a recipe may set, with their defaults."""
+        return [(f.name, _default(f)) for f in fields(cast(Any, self.config)) if f.init]
+
+
+def parts(counted: bool = True) -> Iterator[PartFacts]:
+    """Every kind of every part of a model. counted: measure what mixers cost, which takes a second or two."""
+    for key, folder in FOLDERS.items():
+        for kind, config in kinds(folder).items():
+            formula, _, source = first_line(config).partition("   ")
+            costs = mixer_costs(cast(type[MixerConfig], config)) if counted and key == "mixer" else (None, None)
+            yield PartFacts(key, kind, formula.strip(), source.strip(), config, *costs)
+
+
+def part(name: str) -> PartFacts:
+    """A part by its kind; `key.kind` where two parts share a name. Raises UserError if there is none, or several."""
+    found = [p for p in parts(counted=False) if name in (p.kind, f"{p.key}.{p.kind}")]
+    if len(found) > 1:
+        raise UserError(f"`{name}` is a kind of {' and '.join(p.key for p in found)}; write {found[0].key}.{name}")
+    if not found:
+        from transduce.config import nearest
+
+        guess = nearest(name, [p.kind for p in parts(counted=False)])
+        suffix = f"; did you mean `{guess}`?" if guess else ";"
+        raise UserError(f"there is no part `{name}`{suffix} `transduce parts` lists them")
+    only = found[0]
+    costs = mixer_costs(cast(type[MixerConfig], only.config)) if only.key == "mixer" else (None, None)
+    return PartFacts(only.key, only.kind, only.formula, only.source, only.config, *costs)
+
+
+def limits(found: PartFacts) -> list[str]:
+    """What a mixer cannot do, and why."""
+    if found.key != "mixer" or found.config.kind == "none":
+        return []
+    cannot = build(cast(type[MixerConfig], found.config)()).cannot
+    places = {"encode": "in an encoder", "forward": "in a decoder", "read": "between source and target"}
+    return [f"not {where}: {cannot[method]}" for method, where in places.items() if method in cannot]
+
+
+def first_line(config: type[Part]) -> str:
+    return (python.getdoc(config) or "").split("\n")[0]
+
+
+def build(config: MixerConfig, width: int = WIDTH) -> Mixer:
+    """A mixer alone, with start values, without positions."""
+    mixer = config.build(width, NoPositionsConfig().build(width, None)).eval()
+    XavierInit().apply(mixer, Sizes(width, 0, 1), seed=0)
+    return mixer
+
+
+@torch.no_grad()
+def mixer_costs(config: type[MixerConfig]) -> tuple[Growth | None, Growth | None]:
+    """FLOPs per token and bytes of state with the default options; None where the mixer is not causal."""
+    if config.absent:
+        return None, None
+    mixer = build(config())
+    if "forward" in mixer.cannot:
+        return None, None
+    x, device, work, size = torch.randn(1, 1, WIDTH), torch.device("cpu"), list[int](), list[int]()
+    for tokens in (SHORT, LONG):
+        state = mixer.init_state(1, tokens, device=device, dtype=torch.float32)
+        size.append(nbytes(state))
+        _, state = mixer(torch.randn(1, tokens - 1, WIDTH), dense(1, tokens - 1), state)
+        work.append(flops(lambda s=state, n=tokens: mixer(x, dense(1, 1, start=n - 1), s)))
+    return growth(*work), growth(*size)
+
+
+def growth(short: float, long: float) -> Growth:
+    slope = (long - short) / (LONG - SHORT)
+    return Growth(short - slope * SHORT, slope)
+
+
+def _default(field: Any) -> str:
+    if field.default_factory is not MISSING:
+        made = field.default_factory()
+        return made.kind if isinstance(made, Part) else str(made)
+    if field.default is MISSING:
+        return "required"
+    return "null" if field.default is None else str(field.default).lower() if isinstance(field.default, bool) else str(
+        field.default
+    )  # fmt: skip

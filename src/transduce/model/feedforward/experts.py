@@ -1,0 +1,108 @@
+"""Several feed-forwards, of which each token takes a few."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transduce.errors import UserError, require_at_least
+from transduce.model.feedforward.feedforward import FeedForwardConfig
+from transduce.model.feedforward.gated import GatedConfig
+from transduce.model.side import note
+
+
+def balance(probabilities: Tensor, counts: Tensor) -> Tensor:
+    """E sum_e f_e P_e: 1 where all experts are used alike.   Fedus et al. 2021, arXiv:2101.03961, eqs. 4 to 6.
+
+    probabilities: (S, E) of the router; P_e is their mean. counts: (E,) how often each was taken; f_e is its share.
+    """
+    tokens, experts = probabilities.shape
+    share = counts / counts.sum().clamp(min=1)
+    return experts * (share * probabilities.sum(0) / max(tokens, 1)).sum()
+
+
+class Experts(nn.Module):
+    """sum_e p_e expert_e(x) over the `top` experts with the largest p = softmax(router x), and all shared ones.
+
+    Every token gets the experts it asks for, however many others ask for them: nothing depends on the batch.
+    """
+
+    asks_valid: ClassVar[bool] = True
+
+    def __init__(self, config: "ExpertsConfig", width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.router = nn.Linear(width, config.experts, bias=False)
+        self.experts = nn.ModuleList(config.inner.build(width) for _ in range(config.experts))
+        self.shared = nn.ModuleList(config.inner.build(width) for _ in range(config.shared))
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """(B, T, M), (B, T) bool -> (B, T, M), zeros in padding."""
+        slots = valid.flatten().nonzero()[:, 0]
+        tokens = x.flatten(0, 1).index_select(0, slots)
+        y = self.routed(tokens)
+        for expert in self.shared:
+            y = y + expert(tokens)
+        return y.new_zeros(valid.numel(), x.shape[2]).index_copy(0, slots, y).view(x.shape)
+
+    def routed(self, tokens: Tensor) -> Tensor:
+        """(S, M) -> (S, M): tokens in the order of their experts, one product to an expert, and back."""
+        weights, chosen, counts = self.route(tokens)
+        top = chosen.shape[1]
+        order = chosen.flatten().argsort(stable=True)
+        sizes = cast(list[int], counts.tolist())
+        parts = tokens.index_select(0, order // top).split_with_sizes(sizes)
+        # While learning, an expert that no token takes runs on none: its gradient is zero, not missing.
+        all_run = torch.is_grad_enabled() or not len(tokens)
+        outputs = [f(part) for f, part in zip(self.experts, parts, strict=True) if len(part) or all_run]
+        taken = torch.cat(outputs).index_select(0, order.argsort()).view(-1, top, tokens.shape[1])
+        return (taken * weights.to(taken.dtype)[..., None]).sum(1)
+
+    def route(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights and numbers (S, K) of each token's experts, and how often each (E,) is taken; in float32."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            dtype = torch.promote_types(tokens.dtype, torch.float32)
+            logits = F.linear(tokens.to(dtype), self.router.weight.to(dtype))
+            probabilities = logits.softmax(-1)
+            weights, chosen = probabilities.topk(self.config.top)
+            counts = chosen.flatten().bincount(minlength=self.config.experts)
+            note("balance", balance(probabilities, counts), self.config.balance)
+            if self.config.z_loss:
+                note("router_z", logits.logsumexp(-1).square().sum() / max(len(tokens), 1), self.config.z_loss)
+            return weights / weights.sum(-1, keepdim=True) if self.config.top > 1 else weights, chosen, counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertsConfig(FeedForwardConfig):
+    """sum_e p_e f_e(x), p = softmax(W x), over the `top` largest p.   Shazeer et al. 2017; Fedus et al. 2021.
+
+    arXiv:1701.06538, arXiv:2101.03961. experts: feed-forwards of kind `inner`. top: how many each token takes; if it
+    takes several, their p are divided by their sum. shared: more of them, which every token takes (Dai et al. 2024,
+    arXiv:2401.06066).
+    balance: weight of the loss E sum_e f_e P_e, f_e the share of tokens that takes expert e and P_e the mean p_e.
+    z_loss: weight of the mean of logsumexp(W x)^2 (Zoph et al. 2022, arXiv:2202.08906, eq. 5; there 0.001).
+    """
+
+    kind: ClassVar[str] = "experts"
+    experts: int = 8
+    top: int = 2
+    inner: FeedForwardConfig = field(default_factory=GatedConfig)
+    shared: int = 0
+    balance: float = 0.01
+    z_loss: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_at_least(1, experts=self.experts, top=self.top)
+        require_at_least(0, shared=self.shared)
+        if self.top > self.experts:
+            raise UserError(f"top={self.top} of experts={self.experts} cannot be taken; lower top, or add experts")
+        if self.inner.absent or isinstance(self.inner, ExpertsConfig):
+            raise UserError(f"an expert cannot be of kind {self.inner.kind}; use inner=gated or inner=mlp")
+        for name in ("balance", "z_loss"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name}={getattr(self, name)} is negative; use 0.01, or 0 for none")
+
+    def build(self, width: int) -> nn.Module:
+        return Experts(self, width)

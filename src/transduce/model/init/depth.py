@@ -1,0 +1,72 @@
+"""Start values that know how deep the model is, so that it trains where others of its depth do not."""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from torch import nn
+
+from transduce.model.init.init import COMMON, InitConfig, Initialiser, Rule, Sizes, normal, tables, times, xavier
+
+# What a sublayer adds is linear in these: values, outputs, and the matrices of feed-forwards.
+ADDING = ("*.v.weight", "*.out.weight", "*.up.weight", "*.gate.weight", "*.down.weight")
+
+
+class DeepNorm(NamedTuple):
+    """alpha: how often the stream counts. beta: gain of the matrices that a sublayer's output is linear in."""
+
+    alpha: float
+    beta: float
+
+
+def deep_norm(layers: int, other: int, encoder: bool) -> DeepNorm:
+    """The table of Wang et al. 2022, fig. 2. layers: of this stack; other: of the other one, 0 if there is none."""
+    if not other:
+        return DeepNorm((2 * layers) ** 0.25, (8 * layers) ** -0.25)
+    if encoder:
+        depth = (layers**4 * other) ** (1 / 16)
+        return DeepNorm(0.81 * depth, 0.87 / depth)
+    return DeepNorm((3 * layers) ** 0.25, (12 * layers) ** -0.25)
+
+
+def gained(gain: float) -> Initialiser:
+    """Xavier normal times a gain."""
+    return lambda w, g: nn.init.xavier_normal_(w, gain, generator=g)
+
+
+def of_stacks(sizes: Sizes, encoder: Initialiser, decoder: Initialiser) -> list[Rule]:
+    """Rules for the matrices that sublayers add with, on each side."""
+    above = [(f"encoder.{pattern}", encoder) for pattern in ADDING] if sizes.encoder_layers else []
+    return [*above, *((pattern, decoder) for pattern in ADDING)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepNormInit(InitConfig):
+    """Xavier normal, values, outputs and feed-forwards with gain beta; with residual=deep-norm.   Wang et al. 2022.
+
+    arXiv:2203.00555, fig. 2. Tables as in `xavier`.
+    """
+
+    kind: ClassVar[str] = "deep-norm"
+
+    def rules(self, sizes: Sizes) -> list[Rule]:
+        n, m = sizes.encoder_layers, sizes.decoder_layers
+        above, below = deep_norm(max(n, 1), m, encoder=True), deep_norm(m, n, encoder=False)
+        adding = of_stacks(sizes, gained(above.beta), gained(below.beta))
+        return [*COMMON, *tables(sizes.width**-0.5), *adding, ("*", gained(1.0))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TFixupInit(InitConfig):
+    """Xavier, tables and what adds to the stream times (9 M)^-1/4; with residual=add.   Huang et al. 2020, T-Fixup.
+
+    M layers in the decoder; values, outputs and feed-forwards of an encoder of N layers times 0.67 N^-1/4. Tables are
+    normal(width^-1/2) before that. Without norms and without warm-up; published for an encoder with a decoder.
+    """
+
+    kind: ClassVar[str] = "t-fixup"
+
+    def rules(self, sizes: Sizes) -> list[Rule]:
+        factor = (9 * sizes.decoder_layers) ** -0.25
+        table, head = normal(factor * sizes.width**-0.5), normal(sizes.width**-0.5)
+        adding = of_stacks(sizes, times(0.67 * max(sizes.encoder_layers, 1) ** -0.25, xavier), times(factor, xavier))
+        return [*COMMON, ("*embed*.weight", table), ("*head.weight", head), *adding, ("*", xavier)]

@@ -1,0 +1,109 @@
+"""What all recurrent networks share: products, a state of constant size, and the fastest way through a sequence."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transduce.errors import UserError, require_at_least
+from transduce.model.layout import Layout, documents
+from transduce.model.mixers.mixer import Mixer, MixerConfig
+from transduce.model.ops.recurrent import Cell, Hidden, Kernel, begin, fused, scan
+
+
+class Recurrent(Mixer):
+    """A network whose memory is its S hidden units. `input`: W, b of n gates; `hidden`: U; `out`: only if S is not M.
+
+    kernel: the fused kernel of the same formula, if there is one. memory: the kind of state.
+    """
+
+    cannot: ClassVar[dict[str, str]] = {"encode": "a recurrent network depends on order; wrap it in bidirectional"}
+    memory: ClassVar[type[Hidden] | type[Cell]] = Hidden
+
+    def __init__(
+        self, config: "RecurrentConfig", width: int, gates: int, kernel: Kernel | None = None, second: bool = False
+    ) -> None:
+        super().__init__()
+        self.size, self.kernel = config.size or width, kernel
+        self.input = nn.Linear(width, gates * self.size, bias=config.bias)
+        self.hidden = nn.Linear(self.size, gates * self.size, bias=second)
+        self.out = nn.Identity() if self.size == width else nn.Linear(self.size, width, bias=config.bias)
+
+    @abstractmethod
+    def step(self, a: Tensor, state: Any) -> Any:
+        """The state after one token, whose `products` are a: (B, n S)."""
+
+    def products(self, x: Tensor) -> Tensor:
+        """(B, T, n S) what the input adds, of all tokens at once."""
+        return self.input(x)
+
+    def recur(self, h: Tensor) -> Tensor:
+        """U h."""
+        return product(h, self.hidden.weight, self.hidden.bias)
+
+    def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> Any:
+        dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        return self.memory(*(torch.zeros(batch, self.size, device=device, dtype=dtype) for _ in self.memory._fields))
+
+    def forward(self, x: Tensor, layout: Layout, state: Any = None) -> tuple[Tensor, Any]:
+        if state is None and layout.segments is not None and self.direct:
+            each = documents(layout)
+            return each.join(self.forward(each.split(x), each.layout)[0]), None
+        if state is None and self.direct:  # padding on the right comes after all that counts
+            layout = layout._replace(lengths=None)
+        y, after = self.run(x, layout, state)
+        return self.out(y.to(x.dtype)), None if state is None else after
+
+    def write(self, x: Tensor, layout: Layout, state: Any = None) -> Any:
+        return self.run(x, layout, state)[1]
+
+    def read(self, x: Tensor, layout: Layout, state: Any) -> Tensor:
+        return self.out(state.h.to(x.dtype))[:, None].expand(-1, x.shape[1], -1)
+
+    def encode(self, x: Tensor, layout: Layout) -> Tensor:
+        raise UserError(self.cannot["encode"])
+
+    @property
+    def direct(self) -> bool:
+        """Whether there is a kernel, and no compiler to trace it, which it cannot do."""
+        return self.kernel is not None and not torch.compiler.is_compiling()
+
+    def run(self, x: Tensor, layout: Layout, state: Any) -> tuple[Tensor, Any]:
+        """h of every slot (B, T, S), and the state behind the last token."""
+        fresh = state is None
+        if fresh:
+            dtype = self.hidden.weight.dtype
+            state = self.init_state(x.shape[0], x.shape[1], device=x.device, dtype=dtype)
+        if not self.direct or self.kernel is None or layout.segments is not None:
+            return scan(self.step, self.products(x), layout, state)
+        state = state if fresh else begin(layout, 0, state)
+        padding = ~layout.valid if layout.lengths is not None and self.memory is Cell else None
+        y, after = fused(self.kernel, x, state, self.input, self.hidden, padding)
+        if layout.lengths is None:
+            return y, after
+        last = y[torch.arange(x.shape[0], device=x.device), layout.lengths - 1].to(state.h.dtype)
+        return y, after._replace(h=torch.where((layout.lengths > 0)[:, None], last, state.h))
+
+
+def product(h: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A state times a matrix, in the precision of products, then in its own again."""
+    return F.linear(h.to(weight.dtype), weight, bias).to(h.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig(MixerConfig):
+    """A recurrent network of `size` hidden units; None: as many as the width, and then there is no `out`."""
+
+    size: int | None = None
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        require_at_least(1, size=self.size)
+
+    def for_encoder(self) -> MixerConfig:
+        from transduce.model.mixers.bidirectional import BidirectionalConfig  # which has a recurrent network by default
+
+        return BidirectionalConfig(mixer=self)

@@ -1,0 +1,95 @@
+"""The delta rule: a matrix that is corrected, not added to; with a decay, the gated delta rule.
+
+Shapes as in `ops.linear`, and beta: (B, H, T), the strength of each write. A token with k = 0 or beta = 0, and
+log_decay = 0, writes nothing. Keys should have length 1 (or sum 1 and no negative entry): with beta |k|^2 > 2 the
+matrix may grow without bound.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from transduce.model.ops.linear import Spans, chunks, each, left, spans, weigh
+
+
+def delta_rule(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, S: Tensor,
+    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 64,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """y_t = q_t S_t  with  S_t = a_t S_{t-1} + k_t u_t^T,  u_t = beta_t (v_t - a_t S_{t-1}^T k_t),  a = exp(log_decay).
+
+    Schlag et al. 2021, arXiv:2102.11174; with decay: Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464. A chunk at once
+    (Yang et al. 2024, arXiv:2406.06484): Y = before Q S + (within * Q K^T) U, with the U of `corrections`. Returns
+    (B, H, T, E) and S after the last token.
+    """
+    if q.shape[2] == 1:
+        return delta_step(q, k, v, beta, S, log_decay, starts)
+    weights = spans(log_decay, starts, k, chunk)
+    u, found, after = corrections(k, v, beta, S, weights, chunk)
+    queries, keys = chunks(q, chunk), chunks(k, chunk)
+    y = weigh(queries, weights.before) @ found + (weights.within * (queries @ keys.mT)) @ u
+    return y.flatten(2, 3)[:, :, : q.shape[2]], after
+
+
+def delta_rule_loop(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, S: Tensor,
+    log_decay: Tensor | None = None, starts: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The same, one token at a time."""
+    parts: list[Tensor] = []
+    s = S
+    qs, ks, vs, bs = (torch.split(x, 1, 2) for x in (q, k, v, beta))
+    for t, (decay, start) in enumerate(each(log_decay, starts, len(qs))):
+        y, s = delta_step(qs[t], ks[t], vs[t], bs[t], s, decay, start)
+        parts.append(y)
+    return torch.cat(parts, 2), s
+
+
+def delta_step(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, S: Tensor,
+    log_decay: Tensor | None = None, starts: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """One token, T = 1."""
+    s = left(S, log_decay, starts)
+    s = s + k.mT * (beta[..., None] * (v - k @ s))
+    return q @ s, s
+
+
+def delta_write(
+    k: Tensor, v: Tensor, beta: Tensor, S: Tensor,
+    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 64,
+) -> Tensor:  # fmt: skip
+    """S after the last token, for who reads nothing on the way."""
+    if k.shape[2] == 1:
+        return delta_step(k, k, v, beta, S, log_decay, starts)[1]
+    return corrections(k, v, beta, S, spans(log_decay, starts, k, chunk), chunk)[2]
+
+
+def corrections(
+    k: Tensor, v: Tensor, beta: Tensor, S: Tensor, weights: Spans, chunk: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What each token writes: (I + tril(beta within * K K^T, -1)) U = beta (V - before K S), chunk by chunk.
+
+    The solution is U = U_0 - W S, affine in the matrix S that the chunk finds, and so is the matrix that it leaves,
+    (before_C I - (after K)^T W) S + (after K)^T U_0. All but this last product is made for all chunks at once. Returns
+    U: (B, H, N, C, E), the matrix that each chunk finds: (B, H, N, D, E), and S after the last token.
+    """
+    k, v, strength = chunks(k, chunk), chunks(v, chunk), chunks(beta[..., None], chunk)
+    written = strength * k
+    # A X = R as X^T A^T = R^T, which lies in memory as the solver wants it. It takes the ones of the diagonal for
+    # granted and does not look above them.
+    A = weights.within * (written @ k.mT)
+    R = torch.cat([strength * v, weigh(written, weights.before)], -1)
+    X = cast(Tensor, torch.linalg.solve_triangular(A.mT, R.mT, upper=True, left=False, unitriangular=True)).mT
+    u, w = X[..., : v.shape[-1]], X[..., v.shape[-1] :]
+    last = weigh(k, weights.after).mT
+    kept = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
+    kept = kept if weights.before is None else kept * weights.before[..., -1, None, None]
+    found: list[Tensor] = []
+    s = S
+    for turn, add in zip((kept - last @ w).unbind(2), (last @ u).unbind(2), strict=True):
+        found.append(s)
+        s = add + turn @ s
+    carried = torch.stack(found, 2)
+    return u - w @ carried, carried, s

@@ -1,0 +1,67 @@
+"""Losses that arise inside a model, beside what it computes: how evenly experts are used, how long was pondered.
+
+    with collecting() as side:
+        hidden = model.features(batch)
+    loss = ... + side.total()
+
+A module calls `note` whenever it runs. Nobody collects while activations are computed again in the backward pass, so
+nothing is counted twice.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+
+class Noted(NamedTuple):
+    """A mean over tokens, and how much it counts beside the loss of a token."""
+
+    name: str
+    value: Tensor
+    weight: float
+
+
+class Side(list[Noted]):
+    """What was noted, in order."""
+
+    def total(self) -> Tensor:
+        """The weighted sum, float32."""
+        return torch.stack([noted.weight * noted.value for noted in self]).sum()
+
+    def means(self) -> dict[str, Tensor]:
+        """By name, the mean of what was noted, unweighted and without gradient."""
+        names = dict.fromkeys(noted.name for noted in self)
+        return {name: torch.stack([n.value.detach() for n in self if n.name == name]).mean() for name in names}
+
+
+_collector: ContextVar[Side | None] = ContextVar("side", default=None)
+
+
+@contextmanager
+def collecting() -> Generator[Side]:
+    """Inside, what modules note is kept."""
+    side = Side()
+    token = _collector.set(side)
+    try:
+        yield side
+    finally:
+        _collector.reset(token)
+
+
+def _keep(noted: Noted) -> None:
+    side = _collector.get()
+    if side is not None:
+        side.append(noted)
+
+
+# A compiled block would take whoever collects while it is traced for whoever collects.
+_outside = cast(Callable[[Noted], None], torch.compiler.disable(_keep))  # pyright: ignore[reportUnknownMemberType]
+
+
+def note(name: str, value: Tensor, weight: float) -> None:
+    """Tell whoever collects of a loss; nothing if nobody does."""
+    _outside(Noted(name, value, weight))

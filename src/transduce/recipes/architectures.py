@@ -1,0 +1,68 @@
+"""Architectures by name: `model: bahdanau-2014` in a recipe, or `model=bahdanau-2014` on the command line.
+
+Each is the model section of a recipe, one YAML file in the folder of this name. It serves both kinds of model: with a
+source it is an encoder-decoder, without one the decoder of it is a language model, and what joins the two is left out.
+"""
+
+import difflib
+import importlib.resources
+from typing import Any, cast
+
+import yaml
+
+from transduce import config
+from transduce.errors import UserError
+
+FOLDER = importlib.resources.files("transduce.recipes").joinpath("architectures")
+JOINING = ("encoder_mixer", "encoder_layers", "cross", "cross_place", "bridge")  # keys of an encoder-decoder alone
+KINDS = ("decoder", "encoder-decoder")
+
+
+def names() -> list[str]:
+    """The architectures, by name."""
+    return sorted(file.name.removesuffix(".yaml") for file in FOLDER.iterdir() if file.name.endswith(".yaml"))
+
+
+def text(name: str) -> str:
+    """The YAML of an architecture, comments included. Raises UserError if there is none of that name."""
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=1)
+        guess = f"; did you mean `{close[0]}`?" if close else ""
+        raise UserError(f"there is no architecture `{name}`{guess}; `transduce recipes ls` lists them")
+    return FOLDER.joinpath(f"{name}.yaml").read_text("utf-8")
+
+
+def about(name: str) -> str:
+    """The first comment line of an architecture: what it is and where it was published."""
+    return text(name).split("\n", 1)[0].removeprefix("#").strip()
+
+
+def model(name: str, translates: bool) -> dict[str, Any]:
+    """The model section of a recipe. translates: whether there is a source."""
+    data = cast("dict[str, Any]", yaml.safe_load(text(name)))
+    if translates:
+        return {"kind": "encoder-decoder", **data}
+    layers = data.pop("decoder_layers", data.get("layers"))
+    if isinstance(layers, list):
+        layers = [{k: v for k, v in run.items() if k != "cross"} for run in cast("list[dict[str, Any]]", layers)]
+    tied = data.get("tie_embeddings", "all") != "none"
+    kept = {key: value for key, value in data.items() if key not in JOINING}
+    return {"kind": "decoder", **kept, "layers": layers, "tie_embeddings": tied}
+
+
+def named(model: Any) -> bool:
+    """Whether a model section names an architecture: `model: NAME`, or `model: {base: NAME, width: 256}`."""
+    if isinstance(model, str):
+        return model not in KINDS
+    return isinstance(model, dict) and "base" in model
+
+
+def expand(data: dict[str, Any]) -> None:
+    """Replace the name of an architecture in a recipe by the model it stands for."""
+    own = data.get("model")
+    if not named(own):
+        return
+    changes = dict(cast("dict[str, Any]", own)) if isinstance(own, dict) else {"base": own}
+    name, objective = str(changes.pop("base")), data.get("objective", {})
+    kind = objective if isinstance(objective, str) else cast("dict[str, Any]", objective).get("kind")
+    data["model"] = config.merge(model(name, translates=kind == "translation"), changes)

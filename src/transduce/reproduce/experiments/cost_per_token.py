@@ -1,0 +1,127 @@
+"""What every mixer costs by the length of the sequence: read at once, and token by token."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+from matplotlib.figure import Figure
+
+from transduce.config import kinds
+from transduce.inspect.parts import build
+from transduce.model.layout import dense
+from transduce.model.mixers.mixer import Mixer, MixerConfig
+from transduce.model.state import nbytes
+from transduce.reproduce import draw
+from transduce.reproduce.experiment import Experiment
+from transduce.reproduce.mark import Mark, Measurements
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostPerToken(Experiment):
+    """Every kind of mixer that can stand in a decoder, one row, as wide as 4 heads of 32, without gradients."""
+
+    kind: ClassVar[str] = "cost-per-token"
+    claim = "Attention costs the square of the length; linear attention, and every state of constant size, the length."
+    source = "Katharopoulos, Vyas, Pappas, Fleuret 2020, arXiv:2006.16236; Vaswani et al. 2017, table 1"
+    paper = "images of 3,072 tokens written 4,460 times as fast as with softmax"
+    marks = (
+        Mark("exponent, attention", ">=", 1.7),
+        Mark("exponent, linear", "<=", 1.3),
+        Mark("step at 4096 / at 64, linear", "<=", 1.2),
+        Mark("step at 4096 / at 64, attention", ">=", 1.5, proposed=True),
+        Mark("step at 4096 / at 64, slowest growing state of constant size", "<=", 1.5, proposed=True),
+    )
+    minutes = 4
+    explain = (
+        "Exponent e: time grows as the length to the power e, from a quarter of the greatest length to the greatest. A "
+        "mixer is timed at twice the length while that is expected to take less than two seconds. The last mark is on "
+        "the mixer of constant state that grows most; there is none whose steps may grow."
+    )
+    width: int = 128
+    shortest: int = 256
+    longest: int = 8192
+    prefixes: tuple[int, ...] = (64, 256, 1024, 4096)
+    repeats: int = 3
+    patience: float = 2.0
+
+    @torch.no_grad()
+    def run(self, seed: int) -> Measurements:
+        torch.manual_seed(seed)
+        found: Measurements = {"kinds": [], "kinds of constant state": []}
+        for name, config in kinds(MixerConfig.folder).items():
+            config = cast(type[MixerConfig], config)
+            if config.absent or "forward" in (mixer := build(config(), self.width)).cannot:
+                continue
+            found["kinds"].append(name)
+            found[f"tokens, {name}"], found[f"seconds, {name}"] = self.whole(mixer)
+            found[f"microseconds per step, {name}"] = steps = [self.step(mixer, n) for n in self.prefixes]
+            found[f"exponent, {name}"] = exponent(found[f"seconds, {name}"][-3:])
+            found[f"step at 4096 / at 64, {name}"] = steps[-1] / steps[0]
+            if len({nbytes(self.empty(mixer, n)) for n in self.prefixes}) == 1:
+                found["kinds of constant state"].append(name)
+        for name in found["kinds"]:
+            both = zip(found[f"seconds, {name}"], found["seconds, attention"], strict=False)
+            faster = [mine < attention for mine, attention in both]
+            first = next((i for i in range(len(faster)) if all(faster[i:])), None)
+            found[f"faster than attention from, {name}"] = None if first is None else self.shortest * 2**first
+        found["step at 4096 / at 64, slowest growing state of constant size"] = max(
+            found[f"step at 4096 / at 64, {name}"] for name in found["kinds of constant state"]
+        )
+        return found
+
+    def whole(self, mixer: Mixer) -> tuple[list[int], list[float]]:
+        """Lengths, and seconds for a sequence of each read at once."""
+        lengths, seconds, n = list[int](), list[float](), self.shortest
+        while n <= self.longest and (not seconds or 4 * seconds[-1] < self.patience):
+            x, layout = torch.randn(1, n, self.width), dense(1, n)
+            lengths.append(n)
+            seconds.append(best(lambda x=x, layout=layout: mixer(x, layout), self.repeats))
+            n *= 2
+        return lengths, seconds
+
+    def empty(self, mixer: Mixer, tokens: int) -> Any:
+        return mixer.init_state(1, tokens, device=torch.device("cpu"), dtype=torch.float32)
+
+    def step(self, mixer: Mixer, tokens: int) -> float:
+        """Microseconds for one token more, behind a prefix."""
+        state = mixer.write(torch.randn(1, tokens, self.width), dense(1, tokens), self.empty(mixer, tokens + 1))
+        x, layout = torch.randn(1, 1, self.width), dense(1, 1, start=tokens)
+        return 1e6 * best(lambda: mixer(x, layout, state), 10 * self.repeats)
+
+    def plot(self, results: Sequence[Measurements]) -> Figure:
+        figure, axes = draw.figure(
+            {"title": "A sequence at once", "xlabel": "tokens", "ylabel": "microseconds per token", "xscale": "log",
+             "yscale": "log"},
+            {"title": "One token more", "xlabel": "tokens before it", "ylabel": "microseconds", "xscale": "log",
+             "yscale": "log"},
+        )  # fmt: skip
+        names, lengths = results[0]["kinds"], [self.shortest * 2**i for i in range(20)]
+        scaled = [
+            {name: [1e6 * s / n for s, n in zip(r[f"seconds, {name}"], lengths, strict=False)] for name in names}
+            for r in results
+        ]
+        draw.lines(axes[0], scaled, lengths, {name: name for name in names}, band=False)
+        draw.lines(
+            axes[1], results, self.prefixes, {n: f"microseconds per step, {n}" for n in names}, band=False, legend=False
+        )
+        draw.legend_beside(figure, axes[0])
+        return figure
+
+
+def best(call: Callable[[], object], repeats: int) -> float:
+    """The least seconds of several calls, the first not counted."""
+    call()
+    times = list[float]()
+    for _ in range(repeats):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def exponent(seconds: Sequence[float]) -> float:
+    """log2 of the growth per doubling."""
+    return math.log2(seconds[-1] / seconds[0]) / (len(seconds) - 1)

@@ -1,0 +1,102 @@
+"""Where an answer depends on the tokens around, attention learns faster if it can learn how far around."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from transduce.reproduce import draw
+from transduce.reproduce.experiment import Experiment
+from transduce.reproduce.fit import Score, Tagger, adam, graded, late, learn, reached, size, tagger
+from transduce.reproduce.mark import Mark, Measurements
+
+MIXERS: dict[str, dict[str, Any]] = {
+    "additive window": {"kind": "differentiable-window", "use": "additive"},
+    "multiplicative window": {"kind": "differentiable-window", "use": "multiplicative"},
+    "attention": {"kind": "attention"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DifferentiableWindow(Experiment):
+    """Rows cut by separators into segments: every token is to name the greatest symbol of its segment."""
+
+    kind: ClassVar[str] = "differentiable-window"
+    claim = "A learned window lets attention learn a local task in fewer updates, with as many parameters."
+    source = "Nguyen, Nguyen, Joty, Li 2020, arXiv:2006.13561"
+    marks = (
+        Mark("updates until 95%, additive window / attention", "<=", 0.8),
+        Mark("updates until 95%, multiplicative window / attention", "<=", 1.0, proposed=True),
+    )
+    minutes = 6
+    explain = "The feed-forward of each model is as wide as makes all of them equally large."
+    symbols: int = 12
+    separators: float = 0.15
+    tokens: int = 32
+    width: int = 64
+    layers: int = 2
+    parameters: int = 120_000
+    steps: int = 1500
+    rate: float = 1e-3
+    batch: int = 32
+
+    def run(self, seed: int) -> Measurements:
+        found: Measurements = {}
+        for name in MIXERS:
+            found |= self.trained(name, seed)
+        for name in ("additive window", "multiplicative window"):
+            updates, plain = found[f"updates until 95%, {name}"], found["updates until 95%, attention"]
+            ratio = None if updates is None else updates / (plain or self.steps)  # attention had not learnt by then
+            found[f"updates until 95%, {name} / attention"] = ratio
+        return found
+
+    def trained(self, name: str, seed: int) -> Measurements:
+        generator, model = torch.Generator().manual_seed(seed), self.model(MIXERS[name], seed)
+
+        def ask() -> Score:
+            ids, greatest = segments(self.batch, self.tokens, self.symbols, self.separators, generator)
+            return graded(model(ids), greatest)
+
+        right = learn(model, ask, self.steps, adam(model, self.rate), enough=0.95, window=50, clip=1.0).accuracies
+        return {
+            f"accuracies, {name}": draw.means(right),
+            f"accuracy, {name}": late(right),
+            f"updates until 95%, {name}": reached(right, 0.95, 50),
+            f"parameters, {name}": size(model),
+        }
+
+    def model(self, mixer: dict[str, Any], seed: int) -> Tagger:
+        """An encoder with as many parameters as all."""
+
+        def built(hidden: int) -> Tagger:
+            return tagger(
+                self.symbols + 1, self.symbols, seed, causal=False, mixer=mixer, width=self.width, layers=self.layers,
+                feedforward={"kind": "mlp", "hidden": hidden},
+            )  # fmt: skip
+
+        least, more = size(built(1)), size(built(2))
+        return built(max(1, 1 + round((self.parameters - least) / (more - least))))
+
+    def plot(self, results: Sequence[Measurements]) -> Figure:
+        figure, axes = draw.figure(
+            {"title": "The greatest symbol of one's segment", "xlabel": "update",
+             "ylabel": "accuracy (mean of 10 batches)"},
+            {"title": "Updates until 95%", "xlabel": "update"},
+        )  # fmt: skip
+        draw.lines(axes[0], results, draw.UPDATES, {name: f"accuracies, {name}" for name in MIXERS})
+        draw.bars(axes[1], results, {name: f"updates until 95%, {name}" for name in MIXERS}, ".0f")
+        return figure
+
+
+def segments(
+    rows: int, tokens: int, symbols: int, separators: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Symbols 0..symbols-1 and separators, and for each symbol the greatest of its segment, -1 at separators."""
+    ids = torch.randint(symbols, (rows, tokens), generator=generator)
+    cut = torch.rand(rows, tokens, generator=generator) < separators
+    number = cut.cumsum(1)
+    greatest = torch.full((rows, tokens + 1), -1).scatter_reduce(1, number, torch.where(cut, -1, ids), "amax")
+    return torch.where(cut, symbols, ids), torch.where(cut, -1, greatest.gather(1, number))

@@ -1,0 +1,123 @@
+"""Without warm-up Post-LN does not train at a rate at which Pre-LN does."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from matplotlib.figure import Figure
+
+from transduce.reproduce import draw
+from transduce.reproduce.corpus import Corpus
+from transduce.reproduce.experiment import TextExperiment
+from transduce.reproduce.fit import adam, decoder, fit, score
+from transduce.reproduce.mark import Mark, Measurements
+
+Schedule = Callable[[int], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(TextExperiment):
+    """What `warm-up` and `twelve-layers` share: one small Transformer, the norm elsewhere, Adam at a constant rate."""
+
+    width: int = 128
+    tokens: int = 64
+    batch: int = 16
+
+    def train(
+        self, corpus: Corpus, seed: int, residual: str, layers: int, steps: int, rate: float, warm_up: int = 0
+    ) -> tuple[list[float], float]:
+        """The losses (means of 20), and the loss on the validation text at the end, nats per character."""
+        generator = torch.Generator().manual_seed(seed)
+        model = decoder(
+            corpus.symbols, seed, width=self.width, layers=layers, positions="learned", tie_embeddings=False,
+            residual={"kind": residual, "dropout": 0.0},
+        )  # fmt: skip
+
+        def loss() -> torch.Tensor:
+            return score(model, corpus.draw(self.batch, self.tokens, generator)).loss
+
+        def schedule(step: int) -> float:
+            return rate * min(1.0, (step + 1) / max(1, warm_up))
+
+        losses = fit(model, loss, steps, adam(model, rate, (0.9, 0.98)), schedule=schedule)
+        return draw.means(losses), corpus.loss(model, self.tokens, most=20_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp(Training):
+    """Six layers at 0.003 for 300 updates; Post-LN again with 400 updates of warm-up to 0.001, for 600."""
+
+    kind: ClassVar[str] = "warm-up"
+    claim = "Post-LN needs a warm-up, with which it trains; Pre-LN trains without."
+    source = "Xiong et al. 2020, arXiv:2002.04745"
+    paper = "IWSLT14 De-En without warm-up: Post-LN 8.45 BLEU, with warm-up about 34"
+    marks = (
+        Mark("Post-LN", ">=", 3.0, proposed=True),
+        Mark("Pre-LN", "<=", 2.45, proposed=True),
+        Mark("Post-LN with warm-up", "<=", 2.3, proposed=True),
+    )
+    minutes = 9
+    explain = "3.3 nats is what the frequencies of the characters alone give: the model has learnt nothing else."
+    seeds = (0, 1)
+    layers: int = 6
+    steps: int = 300
+    rate: float = 3e-3
+    warm_rate: float = 1e-3
+    warm_steps: int = 600
+    warm_up: int = 400
+
+    def run_on(self, corpus: Corpus, seed: int) -> Measurements:
+        found: Measurements = {}
+        for name, residual in (("Post-LN", "post-norm"), ("Pre-LN", "pre-norm")):
+            found[f"losses, {name}"], found[name] = self.train(
+                corpus, seed, residual, self.layers, self.steps, self.rate
+            )
+        found["losses, Post-LN with warm-up"], found["Post-LN with warm-up"] = self.train(
+            corpus, seed, "post-norm", self.layers, self.warm_steps, self.warm_rate, self.warm_up
+        )
+        return found
+
+    def plot(self, results: Sequence[Measurements]) -> Figure:
+        return drawn(results, f"{self.layers} layers", ("Post-LN", "Pre-LN", "Post-LN with warm-up"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwelveLayers(Training):
+    """Twelve layers at 0.001, no warm-up, 300 updates; the residual in two streams beside the other two."""
+
+    kind: ClassVar[str] = "twelve-layers"
+    claim = "Two residual streams, one normalised and one not, train deep networks without warm-up; Post-LN does not."
+    source = "Xie et al. 2023, arXiv:2304.14802 (ResiDual)"
+    paper = "IWSLT14, 12 + 12 layers without warm-up: ResiDual 35.57 BLEU, Pre-LN 31.82, Post-LN fails"
+    marks = (
+        Mark("ResiDual", "<=", 2.65),
+        Mark("Post-LN", ">=", 3.0),
+        Mark("Pre-LN", "<=", 2.45),
+    )
+    minutes = 9
+    seeds = (0, 1)
+    layers: int = 12
+    steps: int = 300
+    rate: float = 1e-3
+
+    def run_on(self, corpus: Corpus, seed: int) -> Measurements:
+        found: Measurements = {}
+        for name, residual in (("Post-LN", "post-norm"), ("Pre-LN", "pre-norm"), ("ResiDual", "residual-dual")):
+            found[f"losses, {name}"], found[name] = self.train(
+                corpus, seed, residual, self.layers, self.steps, self.rate
+            )
+        return found
+
+    def plot(self, results: Sequence[Measurements]) -> Figure:
+        return drawn(results, f"{self.layers} layers, no warm-up", ("Post-LN", "Pre-LN", "ResiDual"))
+
+
+def drawn(results: Sequence[Measurements], title: str, names: Sequence[str]) -> Figure:
+    figure, axes = draw.figure(
+        {"title": title, "xlabel": "update", "ylabel": "training loss (nats per character, mean of 10)"},
+        {"title": "Validation at the end", "xlabel": "nats per character"},
+    )
+    draw.lines(axes[0], results, draw.UPDATES, {name: f"losses, {name}" for name in names})
+    draw.bars(axes[1], results, {name: name for name in names})
+    return figure

@@ -1,0 +1,93 @@
+"""Results on disk: one file per experiment and seed, written as soon as it is measured."""
+
+import json
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from transduce import __version__
+from transduce.config import to_data
+from transduce.reproduce.experiment import Experiment
+from transduce.reproduce.mark import Measurements, finite
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of results: NAME/seed-0.json and NAME.png. Beside it, FOLDER.md tells of all."""
+
+    folder: Path
+
+    def path(self, name: str, seed: int) -> Path:
+        return self.folder / name / f"seed-{seed}.json"
+
+    def result(self, experiment: Experiment, seed: int) -> dict[str, Any] | None:
+        """What was measured with these settings and judged by these marks; None: nothing."""
+        try:
+            found: Any = json.loads(self.path(experiment.kind, seed).read_text("utf-8"))
+            return found if found["hash"] == experiment.hash else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def results(self, experiment: Experiment) -> list[dict[str, Any]]:
+        """Those of the experiment's seeds that have been measured."""
+        found = (self.result(experiment, seed) for seed in experiment.seeds)
+        return [result for result in found if result is not None]
+
+    def measured(self, experiment: Experiment) -> list[Measurements]:
+        return [result["measurements"] for result in self.results(experiment)]
+
+    def measure(self, experiment: Experiment, seed: int, data: Path | None) -> dict[str, Any]:
+        """Run one seed and write what it gave."""
+        torch.manual_seed(seed)
+        began = time.perf_counter()
+        measurements = finite(experiment.measure(seed, data))
+        result = {
+            "experiment": experiment.kind,
+            "seed": seed,
+            "hash": experiment.hash,
+            "settings": to_data(experiment),
+            "measurements": measurements,
+            "seconds": round(time.perf_counter() - began, 1),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+        }
+        write(self.path(experiment.kind, seed), json.dumps(result, indent=1, allow_nan=False) + "\n")
+        return result
+
+    def draw(self, experiment: Experiment) -> Path | None:
+        """The picture of the seeds that have been measured; None: there are none."""
+        results, path = self.measured(experiment), self.picture(experiment)
+        if not results:
+            return None
+        beside = path.with_name(f".{path.name}")
+        experiment.plot(results).savefig(beside, format="png")
+        beside.replace(path)
+        return path
+
+    def picture(self, experiment: Experiment) -> Path:
+        return self.folder / f"{experiment.kind}.png"
+
+
+def write(path: Path, text: str) -> None:
+    """The whole file or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}")
+    beside.write_text(text, "utf-8")
+    beside.replace(path)
+
+
+def versions(packages: Sequence[str] = ("torch", "scikit-learn")) -> dict[str, str]:
+    """Of what the numbers may depend on."""
+    found = {"python": platform.python_version(), "transduce": __version__}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

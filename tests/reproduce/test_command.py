@@ -1,0 +1,125 @@
+"""`transduce reproduce`: what it writes, does again, and refuses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from transduce.cli.main import main
+from transduce.reproduce.experiment import named, names
+from transduce.reproduce.page import page
+from transduce.reproduce.store import Store
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(["reproduce", *words])
+    return code, *capsys.readouterr()
+
+
+def test_a_run_writes_results_a_picture_and_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "sigma-pi", "--threads", "1")
+    assert code == 0
+    assert "sigma-pi: passed" in out
+    folder = Path("docs/reproductions")
+    result = json.loads((folder / "sigma-pi" / "seed-2.json").read_text())
+    assert result["threads"] == 1
+    assert result["settings"] == {"kind": "sigma-pi", "most": 6}
+    assert {"python", "torch", "transduce"} <= set(result["versions"])
+    assert (folder / "sigma-pi.png").read_bytes().startswith(b"\x89PNG")
+    told = Path("docs/reproductions.md").read_text()
+    assert "| parity of 3, sigma-pi | 1 | = 1 in every seed | yes |" in told
+    assert "Verdict: **passed** (seeds 0, 1, 2; " in told
+    assert "![sigma-pi](reproductions/sigma-pi.png)" in told
+    assert told.count("**not run**") == 2 * (len(names()) - 1)
+
+
+def test_what_was_measured_is_not_measured_again(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "sigma-pi", "--seeds", "0,1")
+    code, out, _ = run(capsys, "sigma-pi")
+    assert code == 0
+    assert [line for line in out.splitlines() if "measured in" in line] == [
+        line for line in out.splitlines() if line.startswith("sigma-pi: seed 2")
+    ]
+    assert run(capsys, "sigma-pi", "--force")[1].count("measured in") == 3
+    path = Path("docs/reproductions/sigma-pi/seed-1.json")
+    path.write_text(path.read_text()[:40])  # half a file: the machine was switched off
+    assert run(capsys, "sigma-pi")[1].count("measured in") == 1
+
+
+def test_changed_settings_are_measured_elsewhere(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = run(capsys, "sigma-pi", "most=4")
+    assert code == 2
+    assert "give --out DIR" in err
+    code, _, _ = run(capsys, "sigma-pi", "most=4", "--out", str(tmp_path / "try"))
+    assert code == 0
+    assert json.loads((tmp_path / "try/sigma-pi/seed-0.json").read_text())["settings"]["most"] == 4
+    code, out, _ = run(capsys, "sigma-pi", "--out", str(tmp_path / "try"))
+    assert out.count("measured in") == 3, "results of other settings are no results of these"
+
+
+def test_ls_tells_the_last_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "sigma-pi")
+    code, out, _ = run(capsys, "ls")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == names()
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("sigma-pi ")] == ["passed"]
+    assert all(named(name).claim in out for name in names())
+
+
+def test_all_goes_on_after_what_cannot_be_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transduce.reproduce.experiment.names", lambda: ["gru-and-lstm", "transfer", "sigma-pi"])
+    code, out, _ = run(capsys, "all")
+    assert "gru-and-lstm: not run: this experiment reads a text; give --data DIR" in out
+    assert "sigma-pi: passed" in out
+    assert code == 0
+
+    def broken(self: object, seed: int) -> None:
+        raise TypeError("a fault of ours")
+
+    monkeypatch.setattr(named("transfer"), "run", broken)
+    code, out, err = run(capsys, "all", "--force")
+    assert code == 1
+    assert "a fault of ours" in err
+    assert "sigma-pi: passed" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sigmapi"], "did you mean sigma-pi?"),
+        (["sigma-pi", "--seeds", "0,7"], "write --seeds 0,1,2"),
+        (["sigma-pi", "--seeds", "x"], "write --seeds 0,1,2"),
+        (["sigma-pi", "--threads", "0"], "--threads 0 must be at least 1"),
+        (["sigma-pi", "mots=4", "--out", "o"], "did you mean `sigma-pi.most`?"),
+        (["gru-and-lstm"], "give --data DIR"),
+        (["all", "most=4"], "name one experiment"),
+    ],
+)
+def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str], words: list[str], told: str) -> None:
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_the_page_is_made_of_results_alone(tmp_path: Path) -> None:
+    store, experiment = Store(tmp_path), named("sigma-pi")()
+    empty = page(store, [experiment])
+    assert "about 0.1" in empty
+    store.measure(experiment, 0, None)
+    assert "**not run** (seeds 0 of the 3 it needs; " in page(store, [experiment])
+    assert page(store, [experiment]) == page(store, [experiment])
+    assert page(store, [replace(experiment, most=5)]) == empty

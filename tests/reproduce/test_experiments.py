@@ -1,0 +1,84 @@
+"""Every experiment that the folder holds: what it states, and that it measures what it states."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from transduce.errors import UserError
+from transduce.reproduce.experiment import Experiment, named, names
+from transduce.reproduce.mark import finite
+
+from .conftest import small
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_stated_before_a_run(name: str) -> None:
+    experiment = named(name)()
+    assert experiment.claim.endswith(".")
+    assert experiment.claim.count(". ") == 0, "one sentence"
+    assert experiment.source
+    assert experiment.marks
+    assert len(set(experiment.seeds)) == len(experiment.seeds) >= 2
+    assert 0 < experiment.minutes <= 10
+    assert all(field.default is not dataclasses.MISSING for field in dataclasses.fields(experiment))
+
+
+@pytest.mark.parametrize("name", names())
+def test_it_measures_what_its_marks_ask_for_and_draws_it(name: str, text: Path) -> None:
+    experiment = small(name)
+    torch.manual_seed(0)
+    measured = [finite(experiment.measure(0, text))] * len(experiment.seeds)
+    json.dumps(measured, allow_nan=False)
+    for mark in experiment.marks:
+        assert mark.what in measured[0], mark.what
+        assert mark.holds(measured) in (True, False)
+    assert experiment.verdict(measured) in ("passed", "failed")
+    figure = experiment.plot(measured)
+    for axes in figure.axes:
+        assert axes.get_title()
+        assert axes.get_xlabel()
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("name", ["reversed-source", "transfer", "associative-retrieval", "gru-and-lstm"])
+def test_the_same_seed_measures_the_same_and_another_does_not(name: str, text: Path) -> None:
+    experiment = small(name)
+
+    def measured(seed: int) -> str:
+        torch.manual_seed(seed)
+        return json.dumps(experiment.measure(seed, text))
+
+    assert measured(0) == measured(0) != measured(1)
+
+
+def test_settings_and_marks_make_the_hash() -> None:
+    one, same, other = named("lenet")(), named("lenet")(), small("lenet")
+    assert one.hash == same.hash != other.hash
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Lenient(named("lenet")):  # type: ignore[misc]
+        marks = named("lenet").marks[:1]
+
+    assert Lenient().hash != one.hash
+
+
+def test_a_name_that_is_none() -> None:
+    with pytest.raises(UserError, match="there is no experiment lennet; did you mean lenet?"):
+        named("lennet")
+
+
+def test_text_that_is_not_given(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"give --data DIR, a folder with train\.txt and valid\.txt"):
+        small("gru-and-lstm").measure(0, None)
+    with pytest.raises(UserError, match=r"train\.txt does not exist"):
+        small("gru-and-lstm").measure(0, tmp_path)
+
+
+def test_without_all_seeds_there_is_no_verdict() -> None:
+    experiment: Experiment = named("sigma-pi")()
+    measured = experiment.measure(0, None)
+    assert experiment.verdict([measured]) == "not run"
+    assert experiment.verdict([measured] * 3) == "passed"
