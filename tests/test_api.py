@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import transduce as td
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
+from transduce.train import checkpoint
 from transduce.transducer import decoding, listen
 
 TINY = {
@@ -131,3 +133,15 @@ def test_who_stops_listening_stops_the_writing() -> None:
         break
     after = written
     assert written == after
+
+
+def test_the_moving_average_is_what_is_used(tmp_path: Path) -> None:
+    """Also where the model has more than parameters, such as the running statistics of a batch norm."""
+    over = {**TINY, "train.ema": 0.9, "model.norm": "batch-norm", "train.average": 1}
+    run = td.train("dates", over, out=tmp_path, quiet=True)
+    used, averaged = td.load(run.path).model, checkpoint.read_tensors(run.best / "ema.safetensors")
+    trained = checkpoint.read_tensors(run.best / "model.safetensors")
+    state = used.state_dict()
+    assert averaged.keys() == trained.keys()
+    assert all(torch.equal(state[name], value) for name, value in averaged.items())
+    assert any(not torch.equal(state[name], value) for name, value in trained.items())

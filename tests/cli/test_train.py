@@ -56,7 +56,10 @@ def test_quiet_prints_nothing(cli) -> None:
         (["model.width=wide"], "`model.width` is 'wide' (str), but must be a whole number"),
         (["--train.compile", "--train.clip", "none"], "`train.clip` is 'none' (str), but must be a number"),
         (["train.device=tpu"], "`train.device` is 'tpu', but must be one of auto, cpu, cuda; did you mean `cpu`?"),
-        (["optimizer.kind=adam"], "`optimizer.kind` is 'adam', but must be one of adamw, muon; did you mean `adamw`?"),
+        (
+            ["optimizer.kind=adam"],
+            "`optimizer.kind` is 'adam', but must be one of adadelta, adamw, muon, sgd; did you mean `adamw`?",
+        ),
         (["model.mixer.heads=3"], "heads=3 does not divide width=16; try heads=2"),
         (["train.max_steps=0"], "`train`: max_steps=0 must be at least 1"),
         (

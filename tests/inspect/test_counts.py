@@ -8,6 +8,8 @@ from transduce.inspect.counts import flops, parameters, saved_bytes, state_bytes
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.layout import dense
 from transduce.model.mixers.attention import AttentionConfig
+from transduce.model.mixers.lstm import LSTMConfig
+from transduce.model.positions.position import Positions
 from transduce.model.residual.norm_first import PreNormConfig
 from transduce.objectives.language import NextTokenConfig, TranslationConfig
 
@@ -95,3 +97,12 @@ def test_state_bytes_are_those_of_keys_values_and_positions(kv_heads: int | None
 def test_a_window_stops_the_growth() -> None:
     windowed = DecoderConfig(width=M, layers=L, mixer=AttentionConfig(heads=4, window=5)).build(V)
     assert state_bytes(windowed).per_token == 0
+
+
+def test_the_fused_kernel_of_the_lstm_is_counted_as_its_products() -> None:
+    mixer = LSTMConfig().build(8, Positions())
+    x = torch.randn(2, 5, 8, requires_grad=True)
+    with torch.no_grad():
+        forward = flops(lambda: mixer(x, dense(2, 5)))
+    assert forward == 2 * 2 * 5 * (4 * 8 * 8 + 4 * 8 * 8)
+    assert flops(lambda: mixer(x, dense(2, 5))[0].sum().backward()) == 3 * forward

@@ -22,7 +22,7 @@ from transduce.train.optim.muon import MuonConfig
 
 KINDS = sorted(kinds(InitConfig.folder))
 FREE: dict[str, Any] = {"scale_embedding": False}  # what mup asks for
-MUP_ADAM = AdamWConfig(learning_rate=0.01, mup_base_width=32)
+MUP_ADAM = AdamWConfig(learning_rate=0.001, mup_base_width=32)
 SMALL: dict[str, Any] = {"width": 16, "layers": 2, "mixer": {"heads": 2}}
 
 
@@ -241,7 +241,7 @@ def test_mup_moves_logits_alike_at_every_width() -> None:
     """The coordinate check of the paper, fig. 5: without it they move the more the wider the model is."""
     narrow, wide = (moved(w, {"init": {"kind": "mup", "base_width": 32}}, MUP_ADAM) for w in (32, 256))
     assert 0.5 < wide / narrow < 1.5
-    narrow, wide = (moved(w, {"init": "lecun"}, AdamWConfig(learning_rate=0.01)) for w in (32, 256))
+    narrow, wide = (moved(w, {"init": "lecun"}, AdamWConfig(learning_rate=0.001)) for w in (32, 256))
     assert wide / narrow > 3
 
 

@@ -11,6 +11,7 @@ import torch
 from transduce import recipes
 from transduce.config import from_data
 from transduce.errors import UserError
+from transduce.generate.packed import reader
 from transduce.inspect.combinations import EXACT, built, deviation, pair, rows
 from transduce.model.architecture import ModelConfig
 from transduce.objectives.objective import token_loss
@@ -46,6 +47,13 @@ def test_an_architecture_decodes_what_it_learns(name: str, translates: bool) -> 
     learning = [(name, p.grad) for name, p in model.named_parameters() if p.requires_grad]
     without = [name for name, gradient in learning if gradient is None or not gradient.isfinite().all()]
     assert not without
+
+
+@pytest.mark.parametrize("name", architectures.names())
+def test_an_architecture_can_be_read_with_packed_weights(name: str) -> None:
+    """The copy that decodes on a CPU has other modules inside; nothing may depend on those it replaces."""
+    model = built(config(name, True)).float()
+    assert deviation(reader(model)) < 1e-4
 
 
 @pytest.mark.parametrize("name", architectures.names())

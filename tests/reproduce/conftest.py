@@ -16,7 +16,13 @@ SMALL: dict[str, Any] = {
     "elman": 7, "embedding": 6, "lags": 8, "draws": 1, "longest": 64, "shortest": 32, "prefixes": [4, 8], "repeats": 1,
     "parameters": 40_000, "shape": [8, 16], "convolutional_widths": [2, 2, 2], "labels": 50,
 }  # fmt: skip
-OTHER = {"linear-is-fast-weights": {"tokens": [4, 70]}, "representation-collapse": {"layers": 3}}
+OTHER = {
+    "linear-is-fast-weights": {"tokens": [4, 70]},
+    "representation-collapse": {"layers": 3},
+    "vanishing-gradient": {"tokens": 14},
+    "copying-and-attention": {"lengths": [10, 20], "steps": 2},  # which its marks name
+    "path-length": {"lengths": [10, 50, 256], "steps": 2},
+}
 
 
 def small(name: str) -> Experiment:

@@ -21,7 +21,7 @@ def test_fit_clips_and_follows_a_schedule() -> None:
     nn.init.zeros_(model.weight)
     optimizer = torch.optim.SGD(model.parameters(), 1.0)
     fit(model, lambda: 100 * model.weight.sum(), 2, optimizer, clip=1.0, schedule=lambda step: (0.5, 0.25)[step])
-    assert float(model.weight) == pytest.approx(-0.75)
+    assert model.weight.item() == pytest.approx(-0.75)
 
 
 def test_graded_looks_only_where_there_is_a_target() -> None:

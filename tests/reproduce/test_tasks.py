@@ -14,7 +14,7 @@ def test_segments_against_a_loop() -> None:
     assert (ids == 12).any()
     for row, told in zip(ids.tolist(), greatest.tolist(), strict=True):
         text = "".join(chr(97 + i) if i < 12 else "|" for i in row)
-        wanted = [[ord(max(part)) - 97] * len(part) for part in text.split("|")]
+        wanted = [[ord(max(part, default=" ")) - 97] * len(part) for part in text.split("|")]
         joined = wanted[0] if wanted else []
         for part in wanted[1:]:
             joined = [*joined, -1, *part]

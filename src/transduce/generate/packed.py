@@ -27,7 +27,7 @@ class Packed(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.weight, self.bias = weight.detach(), None if bias is None else bias.detach()
+        self.weight, self.bias = frozen(weight), None if bias is None else frozen(bias)
         self.packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous())
         self.out_features, self.in_features = weight.shape
 
@@ -35,6 +35,11 @@ class Packed(nn.Module):
         if x.numel() * self.out_features < WORTH:
             return F.linear(x, self.weight, self.bias)
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+
+
+def frozen(weight: Tensor) -> nn.Parameter:
+    """The same memory, out of the reach of gradients."""
+    return nn.Parameter(weight.detach(), requires_grad=False)
 
 
 def reader(model: Model) -> Model:

@@ -1,5 +1,6 @@
 """How big a model is: parameters per part, floating-point operations, and bytes, counted on the model itself."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -50,7 +51,7 @@ def flops(work: Callable[[], object]) -> int:
 
     Counted as they run, so padding and the masked half of causal attention count too, and element-wise work does not.
     """
-    with flop_counter.FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+    with flop_counter.FlopCounterMode(display=False, custom_mapping=_CPU_KERNELS) as counter:
         work()
     return counter.get_total_flops()
 
@@ -63,9 +64,20 @@ def _attention_backward(grad: Any, q: Any, k: Any, v: Any, *_: Any, **__: Any) -
     return int(flop_counter.sdpa_backward_flop_count(grad, q, k, v))
 
 
-_CPU_ATTENTION: dict[Any, Any] = {  # the two kernels PyTorch has no formula for
+def _lstm(x: Any, w: Any, u: Any, *_: Any, **__: Any) -> int:
+    """x: (T, B, I), w: (4 S, I), u: (4 S, S), as shapes."""
+    return 2 * x[0] * x[1] * (math.prod(w) + math.prod(u))
+
+
+def _lstm_backward(*shapes: Any, **__: Any) -> int:
+    return 2 * _lstm(*shapes)
+
+
+_CPU_KERNELS: dict[Any, Any] = {  # the kernels PyTorch has no formula for
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    torch.ops.aten.mkldnn_rnn_layer: _lstm,
+    torch.ops.aten.mkldnn_rnn_layer_backward: _lstm_backward,
 }
 
 

@@ -53,7 +53,7 @@ def lines(
         if len(results) > 1 and band:
             low, high = [min(v) for v in values], [max(v) for v in values]
             axes.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
-    if legend:
+    if legend and axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8)
 
 

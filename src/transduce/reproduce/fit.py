@@ -1,7 +1,8 @@
 """The one training loop of the experiments, and what is measured of a model on a batch."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -163,4 +164,9 @@ def size(model: nn.Module) -> int:
 
 def gradients(y: Tensor, *xs: Tensor) -> list[Tensor]:
     """dy / dx for each x; y is one number."""
-    return list(cast("tuple[Tensor, ...]", torch.autograd.grad(y, xs)))
+    return list(torch.autograd.grad(y, xs))
+
+
+def norms(xs: Iterable[Tensor]) -> list[float]:
+    """The length of each."""
+    return [math.sqrt(float(x.square().sum())) for x in xs]

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from transduce import __version__
 from transduce.config import to_data
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.mark import Measurements, finite
@@ -82,9 +81,9 @@ def write(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def versions(packages: Sequence[str] = ("torch", "scikit-learn")) -> dict[str, str]:
+def versions(packages: Sequence[str] = ("transduce", "torch", "scikit-learn")) -> dict[str, str]:
     """Of what the numbers may depend on."""
-    found = {"python": platform.python_version(), "transduce": __version__}
+    found = {"python": platform.python_version()}
     for package in packages:
         try:
             found[package] = version(package)

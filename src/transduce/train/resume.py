@@ -50,7 +50,7 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.live = dict(model.named_parameters())
+        self.live = weights(model)  # buffers too: what is not trained is its own average
         self.mean = {name: p.detach().clone() for name, p in self.live.items()}
 
     def update(self, step: int) -> None:
@@ -130,7 +130,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 def best_weights(directory: Path) -> Path:
     """The file of a checkpoint to use the model with: the moving average where there is one."""
-    return max(directory / "model.safetensors", directory / "ema.safetensors", key=lambda path: path.exists())
+    average = directory / "ema.safetensors"
+    return average if average.exists() else directory / "model.safetensors"
 
 
 @torch.no_grad()

@@ -120,7 +120,7 @@ def tables(std: float) -> list[Rule]:
 
 @dataclass(frozen=True, kw_only=True)
 class XavierInit(InitConfig):
-    """Matrices U(-a, a), a = sqrt(6 / (in + out)), tables N(0, 1 / width).   Glorot & Bengio 2010; Vaswani et al. 2017."""
+    """Matrices U(-a, a), a = sqrt(6 / (in + out)), tables N(0, 1 / width).   Glorot & Bengio 2010, eq. 16."""
 
     kind: ClassVar[str] = "xavier"
 

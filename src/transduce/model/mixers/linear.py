@@ -84,13 +84,13 @@ class LinearConfig(MatrixConfig):
 
     @classmethod
     def examples(cls) -> list[MixerConfig]:
-        # Where q k is next to 0, what it is divided by, or a norm, multiplies the rounding of float32: heads are not small.
+        # Where q k is next to 0, dividing by it, or by a norm, multiplies the rounding of float32: heads are not small.
         return [
             cls(),
             cls(heads=2, size=20, feature="dpfp", nu=2, bias=True),
             cls(heads=2, feature="favor", features=11),
             cls(heads=2, size=16, feature="relu", output_norm=True),
-            cls(heads=1, size=15, feature="identity", normalise=False),
+            cls(heads=1, feature="identity", normalise=False),
             cls(heads=2, feature="dpfp", normalise=False, output_norm=False),
         ]
 

@@ -15,12 +15,12 @@ Feature = Literal["elu", "relu", "dpfp", "favor", "identity"]
 
 
 def elu(x: Tensor) -> Tensor:
-    """elu(x) + 1 > 0.   Katharopoulos et al. 2020, arXiv:2006.16236, eq. 7."""
+    """elu(x) + 1 > 0.   Katharopoulos et al. 2020, arXiv:2006.16236."""
     return F.elu(x) + 1
 
 
 def dpfp(x: Tensor, nu: int = 1) -> Tensor:
-    """y_i y_{i-j} for j = 1..nu, where y = [relu(x), relu(-x)], indices modulo 2D.   Schlag et al. 2021, eq. 37.
+    """y_i y_{i-j} for j = 1..nu, where y = [relu(x), relu(-x)], modulo 2D.   Schlag et al. 2021, arXiv:2102.11174.
 
     (..., D) -> (..., 2 D nu). Nothing is negative, and vectors of opposite orthants are orthogonal.
     """
@@ -58,7 +58,7 @@ def orthogonal_normal(rows: int, dim: int, seed: int) -> Tensor:
 
 
 def sum_normalised(x: Tensor) -> Tensor:
-    """x / (sum of x + 1e-6), for features none of which is negative.   Schlag et al. 2021, eq. 26."""
+    """x / (sum of x + 1e-6), for features none of which is negative.   Schlag et al. 2021, arXiv:2102.11174."""
     return x / (x.sum(-1, keepdim=True) + 1e-6)
 
 

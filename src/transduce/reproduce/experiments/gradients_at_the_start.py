@@ -12,7 +12,7 @@ from transduce.model.feedforward.mlp import MLP
 from transduce.model.layout import dense
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
-from transduce.reproduce.fit import decoder, gradients, score
+from transduce.reproduce.fit import decoder, gradients, norms, score
 from transduce.reproduce.mark import Mark, Measurements
 
 PLACEMENTS = ("post-norm", "pre-norm")
@@ -49,9 +49,8 @@ class GradientsAtTheStart(Experiment):
         batch = Batch(ids[:, :-1], ids[:, 1:], dense(self.batch, self.tokens))
         for placement in PLACEMENTS:
             for depth in self.depths:
-                drawn = [self.norms(placement, depth, seed * self.draws + i, batch) for i in range(self.draws)]
-                norms = [sum(layer) / self.draws for layer in zip(*drawn, strict=True)]
-                found[f"by layer, {placement}, {depth}"] = norms
+                drawn = [self.by_layer(placement, depth, seed * self.draws + i, batch) for i in range(self.draws)]
+                found[f"by layer, {placement}, {depth}"] = [sum(g) / self.draws for g in zip(*drawn, strict=True)]
             found[f"last layer, {placement}"] = [found[f"by layer, {placement}, {depth}"][-1] for depth in self.depths]
         mean = sum(found["last layer, post-norm"]) / len(self.depths)
         found["Post-LN, greatest deviation from its mean"] = max(
@@ -60,14 +59,14 @@ class GradientsAtTheStart(Experiment):
         found["Pre-LN, deepest / shallowest"] = found["last layer, pre-norm"][-1] / found["last layer, pre-norm"][0]
         return found
 
-    def norms(self, placement: str, depth: int, seed: int, batch: Batch) -> list[float]:
+    def by_layer(self, placement: str, depth: int, seed: int, batch: Batch) -> list[float]:
         """Of the gradient of every layer's output matrix."""
         model = decoder(
             self.symbols, seed, width=self.width, layers=depth, positions="learned", tie_embeddings=False,
             residual={"kind": placement, "dropout": 0.0},
         )  # fmt: skip
         matrices = [m.down.weight for m in model.modules() if isinstance(m, MLP)]
-        return [float(g.norm()) for g in gradients(score(model, batch).loss, *matrices)]
+        return norms(gradients(score(model, batch).loss, *matrices))
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         deep = self.depths[-1]

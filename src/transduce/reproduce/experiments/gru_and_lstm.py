@@ -24,7 +24,7 @@ class GruAndLstm(TextExperiment):
     source = "Chung, Gulcehre, Cho, Bengio 2014, arXiv:1412.3555"
     paper = "no clear winner; in translation Britz et al. 2017, arXiv:1703.03906, find the LSTM ahead"
     marks = (Mark("difference of the losses", "<=", 0.1),)
-    minutes = 5
+    minutes = 3
     explain = (
         "As many recurrent parameters: 128 units of the LSTM, 152 of the GRU, 98,816 and 98,952 weights and biases of "
         "the gates. Elman's network of 256 units is close to both here: this task does not tell gated from simple "

@@ -28,7 +28,7 @@ class LeakGuard(Experiment):
         Mark("cost of what it writes - entropy, without mask", ">=", 1, proposed=True),
         Mark("cost of what it writes - entropy, with mask", "<=", 0.2, proposed=True),
     )
-    minutes = 3
+    minutes = 1
     explain = (
         "A loss below the entropy of the source is the sign of a leak. Cost: nats per symbol that the true chain needs "
         "for what the model writes by itself."

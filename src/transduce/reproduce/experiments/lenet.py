@@ -30,7 +30,7 @@ class Lenet(Experiment):
         Mark("parameters of LeNet-5 below its output", "=", 60_000),
         Mark("change when the image moves by two pixels", "<=", 1e-5, proposed=True),
     )
-    minutes = 0.3
+    minutes = 0.4
     explain = (
         "The table of which map sees which gives LeNet-5 exactly the 60,000 trainable parameters of the paper. "
         "A digit moved by two pixels moves in the map of S2 by one, exactly, away from the borders. "

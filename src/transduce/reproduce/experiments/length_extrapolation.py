@@ -40,7 +40,7 @@ class LengthExtrapolation(TextExperiment):
     layers: int = 3
     tokens: int = 64
     times: tuple[int, ...] = (1, 2, 3, 4)
-    steps: int = 500
+    steps: int = 400
     rate: float = 2e-3
     batch: int = 16
 

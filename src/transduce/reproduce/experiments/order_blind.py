@@ -28,7 +28,7 @@ class OrderBlind(Experiment):
         Mark("change under shuffling, none", "<=", 1e-5),
         Mark("change under shuffling, sinusoidal", ">=", 1e-2, proposed=True),
     )
-    minutes = 2
+    minutes = 1
     symbols: int = 12
     width: int = 64
     steps: int = 300

@@ -35,8 +35,8 @@ class PathLength(Experiment):
     minutes = 9
     explain = (
         "Steps between first and last of n tokens: 1 in attention, 2 levels up and down in the hierarchy, the "
-        "logarithm of n in convolutions of dilation 1, 2, 4, ..., n - 1 in recurrent networks. The LSTM starts with the usual "
-        "forget bias of 1; with 5 it learns this (see `vanishing-gradient`). Chance is 0.125."
+        "logarithm of n in convolutions of dilation 1, 2, 4, ..., n - 1 in recurrent networks. The LSTM starts with "
+        "the usual forget bias of 1; with 5 it learns this (see `vanishing-gradient`). Chance is 0.125."
     )
     lengths: tuple[int, ...] = (10, 50, 256)
     symbols: int = 8
@@ -69,7 +69,7 @@ class PathLength(Experiment):
         kinds: dict[str, dict[str, Any]] = {
             "attention": {"layers": 1},
             "hierarchy": {"layers": 1, "mixer": {"kind": "hierarchy", "block": 16, "levels": 2}},
-            "temporal convolution": {"positions": "none", "layers": self.dilated(length)},
+            "temporal convolution": {"positions": "none", "feedforward": "none", "layers": self.dilated(length)},
             "LSTM": {"layers": 1, "mixer": "lstm", **BARE},
             "Elman": {"layers": 1, "mixer": "elman", **BARE},
         }

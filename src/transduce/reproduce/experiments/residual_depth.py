@@ -13,7 +13,7 @@ from transduce.ancestors.digits import Digits, digits
 from transduce.ancestors.resnet import Residual, perceptron, plain, projection, resnet
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
-from transduce.reproduce.fit import adam, fit, gradients, late
+from transduce.reproduce.fit import adam, fit, gradients, late, norms
 from transduce.reproduce.mark import Mark, Measurements
 
 
@@ -50,8 +50,8 @@ class ResidualDepth(Experiment):
             model = nn.Sequential(nn.Flatten(), *perceptron(64, self.width, self.depth, 10, residual))
             start = F.cross_entropy(model(train.images), train.labels)
             matrices = [w for w in model.parameters() if w.ndim == 2][1:-1]
-            found[f"gradients, {name}"] = norms = [float(g.norm()) for g in gradients(start, *matrices)]
-            found[f"gradient, first / last layer, {name}"] = norms[0] / norms[-1]
+            found[f"gradients, {name}"] = lengths = norms(gradients(start, *matrices))
+            found[f"gradient, first / last layer, {name}"] = lengths[0] / lengths[-1]
             losses = self.train(model, train, seed)
             found |= {f"losses, {name}": draw.means(losses), f"training loss, {name}": late(losses)}
         for name, shortcut in (("ResNet", projection), ("plain CNN", plain)):
@@ -89,4 +89,5 @@ def identity_of_zero(width: int) -> float:
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     x = torch.randn(3, width)
-    return float((Residual(nn.Sequential(nn.Linear(width, width), nn.Tanh(), last))(x) - x).abs().max())
+    block = Residual(nn.Sequential(nn.Linear(width, width), nn.Tanh(), last))
+    return float((block(x) - x).detach().abs().max())

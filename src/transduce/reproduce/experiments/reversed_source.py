@@ -25,7 +25,7 @@ class ReversedSource(Experiment):
     source = "Sutskever, Vinyals, Le 2014, arXiv:1409.3215, sec. 3.3"
     paper = "perplexity 5.8 to 4.7, BLEU 25.9 to 30.6 by reversing"
     marks = (Mark("accuracy, reversed", ">=", 0.45), Mark("accuracy, in order", "<=", 0.15))
-    minutes = 1.5
+    minutes = 0.5
     explain = (
         "Reversed, the first symbols to be written are those that were read last, a few steps ago: the first gradients "
         "are short, and the rest is learnt from there."

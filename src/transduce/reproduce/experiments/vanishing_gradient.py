@@ -12,7 +12,7 @@ from transduce.model.layout import dense
 from transduce.model.models import Decoder
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
-from transduce.reproduce.fit import BARE, Score, adam, decoder, graded, gradients, late, learn, reached, tagger
+from transduce.reproduce.fit import BARE, Score, adam, decoder, graded, gradients, late, learn, norms, reached, tagger
 from transduce.reproduce.mark import Mark, Measurements
 from transduce.reproduce.tasks import recall
 
@@ -83,7 +83,7 @@ class VanishingGradient(Experiment):
         }
 
     def logs(self, mixer: dict[str, Any], seed: int) -> list[float]:
-        """log10 of the norm of d (r . h_T) / d x_t for each lag T - t, mean over rows of the norm."""
+        """log10 of the norm of d (r . h_T) / d x_t for each lag T - t, over all rows."""
         generator = torch.Generator().manual_seed(seed)
         model = decoder(2, seed, width=self.width, layers=1, mixer=mixer, **BARE).double()
         assert isinstance(model, Decoder)
@@ -91,7 +91,7 @@ class VanishingGradient(Experiment):
         y, _ = model.stack(x.requires_grad_(), dense(self.rows, self.tokens))
         direction = torch.randn(self.width, generator=generator, dtype=torch.float64)
         [gradient] = gradients((y[:, -1] @ direction).sum(), x)
-        return [float(g.log10()) for g in gradient.norm(dim=-1).mean(0).flip(0)]
+        return [math.log10(norm) if norm else -math.inf for norm in norms(gradient.transpose(0, 1).flip(0))]
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         figure, axes = draw.figure(

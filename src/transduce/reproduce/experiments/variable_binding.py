@@ -11,7 +11,7 @@ from transduce.model.layout import dense
 from transduce.model.models import Decoder
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
-from transduce.reproduce.fit import BARE, Score, Tagger, adam, decoder, graded, gradients, late, learn, tagger
+from transduce.reproduce.fit import BARE, Score, Tagger, adam, decoder, graded, gradients, late, learn, norms, tagger
 from transduce.reproduce.mark import Mark, Measurements
 
 SQUASH = ("identity", "tanh", "sigmoid")
@@ -50,12 +50,12 @@ class VariableBinding(Experiment):
         symbols = self.names * self.values + self.names  # a name with its value, or a name that is asked for
         model = tagger(symbols, self.values, seed, causal=True, mixer=mixer, width=self.width, layers=1, **BARE)
         right = learn(model, lambda: self.asked(model, generator), self.steps, adam(model, self.rate)).accuracies
-        norms = self.norms(mixer, seed)
+        back = self.by_lag(mixer, seed)
         return {
             f"accuracies, {squash}": draw.means(right),
             f"accuracy, {squash}": late(right),
-            f"gradients, {squash}": norms,
-            f"gradient at lag 30 / at lag 1, {squash}": norms[min(30, self.lags - 1)] / norms[1],
+            f"gradients, {squash}": back,
+            f"gradient at lag 30 / at lag 1, {squash}": back[min(30, self.lags - 1)] / back[1],
         }
 
     def asked(self, model: Tagger, generator: torch.Generator) -> Score:
@@ -67,7 +67,7 @@ class VariableBinding(Experiment):
         logits = model(torch.cat([names * self.values + values, question], 1))[:, -1]
         return graded(logits, values.gather(1, at)[:, 0])
 
-    def norms(self, mixer: dict[str, Any], seed: int) -> list[float]:
+    def by_lag(self, mixer: dict[str, Any], seed: int) -> list[float]:
         """Norm of the gradient of the last output with respect to each input, by lag, before training."""
         model = decoder(2, seed, width=self.width, layers=1, mixer=mixer, **BARE)
         assert isinstance(model, Decoder)
@@ -75,7 +75,7 @@ class VariableBinding(Experiment):
         x = torch.randn(self.batch, self.lags, self.width, generator=generator).requires_grad_()
         y, _ = model.stack(x, dense(self.batch, self.lags))
         [gradient] = gradients((y[:, -1] @ torch.randn(self.width, generator=generator)).sum(), x)
-        return [float(g) for g in gradient.norm(dim=-1).mean(0).flip(0)]
+        return norms(gradient.transpose(0, 1).flip(0))  # over all rows
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         figure, axes = draw.figure(

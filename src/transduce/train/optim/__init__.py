@@ -59,7 +59,10 @@ class OptimizerConfig(Part, ABC):
             factor, decays = wide.get(parameter, 1.0), role == "matrix" or (role == "table" and self.decay_embeddings)
             settings = (self.weight_decay * factor if decays else 0.0, self.learning_rate / factor)
             groups.setdefault(settings, []).append(parameter)
-        return [{"params": params, "weight_decay": decay, "peak": peak} for (decay, peak), params in groups.items()]
+        return [
+            {"params": params, "weight_decay": decay, "lr": peak, "peak": peak}
+            for (decay, peak), params in groups.items()
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
