@@ -4,8 +4,9 @@
 
 Every architecture learns German to English from the same pairs in the same order, with one vocabulary, one optimiser
 and as many updates; its width (and the hidden size of its feed-forward, where it has one) is chosen so that all have
-as many parameters, within 2 %. Each run is `transduce train multi30k model=NAME ...` in a process of its own, so an interrupted
-comparison goes on where it was: the same command again. Results are kept in runs/architectures/results.json, and the
+as many parameters, within 2 %. Each run is `transduce train multi30k model=NAME ...` in a process of its own, so an
+interrupted comparison goes on where it was: the same command again. Results are kept in
+runs/architectures/results.json, and the
 table and the plot are made of them.
 """
 

@@ -9,8 +9,8 @@ from transduce.config import from_data, kinds, merge, nearest, override, parse, 
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.mixers.attention import AttentionConfig
-from transduce.model.residual.norm_first import PreNormConfig
 from transduce.model.mixers.mixer import MixerConfig
+from transduce.model.residual.norm_first import PreNormConfig
 from transduce.train.recipe import Recipe
 
 

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from transduce import __version__
-from transduce.cli import doctor, evaluate, generate, parts, plan, recipes, reproduce, score, tokenizer, train, translate
+from transduce.cli import (
+    doctor,
+    evaluate,
+    generate,
+    parts,
+    plan,
+    recipes,
+    reproduce,
+    score,
+    tokenizer,
+    train,
+    translate,
+)  # fmt: skip
 from transduce.cli.words import PASS_ON, fold
 from transduce.errors import UserError
 

@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from transduce.reproduce.mark import Measurements
 
@@ -53,6 +54,8 @@ def lines(
         if len(results) > 1 and band:
             low, high = [min(v) for v in values], [max(v) for v in values]
             axes.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
+    if axes.get_xscale() == "linear" and (x is None or all(isinstance(a, int) for a in x[:10])):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if legend and axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8)
 

@@ -14,6 +14,7 @@ from transduce.reproduce.mark import Mark, Measurements
 from transduce.reproduce.tasks import copying, written
 
 RECURRENT = {**BARE, "layers": 1, "tie_embeddings": "none"}
+LSTM = {"kind": "lstm", "forget_bias": 0.0}  # as it was in 2014
 GRU = {**RECURRENT, "mixer": "gru", "width": 128}
 MODELS: dict[str, dict[str, Any]] = {
     "Transformer": {"layers": 2, "width": 64},
@@ -26,7 +27,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "cross": "none", "bridge": "state",
     },
     "LSTM": {
-        **GRU, "mixer": "lstm", "encoder_mixer": {"kind": "bidirectional", "directions": "forward", "mixer": "lstm"},
+        **GRU, "mixer": LSTM, "encoder_mixer": {"kind": "bidirectional", "directions": "forward", "mixer": LSTM},
         "cross": "none", "bridge": "state",
     },
 }  # fmt: skip

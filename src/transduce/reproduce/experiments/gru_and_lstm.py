@@ -41,7 +41,7 @@ class GruAndLstm(TextExperiment):
 
     def run_on(self, corpus: Corpus, seed: int) -> Measurements:
         found = {
-            **self.trained("LSTM", {"kind": "lstm", "size": self.lstm}, corpus, seed),
+            **self.trained("LSTM", {"kind": "lstm", "size": self.lstm, "forget_bias": 0.0}, corpus, seed),
             **self.trained("GRU", {"kind": "gru", "size": self.gru}, corpus, seed),
             **self.trained("Elman", {"kind": "elman", "size": self.elman}, corpus, seed),
         }
