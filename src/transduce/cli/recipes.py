@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -67,4 +67,19 @@ def schema() -> None:
         "base": {"type": "string", "description": "The recipe or file this one starts from."},
         "needs": {"type": "object", "description": "Keys only the user can fill, and what they are."},
     }
+    shorthands(found["$defs"])
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
+
+
+def shorthands(definitions: dict[str, Any]) -> None:
+    """What may stand in a recipe for something longer: an architecture for a model, names of mixers for layers."""
+    named = {"enum": architectures.names()}
+    definitions["Recipe"]["properties"]["model"]["anyOf"].append(named)
+    for definition in definitions.values():
+        properties = definition.get("properties", {})
+        if "layers" in properties and "width" in properties:
+            properties["base"] = {**named, "description": "The architecture this model starts from."}
+            for key in (key for key in properties if key.endswith("layers")):
+                item = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/LayerConfig"}]}
+                names = [{"type": "string"}, {"type": "array", "items": item}]
+                properties[key] = {"anyOf": [properties[key], *names]}

@@ -50,13 +50,17 @@ Layers = int | tuple[LayerConfig, ...]
 TIMES = re.compile(r"\s*\[([\w\s,-]*)\]\s*\*\s*(\d+)\s*")
 
 
-def expanded(layers: Any) -> Any:
-    """Layers as `from_data` reads them: `[delta, delta, attention] * 4`, or a list with the names of mixers in it."""
+def expanded(layers: Any, own: str) -> Any:
+    """Layers as `from_data` reads them: `[delta, delta, attention] * 4`, or a list with the names of mixers in it.
+
+    own: the kind of the model's mixer; a layer of that name has the model's, with its options.
+    """
     if isinstance(layers, str) and (product := TIMES.fullmatch(layers)):
         layers = [name.strip() for name in product[1].split(",") if name.strip()] * int(product[2])
     if not isinstance(layers, list):
         return layers
-    return [{"mixer": x} if isinstance(x, str) else x for x in cast("list[Any]", layers)]
+    names = cast("list[Any]", layers)
+    return [({} if name == own else {"mixer": name}) if isinstance(name, str) else name for name in names]
 
 
 def require_layers(**values: Layers | None) -> None:
@@ -105,7 +109,11 @@ class ModelConfig(Part):
     @classmethod
     def written_out(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         """Plain data with its shorthands written out."""
-        return {key: expanded(value) if key.endswith("layers") else value for key, value in data.items()}
+        mixer: Any = data.get("mixer", AttentionConfig.kind)
+        own = (
+            cast("Mapping[str, Any]", mixer).get("kind", AttentionConfig.kind) if isinstance(mixer, Mapping) else mixer
+        )
+        return {key: expanded(value, own) if key.endswith("layers") else value for key, value in data.items()}
 
     def __post_init__(self) -> None:
         require_at_least(1, width=self.width)
