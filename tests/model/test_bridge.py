@@ -5,6 +5,8 @@ import torch
 
 from transduce.config import from_data
 from transduce.errors import UserError
+from transduce.generate.config import GenerateConfig
+from transduce.generate.decode import decode
 from transduce.inspect.combinations import EXACT, built, deviation
 from transduce.model.architecture import EncoderDecoderConfig
 from transduce.model.layout import dense, right_padded
@@ -50,6 +52,54 @@ def test_a_copied_state_makes_source_and_target_one_sequence() -> None:
             joined = torch.cat([source[row, :n], target[row]])[None]
             whole, _ = both.encoder(joined, dense(1, n + 3))
             torch.testing.assert_close(found[row], whole[0, n:], atol=1e-12, rtol=0)
+
+
+def test_attention_inside_a_recurrence_is_the_formula_of_rnnsearch() -> None:
+    """s_0 = tanh(W s), e_j = v^T tanh(W s_{i-1} + U h_j), c = sum_j alpha_j h_j, s_i = GRU(s_{i-1}, x_i + c)."""
+    plain = {"residual": {"kind": "none", "dropout": 0.0}, "feedforward": "none", "norm": "none", "layers": 1}
+    cross = {"kind": "additive", "size": 5}
+    cell = {"kind": "gru", "reset_after": False}
+    over = {
+        "mixer": cell,
+        "cross": cross,
+        "cross_place": "inside",
+        "bridge": "project",
+        "tie_embeddings": "all",
+        **plain,
+    }
+    one = model("gru", "both", **over)
+    part = one.decoder.stack.blocks[0].parts[0]  # type: ignore[union-attr]
+    gru, look, bridge = part.mix.mixer, part.cross.mixer, part.mix.bridge  # type: ignore[union-attr]
+    source, target = torch.tensor([[3, 1, 4, 1]]), torch.tensor([[2, 6, 5]])
+    with torch.no_grad():
+        found = one.read(target, dense(1, 3), source, dense(1, 4))[0]
+        h, kept = one.encoder(source, dense(1, 4))
+        h, x = h[0], one.decoder.embed(target, dense(1, 3))[0]
+        states = torch.cat([kept[0].forward.h, kept[0].backward.h], 1)[0]
+        s = torch.tanh(bridge.maps[0](states))
+        for i in range(3):
+            e = torch.stack([look.score(torch.tanh(look.q(s) + look.k(hj)))[0] for hj in h])
+            c = look.out((e.softmax(0)[:, None] * h).sum(0))
+            a, size = gru.input(x[i] + c), s.shape[0]
+            u_r, u_z, u_n = gru.hidden.weight.split(size)
+            r, z = torch.sigmoid(a[:size] + u_r @ s), torch.sigmoid(a[size : 2 * size] + u_z @ s)
+            s = z * s + (1 - z) * torch.tanh(a[2 * size :] + u_n @ (r * s))
+            torch.testing.assert_close(found[i], s + c, atol=1e-12, rtol=0)
+
+
+def test_the_encoder_runs_once_for_a_generated_sequence() -> None:
+    """Vaswani et al. 2017, sec. 3.2.3: what the decoder attends to is made once."""
+    one, calls = model("lstm", "both", cross="attention"), list[int]()
+    one.encoder.register_forward_hook(lambda *_: calls.append(1))
+    decode(one, Vocabulary(), GenerateConfig(max_new_tokens=7), source=[[3, 4, 5]])
+    assert len(calls) == 1
+
+
+class Vocabulary:
+    bos, eos = 1, 2
+
+    def decode(self, ids: list[int], /) -> str:
+        return " ".join(map(str, ids))
 
 
 @pytest.mark.parametrize(

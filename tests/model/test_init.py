@@ -12,7 +12,7 @@ from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig, ModelConfig
 from transduce.model.init.depth import deep_norm
-from transduce.model.init.init import InitConfig, Sizes, declared
+from transduce.model.init.init import InitConfig, Sizes, XavierInit, declared
 from transduce.model.layout import dense
 from transduce.model.models import Model
 from transduce.objectives.language import NextTokenConfig
@@ -140,10 +140,23 @@ def test_torch_scheme_has_the_bounds_of_torch() -> None:
     assert found["head.weight"].std().item() == pytest.approx(0.125 / math.sqrt(3), rel=0.02)
 
 
-def test_torch_scheme_leaves_what_a_part_declares() -> None:
-    model = from_data(DecoderConfig, {**SMALL, "mixer": {"kind": "lstm", "forget_bias": 3.0}, "init": "torch"}).build(9)
-    bias = model.get_parameter("stack.blocks.0.parts.0.mixer.input.bias")
-    assert (bias[16:32] == 3.0).all()
+@pytest.mark.parametrize("kind", ["torch", "uniform", "xavier"])
+def test_the_forget_bias_is_added_to_what_the_scheme_gives(kind: str) -> None:
+    plain, raised = (
+        from_data(DecoderConfig, {**SMALL, "mixer": {"kind": "lstm", "forget_bias": b}, "init": kind}).build(9)
+        for b in (0.0, 3.0)
+    )
+    name = "stack.blocks.0.parts.0.mixer.input.bias"
+    difference = raised.get_parameter(name) - plain.get_parameter(name)
+    torch.testing.assert_close(difference, torch.tensor([0.0, 3.0, 0.0, 0.0]).repeat_interleave(16))
+    assert plain.get_parameter(name).any() == (kind != "xavier")
+
+
+def test_a_vector_that_no_part_speaks_for_is_an_error() -> None:
+    model = nn.Module()
+    model.gain = nn.Parameter(torch.ones(3))
+    with pytest.raises(UserError, match=r"`gain` of Module is no matrix.*start\(\)"):
+        XavierInit().apply(model, Sizes(3, 0, 1), seed=0)
 
 
 def encoder_decoder(kind: str) -> Model:

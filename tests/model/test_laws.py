@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from transduce.config import kinds
+from transduce.errors import UserError
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import NoPositionsConfig, PositionsConfig
@@ -15,14 +16,26 @@ from transduce.testing.laws import LAWS, compilation
 WIDTH = 16
 MIXERS = [cast(type[MixerConfig], kind) for kind in kinds(MixerConfig.folder).values()]
 POSITIONS = [cast(type[PositionsConfig], kind) for kind in kinds(PositionsConfig.folder).values()]
+
+
+def refused(mixer: MixerConfig, position: PositionsConfig) -> bool:
+    """Whether the two cannot go together, which tests of either state."""
+    try:
+        mixer.build(WIDTH, position.build(WIDTH, mixer.queries(WIDTH)).for_mixer())
+    except UserError:
+        return True
+    return False
+
+
 CASES = [
-    pytest.param(mixer, position, id=f"{mixer}-{position.kind}")
+    pytest.param(mixer, position, id=f"{kind.kind}-{position.kind}-{mixer}")
     for kind in MIXERS
     if not kind.absent
     for mixer in kind.examples()
     for encoding in POSITIONS
     if encoding is NoPositionsConfig or encoding.acts in kind.positions
     for position in encoding.examples()
+    if not refused(mixer, position)
 ]
 
 

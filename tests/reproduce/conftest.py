@@ -15,10 +15,12 @@ SMALL: dict[str, Any] = {
     "tokens": 9, "distance": 7, "lengths": [4, 6], "epochs": 1, "pairs": 5, "edited": 4, "lstm": 8, "gru": 9,
     "elman": 7, "embedding": 6, "lags": 8, "draws": 1, "longest": 64, "shortest": 32, "prefixes": [4, 8], "repeats": 1,
     "parameters": 40_000, "shape": [8, 16], "convolutional_widths": [2, 2, 2], "labels": 50,
+    "parameters_of_one": 20_000, "size": 8, "trained_layers": 3, "trained_width": 16,
 }  # fmt: skip
 OTHER = {
     "linear-is-fast-weights": {"tokens": [4, 70]},
-    "representation-collapse": {"layers": 3},
+    "representation-collapse": {"layers": 3, "steps": 3},
+    "differentiable-window": {"steps": 5},
     "vanishing-gradient": {"tokens": 14},
     "copying-and-attention": {"lengths": [10, 20], "steps": 2},  # which its marks name
     "path-length": {"lengths": [10, 50, 256], "steps": 2},

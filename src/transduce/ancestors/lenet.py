@@ -60,10 +60,13 @@ class LeNet(nn.Module):
 
 
 def lenet5(classes: int = 10) -> LeNet:
-    """LeNet-5 for images of 32 by 32: C1, S2, C3, S4, C5, F6.   LeCun, Bottou, Bengio, Haffner 1998, fig. 2."""
+    """LeNet-5 for images of 32 by 32: C1, S2, C3, S4, C5, F6.   LeCun, Bottou, Bengio, Haffner 1998, fig. 2.
+
+    The units of every layer up to F6 are squashed (sec. II.B).
+    """
     features = nn.Sequential(
-        nn.Conv2d(1, 6, 5), Subsample(6),
-        Partial(SEES, 5), Subsample(16),
+        nn.Conv2d(1, 6, 5), Squash(), Subsample(6),
+        Partial(SEES, 5), Squash(), Subsample(16),
         nn.Conv2d(16, 120, 5), Squash(), nn.Flatten(),
         nn.Linear(120, 84), Squash(),
     )  # fmt: skip
@@ -73,8 +76,8 @@ def lenet5(classes: int = 10) -> LeNet:
 def small_lenet(classes: int = 10) -> LeNet:
     """The same for images of 8 by 8: kernels of 3, borders of zeros, every map sees all below."""
     features = nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), Subsample(6),
-        nn.Conv2d(6, 16, 3, padding=1), Subsample(16),
+        nn.Conv2d(1, 6, 3, padding=1), Squash(), Subsample(6),
+        nn.Conv2d(6, 16, 3, padding=1), Squash(), Subsample(16),
         nn.Flatten(), nn.Linear(64, 84), Squash(),
     )  # fmt: skip
     return LeNet(features, classes)

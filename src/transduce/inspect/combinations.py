@@ -117,7 +117,7 @@ def page(results: Iterator[tuple[str, str, str, float | str]]) -> str:
     encoders, count = dict[str, None](), 0
     for encoder, cross, decoder, result in results:
         if isinstance(result, str):
-            kind, _, reason = result.partition(" cannot stand ")
+            kind, _, reason = result.partition(" (the key is ")[0].partition(" cannot stand ")
             refused.setdefault(reason, set()).add(kind)
             continue
         encoders[encoder], count = None, count + 1

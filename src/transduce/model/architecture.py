@@ -74,17 +74,19 @@ def runs(layers: Layers) -> tuple[LayerConfig, ...]:
     return (LayerConfig(times=layers),) if isinstance(layers, int) else layers
 
 
-NEEDS = {"encoder": ("encode",), "decoder": ("forward",), "cross": ("write", "read")}
+NEEDS = {  # what a place calls, where it is, and which key fills it
+    "encoder": (("encode",), "in an encoder", "encoder_mixer"),
+    "decoder": (("forward",), "in a decoder", "mixer"),
+    "cross": (("write", "read"), "between source and target", "cross"),
+}
 
 
 def require_role(mixer: Mixer, kind: str, role: str) -> None:
     """Raise UserError if a mixer does not have what its role calls."""
-    for method in NEEDS[role]:
+    methods, where, key = NEEDS[role]
+    for method in methods:
         if method in mixer.cannot:
-            where = (
-                "between source and target" if role == "cross" else f"in {'an' if role == 'encoder' else 'a'} {role}"
-            )
-            raise UserError(f"{kind} cannot stand {where}: {mixer.cannot[method]}")
+            raise UserError(f"{kind} cannot stand {where}: {mixer.cannot[method]} (the key is model.{key})")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Pictures of measurements: one look for all experiments."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ def lines(
         color, style = COLORS[number % len(COLORS)], STYLES[number // len(COLORS) % len(STYLES)]
         rows = list(zip(*(result[name] for result in results), strict=False))
         at = list((range(1, len(rows) + 1) if x is None else x)[: len(rows)])
-        kept = [(a, row) for a, row in zip(at, rows, strict=True) if None not in row]
+        kept = [(a, row) for a, row in zip(at, rows, strict=True) if all(map(shown, row))]
         if not kept:
             continue
         places, values = zip(*kept, strict=True)
@@ -58,6 +59,11 @@ def lines(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if legend and axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8)
+
+
+def shown(value: Any) -> bool:
+    """Whether a measurement has a place in a picture: what was never reached, or is not a number, has none."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def legend_beside(figure: Figure, axes: Axes) -> None:
@@ -78,7 +84,7 @@ def bars(axes: Axes, results: Sequence[Measurements], values: Mapping[str, str],
     """One horizontal bar per measurement, the mean over seeds, every seed a dot. values: label -> measurement."""
     labels = list(values)
     for place, name in enumerate(values.values()):
-        found = [result[name] for result in results if result[name] is not None]
+        found = [result[name] for result in results if shown(result[name])]
         if not found:
             axes.text(0, place, " never", va="center", fontsize=9, transform=axes.get_yaxis_transform())
             continue

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from transduce.config import Part, kinds, nearest, to_data
 from transduce.errors import UserError
+from transduce.reproduce.code import code
 from transduce.reproduce.corpus import Corpus
 from transduce.reproduce.mark import Mark, Measurements
 
@@ -48,8 +50,10 @@ class Experiment(Part):
 
     @property
     def hash(self) -> str:
-        """Of settings and marks: a result of others is not a result of this experiment."""
-        told = json.dumps([to_data(self), [vars(mark) for mark in self.marks]], sort_keys=True)
+        """Of settings, marks and code: a result of others is not a result of this experiment."""
+        names = {kind.__module__ for kind in type(self).__mro__ if issubclass(kind, Experiment)} - {__name__}
+        modules = {name: code(sys.modules[name]) for name in names}
+        told = json.dumps([to_data(self), [vars(mark) for mark in self.marks], modules], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def verdict(self, results: Sequence[Measurements]) -> str:

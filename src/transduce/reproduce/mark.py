@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Measurements = dict[str, Any]  # name -> number, or a list of numbers for a plot; None: never reached, or not finite
+# name -> number, or a list of numbers for a plot. None: never reached, which is greater than any number. JSON has no
+# others that are not finite: "nan" and "-inf" stand for them in results.
+Measurements = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,10 @@ class Mark:
     proposed: bool = False
 
     def holds(self, results: Sequence[Measurements]) -> bool:
-        """Whether the measurements of all seeds meet it. What was never reached is greater than any threshold."""
+        """Whether the measurements of all seeds meet it.
+
+        What was never reached is greater than any threshold; what is not a number meets none.
+        """
         found = self.values(results)
         if self.over == "the mean":
             found = [sum(found) / len(found)]
@@ -40,18 +45,18 @@ class Mark:
 
 def number(x: float) -> str:
     """Three significant digits; whole numbers whole."""
-    if math.isinf(x):
-        return "never"
+    if not math.isfinite(x):
+        return {math.inf: "never", -math.inf: "-infinity"}.get(x, "not a number")
     whole = float(x).is_integer() or abs(x) >= 1000
     return f"{x:,.0f}" if whole and abs(x) < 1e9 else f"{x:.3g}"
 
 
 def finite(value: Any) -> Any:
-    """The same measurements to six digits, with None for what is not finite, which JSON cannot hold."""
+    """The same measurements to six digits, as JSON can hold them: None for infinity, "nan" and "-inf"."""
     if isinstance(value, dict):
         return {str(key): finite(inner) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, list | tuple):
         return [finite(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
+        return None if value == math.inf else float(f"{value:.6g}") if math.isfinite(value) else str(value)
     return value

@@ -1,5 +1,6 @@
 """The page that tells which claims hold, made from the results and nothing else."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,7 +64,8 @@ def spread(mark: Mark, results: Sequence[Measurements]) -> str:
     """The mean over seeds, the least and the greatest."""
     found = mark.values(results)
     mean = number(sum(found) / len(found))
-    low, high = number(min(found)), number(max(found))
+    known = [x for x in found if not math.isnan(x)] or found
+    low, high = number(min(known)), number(max(known))
     return mean if low == high else f"{mean} ({low} to {high})"
 
 

@@ -256,7 +256,8 @@ def shard(mixer: Mixer, rank: int) -> Mixer:
         assert isinstance(linear, nn.Linear)
         columns = split == "columns"
         size = linear.out_features if columns else linear.in_features
-        if size // getattr(mixer, "head_dim", 1) % 2:
+        head_dim = getattr(mixer, "head_dim", 1)
+        if (size // head_dim if size >= head_dim else size) % 2:  # some projections have one output per head
             raise ValueError(name)
         kept = slice(rank * size // 2, (rank + 1) * size // 2)
         linear.weight = nn.Parameter((linear.weight[kept] if columns else linear.weight[:, kept]).detach())
@@ -303,6 +304,31 @@ def batch(mixer: Mixer, width: int) -> None:
     equal(mixer, x, run, one_by_one, "batch")
 
 
+def lower_precision(mixer: Mixer, width: int) -> None:
+    """Under autocast to bfloat16, the same numbers but for its rounding, and memories stay in their precision."""
+    if next(mixer.parameters()).dtype == torch.float64:
+        return
+    x, grid = inputs(mixer, width), geometry.dense(2, T)
+    low = x.bfloat16().requires_grad_()
+    run = around if encodes_only(mixer, width) else whole
+    with torch.autocast("cpu", torch.bfloat16):
+        y = run(mixer, low)
+    y.float().square().sum().backward()
+    assert low.grad is not None
+    assert low.grad.isfinite().all(), "lower precision: gradients are finite"
+    exact = run(mixer, x).detach()
+    error, scale = (y.float() - exact).abs().max(), exact.abs().max()
+    assert error <= 0.1 * scale + 0.02, f"lower precision: the error is {error:.3f} where outputs go up to {scale:.3f}"
+    if encodes_only(mixer, width):
+        return
+    before = fresh(mixer, 2)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        after = mixer(x.bfloat16(), grid, before)[1]
+    kept, lost = ([t.dtype for t in tensors(state)] for state in (fresh(mixer, 2), after))
+    assert kept == lost, f"lower precision: the memory was {kept} and became {lost}"
+
+
 LAWS: tuple[Callable[[Mixer, int], None], ...] = (
     chunking, causality, write_then_read, padding, packing, rows, replay, sharding, compilation, batch,
+    lower_precision,
 )  # fmt: skip

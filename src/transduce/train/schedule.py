@@ -50,8 +50,13 @@ class InverseSqrt(ScheduleConfig):
     kind: ClassVar[str] = "inverse-sqrt"
     warmup_steps: int = 4000
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup_steps < 1:
+            raise ValueError("inverse-sqrt with warmup_steps=0 would fall from the first update on; use kind=linear")
+
     def after_warmup(self, step: int) -> float:
-        return math.sqrt(max(self.warmup_steps, 1) / step)
+        return math.sqrt(self.warmup_steps / step)
 
 
 @dataclass(frozen=True, kw_only=True)

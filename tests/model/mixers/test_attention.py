@@ -188,6 +188,8 @@ def test_equals_multi_head_attention_of_torch() -> None:
 )
 @pytest.mark.parametrize("config", [{}, {"softcap": 0.5, "qk_norm": RMSNorm(), "scale": 2.0, "kv_heads": 1}], ids=str)
 def test_weights_sum_to_one_and_are_those_used(positions: PositionsConfig | None, config: dict[str, Any]) -> None:
+    if isinstance(positions, TransformerXLConfig):
+        config = {key: value for key, value in config.items() if key not in ("scale", "softcap")}  # which are refused
     m, x = attention(positions, **config), torch.randn(2, 7, WIDTH)
     seen = m.recall.read(dense(2, 7), m.write(x, dense(2, 7)))
     weights = m.weights(x, dense(2, 7), seen)
@@ -301,3 +303,9 @@ def test_options_are_read_from_plain_data() -> None:
 def test_what_has_no_meaning_is_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make()
+
+
+@pytest.mark.parametrize("option", [{"scale": 1.0}, {"softcap": 2.0}], ids=str)
+def test_scores_that_positions_are_part_of_are_neither_scaled_nor_capped(option: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="transformer-xl positions are part of the scaled scores"):
+        attention(TransformerXLConfig(), **option)

@@ -51,7 +51,8 @@ class UniformInit(InitConfig):
         require_positive(bound=self.bound)
 
     def rules(self, sizes: Sizes) -> list[Rule]:
-        return [*NORMS, ("*norm*.bias", constant(0.0)), ("*leave*.bias", constant(0.0)), ("*", uniform(self.bound))]
+        draw, zero = uniform(self.bound), constant(0.0)
+        return [*NORMS, ("*norm*.bias", zero), ("*leave*.bias", zero), ("*bias", draw), ("*", draw)]
 
 
 @dataclass(frozen=True, kw_only=True)

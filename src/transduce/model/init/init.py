@@ -1,7 +1,8 @@
 """The contract of start values: what a part must start from, then ordered rules on parameter names.
 
 A module may have `start()`: its own parameters that no scheme decides (gates, decays, forget biases), by name. Every
-other parameter is given its value by the first rule of the scheme whose pattern matches its name.
+other parameter is given its value by the first rule of the scheme whose pattern matches its name. A module may then
+change what the scheme gave, in `adjust_start()`: a forget bias is added to what biases start from.
 """
 
 import math
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from transduce.config import Part
+from transduce.errors import UserError
 
 Initialiser = Callable[[Tensor, torch.Generator], object]
 Rule = tuple[str, Initialiser]
@@ -102,10 +104,20 @@ class InitConfig(Part):
         rules, own = self.rules(sizes), {**self.named(model), **declared(model)}
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                matching = (f for pattern, f in rules if fnmatchcase(name, pattern))
-                initialise = own.pop(name, None) or next(matching, None)
-                assert initialise is not None, f"no rule gives {name} a start value"
+                matching = ((pattern, f) for pattern, f in rules if fnmatchcase(name, pattern))
+                pattern, initialise = (name, own[name]) if name in own else next(matching)
+                if pattern == "*" and parameter.ndim < 2:  # what is left over to this rule should be matrices
+                    *path, last = name.split(".")
+                    part = type(model.get_submodule(".".join(path))).__name__
+                    raise UserError(
+                        f"`{last}` of {part} is no matrix, and no scheme knows what it starts from; declare it in "
+                        f"start(), as docs/adding-a-mixer.md shows"
+                    )
                 initialise(parameter, generator)
+            for module in model.modules():
+                adjust: Callable[[], None] | None = getattr(module, "adjust_start", None)
+                if adjust is not None:
+                    adjust()
 
 
 # Norms start as the identity, biases at zero, matrices from a recurrent state to itself orthogonal.

@@ -10,7 +10,7 @@ from transduce.errors import UserError, require_at_least, require_probability
 from transduce.model.cache import Cache, Memory, Recall, Seen
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer, MixerConfig
-from transduce.model.norms.norm import NormConfig, RMSNorm
+from transduce.model.norms.norm import NormConfig, RMSNorm, normed
 from transduce.model.ops.attention import attend
 from transduce.model.positions.position import Positions, Queries
 
@@ -34,6 +34,8 @@ class Attention(Mixer):
         norm = config.qk_norm
         self.q_norm, self.k_norm = (None if norm is None else norm.build(self.head_dim) for _ in range(2))
         self.positions = positions
+        if positions.scaled and (config.scale is not None or config.softcap is not None):
+            raise UserError("transformer-xl positions are part of the scaled scores; leave out scale and softcap")
         if positions.by_head:
             self.tp_plan = {}  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -77,12 +79,12 @@ class Attention(Mixer):
     def queries(self, x: Tensor) -> Tensor:
         """(B, T, H, D), normalised, not yet turned."""
         q = self.heads(self.q(x))
-        return q if self.q_norm is None else self.q_norm(q).to(q.dtype)
+        return q if self.q_norm is None else normed(self.q_norm, q)
 
     def keys(self, x: Tensor) -> Tensor:
         """(B, T, G, D), normalised, not yet turned."""
         k = self.heads(self.k(x))
-        return k if self.k_norm is None else self.k_norm(k).to(k.dtype)
+        return k if self.k_norm is None else normed(self.k_norm, k)
 
     def heads(self, x: Tensor) -> Tensor:
         """(B, T, heads * D) -> (B, T, heads, D), however many heads this rank holds."""

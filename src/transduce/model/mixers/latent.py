@@ -11,6 +11,7 @@ from transduce.model.cache import Fields, Seen
 from transduce.model.layout import Layout
 from transduce.model.mixers.lookup import Lookup, head_size, mask_of
 from transduce.model.mixers.mixer import Mixer, MixerConfig
+from transduce.model.norms.norm import normed
 from transduce.model.ops.attention import attend
 from transduce.model.ops.scores import attending, product_scores
 from transduce.model.positions.position import Positions, Queries
@@ -92,11 +93,6 @@ class LatentAttention(Lookup):
         q = self.absorbed(*self.queries(x, layout))
         latent = seen.fields[0].to(q.dtype)[:, :, None].expand(-1, -1, q.shape[2], -1)
         return attending(product_scores(q, latent, self.head_dim**-0.5), mask_of(seen))
-
-
-def normed(norm: nn.Module, x: Tensor) -> Tensor:
-    """norm(x) in the precision of its weights, in that of x."""
-    return norm(x.to(next((weight.dtype for weight in norm.parameters()), x.dtype))).to(x.dtype)
 
 
 def parted(x: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import torch
 from torch import _VF, Tensor, nn  # pyright: ignore[reportPrivateUsage, reportUnknownVariableType]
 
 from transduce.errors import UserError
-from transduce.model.init.init import Initialiser, constant, values
+from transduce.model.init.init import Initialiser, constant
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.mixers.recurrent import Recurrent, RecurrentConfig
 from transduce.model.ops.recurrent import Cell, carousel_step, lstm_step
@@ -26,11 +26,11 @@ class LSTM(Recurrent):
         self.peepholes = nn.Parameter(torch.zeros(gates - 1, self.size)) if config.peephole else None
 
     def start(self) -> dict[str, Initialiser]:
-        own = dict[str, Initialiser]() if self.peepholes is None else {"peepholes": constant(0.0)}
+        return {} if self.peepholes is None else {"peepholes": constant(0.0)}
+
+    def adjust_start(self) -> None:
         if self.cell is lstm_step and self.input.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
-            forget = torch.tensor([0.0, self.forget_bias, 0.0, 0.0]).repeat_interleave(self.size)
-            own["input.bias"] = values(lambda shape, generator: forget)
-        return own
+            self.input.bias[self.size : 2 * self.size] += self.forget_bias
 
     def step(self, a: Tensor, state: Cell) -> Cell:
         return self.cell(a, self.recur(state.h), state.c, self.peepholes)
@@ -42,8 +42,8 @@ class LSTMConfig(RecurrentConfig):
 
     i, f, g, o = W x_t + U h_{t-1} + b. size: hidden units; None: the width; if it is another, y_t = W_out h_t.
     forget_gate: false is the cell of 1997, c_t = c_{t-1} + s(i) tanh(g). peephole: gates also see the cell (Gers,
-    Schraudolph & Schmidhuber 2002). forget_bias: start value of the bias of f; what is to be remembered over more than
-    50 tokens needs 3 or more.
+    Schraudolph & Schmidhuber 2002). forget_bias: what is added to the start value of the bias of f; what is to be
+    remembered over more than 50 tokens needs 3 or more.
     """
 
     kind: ClassVar[str] = "lstm"

@@ -80,3 +80,8 @@ class NoNorm(NormConfig):
 
     def build(self, width: int) -> nn.Module:
         return nn.Identity()
+
+
+def normed(norm: nn.Module, x: Tensor) -> Tensor:
+    """norm(x) in the precision of its weights, then in that of x: for norms inside mixers, where x may be lower."""
+    return norm(x.to(next((weight.dtype for weight in norm.parameters()), x.dtype))).to(x.dtype)

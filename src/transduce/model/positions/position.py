@@ -19,11 +19,13 @@ class Queries(NamedTuple):
 class Positions(nn.Module):
     """No positions at all, and the base of every encoding. `limit`: first position that cannot be encoded, or None.
 
-    by_head: what is added differs from head to head, so a rank must hold all heads.
+    by_head: what is added differs from head to head, so a rank must hold all heads. scaled: what is added is a score
+    itself, scaled by D^-1/2, so attention must scale its own the same way, and not cap them.
     """
 
     limit: int | None = None
     by_head: ClassVar[bool] = False
+    scaled: ClassVar[bool] = False
 
     def add(self, x: Tensor, positions: Tensor) -> Tensor:
         """Embedded tokens (B, T, M) with their positions (B, T) added, for encodings of the absolute position."""

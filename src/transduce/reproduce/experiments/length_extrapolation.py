@@ -14,7 +14,7 @@ from transduce.reproduce.experiment import TextExperiment
 from transduce.reproduce.fit import adam, decoder, fit, score
 from transduce.reproduce.mark import Mark, Measurements
 
-POSITIONS = ("sinusoidal", "learned", "rotary", "alibi", "t5", "none")
+POSITIONS = ("sinusoidal", "learned", "rotary", "alibi", "t5", "transformer-xl", "none")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,17 +12,20 @@ from torch import Tensor, nn
 from transduce.data.batch import Batch
 from transduce.model.block import Sublayer
 from transduce.model.layout import dense
+from transduce.model.models import Model
 from transduce.reproduce import draw
-from transduce.reproduce.experiment import Experiment
-from transduce.reproduce.fit import decoder
+from transduce.reproduce.corpus import Corpus
+from transduce.reproduce.experiment import TextExperiment
+from transduce.reproduce.fit import adam, decoder, fit, score
 from transduce.reproduce.mark import Mark, Measurements
 
 PLACEMENTS = {"Pre-LN": "pre-norm", "Post-LN": "post-norm", "ResiDual": "residual-dual"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepresentationCollapse(Experiment):
-    """24 layers before training, on random tokens: how far the input of each sublayer is from that of the next."""
+class RepresentationCollapse(TextExperiment):
+    """How far the input of each sublayer is from that of the next: 24 layers before training, on random tokens; and
+    12 trained on text, at a rate that rises for the first third of the updates."""
 
     kind: ClassVar[str] = "representation-collapse"
     claim = (
@@ -33,46 +36,86 @@ class RepresentationCollapse(Experiment):
         Mark("45 / 2, Pre-LN", "<=", 0.5),
         Mark("45 / 2, Post-LN", ">=", 0.9),
         Mark("45 / 2, ResiDual", ">=", 0.9),
+        Mark("last / 2, trained, ResiDual / Pre-LN", ">=", 1.5, proposed=True),
     )
-    minutes = 0.5
+    minutes = 3
     explain = (
-        "45 / 2: the mean absolute difference behind the 45th sublayer, divided by that behind the second. "
-        "Sublayers of ResiDual are given what those of Post-LN are: its second stream is only read at the end."
+        "45 / 2: the mean absolute difference behind the 45th sublayer, divided by that behind the second. Sublayers "
+        "of ResiDual are given what those of Post-LN are, as its second stream is only read at the end: only training "
+        "can make the two differ."
     )
     layers: int = 24
     width: int = 128
     tokens: int = 64
     batch: int = 16
     symbols: int = 65
+    trained_layers: int = 12
+    trained_width: int = 64
+    steps: int = 240
+    rate: float = 1e-3
 
-    def run(self, seed: int) -> Measurements:
+    def run_on(self, corpus: Corpus, seed: int) -> Measurements:
         generator, found = torch.Generator().manual_seed(seed), Measurements()
         ids = torch.randint(self.symbols, (self.batch, self.tokens), generator=generator)
         for name, residual in PLACEMENTS.items():
-            model = decoder(
-                self.symbols, seed, width=self.width, layers=self.layers, positions="learned",
-                residual={"kind": residual, "dropout": 0.0},
-            )  # fmt: skip
-            inputs = list[Tensor]()
-
-            def see(module: nn.Module, given: tuple[Any, ...], inputs: list[Tensor] = inputs) -> None:
-                inputs.append(given[0])
-
-            for part in model.modules():
-                if isinstance(part, Sublayer):
-                    part.register_forward_pre_hook(see)
-            with torch.no_grad():
-                model.features(Batch(ids, ids, dense(self.batch, self.tokens)))
-            changes = [float((b - a).abs().mean()) for a, b in pairwise(inputs)]
-            found |= {f"changes, {name}": changes, f"45 / 2, {name}": changes[min(45, len(changes)) - 1] / changes[1]}
+            model = self.model(self.symbols, residual, self.layers, self.width, seed)
+            seen = changes(model, Batch(ids, ids, dense(self.batch, self.tokens)))
+            found |= {f"changes, {name}": seen, f"45 / 2, {name}": seen[min(45, len(seen)) - 1] / seen[1]}
+        for name, residual in PLACEMENTS.items():
+            found |= self.trained(name, residual, corpus, seed)
+        found["last / 2, trained, ResiDual / Pre-LN"] = (
+            found["last / 2, trained, ResiDual"] / found["last / 2, trained, Pre-LN"]
+        )
         return found
 
-    def plot(self, results: Sequence[Measurements]) -> Figure:
-        figure, axes = draw.figure(
-            {"title": f"{self.layers} layers before training", "xlabel": "sublayer",
-             "ylabel": "mean |input of the next - input|"}
+    def trained(self, name: str, residual: str, corpus: Corpus, seed: int) -> Measurements:
+        generator = torch.Generator().manual_seed(seed)
+        model = self.model(corpus.symbols, residual, self.trained_layers, self.trained_width, seed)
+
+        def loss() -> Tensor:
+            return score(model, corpus.draw(self.batch, self.tokens, generator)).loss
+
+        def schedule(step: int) -> float:
+            return self.rate * min(1.0, 3 * (step + 1) / self.steps)
+
+        losses = fit(model, loss, self.steps, adam(model, self.rate, (0.9, 0.98)), schedule=schedule)
+        seen = changes(model, corpus.draw(self.batch, self.tokens, generator))
+        return {
+            f"changes, trained, {name}": seen,
+            f"last / 2, trained, {name}": seen[-1] / seen[1],
+            f"losses, {name}": draw.means(losses),
+        }
+
+    def model(self, symbols: int, residual: str, layers: int, width: int, seed: int) -> Model:
+        return decoder(
+            symbols, seed, width=width, layers=layers, positions="learned",
+            residual={"kind": residual, "dropout": 0.0},
         )  # fmt: skip
+
+    def plot(self, results: Sequence[Measurements]) -> Figure:
+        how = {"xlabel": "sublayer", "ylabel": "mean |input of the next - input|"}
+        figure, axes = draw.figure(
+            {"title": f"{self.layers} layers before training", **how},
+            {"title": f"{self.trained_layers} layers after {self.steps} updates", **how},
+        )
         shown = {"Pre-LN": "changes, Pre-LN", "Post-LN and ResiDual": "changes, Post-LN"}
         draw.lines(axes[0], results, None, shown)
-        draw.from_zero(axes[0])
+        draw.lines(axes[1], results, None, {name: f"changes, trained, {name}" for name in PLACEMENTS})
+        for panel in axes:
+            draw.from_zero(panel)
         return figure
+
+
+@torch.no_grad()
+def changes(model: Model, batch: Batch) -> list[float]:
+    """The mean absolute difference of the inputs of every sublayer and the next."""
+    inputs = list[Tensor]()
+
+    def see(module: nn.Module, given: tuple[Any, ...]) -> None:
+        inputs.append(given[0])
+
+    handles = [part.register_forward_pre_hook(see) for part in model.modules() if isinstance(part, Sublayer)]
+    model.features(batch)
+    for handle in handles:
+        handle.remove()
+    return [float((b - a).abs().mean()) for a, b in pairwise(inputs)]
