@@ -1,5 +1,7 @@
 """Plain data to configs and back."""
 
+import types
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -87,3 +89,35 @@ def test_the_schema_has_a_branch_for_every_kind_and_a_type_for_every_key() -> No
     assert model["properties"]["width"] == {"type": "integer"}
     assert model["additionalProperties"] is False
     assert {"$ref": "#/$defs/AttentionConfig"} in model["properties"]["mixer"]["anyOf"]
+
+
+class Entry:
+    """What an entry point of another package looks like from here."""
+
+    name, group, value, dist = "theirs", MixerConfig.folder, "theirs.mixer", None
+
+    def __init__(self, loaded: Any) -> None:
+        self.loaded = loaded
+
+    def load(self) -> Any:
+        if isinstance(self.loaded, Exception):
+            raise self.loaded
+        return self.loaded
+
+
+def found_with(monkeypatch: pytest.MonkeyPatch, loaded: Any) -> dict[str, Any]:
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Entry(loaded)] if "mixers" in group else [])
+    return dict(kinds.__wrapped__(MixerConfig.folder))
+
+
+def test_other_packages_add_kinds_by_class_or_module_and_cannot_break_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = dataclass(frozen=True, kw_only=True)(type("Theirs", (MixerConfig,), {"kind": "theirs"}))
+    module = types.ModuleType("theirs")
+    module.Theirs = theirs  # type: ignore[attr-defined]
+    assert found_with(monkeypatch, theirs)["theirs"] is theirs
+    assert found_with(monkeypatch, module)["theirs"] is theirs
+    with pytest.raises(UserError, match=r"adds `theirs` to transduce.model.mixers, but theirs.mixer cannot be loaded"):
+        found_with(monkeypatch, ImportError("no module named theirs"))
+    twin = dataclass(frozen=True, kw_only=True)(type("Twin", (MixerConfig,), {"kind": "attention"}))
+    with pytest.raises(UserError, match=r"kind `attention` .* is defined twice, by .*AttentionConfig and .*Twin"):
+        found_with(monkeypatch, twin)

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 from transduce.errors import UserError
 
 if TYPE_CHECKING:
+    from transduce.api import doctor as doctor
     from transduce.api import load as load
+    from transduce.api import plan as plan
     from transduce.api import recipe as recipe
     from transduce.api import train as train
     from transduce.transducer import Transducer as Transducer
 
 __version__ = "0.1.0"
-__all__ = ["Transducer", "UserError", "load", "recipe", "train"]
+__all__ = ["Transducer", "UserError", "doctor", "load", "plan", "recipe", "train"]
 
 
 def __getattr__(name: str) -> Any:

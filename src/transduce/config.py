@@ -80,12 +80,29 @@ def kinds(folder: str) -> dict[str, type[Part]]:
     files = pkgutil.iter_modules(getattr(package, "__path__", ()))
     modules = [package, *(importlib.import_module(f"{folder}.{file.name}") for file in files)]
     classes = [value for module in modules for value in vars(module).values()]
-    classes += [entry.load() for entry in importlib.metadata.entry_points(group=folder)]
+    for entry in importlib.metadata.entry_points(group=folder):
+        classes += _loaded(entry)
     found: dict[str, type[Part]] = {}
     for value in classes:
         if isinstance(value, type) and issubclass(value, Part) and "kind" in vars(value) and value.folder == folder:
-            found[value.kind] = value
+            first = found.setdefault(value.kind, value)
+            if first is not value:
+                where = " and ".join(f"{c.__module__}.{c.__qualname__}" for c in (first, value))
+                raise UserError(f"kind `{value.kind}` of {folder} is defined twice, by {where}; rename one")
     return dict(sorted(found.items()))
+
+
+def _loaded(entry: importlib.metadata.EntryPoint) -> list[Any]:
+    """The class an entry point names, or all of a module."""
+    try:
+        value = entry.load()
+    except Exception as error:
+        owner = entry.dist.name if entry.dist else "some package"
+        raise UserError(
+            f"{owner} adds `{entry.name}` to {entry.group}, but {entry.value} cannot be loaded ({error}); repair or "
+            f"uninstall that package"
+        ) from error
+    return list(vars(value).values()) if isinstance(value, types.ModuleType) else [value]
 
 
 def nearest(name: str, valid: list[str]) -> str | None:

@@ -7,6 +7,7 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
+from transduce.config import nearest
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
@@ -147,6 +148,11 @@ class Transducer:
 def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> GenerateConfig:
     """A recipe's way of decoding with what is asked for; where the two exclude each other, what is asked wins."""
     over: dict[str, Any] = {**options, **({} if nbest is None else {"nbest": nbest})}
+    known = [field.name for field in dataclasses.fields(config)]
+    for name in over.keys() - set(known):
+        guess = nearest(name, known)
+        told = f"did you mean `{guess}`?" if guess else f"the options are {', '.join(known)}"
+        raise UserError(f"there is no option `{name}`; {told}")
     if over.get("beam_size", 1) > 1:
         over.setdefault("temperature", 0.0)
     if over.get("temperature", config.temperature) > 0:

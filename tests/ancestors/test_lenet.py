@@ -1,6 +1,21 @@
-import torch
+from collections.abc import Callable
+from itertools import pairwise
 
-from transduce.ancestors.lenet import SEES, Partial, Subsample, lenet5, modern_lenet, small_lenet, squash
+import pytest
+import torch
+from torch import nn
+
+from transduce.ancestors.lenet import (
+    SEES,
+    LeNet,
+    Partial,
+    Squash,
+    Subsample,
+    lenet5,
+    modern_lenet,
+    small_lenet,
+    squash,
+)
 
 
 def test_lenet5_has_the_parameters_of_the_paper_layer_by_layer() -> None:
@@ -10,6 +25,20 @@ def test_lenet5_has_the_parameters_of_the_paper_layer_by_layer() -> None:
     assert sum(sizes) == 60_000
     assert sum(p.numel() for p in network.parameters()) == 60_850  # with a linear output
     assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(("build", "side"), [(lenet5, 32), (small_lenet, 8)])
+def test_every_layer_below_the_output_is_squashed(build: Callable[[], LeNet], side: int) -> None:
+    layers = list(build().features.children())
+    x, bounded = 100 * torch.randn(2, 1, side, side), 0
+    for layer, after in pairwise([*layers, Squash()]):
+        x = layer(x)
+        if isinstance(layer, nn.Conv2d | Partial | nn.Linear):
+            assert isinstance(after, Squash)
+        if isinstance(layer, Squash | Subsample):
+            assert x.abs().max() <= 1.716
+            bounded += 1
+    assert bounded == (6 if build is lenet5 else 5)  # C1, S2, C3, S4, (C5,) F6
 
 
 def test_the_table_of_the_paper() -> None:

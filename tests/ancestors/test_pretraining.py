@@ -54,6 +54,45 @@ def test_contrastive_divergence_of_one_step_is_the_formula() -> None:
     torch.testing.assert_close(layer.bias.detach(), b + 0.1 * (h0 - h1).mean(0))
 
 
+def test_the_visible_bias_moves_towards_the_data() -> None:
+    """The second step's answer is made with it, so it shows in the weights."""
+    layer, x = nn.Linear(5, 3), torch.ones(4, 5)
+    w, b, c = layer.weight.detach().clone(), layer.bias.detach().clone(), torch.zeros(5)
+    contrastive(epochs=3, batch=4, rate=0.5, momentum=0.0)(layer, x, torch.Generator().manual_seed(7))
+    generator = torch.Generator().manual_seed(7)
+    for _ in range(3):
+        v0 = x[torch.randperm(4, generator=generator)]
+        h0 = torch.sigmoid(v0 @ w.T + b)
+        v1 = torch.sigmoid(torch.bernoulli(h0, generator=generator) @ w + c)
+        h1 = torch.sigmoid(v1 @ w.T + b)
+        w, b, c = (
+            w + 0.5 * (h0.T @ v0 - h1.T @ v1) / 4,
+            b + 0.5 * (h0 - h1).mean(0),
+            c + 0.5 * (v0 - v1).mean(0),
+        )
+    assert (c > 0).all()  # the data are ones
+    torch.testing.assert_close(layer.weight.detach(), w)
+    torch.testing.assert_close(layer.bias.detach(), b)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.25, 0.9])
+def test_denoising_of_one_step_is_the_formula(noise: float) -> None:
+    """Input units are set to zero, and what is restored is the input without noise."""
+    torch.manual_seed(1)
+    layer, x = nn.Linear(6, 3), torch.rand(8, 6)
+    w, b = (p.detach().clone().requires_grad_() for p in layer.parameters())
+    [told] = denoising(noise=noise, epochs=1, batch=8, rate=1e-2)(layer, x, torch.Generator().manual_seed(7))
+    generator = torch.Generator().manual_seed(7)
+    clean = x[torch.randperm(8, generator=generator)]
+    mask = torch.rand(8, 6, generator=generator) >= noise
+    restored = torch.sigmoid(torch.sigmoid((clean * mask) @ w.T + b) @ w)
+    loss = -(clean * restored.log() + (1 - clean) * (1 - restored).log()).mean()
+    assert told == pytest.approx(loss.item(), rel=1e-5)
+    for was, now, gradient in zip((w, b), layer.parameters(), torch.autograd.grad(loss, (w, b)), strict=True):
+        step = was - 1e-2 * gradient / (gradient.abs() + 1e-8)  # Adam's first
+        torch.testing.assert_close(now.detach(), step.detach(), atol=2e-5, rtol=0)
+
+
 def test_an_epoch_is_every_row_once() -> None:
     rows = torch.arange(13)[:, None]
     found = torch.cat(list(batches(rows, 5, torch.Generator().manual_seed(0))))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List the parts of models, with formulas, sources and costs.", invoke_without_command=True)
 
 TITLES = {
-    "mixer": "Mixers: model.mixer, model.encoder_mixer, model.cross (cost of a token at width 256; state of a row)",
+    "mixer": "Mixers: model.mixer, model.encoder_mixer, model.cross",
     "positions": "Positions: model.positions",
     "residual": "Residuals: model.residual",
     "norm": "Norms: model.norm",
@@ -39,6 +39,8 @@ def list_() -> None:
         if part.key != shown:
             print(("\n" if shown else "") + fold(TITLES[part.key], sys.stdout))
             shown = part.key
+            if shown == "mixer":
+                print("  (at width 256, after t tokens: the cost of one more token; the state of a row)")
         line(part)
 
 
