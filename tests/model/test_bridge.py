@@ -105,21 +105,30 @@ class Vocabulary:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"cross": "none"}, "cross=none and bridge=none leave the decoder without the source; set bridge=state"),
-        (
-            {"bridge": "state"},
-            "bridge=state needs memories of constant size on both sides, but those of attention grow",
-        ),
+        ({"cross": "none"}, "no layer of the decoder would learn anything of the source"),
+        ({"decoder_layers": [{"times": 2, "cross": "none"}]}, "no layer of the decoder would learn anything"),
+        ({"mixer": "none", "cross": "none", "bridge": "state"}, "no layer of the decoder would learn anything"),
+        ({"mixer": "none"}, "set model.cross=attention"),
+        ({"bridge": "state"}, "bridge=state needs memories of constant size on both sides, but those of attention"),
         (
             {"mixer": "gru", "encoder_mixer": "lstm", "bridge": "state"},
             "bridge=state needs the same mixer on both sides",
         ),
-        ({"mixer": "gru", "bridge": "project", "decoder_layers": 3}, "layer 4 has no such partner|layer 3 has no such"),
+        ({"mixer": "gru", "cross": "none", "bridge": "state"}, "directions: backward"),
+        ({"mixer": "gru", "bridge": "project", "decoder_layers": 3}, "the encoder has 2 layers and the decoder more"),
+        (
+            {"mixer": "gru", "bridge": "project", "residual": "parallel"},
+            "needs a mixer of its own in each encoder layer",
+        ),
+        ({"mixer": "gru", "bridge": "project", "encoder_mixer": "hierarchy"}, "needs an encoder that leaves a memory"),
+        ({"mixer": "attention", "cross_place": "inside"}, "cross_place=inside asks a memory of constant size"),
+        ({"mixer": "ssm", "cross": "attention", "cross_place": "inside"}, "ssm cannot stand around a cross mixer"),
         ({"encoder_mixer": "lstm", "cross": "bidirectional"}, "bidirectional cannot stand between source and target"),
         ({"mixer": "bidirectional", "cross": "attention"}, "bidirectional cannot stand in a decoder"),
         ({"mixer": "lstm", "positions": "rotary"}, "positions=rotary act on queries and keys, which .* have none of"),
-        ({"mixer": "none", "feedforward": "none", "cross": "none", "bridge": "state"}, "nothing in it"),
-        ({"layers": "[lstm, attention] * 2", "positions": "none", "cross": "none", "bridge": "state"}, "same mixer"),
+        ({"mixer": "none", "feedforward": "none", "cross": "attention"}, "nothing in it"),
+        ({"layers": "[lstm, attention] * 2", "positions": "none", "cross": "none", "bridge": "state"}, "constant size"),
+        ({"layers": "2 * [lstm]"}, "is no number, and no list such as"),
     ],
     ids=str,
 )

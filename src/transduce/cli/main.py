@@ -80,6 +80,9 @@ def sentence(error: Exception) -> str | None:
         return str(error)
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return "out of memory; lower batch.batch_tokens, or set train.recompute=true"
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        reason = str(error).strip().split("\n", 1)[0]
+        return f"torch.compile failed ({reason}); set train.compile=false, or see all of it with --debug"
     if not isinstance(error, OSError) or error.errno is None:
         return None
     where = f"{error.filename}: " if error.filename else ""

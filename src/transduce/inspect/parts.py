@@ -73,8 +73,9 @@ def part(name: str) -> PartFacts:
         from transduce.config import nearest
 
         guess = nearest(name, [p.kind for p in parts(counted=False)])
-        suffix = f"; did you mean `{guess}`?" if guess else ";"
-        raise UserError(f"there is no part `{name}`{suffix} `transduce parts` lists them")
+        raise UserError(
+            f"there is no part `{name}`; " + (f"did you mean `{guess}`?" if guess else "`transduce parts` lists them")
+        )
     only = found[0]
     costs = mixer_costs(cast(type[MixerConfig], only.config)) if only.key == "mixer" else (None, None)
     return PartFacts(only.key, only.kind, only.formula, only.source, only.config, *costs)
@@ -84,9 +85,13 @@ def limits(found: PartFacts) -> list[str]:
     """What a mixer cannot do, and why."""
     if found.key != "mixer" or found.config.kind == "none":
         return []
-    cannot = build(cast(type[MixerConfig], found.config)()).cannot
+    config = cast(type[MixerConfig], found.config)()
+    cannot, wrapped = build(config).cannot, config.for_encoder() is not config
     places = {"encode": "in an encoder", "forward": "in a decoder", "read": "between source and target"}
-    return [f"not {where}: {cannot[method]}" for method, where in places.items() if method in cannot]
+    told = [
+        f"not {where}: {cannot[m]}" for m, where in places.items() if m in cannot and not (m == "encode" and wrapped)
+    ]
+    return [*(["in an encoder: wrapped in bidirectional, by itself"] if wrapped else []), *told]
 
 
 def first_line(config: type[Part]) -> str:

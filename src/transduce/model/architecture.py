@@ -10,7 +10,7 @@ from torch import nn
 from transduce.config import Part
 from transduce.errors import UserError, require_at_least
 from transduce.model.block import Block, Cross, Encode, Feed, Inside, Mix, Sublayer, Sum
-from transduce.model.bridge import bridge_of
+from transduce.model.bridge import bridge_of, grows
 from transduce.model.embed import Embedding
 from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.feedforward.mlp import MLPConfig
@@ -57,6 +57,8 @@ def expanded(layers: Any, own: str) -> Any:
     """
     if isinstance(layers, str) and (product := TIMES.fullmatch(layers)):
         layers = [name.strip() for name in product[1].split(",") if name.strip()] * int(product[2])
+    if isinstance(layers, str) and not layers.strip().isdecimal():
+        raise UserError(f"layers={layers} is no number, and no list such as `[delta, delta, attention] * 4`")
     if not isinstance(layers, list):
         return layers
     names = cast("list[Any]", layers)
@@ -78,6 +80,7 @@ NEEDS = {  # what a place calls, where it is, and which key fills it
     "encoder": (("encode",), "in an encoder", "encoder_mixer"),
     "decoder": (("forward",), "in a decoder", "mixer"),
     "cross": (("write", "read"), "between source and target", "cross"),
+    "inside": (("forward", "read"), "around a cross mixer (cross_place=inside)", "mixer"),
 }
 
 
@@ -187,7 +190,7 @@ class ModelConfig(Part):
             else:
                 parts.append(Mix(mixer, None if between is None else between.bridge_to(mixer, place.layer)))
         if place.role == "decoder" and between is not None:
-            parts = between.add_cross(parts, run.cross or between.cross, self.width)
+            parts = between.add_cross(parts, config.kind, run.cross or between.cross, self.width)
         feed = run.feedforward or self.feedforward
         parts += [] if feed.absent else [Feed(feed.build(self.width))]
         if not parts:
@@ -229,7 +232,7 @@ class Between:
             return None
         return bridge_of(self.bridge, self.encoder, layer, mixer)
 
-    def add_cross(self, parts: list[Sublayer], config: MixerConfig, width: int) -> list[Sublayer]:
+    def add_cross(self, parts: list[Sublayer], kind: str, config: MixerConfig, width: int) -> list[Sublayer]:
         if config.absent:
             return parts
         cross = Cross(config.build(width, Positions()))
@@ -238,6 +241,12 @@ class Between:
             mix = parts[0] if parts else None
             if not isinstance(mix, Mix):
                 raise UserError("cross_place=inside needs a mixer to stand in; use cross_place=after")
+            require_role(mix.mixer, kind, "inside")
+            if grows(mix.mixer):
+                raise UserError(
+                    f"cross_place=inside asks a memory of constant size before each token, but that of {kind} grows; use "
+                    f"model.mixer=gru, or cross_place=after"
+                )
             return [Inside(mix, cross)]
         return [cross, *parts] if self.place == "before" else [*parts, cross]
 
@@ -272,8 +281,14 @@ class EncoderDecoderConfig(ModelConfig):
                 "cross has a window, but places in a source are not places in the target; leave out cross.window and "
                 "cross.sinks"
             )
-        if self.reads.absent and self.bridge == "none":
-            raise UserError("cross=none and bridge=none leave the decoder without the source; set bridge=state")
+        lower = runs(self.lower)
+        crossed = any(not (run.cross or self.reads).absent for run in lower)
+        bridged = self.bridge != "none" and any(not (run.mixer or self.mixer).absent for run in lower)
+        if not crossed and not bridged:
+            raise UserError(
+                "no layer of the decoder would learn anything of the source; set model.cross=attention, or, where the "
+                "mixers of both sides are recurrent, model.bridge=project"
+            )
 
     @property
     def reads(self) -> MixerConfig:

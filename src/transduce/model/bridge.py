@@ -39,31 +39,43 @@ def full(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
+def grows(mixer: Mixer) -> bool:
+    """Whether the memory of a mixer grows with the sequence."""
+    where = next(mixer.parameters())
+    short, long = (nbytes(mixer.init_state(1, n, device=where.device, dtype=where.dtype)) for n in (2, 3))
+    return short != long
+
+
 def bridge_of(kind: str, encoder: Stack, layer: int, mixer: Mixer) -> nn.Module:
     """What turns the state that the encoder's block `layer` keeps into the first one of a decoder's mixer.
 
     Raises UserError if there is no such block, or its state grows with the sequence or is of another form.
     """
     block: Block | None = next(islice(encoder, layer, None), None)
-    part = block.parts[0] if block is not None and len(block.parts) else None
-    if not isinstance(part, Encode):
+    if block is None:
         raise UserError(
-            f"bridge={kind} hands the state of each encoder layer to the decoder layer of its number, but layer "
-            f"{layer + 1} has no such partner; give both sides as many layers"
+            f"bridge={kind} hands the state of each encoder layer to the decoder layer of its number, but the encoder has "
+            f"{len(encoder.order)} layers and the decoder more; set model.encoder_layers or model.decoder_layers"
         )
-    where = next(part.parameters())
-    both = [[m.init_state(1, n, device=where.device, dtype=where.dtype) for n in (2, 3)] for m in (part.mixer, mixer)]
-    (kept, longer), (begun, more) = both
-    if nbytes(kept) != nbytes(longer) or nbytes(begun) != nbytes(more):
+    part = block.parts[0]
+    if not isinstance(part, Encode):
+        raise UserError(f"bridge={kind} needs a mixer of its own in each encoder layer; use bridge=none")
+    if grows(part.mixer) or grows(mixer):
         raise UserError(
             f"bridge={kind} needs memories of constant size on both sides, but those of attention grow; use bridge=none"
+        )
+    where = next(part.parameters())
+    kept, begun = (m.init_state(1, 2, device=where.device, dtype=where.dtype) for m in (part.mixer, mixer))
+    if not nbytes(kept):
+        raise UserError(
+            f"bridge={kind} needs an encoder that leaves a memory, which this one does not; use bridge=none"
         )
     if kind == "project":
         return Project(kept, begun)
     mine, theirs = ([tuple(x.shape) for x in tensors(state)] for state in (begun, kept))
     if mine != theirs:
         raise UserError(
-            f"bridge=state needs the same mixer on both sides, but the decoder begins with {mine} and the encoder "
-            f"leaves {theirs}; use bridge=project"
+            "bridge=state needs the same mixer on both sides, and one that reads in one direction; use bridge=project, or "
+            "model.encoder_mixer={kind: bidirectional, directions: backward, mixer: ...}"
         )
     return Copy()

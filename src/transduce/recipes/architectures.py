@@ -27,8 +27,8 @@ def text(name: str) -> str:
     """The YAML of an architecture, comments included. Raises UserError if there is none of that name."""
     if name not in names():
         close = difflib.get_close_matches(name, names(), n=1)
-        guess = f"; did you mean `{close[0]}`?" if close else ""
-        raise UserError(f"there is no architecture `{name}`{guess}; `transduce recipes ls` lists them")
+        guess = f"did you mean `{close[0]}`?" if close else "`transduce recipes ls` lists them"
+        raise UserError(f"there is no architecture `{name}`; {guess}")
     return FOLDER.joinpath(f"{name}.yaml").read_text("utf-8")
 
 

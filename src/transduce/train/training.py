@@ -10,10 +10,12 @@ from pathlib import Path
 
 import torch
 import torch.utils.checkpoint
+from torch import nn
 
 from transduce.data.examples import encode
 from transduce.data.loader import Loader
 from transduce.errors import UserError
+from transduce.model.block import Inside
 from transduce.model.models import Model
 from transduce.train import loop
 from transduce.train.evaluate import auto_metric, split_of
@@ -99,8 +101,13 @@ def arrange_blocks(model: Model, config: TrainConfig) -> None:
     for block in (block for stack in model.stacks() for block in stack.blocks):
         if config.recompute:
             block.forward = partial(torch.utils.checkpoint.checkpoint, block.forward, use_reentrant=False)
-        if config.compile:
+        if config.compile and compiles(block):
             block.compile()
+
+
+def compiles(block: nn.Module) -> bool:
+    """Whether tracing a block is worth it: experts break the graph, and a loop over tokens is traced for each length."""
+    return not any(isinstance(part, Inside) or getattr(part, "asks_valid", False) for part in block.modules())
 
 
 def device_of(config: TrainConfig) -> torch.device:

@@ -19,6 +19,7 @@ from transduce.reproduce.tasks import copying, written
 MODEL: dict[str, Any] = {
     **BARE, "residual": {"kind": "add", "dropout": 0.0}, "layers": 1, "tie_embeddings": "none", "mixer": "gru",
     "encoder_mixer": {"kind": "bidirectional", "directions": "forward", "mixer": "gru"},
+    "encoder_layers": [{"residual": {"kind": "none", "dropout": 0.0}}],  # what it gives is its state alone
     "cross": "context", "cross_place": "before", "bridge": "project",
 }  # fmt: skip
 
@@ -37,8 +38,10 @@ class ContextEveryStep(Experiment):
     )
     minutes = 3
     explain = (
-        "The summary c is what the encoder says of the last symbol. It is added to what the decoder's network is given, "
-        "and, through the sum around that network, reaches the output. The paper's output units, maxout, are left out. "
+        "The summary c is the last state of the encoder. It is added to what the decoder's network is given, and, "
+        "through the sum around it, reaches the output. The paper's output units, maxout, are left out. The mark was "
+        "set on GRUs of which the second only starts from the summary; a first trial of one seed, whose summary also "
+        "had the last symbol's embedding in it, gave 0.65 and missed it. "
         "Teacher-forced: the next symbol, the right ones before it given."
     )
     width: int = 128
