@@ -88,10 +88,10 @@ def limits(found: PartFacts) -> list[str]:
     config = cast(type[MixerConfig], found.config)()
     cannot, wrapped = build(config).cannot, config.for_encoder() is not config
     places = {"encode": "in an encoder", "forward": "in a decoder", "read": "between source and target"}
-    told = [
-        f"not {where}: {cannot[m]}" for m, where in places.items() if m in cannot and not (m == "encode" and wrapped)
-    ]
-    return [*(["in an encoder: wrapped in bidirectional, by itself"] if wrapped else []), *told]
+    if wrapped:
+        cannot = {method: reason for method, reason in cannot.items() if method != "encode"}
+    told = [f"not {where}: {cannot[method]}" for method, where in places.items() if method in cannot]
+    return ["in an encoder: wrapped in bidirectional, by itself", *told] if wrapped else told
 
 
 def first_line(config: type[Part]) -> str:

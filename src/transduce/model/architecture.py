@@ -244,8 +244,8 @@ class Between:
             require_role(mix.mixer, kind, "inside")
             if grows(mix.mixer):
                 raise UserError(
-                    f"cross_place=inside asks a memory of constant size before each token, but that of {kind} grows; use "
-                    f"model.mixer=gru, or cross_place=after"
+                    f"cross_place=inside asks a memory of constant size before each token, but that of {kind} grows; "
+                    f"use model.mixer=gru, or cross_place=after"
                 )
             return [Inside(mix, cross)]
         return [cross, *parts] if self.place == "before" else [*parts, cross]

@@ -54,8 +54,8 @@ def bridge_of(kind: str, encoder: Stack, layer: int, mixer: Mixer) -> nn.Module:
     block: Block | None = next(islice(encoder, layer, None), None)
     if block is None:
         raise UserError(
-            f"bridge={kind} hands the state of each encoder layer to the decoder layer of its number, but the encoder has "
-            f"{len(encoder.order)} layers and the decoder more; set model.encoder_layers or model.decoder_layers"
+            f"bridge={kind} hands the state of each encoder layer to the decoder layer of its number, but the encoder "
+            f"has {len(encoder.order)} layers and the decoder more; set model.encoder_layers or model.decoder_layers"
         )
     part = block.parts[0]
     if not isinstance(part, Encode):
@@ -67,15 +67,13 @@ def bridge_of(kind: str, encoder: Stack, layer: int, mixer: Mixer) -> nn.Module:
     where = next(part.parameters())
     kept, begun = (m.init_state(1, 2, device=where.device, dtype=where.dtype) for m in (part.mixer, mixer))
     if not nbytes(kept):
-        raise UserError(
-            f"bridge={kind} needs an encoder that leaves a memory, which this one does not; use bridge=none"
-        )
+        raise UserError(f"bridge={kind} needs an encoder that leaves a memory, and this one leaves none; drop it")
     if kind == "project":
         return Project(kept, begun)
     mine, theirs = ([tuple(x.shape) for x in tensors(state)] for state in (begun, kept))
     if mine != theirs:
         raise UserError(
-            "bridge=state needs the same mixer on both sides, and one that reads in one direction; use bridge=project, or "
-            "model.encoder_mixer={kind: bidirectional, directions: backward, mixer: ...}"
+            "bridge=state needs the same mixer on both sides, and one that reads in one direction; use bridge=project, "
+            "or model.encoder_mixer={kind: bidirectional, directions: backward, mixer: ...}"
         )
     return Copy()

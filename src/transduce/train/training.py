@@ -106,7 +106,7 @@ def arrange_blocks(model: Model, config: TrainConfig) -> None:
 
 
 def compiles(block: nn.Module) -> bool:
-    """Whether tracing a block is worth it: experts break the graph, and a loop over tokens is traced for each length."""
+    """Whether tracing a block is worth it: experts break the graph, a loop over tokens is traced for each length."""
     return not any(isinstance(part, Inside) or getattr(part, "asks_valid", False) for part in block.modules())
 
 
