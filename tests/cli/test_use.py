@@ -105,9 +105,10 @@ def test_a_pickle_is_refused_as_weights(cli, dates: Path, tmp_path: Path) -> Non
 
     run = shutil.copytree(dates, tmp_path / "run", symlinks=True)
     best = (run / "best").resolve()
-    (best / "model.safetensors").write_bytes(b"\x80\x02}q\x00.")
+    used = best / "ema.safetensors"
+    used.write_bytes(b"\x80\x02}q\x00.")
     hashes = json.loads((best / "DONE").read_text())
-    hashes["model.safetensors"] = hashlib.sha256((best / "model.safetensors").read_bytes()).hexdigest()
+    hashes[used.name] = hashlib.sha256(used.read_bytes()).hexdigest()
     (best / "DONE").write_text(json.dumps(hashes))
     found = cli("translate", run, "x")
     assert found.code == 2
@@ -149,7 +150,7 @@ def test_generate_streams_what_generate_gives(cli, letters: Path) -> None:
     model = transduce.load(letters)
     text = model.generate("the ", temperature=0.9, top_k=20, top_p=0.95, seed=5, max_new_tokens=40)
     assert found.out == f"the {text}\n"
-    assert len(text.replace("<unk>", "?")) == 40  # hardly trained, it may write what it has never seen
+    assert 20 < len(text.replace("<unk>", "?")) <= 40  # hardly trained, it may write what it has never seen
     assert cli("generate", letters, "the ", *words).out == found.out
     assert cli("generate", letters, "-", *words, stdin=b"the ").out == found.out
 
