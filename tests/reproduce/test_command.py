@@ -31,13 +31,13 @@ def test_a_run_writes_results_a_picture_and_the_page(capsys: pytest.CaptureFixtu
     code, out, _ = run(capsys, "sigma-pi", "--threads", "1")
     assert code == 0
     assert "sigma-pi: passed" in out
-    folder = Path("docs/reproductions")
+    folder = Path("runs/reproductions")
     result = json.loads((folder / "sigma-pi" / "seed-2.json").read_text())
     assert result["threads"] == 1
     assert result["settings"] == {"kind": "sigma-pi", "most": 6}
     assert {"python", "torch", "transduce"} <= set(result["versions"])
     assert (folder / "sigma-pi.png").read_bytes().startswith(b"\x89PNG")
-    told = Path("docs/reproductions.md").read_text()
+    told = Path("runs/reproductions.md").read_text()
     assert "| parity of 3, sigma-pi | 1 | = 1 in every seed | yes |" in told
     assert "Verdict: **passed** (seeds 0, 1, 2; " in told
     assert "![sigma-pi](reproductions/sigma-pi.png)" in told
@@ -52,7 +52,7 @@ def test_what_was_measured_is_not_measured_again(capsys: pytest.CaptureFixture[s
         line for line in out.splitlines() if line.startswith("sigma-pi: seed 2")
     ]
     assert run(capsys, "sigma-pi", "--force")[1].count("measured in") == 3
-    path = Path("docs/reproductions/sigma-pi/seed-1.json")
+    path = Path("runs/reproductions/sigma-pi/seed-1.json")
     path.write_text(path.read_text()[:40])  # half a file: the machine was switched off
     assert run(capsys, "sigma-pi")[1].count("measured in") == 1
 
@@ -100,8 +100,8 @@ def test_all_goes_on_after_what_cannot_be_run(
     ("words", "told"),
     [
         (["sigmapi"], "did you mean sigma-pi?"),
-        (["sigma-pi", "--seeds", "0,7"], "write --seeds 0,1,2"),
-        (["sigma-pi", "--seeds", "x"], "write --seeds 0,1,2"),
+        (["sigma-pi", "--seeds", "0,7"], "sigma-pi has the seeds 0,1,2; name some"),
+        (["sigma-pi", "--seeds", "x"], "sigma-pi has the seeds 0,1,2; name some"),
         (["sigma-pi", "--threads", "0"], "--threads 0 must be at least 1"),
         (["sigma-pi", "mots=4", "--out", "o"], "did you mean `sigma-pi.most`?"),
         (["gru-and-lstm"], "give --data DIR"),
@@ -120,6 +120,6 @@ def test_the_page_is_made_of_results_alone(tmp_path: Path) -> None:
     empty = page(store, [experiment])
     assert "about 0.1" in empty
     store.measure(experiment, 0, None)
-    assert "**not run** (seeds 0 of the 3 it needs; " in page(store, [experiment])
+    assert "**incomplete** (seeds 0 of the 3 it needs; " in page(store, [experiment])
     assert page(store, [experiment]) == page(store, [experiment])
     assert page(store, [replace(experiment, most=5)]) == empty

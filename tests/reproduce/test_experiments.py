@@ -89,5 +89,5 @@ def test_text_that_is_not_given(tmp_path: Path) -> None:
 def test_without_all_seeds_there_is_no_verdict() -> None:
     experiment: Experiment = named("sigma-pi")()
     measured = experiment.measure(0, None)
-    assert experiment.verdict([measured]) == "not run"
+    assert experiment.verdict([measured]) == "incomplete"
     assert experiment.verdict([measured] * 3) == "passed"

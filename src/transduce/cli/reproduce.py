@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transduce.reproduce.experiment import Experiment
     from transduce.reproduce.store import Store
 
-OUT = Path("docs/reproductions")
+OUT = Path("runs/reproductions")
 
 Name = Annotated[
     str, typer.Argument(help="An experiment, `ls` for the list of them, or `all`.", show_default=False)
@@ -90,18 +90,19 @@ def run(store: "Store", experiment: "Experiment", seeds: tuple[int, ...], data: 
         holds = "holds" if mark.holds(measured) else "does not hold"
         tell(f"  {mark.what}: {spread(mark, measured)}; mark {mark}: {holds}")
     picture = store.draw(experiment)
-    tell(f"{experiment.kind}: {experiment.verdict(measured)}" + (f"  {picture}" if picture else ""))
+    some = "" if len(measured) in (0, len(experiment.seeds)) else f" ({len(measured)} of {len(experiment.seeds)} seeds)"
+    tell(f"{experiment.kind}: {experiment.verdict(measured)}{some}" + (f"  {picture}" if picture else ""))
 
 
 def chosen_seeds(given: str | None, experiment: "Experiment") -> tuple[int, ...]:
     """Whole numbers with commas between, of the experiment's own seeds."""
     if given is None:
         return experiment.seeds
-    found = tuple(int(word) if word.strip().isdecimal() else -1 for word in given.split(","))
+    found = tuple(dict.fromkeys(int(word) if word.strip().isdecimal() else -1 for word in given.split(",")))
     if not set(found) <= set(experiment.seeds):
         known = ",".join(map(str, experiment.seeds))
         raise UserError(
-            f"--seeds {given} are not all seeds of {experiment.kind}, which has {known}; write --seeds {known}"
+            f"--seeds {given}: {experiment.kind} has the seeds {known}; name some of them, with commas between"
         )
     return found
 
@@ -110,7 +111,7 @@ def list_(store: "Store", experiments: "list[Experiment]") -> None:
     """Name, last verdict, minutes and claim of each."""
     width = max(len(experiment.kind) for experiment in experiments)
     for e in experiments:
-        head = f"{e.kind:{width}}  {e.verdict(store.measured(e)):7}  {e.minutes:>4g} min  "
+        head = f"{e.kind:{width}}  {e.verdict(store.measured(e)):10}  {e.minutes:>4g} min  "
         sys.stdout.write(fold(head + e.claim, sys.stdout, len(head)) + "\n")
 
 

@@ -57,9 +57,9 @@ class Experiment(Part):
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def verdict(self, results: Sequence[Measurements]) -> str:
-        """ "passed" or "failed" on the measurements of every seed, "not run" without them."""
+        """ "passed" or "failed" on the measurements of every seed; "incomplete" with some, "not run" with none."""
         if len(results) < len(self.seeds):
-            return "not run"
+            return "incomplete" if results else "not run"
         return "passed" if all(mark.holds(results) for mark in self.marks) else "failed"
 
 

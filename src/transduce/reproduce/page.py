@@ -35,9 +35,9 @@ def row(store: Store, experiment: Experiment) -> str:
     cells = (
         f"[{experiment.kind}](#{experiment.kind})",
         experiment.claim,
-        f"{first.what}: {spread(first, measured)}" if measured else "",
+        spread(first, measured) if measured else "",
         experiment.paper,
-        str(first),
+        f"{first.what} {first}",
         f"**{experiment.verdict(measured)}**",
         minutes(experiment, results),
     )
