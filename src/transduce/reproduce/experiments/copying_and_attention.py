@@ -59,7 +59,7 @@ class CopyingAndAttention(Experiment):
     explain = (
         "The decoder is given the target shifted by one and never the token that it has to write; the released code of "
         "the copying paper showed it, and scored what was written with the right words given. Training ends when the "
-        "mean of ten batches reaches 99%, and what a model writes alone is asked for then: one wrong symbol spoils what "
+        "mean of ten batches reaches 99%, and what a model writes alone is asked for then: a wrong symbol spoils what "
         "follows, so the GRU with attention stands at 0.95 with 0.99 teacher-forced, in one seed just below the mark."
     )
     symbols: int = 50

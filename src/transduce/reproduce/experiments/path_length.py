@@ -38,8 +38,8 @@ class PathLength(Experiment):
         "logarithm of n in convolutions of dilation 1, 2, 4, ..., n - 1 in recurrent networks. The LSTM starts with "
         "the usual forget bias of 1; with 5 it learns this (see `vanishing-gradient`). Chance is 0.125. The temporal "
         "convolution does reach the first token (last mark), but did not learn to recall it within 1,000 updates; the "
-        "published networks of this kind have residual blocks of two convolutions and train longer. A short path is not "
-        "enough by itself."
+        "published networks of this kind have residual blocks of two convolutions and train longer. A short path "
+        "alone is not enough."
     )
     lengths: tuple[int, ...] = (10, 50, 256)
     symbols: int = 8
