@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
-from transduce.config import Part, kinds
+from transduce.config import Part, kinds, nearest
 from transduce.errors import UserError
 from transduce.inspect.counts import flops
 from transduce.model.init.init import Sizes, XavierInit
@@ -70,8 +70,6 @@ def part(name: str) -> PartFacts:
     if len(found) > 1:
         raise UserError(f"`{name}` is a kind of {' and '.join(p.key for p in found)}; write {found[0].key}.{name}")
     if not found:
-        from transduce.config import nearest
-
         guess = nearest(name, [p.kind for p in parts(counted=False)])
         raise UserError(
             f"there is no part `{name}`; " + (f"did you mean `{guess}`?" if guess else "`transduce parts` lists them")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transduce.errors import UserError, require_at_least
 from transduce.model.init.init import Initialiser, values
 from transduce.model.layout import Layout
-from transduce.model.mixers.matrix import MatrixConfig, MatrixMemory, PerHead, Written, normed, precise
+from transduce.model.mixers.matrix import MatrixConfig, MatrixMemory, PerHead, Written, precise, rms_normed
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.delta import delta_rule, delta_write
 from transduce.model.ops.features import feature_map, require_nu, sum_normalised
@@ -25,7 +25,19 @@ def unit(x: Tensor) -> Tensor:
     return F.normalize(F.silu(x), dim=-1, eps=1e-6)
 
 
-class Delta(MatrixMemory):
+class Correcting(MatrixMemory):
+    """A memory that is written by the delta rule, with a decay or without."""
+
+    def rule(self, q: Tensor, w: Written, S: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
+        assert w.beta is not None
+        return delta_rule(q, w.k, w.v, w.beta, S, w.log_decay, starts)
+
+    def add(self, w: Written, S: Tensor, starts: Tensor | None) -> Tensor:
+        assert w.beta is not None
+        return delta_write(w.k, w.v, w.beta, S, w.log_decay, starts)
+
+
+class Delta(Correcting):
     """`beta`: how much of a correction is written, one number per head."""
 
     tp_plan: ClassVar[dict[str, str]] = {**MatrixMemory.tp_plan, "beta": "columns"}
@@ -49,19 +61,11 @@ class Delta(MatrixMemory):
     def strengths(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         return precise(self.beta(x)).sigmoid(), None
 
-    def rule(self, q: Tensor, w: Written, S: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
-        assert w.beta is not None
-        return delta_rule(q, w.k, w.v, w.beta, S, w.log_decay, starts)
-
-    def add(self, w: Written, S: Tensor, starts: Tensor | None) -> Tensor:
-        assert w.beta is not None
-        return delta_write(w.k, w.v, w.beta, S, w.log_decay, starts)
-
     def finish(self, y: Tensor, x: Tensor) -> Tensor:
-        return y if self.norm is None else normed(self.norm, y)
+        return y if self.norm is None else rms_normed(self.norm, y)
 
 
-class GatedDelta(MatrixMemory):
+class GatedDelta(Correcting):
     """`decay` and `rate`: log a = -exp(rate) softplus(decay x), one number per head. `gate`: silu, of what is read."""
 
     cannot: ClassVar[dict[str, str]] = {"encode": REASON}
@@ -86,16 +90,8 @@ class GatedDelta(MatrixMemory):
         log_decay = -precise(self.rate.weight).exp() * F.softplus(precise(self.decay(x)))
         return precise(self.beta(x)).sigmoid(), log_decay
 
-    def rule(self, q: Tensor, w: Written, S: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
-        assert w.beta is not None
-        return delta_rule(q, w.k, w.v, w.beta, S, w.log_decay, starts)
-
-    def add(self, w: Written, S: Tensor, starts: Tensor | None) -> Tensor:
-        assert w.beta is not None
-        return delta_write(w.k, w.v, w.beta, S, w.log_decay, starts)
-
     def finish(self, y: Tensor, x: Tensor) -> Tensor:
-        return normed(self.norm, y) * F.silu(precise(self.heads(self.gate(x))))
+        return rms_normed(self.norm, y) * F.silu(precise(self.heads(self.gate(x))))
 
     def encode(self, x: Tensor, layout: Layout) -> Tensor:
         raise UserError(REASON)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from transduce.errors import UserError
-from transduce.model.mixers.matrix import MatrixConfig, MatrixMemory, Written, normed
+from transduce.model.mixers.matrix import MatrixConfig, MatrixMemory, Written, rms_normed
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.linear import squash_rule, sum_rule, sum_write
 from transduce.model.positions.position import Positions, Queries
@@ -35,7 +35,7 @@ class FastWeightController(MatrixMemory):
         return sum_write(w.k, w.v, S, starts=starts) if self.squash is None else self.rule(w.k, w, S, starts)[1]
 
     def finish(self, y: Tensor, x: Tensor) -> Tensor:
-        return y if self.norm is None else normed(self.norm, y)
+        return y if self.norm is None else rms_normed(self.norm, y)
 
 
 @dataclass(frozen=True, kw_only=True)

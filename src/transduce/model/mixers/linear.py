@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from transduce.errors import UserError, require_at_least
-from transduce.model.mixers.matrix import MatrixConfig, MatrixMemory, Written, normed
+from transduce.model.mixers.matrix import MatrixConfig, MatrixMemory, Written, rms_normed
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.features import Feature, feature_map, require_nu
 from transduce.model.ops.linear import sum_rule, sum_write
@@ -42,7 +42,7 @@ class Linear(MatrixMemory):
 
     def finish(self, y: Tensor, x: Tensor) -> Tensor:
         y = y[..., :-1] / (y[..., -1:] + EPS) if self.normalise else y
-        return y if self.norm is None else normed(self.norm, y)
+        return y if self.norm is None else rms_normed(self.norm, y)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -142,7 +142,7 @@ def exactly(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
-def normed(norm: nn.RMSNorm, y: Tensor) -> Tensor:
+def rms_normed(norm: nn.RMSNorm, y: Tensor) -> Tensor:
     """norm(y), in the precision of y, whatever that of its weights."""
     return F.rms_norm(y, y.shape[-1:], precise(norm.weight), norm.eps)
 

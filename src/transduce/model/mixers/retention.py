@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transduce.errors import UserError
 from transduce.model.init.init import Initialiser, values
 from transduce.model.layout import Layout
-from transduce.model.mixers.matrix import MatrixConfig, MatrixMemory, PerHead, Written, normed, precise
+from transduce.model.mixers.matrix import MatrixConfig, MatrixMemory, PerHead, Written, precise, rms_normed
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.linear import sum_rule, sum_write
 from transduce.model.positions.position import Positions
@@ -43,7 +43,7 @@ class Retention(MatrixMemory):
         return sum_write(w.k, w.v, S, w.log_decay, starts)
 
     def finish(self, y: Tensor, x: Tensor) -> Tensor:
-        return normed(self.norm, y) * F.silu(precise(self.heads(self.gate(x))))
+        return rms_normed(self.norm, y) * F.silu(precise(self.heads(self.gate(x))))
 
     def encode(self, x: Tensor, layout: Layout) -> Tensor:
         raise UserError(REASON)
