@@ -37,11 +37,10 @@ HEADS = {"model.mixer.heads": 4}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "elman-1990": {"model": "elman-1990", "model.layers": 2, "model.mixer.activation": "tanh",
                    "model.encoder_mixer.mixer.activation": "tanh"},
-    "sutskever-2014": {"model": "sutskever-2014", "model.layers": 2, "model.init": "torch"},
-    "cho-2014": {"model": "cho-2014", "model.init": "torch"},
-    "bahdanau-2014": {"model": "bahdanau-2014", "model.init": "torch"},
-    "luong-2015": {"model": "luong-2015", "model.layers": 2, "model.decoder_layers": [{"cross": "none"}, {}],
-                   "model.init": "torch"},
+    "sutskever-2014": {"model": "sutskever-2014", "model.layers": 2},
+    "cho-2014": {"model": "cho-2014"},
+    "bahdanau-2014": {"model": "bahdanau-2014"},
+    "luong-2015": {"model": "luong-2015", "model.layers": 2, "model.decoder_layers": [{"cross": "none"}, {}]},
     "convs2s-2017": {"model": "convs2s-2017", "model.layers": 4},
     "post-ln-2017": {"model": "transformer-base-2017", "model.layers": 3, **HEADS},
     "pre-ln-2020": {"model": "pre-ln-2020", "model.layers": 3, **HEADS},
@@ -57,7 +56,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 COMMON = {
-    "model.residual.dropout": 0.1, "model.tie_embeddings": "all", "optimizer.kind": "adamw",
+    "model.residual.dropout": 0.1, "model.tie_embeddings": "all", "model.init": "xavier", "optimizer.kind": "adamw",
     "optimizer.learning_rate": 1e-3, "schedule.warmup_steps": 200, "train.ema": None, "train.average": 1,
     "train.keep": 1, "train.patience": None, "train.samples": 0, "train.metric": "loss",
 }  # fmt: skip

@@ -72,20 +72,21 @@ def corrections(
     """What each token writes: (I + tril(beta within * K K^T, -1)) U = beta (V - before K S), chunk by chunk.
 
     The solution is U = U_0 - W S, affine in the matrix S that the chunk finds, and so is the matrix that it leaves,
-    (before_C I - (after K)^T W) S + (after K)^T U_0. All but this last product is made for all chunks at once. Returns
-    U: (B, H, N, C, E), the matrix that each chunk finds: (B, H, N, D, E), and S after the last token.
+    (before_C I - (after K)^T W) S + (after K)^T U_0. All but this last product is made for all chunks at once; a single
+    chunk knows its S and needs no W. Returns U: (B, H, N, C, E), the matrix that each chunk finds: (B, H, N, D, E), and
+    S after the last token.
     """
     k, v, strength = chunks(k, chunk), chunks(v, chunk), chunks(beta[..., None], chunk)
     written = strength * k
-    # A X = R as X^T A^T = R^T, which lies in memory as the solver wants it. It takes the ones of the diagonal for
-    # granted and does not look above them.
     A = weights.within * (written @ k.mT)
-    R = torch.cat([strength * v, weigh(written, weights.before)], -1)
-    X = cast(Tensor, torch.linalg.solve_triangular(A.mT, R.mT, upper=True, left=False, unitriangular=True)).mT
-    u, w = X[..., : v.shape[-1]], X[..., v.shape[-1] :]
-    last = weigh(k, weights.after).mT
+    last, left_over = weigh(k, weights.after).mT, None if weights.before is None else weights.before[..., -1, None, None]
+    if k.shape[2] == 1:
+        S = S[:, :, None]
+        u = solve(A, strength * v - weigh(written, weights.before) @ S)
+        return u, S, ((S if left_over is None else left_over * S) + last @ u).squeeze(2)
+    u, w = solve(A, torch.cat([strength * v, weigh(written, weights.before)], -1)).split([v.shape[-1], k.shape[-1]], -1)
     kept = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
-    kept = kept if weights.before is None else kept * weights.before[..., -1, None, None]
+    kept = kept if left_over is None else kept * left_over
     found: list[Tensor] = []
     s = S
     for turn, add in zip((kept - last @ w).unbind(2), (last @ u).unbind(2), strict=True):
@@ -93,3 +94,11 @@ def corrections(
         s = add + turn @ s
     carried = torch.stack(found, 2)
     return u - w @ carried, carried, s
+
+
+def solve(A: Tensor, R: Tensor) -> Tensor:
+    """X of A X = R, A lower triangular with ones on the diagonal, which are taken for granted, and nothing read above.
+
+    As X^T A^T = R^T, which lies in memory as the solver wants it.
+    """
+    return cast(Tensor, torch.linalg.solve_triangular(A.mT, R.mT, upper=True, left=False, unitriangular=True)).mT
