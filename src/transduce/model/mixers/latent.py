@@ -11,7 +11,7 @@ from transduce.model.cache import Fields, Seen
 from transduce.model.layout import Layout
 from transduce.model.mixers.lookup import Lookup, head_size, mask_of
 from transduce.model.mixers.mixer import Mixer, MixerConfig
-from transduce.model.norms.norm import normed
+from transduce.model.norms.norm import WholeRMSNorm, normed
 from transduce.model.ops.attention import attend
 from transduce.model.ops.scores import attending, product_scores
 from transduce.model.positions.position import Positions, Queries
@@ -37,10 +37,10 @@ class LatentAttention(Lookup):
         self.head_dim, self.p, self.positions = size.plain + size.turned, config.dropout, positions
         rank = config.q_rank
         self.q_latent = nn.Linear(width, rank, bias=False) if rank else nn.Identity()
-        self.q_norm = nn.RMSNorm(rank, eps=1e-6) if rank else nn.Identity()
+        self.q_norm = WholeRMSNorm(rank, eps=1e-6) if rank else nn.Identity()
         self.q = nn.Linear(rank or width, config.heads * self.head_dim, bias=False)
         self.kv_latent = nn.Linear(width, size.rank + size.turned, bias=False)
-        self.kv_norm = nn.RMSNorm(size.rank, eps=1e-6)
+        self.kv_norm = WholeRMSNorm(size.rank, eps=1e-6)
         self.kv = nn.Linear(size.rank, config.heads * (size.plain + size.value), bias=False)
         self.out = nn.Linear(config.heads * size.value, width, bias=False)
 

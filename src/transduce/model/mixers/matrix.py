@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.errors import UserError, require_at_least
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer, MixerConfig
+from transduce.model.ops.rms_norm import rms_norm
 from transduce.model.positions.position import Positions, Queries
 
 
@@ -144,7 +144,7 @@ def exactly(x: Tensor) -> torch.autocast:
 
 def rms_normed(norm: nn.RMSNorm, y: Tensor) -> Tensor:
     """norm(y), in the precision of y, whatever that of its weights."""
-    return F.rms_norm(y, y.shape[-1:], precise(norm.weight), norm.eps)
+    return rms_norm(y, precise(norm.weight), norm.eps or 0.0)
 
 
 class PerHead(nn.Linear):

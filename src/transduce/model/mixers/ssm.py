@@ -12,6 +12,7 @@ from transduce.errors import UserError, require_at_least
 from transduce.model.init.init import Initialiser, constant, uniform, values
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer, MixerConfig
+from transduce.model.norms.norm import WholeRMSNorm
 from transduce.model.ops.conv import before, depthwise
 from transduce.model.ops.linear import sum_rule, sum_write
 from transduce.model.positions.position import Positions, Queries
@@ -53,7 +54,7 @@ class SSM(Mixer):
         self.taps = nn.Parameter(torch.empty(config.conv, seen)) if config.conv else None
         self.taps_bias = nn.Parameter(torch.empty(seen)) if config.conv else None
         self.A_log, self.D, self.dt_bias = (nn.Parameter(torch.empty(heads)) for _ in range(3))
-        self.norm = nn.RMSNorm(inner, eps=1e-5)
+        self.norm = WholeRMSNorm(inner, eps=1e-5)
         self.out = nn.Linear(inner, width, bias=False)
         if config.conv:
             object.__setattr__(self, "cannot", {"encode": ORDER, "read": ASKS})

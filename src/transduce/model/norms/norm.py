@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from transduce.config import Part
 from transduce.errors import UserError
+from transduce.model.ops.rms_norm import rms_norm
 
 
 def accurate(x: Tensor) -> Tensor:
@@ -36,6 +37,13 @@ class LayerNorm(NormConfig):
 
     def build(self, width: int) -> nn.Module:
         return nn.LayerNorm(width, eps=self.eps, bias=self.bias)
+
+
+class WholeRMSNorm(nn.RMSNorm):
+    """torch.nn.RMSNorm, trained faster."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight, self.eps or 0.0)
 
 
 class PartialRMSNorm(nn.Module):
@@ -68,7 +76,7 @@ class RMSNorm(NormConfig):
 
     def build(self, width: int) -> nn.Module:
         if self.part == 1.0:
-            return nn.RMSNorm(width, eps=self.eps)
+            return WholeRMSNorm(width, eps=self.eps)
         return PartialRMSNorm(width, math.ceil(width * self.part), self.eps)
 
 

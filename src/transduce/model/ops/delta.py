@@ -79,12 +79,16 @@ def corrections(
     k, v, strength = chunks(k, chunk), chunks(v, chunk), chunks(beta[..., None], chunk)
     written = strength * k
     A = weights.within * (written @ k.mT)
-    last, left_over = weigh(k, weights.after).mT, None if weights.before is None else weights.before[..., -1, None, None]
+    last, left_over = (
+        weigh(k, weights.after).mT,
+        None if weights.before is None else weights.before[..., -1, None, None],
+    )
     if k.shape[2] == 1:
-        S = S[:, :, None]
-        u = solve(A, strength * v - weigh(written, weights.before) @ S)
-        return u, S, ((S if left_over is None else left_over * S) + last @ u).squeeze(2)
-    u, w = solve(A, torch.cat([strength * v, weigh(written, weights.before)], -1)).split([v.shape[-1], k.shape[-1]], -1)
+        s = S[:, :, None]
+        u = solve(A, strength * v - weigh(written, weights.before) @ s)
+        return u, s, ((s if left_over is None else left_over * s) + last @ u).squeeze(2)
+    X = solve(A, torch.cat([strength * v, weigh(written, weights.before)], -1))
+    u, w = X[..., : v.shape[-1]], X[..., v.shape[-1] :]
     kept = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
     kept = kept if left_over is None else kept * left_over
     found: list[Tensor] = []
