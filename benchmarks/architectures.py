@@ -6,8 +6,9 @@ Every architecture learns German to English from the same pairs in the same orde
 and as many updates; its width (and the hidden size of its feed-forward, where it has one) is chosen so that all have
 as many parameters, within 2 %. Each run is `transduce train multi30k model=NAME ...` in a process of its own, so an
 interrupted comparison goes on where it was: the same command again. Results are kept in
-runs/architectures/results.json, and the
-table and the plot are made of them.
+runs/architectures/results.json, and the table and runs/architectures/architectures.png are made of them. With
+OMP_NUM_THREADS=1 every run has one core; --seeds 0 and --seeds 1 can then run beside each other in two directories,
+whose results.json are joined afterwards.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import transduce as td
 from transduce import api
 from transduce.inspect.counts import state_bytes
 from transduce.model.state import nbytes
+from transduce.reproduce import draw
 
 HERE = Path("runs/architectures")
 PARAMETERS, CLOSE = 5_500_000, 0.02
@@ -138,6 +140,30 @@ def table(found: dict[str, Any], args: argparse.Namespace) -> str:
     return "\n".join([*lines, "", f"{args.steps} updates; {machine()}; BLEU {', '.join(signatures)}."]) + "\n"
 
 
+def picture(found: dict[str, Any]) -> Path:
+    """BLEU of each architecture, and BLEU against the time that its training took."""
+    names = {key.rsplit("/", 1)[0] for key in found}
+    seeds = sorted({key.rsplit("/", 1)[1] for key in found})
+    names = {name for name in names if all(f"{name}/{seed}" in found for seed in seeds)}
+    each = [{name: found[f"{name}/{seed}"] for name in names} for seed in seeds]
+    mean = {name: statistics.mean(runs[name]["bleu"] for runs in each) for name in names}
+    figure, (bars, cloud) = draw.figure(
+        {"title": "Multi30k, German to English, equal parameters and updates", "xlabel": "BLEU, each seed a dot"},
+        {"title": "What it costs", "xlabel": "minutes of training", "ylabel": "BLEU", "xscale": "log"},
+    )
+    order = sorted(names, key=lambda name: -mean[name])
+    draw.bars(bars, [{name: runs[name]["bleu"] for name in names} for runs in each], {n: n for n in order}, ".1f")
+    bars.tick_params(axis="y", labelsize=8)
+    for number, name in enumerate(order):
+        minutes = statistics.mean(runs[name]["seconds"] for runs in each) / 60
+        cloud.plot([minutes], [mean[name]], "o", color=draw.COLORS[number % len(draw.COLORS)])
+        cloud.annotate(name, (minutes, mean[name]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    cloud.margins(x=0.2)
+    file = HERE / "architectures.png"
+    figure.savefig(file)
+    return file
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -168,6 +194,7 @@ def main() -> None:
             os.replace(beside, file)
             print(key, ran.stdout.splitlines()[-1], flush=True)
     print(table(results(file), args))
+    print(picture(results(file)))
 
 
 if __name__ == "__main__":

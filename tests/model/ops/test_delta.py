@@ -106,3 +106,17 @@ def test_writing_again_replaces() -> None:
     k = k[:, :, :1].expand(-1, -1, 2, -1)
     y, _ = delta_rule(k, k, v, torch.ones_like(beta), S)
     torch.testing.assert_close(y, v, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("T", [1, 13, 64, 150])
+def test_the_gated_rule_is_that_of_transformers(T: int) -> None:
+    """Of Qwen3-Next, by tokens and by chunks, in float32; it divides queries by the root of their size."""
+    module = pytest.importorskip("transformers.models.qwen3_next.modeling_qwen3_next")
+    q, k, v, beta, S, log_decay, _ = inputs(T, dtype=torch.float32)
+    y, after = delta_rule(q, k, v, beta, S, log_decay, chunk=16)
+    theirs = (x.transpose(1, 2) for x in (q * 5**0.5, k, v, log_decay, beta))
+    given = dict(zip(("query", "key", "value", "g", "beta"), theirs, strict=True))
+    for rule in (module.torch_recurrent_gated_delta_rule, module.torch_chunk_gated_delta_rule):
+        expected, last = rule(**given, initial_state=S, output_final_state=True)
+        assert relative(y, expected.transpose(1, 2)) < 1e-5
+        assert relative(after, last) < 1e-5
