@@ -1,6 +1,6 @@
 """One translation task, one budget, every architecture: from Elman's network to today's block.
 
-    python benchmarks/architectures.py --data DIR [--steps 600] [--seeds 0 1] [--only NAME ...]
+    python benchmarks/architectures.py --data DIR [--steps 800] [--seeds 0 1] [--only NAME ...]
 
 Every architecture learns German to English from the same pairs in the same order, with one vocabulary, one optimiser
 and as many updates; its width (and the hidden size of its feed-forward, where it has one) is chosen so that all have
@@ -58,7 +58,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 COMMON = {
-    "model.residual.dropout": 0.1, "model.tie_embeddings": "all", "model.init": "xavier", "optimizer.kind": "adamw",
+    "model.residual.dropout": 0.1, "model.tie_embeddings": "all", "model.init": "xavier",
+    "model.scale_embedding": True, "batch.batch_tokens": 2048, "optimizer.kind": "adamw",
     "optimizer.learning_rate": 1e-3, "schedule.warmup_steps": 200, "train.ema": None, "train.average": 1,
     "train.keep": 1, "train.patience": None, "train.samples": 0, "train.metric": "loss",
 }  # fmt: skip
@@ -167,7 +168,7 @@ def picture(found: dict[str, Any]) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--parameters", type=int, default=PARAMETERS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--only", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES))
