@@ -10,6 +10,7 @@ import typer
 
 from transduce import __version__
 from transduce.cli import (
+    catalogue,
     doctor,
     evaluate,
     generate,
@@ -40,6 +41,7 @@ app.command(context_settings=PASS_ON)(doctor.doctor)
 app.command(context_settings=PASS_ON)(reproduce.reproduce)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(parts.app, name="parts")
+app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(tokenizer.app, name="tokenizer")
 
 

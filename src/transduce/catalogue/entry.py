@@ -1,0 +1,134 @@
+"""Entries of the catalogue: one published model each, read from the YAML files in `models`.
+
+The list follows "Transformer models: an introduction and catalog" (Amatriain et al. 2023, arXiv:2302.07730), with the
+sizes of each model, its ancestors and helper bases.
+"""
+
+import difflib
+import functools
+import importlib.resources
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Final, cast
+
+import yaml
+
+from transduce.errors import UserError
+
+FAMILIES: Final = (
+    "encoder", "decoder", "encoder-decoder", "system", "vision", "multimodal", "diffusion", "reinforcement-learning",
+    "protein",
+)  # fmt: skip
+TEXT: Final = frozenset(FAMILIES[:4])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What the authors printed: params, as `label`, of which active for a token, and of what part (`scope`)."""
+
+    params: int
+    label: str = ""
+    scope: str = "all"
+    active: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """All learnable parameters, tied tensors once, of the class `of` of transformers, or by another `method`.
+
+    in_scope: those of the published scope; active: those that one token meets.
+    """
+
+    params: int
+    of: str = ""
+    method: str = ""
+    in_scope: int | None = None
+    active: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A published model.
+
+    heading: its heading in the catalogue above, or empty. source: an arXiv number or a title. changes: what it changes
+    of its parent. training: the stages of a system. shape: as published, empty where it is that of the parent.
+    buildable: whether the shape is known well enough. evidence: how it was checked. assumed: fields of the shape that
+    are not published. fitted: whether something was chosen to meet the published total, whose agreement then proves
+    nothing.
+    """
+
+    id: str
+    family: str
+    name: str
+    year: int
+    lab: str
+    source: str
+    changes: str
+    heading: str = ""
+    parent: str | None = None
+    objective: Sequence[str] = ()
+    use: str = ""
+    training: Sequence[str] = ()
+    shape: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    buildable: bool = True
+    published: Published | None = None
+    counted: Counted | None = None
+    evidence: str = ""
+    assumed: Sequence[str] = ()
+    fitted: bool = False
+    notes: str = ""
+
+    @property
+    def link(self) -> str:
+        """Where to read about it, if that is on arXiv."""
+        return f"https://arxiv.org/abs/{self.source}" if self.source[:4].isdigit() and "." in self.source else ""
+
+    @property
+    def deviation(self) -> float | None:
+        """(counted - published) / published, in the published scope."""
+        if self.counted is None or self.published is None:
+            return None
+        counted = self.counted.params if self.counted.in_scope is None else self.counted.in_scope
+        return counted / self.published.params - 1
+
+
+def entry_of(name: str, family: str, data: dict[str, Any]) -> Entry:
+    """The entry that the mapping of a file describes."""
+    unknown = data.keys() - {known.name for known in fields(Entry)}
+    if unknown:
+        raise UserError(f"entry `{name}` of {family}.yaml has the unknown keys {', '.join(sorted(unknown))}")
+    for key, kind in (("published", Published), ("counted", Counted)):
+        if key in data:
+            data = {**data, key: kind(**data[key])}
+    return Entry(id=name, family=family, **data)
+
+
+@functools.cache
+def catalogue() -> Mapping[str, Entry]:
+    """Every entry by its id, in the order of the files: a parent is not always before its children."""
+    folder, loader = importlib.resources.files(__name__.rpartition(".")[0]) / "models", fastest()
+    found: dict[str, Entry] = {}
+    for family in FAMILIES:
+        text = (folder / f"{family}.yaml").read_text("utf-8")
+        data = cast("dict[str, dict[str, Any]]", yaml.load(text, loader))  # noqa: S506, both loaders are safe ones
+        found |= {name: entry_of(name, family, one) for name, one in data.items()}
+    return MappingProxyType(found)
+
+
+def fastest() -> Any:
+    """The safe loader, in C where PyYAML was built with it: twenty times as fast."""
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def entry(name: str) -> Entry:
+    """The entry of this id; else an error that names the nearest ones."""
+    found = catalogue()
+    if name in found:
+        return found[name]
+    known = {entry.name.lower(): key for key, entry in found.items()}
+    near = [known.get(match, match) for match in difflib.get_close_matches(name.lower(), [*found, *known], 3, 0.5)]
+    begun = [key for key in found if key.startswith(name.lower())][:6]
+    meant = list(dict.fromkeys([*begun, *near]))
+    hint = f"did you mean {' or '.join(meant)}? " if meant else ""
+    raise UserError(f"the catalogue has no `{name}`; {hint}`transduce catalogue ls` lists all {len(found)}")

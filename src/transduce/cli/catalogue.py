@@ -1,0 +1,139 @@
+"""`transduce catalogue`: published models, what each changed, and who comes from whom."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from transduce.cli.words import fold
+
+if TYPE_CHECKING:
+    from transduce.catalogue.entry import Entry
+
+app = typer.Typer(help="Browse published models: shapes, sizes, sources, family tree.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="An id of `transduce catalogue ls`.", show_default=False)]
+
+
+@app.command("ls")
+def list_(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="Words of the name, lab or use.", show_default=False)
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="encoder, decoder, encoder-decoder, system, vision, ...")] = None,
+    objective: Annotated[str | None, typer.Option(help="masked-lm, causal-lm, ...")] = None,
+    year: Annotated[str | None, typer.Option(help="2019, 2019..2021, 2019.. or ..2021")] = None,
+    sort: Annotated[str | None, typer.Option(help="id, year, params or lab")] = None,
+) -> None:
+    """List models; all conditions must hold."""
+    from transduce.catalogue import query
+
+    found = query.select(family, objective, year, " ".join(words or ()), sort)
+    if not found:
+        print("no model meets all of these conditions", file=sys.stderr)
+        return
+    width = max(len(entry.id) for entry in found)
+    print(f"{'id':{width}}  year  {'family':22}  {'parameters':>17}  objective")
+    for entry in found:
+        count = query.params(entry)
+        size = "" if count is None else f"{'' if entry.counted else 'about '}{count:,}"
+        print(f"{entry.id:{width}}  {entry.year}  {entry.family:22}  {size:>17}  {', '.join(entry.objective)}")
+    if sys.stdout.isatty():
+        print(f"{len(found)} models; transduce catalogue show {found[-1].id}", file=sys.stderr)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Everything about one model."""
+    from transduce.catalogue.entry import entry
+    from transduce.catalogue.lineage import chain, shape
+
+    found = entry(name)
+    print(f"{found.name} ({found.lab}, {found.year})")
+    fact("changes", found.changes)
+    fact("from", " <- ".join(one.id for one in chain(found)))
+    fact("source", f"{found.source}  {found.link}".strip())
+    fact("family", found.family + (f"; {found.heading} in arXiv:2302.07730" if found.heading else ""))
+    fact("objective", ", ".join(found.objective))
+    fact("use", found.use)
+    for number, stage in enumerate(found.training, 1):
+        fact("training" if number == 1 else "", f"{number}. {stage}")
+    fact("parameters", parameters(found))
+    if found.published is not None and found.published.active:
+        fact("", f"{found.published.active:,} of them active for a token, as published")
+    given = shape(found)
+    if given:
+        owner = next(one.id for one in chain(found) if one.shape)
+        fact("shape", "as published" if owner == found.id else f"that of {owner}")
+        for key, value in given.items():
+            mark = "  (assumed)" if key in found.assumed else ""
+            print(f"  {key} = {plain(value)}{mark}")
+    if not found.buildable:
+        fact("not built", "its shape was not published, or too little of it")
+    fact("evidence", found.evidence)
+    if found.fitted:
+        fact("fitted", "what is not published was chosen to meet the printed total: agreement proves nothing")
+    fact("notes", found.notes)
+
+
+@app.command()
+def tree(
+    name: Annotated[str | None, typer.Argument(help="Only what came of this one.", show_default=False)] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw it into this file.", show_default=False)] = None,
+) -> None:
+    """The family tree; sizes of one model are one line."""
+    from transduce.catalogue import picture
+    from transduce.catalogue.lineage import tree as grown
+
+    nodes = grown(name)
+    if svg is not None:
+        svg.write_text(picture.svg(nodes), encoding="utf-8")
+        print(svg)
+        return
+    for line in picture.lines(nodes):
+        print(line)
+
+
+@app.command()
+def diff(first: Name, second: Name) -> None:
+    """Where the shapes of two models differ."""
+    from transduce.catalogue.entry import entry
+    from transduce.catalogue.lineage import differences
+
+    one, other = entry(first), entry(second)
+    rows = [("", one.id, other.id)]
+    rows += [(pair.key, plain(pair.first), plain(pair.second)) for pair in differences(one, other)]
+    if len(rows) == 1:
+        print(f"{one.id} and {other.id} have the same shape")
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for key, a, b in rows:
+        print(f"{key:{widths[0]}}  {a:{widths[1]}}  {b}")
+
+
+def fact(key: str, value: str) -> None:
+    """A line of `show`, folded; nothing for an empty value."""
+    if value:
+        print(fold(f"{key:11} {value}", sys.stdout, 12))
+
+
+def plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
+
+
+def parameters(found: "Entry") -> str:
+    """Published and counted, and by how much they differ."""
+    words, scope = list[str](), ""
+    if found.published is not None:
+        scope = "" if found.published.scope == "all" else f" ({found.published.scope})"
+        words.append(f"{found.published.label or f'{found.published.params:,}'} published{scope}")
+    if found.counted is not None:
+        words.append(f"{found.counted.params:,} counted" + (f" ({found.counted.of})" if found.counted.of else ""))
+    if found.deviation is not None:
+        words.append(
+            f"{found.deviation:+.1%}" + ("" if found.published and found.published.scope == "all" else " there")
+        )
+    return ", ".join(words)
