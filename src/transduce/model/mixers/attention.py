@@ -30,7 +30,8 @@ class Attention(Mixer):
         self.q = nn.Linear(width, config.heads * self.head_dim, bias=config.bias)
         self.k = nn.Linear(width, groups * self.head_dim, bias=config.bias)
         self.v = nn.Linear(width, groups * self.head_dim, bias=config.bias)
-        self.out = nn.Linear(config.heads * self.head_dim, width, bias=config.bias)
+        out_bias = config.bias if config.out_bias is None else config.out_bias
+        self.out = nn.Linear(config.heads * self.head_dim, width, bias=out_bias)
         norm = config.qk_norm
         self.q_norm, self.k_norm = (None if norm is None else norm.build(self.head_dim) for _ in range(2))
         self.positions = positions
@@ -108,6 +109,7 @@ class AttentionConfig(MixerConfig):
 
     kv_heads: key heads, each shared by heads / kv_heads query heads; None: one per query head. window: tokens a query
     sees, itself included; None: all. sinks: first tokens seen whatever the window. A source is read without either.
+    out_bias: of the last map; None: as bias, that of queries, keys and values.
     size: features of a head; None: width / heads. dropout: of attention weights. scale: of scores; None: size^-1/2.
     qk_norm: of each query and key, before positions turn them (Dehghani et al. 2023, arXiv:2302.05442). softcap: scaled
     scores s become softcap tanh(s / softcap) (Gemma 2, arXiv:2408.00118).
@@ -121,6 +123,7 @@ class AttentionConfig(MixerConfig):
     window: int | None = None
     sinks: int = 0
     bias: bool = True
+    out_bias: bool | None = None
     dropout: float = 0.0
     scale: float | None = None
     qk_norm: NormConfig | None = None
@@ -166,7 +169,7 @@ class AttentionConfig(MixerConfig):
             cls(heads=4, kv_heads=1, size=6, bias=False),
             windowed,
             cls(heads=2, window=3, sinks=2),
-            cls(heads=2, qk_norm=RMSNorm(), scale=0.7, softcap=2.0),
+            cls(heads=2, qk_norm=RMSNorm(), scale=0.7, softcap=2.0, out_bias=False),
         ]
 
     def build(self, width: int, positions: Positions) -> Mixer:

@@ -1,0 +1,1 @@
+"""Families of published checkpoints: their config.json as a model of ours, and the table of their tensors."""

@@ -1,0 +1,106 @@
+"""The tensors of a directory: one safetensors file, or several with an index. Nothing is unpickled, ever."""
+
+import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from transduce.errors import UserError
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+
+
+class Files:
+    """Names, shapes and types are known at once; a tensor is read when it is asked for, one file open at a time.
+
+    where: the file of each tensor. shapes: tensors on the meta device, which hold no numbers.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises UserError for a folder without safetensors, an index that lies, and a damaged file."""
+        self.folder, self.where, self.shapes = folder, dict[str, Path](), dict[str, Tensor]()
+        index = self.index() if (folder / INDEX).exists() and not (folder / SINGLE).exists() else None
+        for file in sorted({folder / SINGLE} if index is None else {folder / name for name in index.values()}):
+            if not file.is_file():
+                raise UserError(self.missing(file))
+            with opened(file) as reader:
+                for name in cast("list[str]", reader.keys()):
+                    if name in self.where:
+                        raise UserError(f"{name} is in {self.where[name].name} and in {file.name}; keep one of them")
+                    part = reader.get_slice(name)
+                    dtype = DTYPES.get(part.get_dtype())
+                    if dtype is None:
+                        raise UserError(f"{name} in {file} is of type {part.get_dtype()}, which is not read here")
+                    self.where[name], self.shapes[name] = (
+                        file,
+                        torch.empty(part.get_shape(), dtype=dtype, device="meta"),
+                    )
+        for name, file in (index or {}).items():
+            if self.where.get(name) != folder / file:
+                raise UserError(f"{folder / INDEX} says that {name} is in {file}, but it is not; download both again")
+
+    def index(self) -> dict[str, str]:
+        """Tensor name -> file name, all of them beside the index."""
+        path = self.folder / INDEX
+        found = cast("object", read_json(path).get("weight_map"))
+        if not isinstance(found, dict) or not found:
+            raise UserError(f"{path} has no weight_map, which says where each tensor is; download it again")
+        for name, file in cast("dict[str, Any]", found).items():
+            if (
+                not isinstance(file, str)
+                or Path(file).name != file
+                or "\\" in file
+                or not file.endswith(".safetensors")
+            ):
+                raise UserError(f"{path} says that {name} is in {file!r}, which is no safetensors file beside it")
+        return cast("dict[str, str]", found)
+
+    def missing(self, file: Path) -> str:
+        pickles = sorted(p.name for p in self.folder.glob("*") if p.suffix in PICKLES) if self.folder.is_dir() else []
+        if pickles:
+            return (
+                f"{self.folder} has weights only in {pickles[0]}, which may run code when it is read; "
+                f"save them as safetensors where you trust them"
+            )
+        return f"{file} does not exist; the folder of a model holds {SINGLE}, or {INDEX} and the files it names"
+
+    def read(self, *names: str) -> list[Tensor]:
+        """The tensors of these names. Each is read from the file, not kept here."""
+        out: dict[str, Tensor] = {}
+        for file in dict.fromkeys(self.where[name] for name in names):
+            with opened(file) as reader:
+                out |= {name: reader.get_tensor(name) for name in names if self.where[name] == file}
+        return [out[name] for name in names]
+
+
+@contextmanager
+def opened(file: Path) -> Generator[Any]:
+    """A safetensors file, whose header is checked against its length. Raises UserError where that fails."""
+    try:
+        with cast(Any, safe_open)(file, "pt") as reader:
+            yield reader
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is damaged ({error}); download it again") from None
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """A JSON object. Raises UserError."""
+    try:
+        found: object = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; the folder of a model has one") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON ({error}); download it again") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds a {type(found).__name__}, not an object; download it again")
+    return cast("dict[str, Any]", found)

@@ -1,0 +1,133 @@
+"""A table: which tensors of a checkpoint are which parameters of a model. One interpreter reads and writes it.
+
+Strict both ways: every name of the checkpoint is in a row, or silent on purpose, and so is every parameter.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from transduce.errors import UserError
+from transduce.weights.files import Files
+from transduce.weights.ops import SAME, Op
+
+
+@dataclass(frozen=True)
+class Row:
+    """Tensors of theirs and of ours, and how one becomes the other."""
+
+    theirs: tuple[str, ...]
+    ours: tuple[str, ...]
+    op: Op = SAME
+
+    def at(self, layer: int) -> "Row":
+        """The row of a layer: `{i}` in names is its number."""
+        theirs, ours = (tuple(name.replace("{i}", str(layer)) for name in names) for names in (self.theirs, self.ours))
+        return replace(self, theirs=theirs, ours=ours)
+
+
+def row(theirs: str | tuple[str, ...], ours: str | tuple[str, ...], op: Op = SAME) -> Row:
+    """A row of one name or several on each side."""
+    left, right = ((names,) if isinstance(names, str) else names for names in (theirs, ours))
+    return Row(left, right, op)
+
+
+def pair(theirs: str, ours: str, op: Op = SAME, *, bias: bool = True) -> list[Row]:
+    """Weight and, if there is one, bias of one module under two names. op: of the weight."""
+    rows = [row(f"{theirs}.weight", f"{ours}.weight", op)]
+    return [*rows, row(f"{theirs}.bias", f"{ours}.bias")] if bias else rows
+
+
+@dataclass(frozen=True)
+class Table:
+    """rows: all of them, layers written out. prefix: what their names may begin with, or may not, all alike.
+
+    silent: patterns of names that hold no parameters (masks, frequencies). copies: name -> the name that it repeats.
+    """
+
+    rows: tuple[Row, ...]
+    prefix: str = ""
+    silent: tuple[str, ...] = ()
+    copies: tuple[tuple[str, str], ...] = ()
+
+    def load(self, model: nn.Module, files: Files, dtype: torch.dtype | None = None) -> None:
+        """Give a model, whose parameters may be on the meta device, the numbers of a checkpoint.
+
+        dtype: of the parameters; None: as in the files. Everything is checked before any number is read. Raises
+        UserError that names what is missing, in surplus, or of another shape.
+        """
+        names, parameters = self.names(files.where), dict(model.named_parameters())
+        self.check(names, files, parameters)
+        made: dict[str, Tensor] = {}
+        for line in self.rows:
+            tensors = line.op.read(files.read(*(names[name] for name in line.theirs)))
+            kept = (x.to(dtype or x.dtype) for x in tensors)
+            made |= {name: x.contiguous() for name, x in zip(line.ours, kept, strict=True)}
+        for copy, name in self.copies:
+            if copy in names and not torch.equal(*files.read(names[copy], names[name])):
+                raise UserError(f"{names[copy]} should repeat {names[name]}, with which it is tied, but it differs")
+        replace_parameters(model, {id(parameters[name]): x for name, x in made.items()})
+
+    def names(self, present: Iterable[str]) -> dict[str, str]:
+        """The table's name of each of theirs -> as it stands in the checkpoint, with or without the prefix."""
+        present = list(present)
+        bare = self.prefix and not any(name.startswith(self.prefix) for name in present)
+        known = {name for line in self.rows for name in line.theirs}
+        out: dict[str, str] = {}
+        for name in present:
+            full = self.prefix + name if bare and name not in known else name
+            out[full] = name
+        return out
+
+    def check(self, names: Mapping[str, str], files: Files, parameters: Mapping[str, Tensor]) -> None:
+        known, copies = [name for line in self.rows for name in line.theirs], dict(self.copies)
+        told(files, "lacks", [name for name in known if name not in names])
+        silent = re.compile("|".join(self.silent) or "$.")
+        rest = names.keys() - set(known) - copies.keys()
+        told(files, "has, beyond what this model has,", sorted(n for n in rest if not silent.fullmatch(n)))
+        ours = [name for line in self.rows for name in line.ours]
+        assert sorted(ours) == sorted(parameters), sorted(set(ours) ^ set(parameters))  # a mistake of the table
+        for line in self.rows:
+            theirs = [files.shapes[names[name]] for name in line.theirs]
+            for name, x in zip(line.ours, line.op.read(theirs), strict=True):
+                if x.shape != parameters[name].shape:
+                    shapes = " and ".join(str(list(one.shape)) for one in theirs)
+                    raise UserError(
+                        f"{names[line.theirs[0]]} in {files.folder} is {shapes}, but config.json asks for "
+                        f"{list(parameters[name].shape)}" + ("" if len(line.ours) == 1 else f" in {name}")
+                    )
+
+    def write(self, model: nn.Module) -> dict[str, Tensor]:
+        """A model's parameters under their names, and in their shapes."""
+        parameters = {name: x.detach() for name, x in model.named_parameters()}
+        out: dict[str, Tensor] = {}
+        for line in self.rows:
+            tensors = line.op.write([parameters[name] for name in line.ours])
+            out |= {name: x.contiguous() for name, x in zip(line.theirs, tensors, strict=True)}
+        return out
+
+
+def told(files: Files, what: str, names: list[str]) -> None:
+    """Raise UserError if there are names."""
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise UserError(
+            f"{files.folder} {what} {', '.join(names[:3])}{more}; is its config.json that of these weights?"
+        )
+
+
+def layers(rows: Iterable[Row], count: int) -> list[Row]:
+    """Rows of one layer, written out for all."""
+    rows = list(rows)
+    return [line.at(i) for i in range(count) for line in rows]
+
+
+def replace_parameters(model: nn.Module, made: Mapping[int, Tensor]) -> None:
+    """Put tensors in the place of parameters, by the id of the old one; what was tied stays tied."""
+    new = {old: nn.Parameter(x) for old, x in made.items()}
+    for module in model.modules():
+        for name, old in module.named_parameters(recurse=False, remove_duplicate=False):
+            setattr(module, name, new[id(old)])
