@@ -150,7 +150,7 @@ def picture(found: dict[str, Any]) -> Path:
     mean = {name: statistics.mean(runs[name]["bleu"] for runs in each) for name in names}
     figure, (bars, cloud) = draw.figure(
         {"title": "Multi30k, German to English, equal parameters and updates", "xlabel": "BLEU, each seed a dot"},
-        {"title": "What it costs", "xlabel": "minutes of training", "ylabel": "BLEU", "xscale": "log"},
+        {"title": "What it costs", "xlabel": "minutes of training", "ylabel": "BLEU"},
     )
     order = sorted(names, key=lambda name: -mean[name])
     draw.bars(bars, [{name: runs[name]["bleu"] for name in names} for runs in each], {n: n for n in order}, ".1f")
