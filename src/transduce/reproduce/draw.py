@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from transduce.reproduce.mark import Measurements
 
@@ -73,6 +73,12 @@ def legend_beside(figure: Figure, axes: Axes) -> None:
     if legend is not None:
         legend.remove()
     figure.legend(handles, labels, loc="outside right center", fontsize=8)
+
+
+def ticks(axes: Axes, places: Sequence[int]) -> None:
+    """These places alone on a logarithmic x axis, as numbers."""
+    axes.set_xticks(places, [f"{place:,}" for place in places])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def from_zero(axes: Axes) -> None:

@@ -107,6 +107,9 @@ class CostPerToken(Experiment):
         draw.lines(
             axes[1], results, self.prefixes, {n: f"microseconds per step, {n}" for n in names}, band=False, legend=False
         )
+        longest = max(len(r[f"seconds, {name}"]) for r in results for name in names)
+        draw.ticks(axes[0], lengths[:longest])
+        draw.ticks(axes[1], self.prefixes)
         draw.legend_beside(figure, axes[0])
         return figure
 

@@ -105,7 +105,11 @@ class TwelveLayers(Training):
         Mark("Post-LN", ">=", 3.0),
         Mark("Pre-LN", "<=", 2.45),
     )
-    minutes = 9
+    minutes = 10
+    explain = (
+        "ResiDual trains without warm-up, where Post-LN does not, but more slowly than Pre-LN: it needs close to twice "
+        "the updates for the same loss, and after 600 it is 0.01 to 0.05 above a mark taken from earlier measurements."
+    )
     layers: int = 12
     steps: int = 300
     rate: float = 1e-3
