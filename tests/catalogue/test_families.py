@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from transduce.catalogue import checkpoint
 from transduce.errors import UserError
-from transduce.model.layout import Layout, dense
+from transduce.model.layout import Layout, dense, left_padded, right_padded
 from transduce.weights.files import Files
 
 transformers = pytest.importorskip("transformers")
@@ -92,11 +93,9 @@ def test_padding_on_either_side_changes_nothing(both: tuple[Any, checkpoint.Chec
             mask[row, slice(17 - n, None) if left else slice(n)] = 1
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         expected = theirs(tokens, attention_mask=mask, position_ids=positions).logits
-        for row, n in enumerate(lengths):
-            real = mask[row].bool()
-            alone = tokens[row][real][None]
-            found = logits(ours, alone, dense(1, n))[0]
-            torch.testing.assert_close(found, expected[row][real], atol=1e-4, rtol=1e-4)
+        found = logits(ours, tokens, (left_padded if left else right_padded)(torch.tensor(lengths), 17))
+        real = mask.bool()
+        torch.testing.assert_close(found[real], expected[real], atol=1e-4, rtol=1e-4)
 
 
 def test_greedy_decoding_token_by_token_agrees(both: tuple[Any, checkpoint.Checkpoint, Path]) -> None:
@@ -160,6 +159,9 @@ def changed(folder: Path, **keys: Any) -> None:
         ({"num_hidden_layers": 4}, "lacks model.layers.3"),
         ({"num_hidden_layers": "3"}, "must be a whole number"),
         ({"num_attention_heads": 5}, "heads=5"),
+        ({"max_position_embeddings": 10**12}, "max_position_embeddings=1,000,000,000,000"),
+        ({"head_dim": "8"}, "head_dim='8'; it must be a whole number"),
+        ({"scale_of_something": 0}, "scale_of_something=0"),
         ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "rope_type='yarn'"),
         ({"rope_parameters": {"rope_type": "linear", "rope_theta": 1.0, "odd": 3}}, "odd=3"),
         ({"residual_multiplier": 2.0}, "residual_multiplier=2.0"),
@@ -186,3 +188,12 @@ def test_a_tied_copy_must_repeat(tmp_path: Path) -> None:
     changed(tmp_path, tie_word_embeddings=True)
     ours = checkpoint.read(tmp_path).model
     assert ours.head.weight is ours.embed.weight
+
+
+def test_a_tensor_of_other_dimensions_is_named(tmp_path: Path) -> None:
+    theirs = made("GPT2", GPT2, tmp_path)
+    tensors = {name: x.clone() for name, x in theirs.state_dict().items() if name != "lm_head.weight"}
+    tensors["transformer.h.1.attn.c_attn.weight"] = torch.zeros(24)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"h\.1\.attn\.c_attn\.weight in .* is \[24\], but config.json asks for"):
+        checkpoint.read(tmp_path)

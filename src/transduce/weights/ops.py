@@ -43,25 +43,6 @@ class Split(Op):
 
 
 @dataclass(frozen=True)
-class ByHead(Op):
-    """One tensor whose rows are, head by head, query, key and value (GPT-NeoX, BLOOM), to three."""
-
-    heads: int
-    parts: int = 3
-
-    def read(self, theirs: Sequence[Tensor]) -> list[Tensor]:
-        x = theirs[0]
-        if x.shape[0] % (self.heads * self.parts):
-            return [x] * self.parts
-        split = x.view(self.heads, self.parts, -1, *x.shape[1:]).unbind(1)
-        return [part.reshape(-1, *x.shape[1:]) for part in split]
-
-    def write(self, ours: Sequence[Tensor]) -> list[Tensor]:
-        heads = [x.view(self.heads, -1, *x.shape[1:]) for x in ours]
-        return [torch.stack(heads, 1).reshape(-1, *ours[0].shape[1:])]
-
-
-@dataclass(frozen=True)
 class Then(Op):
     """One after the other."""
 

@@ -71,7 +71,7 @@ class Fields:
 
     def done(self) -> None:
         """Raise UserError if something is left that says anything."""
-        left = [f"{key}={value!r}" for key, value in self.left.items() if value not in (None, False)]
+        left = [f"{key}={value!r}" for key, value in self.left.items() if value is not None and value is not False]
         if left:
             raise UserError(f"config.json has {', '.join(left[:3])}, which this family does not know")
 

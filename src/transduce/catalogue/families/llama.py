@@ -19,11 +19,14 @@ from transduce.model.norms.norm import RMSNorm
 from transduce.model.positions.rotary import RotaryConfig
 from transduce.weights.table import Table, layers, pair, row
 
+MOST = 1 << 21  # positions, whose angles are held in a table
+
 
 class Llama(Family):
     model_type: ClassVar[str] = "llama"
     architectures: ClassVar[tuple[str, ...]] = ("LlamaForCausalLM", "LlamaModel")
     kv_heads: ClassVar[int | None] = None  # where config.json says nothing; None: as many as heads
+    head_dim: ClassVar[int | None] = None  # likewise; None: width / heads
     limit: ClassVar[int] = 2048
 
     def read(self, fields: Fields) -> tuple[ModelConfig, int]:
@@ -32,8 +35,8 @@ class Llama(Family):
         norm = RMSNorm(eps=fields.number("rms_norm_eps", 1e-6))
         hidden = fields.whole("intermediate_size", 11008)
         mixer = self.mixer(fields, heads, norm, depth)
-        size = fields.take("head_dim")
-        if size is not None and size * heads != width:
+        size = fields.whole("head_dim", self.head_dim or max(1, width // heads))
+        if size * heads != width:
             mixer = replace(mixer, size=size)
         model = DecoderConfig(
             width=width,
@@ -148,12 +151,8 @@ class Qwen3(Llama):
     model_type = "qwen3"
     architectures = ("Qwen3ForCausalLM", "Qwen3Model")
     kv_heads = 32
+    head_dim = 128
     limit = 32768
-
-    def read(self, fields: Fields) -> tuple[ModelConfig, int]:
-        fields.left.setdefault("head_dim", 128)
-        fields.data = {"head_dim": 128, **fields.data}
-        return super().read(fields)
 
     def mixer(self, fields: Fields, heads: int, norm: RMSNorm, depth: int) -> AttentionConfig:
         whole(fields, depth)
@@ -177,6 +176,8 @@ def whole(fields: Fields, depth: int) -> None:
 
 def rotary(fields: Fields, limit: int) -> RotaryConfig:
     """The positions of rope_parameters, or of rope_theta and rope_scaling as they were before."""
+    if limit > MOST:
+        raise UserError(f"config.json has max_position_embeddings={limit:,}; the most that is read here is {MOST:,}")
     base = fields.number("rope_theta", 10_000.0)
     found = fields.take("rope_parameters", fields.take("rope_scaling", {}))
     fields.take("rope_scaling")
