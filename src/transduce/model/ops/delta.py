@@ -15,7 +15,7 @@ from transduce.model.ops.linear import Spans, chunks, each, left, spans, weigh
 
 def delta_rule(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, S: Tensor,
-    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 64,
+    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 32,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """y_t = q_t S_t  with  S_t = a_t S_{t-1} + k_t u_t^T,  u_t = beta_t (v_t - a_t S_{t-1}^T k_t),  a = exp(log_decay).
 
@@ -58,7 +58,7 @@ def delta_step(
 
 def delta_write(
     k: Tensor, v: Tensor, beta: Tensor, S: Tensor,
-    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 64,
+    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 32,
 ) -> Tensor:  # fmt: skip
     """S after the last token, for who reads nothing on the way."""
     if k.shape[2] == 1:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 def sum_rule(
     q: Tensor, k: Tensor, v: Tensor, S: Tensor,
-    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 64,
+    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 32,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """y_t = q_t S_t  with  S_t = exp(log_decay_t) S_{t-1} + k_t v_t^T.   Katharopoulos et al. 2020, arXiv:2006.16236.
 
