@@ -55,7 +55,7 @@ class Markov(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.table = sharp * torch.randn(vocab_size, vocab_size, vocab_size, generator=generator)
         self.of_source = sharp * torch.randn(7, vocab_size, vocab_size, generator=generator)
-        self.takes_source, self.limit, self.head = reads, None, Identity()
+        self.takes_source, self.limit, self.head, self.device = reads, None, Identity(), torch.device("cpu")
         self.steps: list[tuple[int, int]] = []  # the rows and tokens of every step
 
     def init_state(self, batch: int, max_len: int) -> Last:

@@ -10,15 +10,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from transduce.catalogue.families.family import Family, Fields
-from transduce.catalogue.families.gpt2 import GPT2
-from transduce.catalogue.families.llama import Llama, Mistral, Qwen2, Qwen3
+from transduce.catalogue.families.family import Family, Fields, families
 from transduce.errors import UserError
 from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
 from transduce.weights.files import Files, read_json
-
-FAMILIES: tuple[Family, ...] = (GPT2(), Llama(), Mistral(), Qwen2(), Qwen3())
 
 
 class Checkpoint(NamedTuple):
@@ -37,7 +33,7 @@ def read(folder: Path, dtype: torch.dtype | None = torch.float32) -> Checkpoint:
     """
     config, vocab_size, family = described(folder)
     files = Files(folder)
-    layers = config.layers if isinstance(config.layers, int) else len(config.layers)
+    layers = depth(config)
     if layers > len(files.shapes):
         raise UserError(f"config.json has {layers} layers, but {folder} only {len(files.shapes)} tensors")
     table = family.table(config)
@@ -53,22 +49,33 @@ def read(folder: Path, dtype: torch.dtype | None = torch.float32) -> Checkpoint:
     return Checkpoint(model.eval(), config, vocab_size, family)
 
 
+def depth(config: ModelConfig) -> int:
+    """Layers of the deepest stack; those that share their weights count as one to a thousand."""
+    stacks = [config.layers, *(getattr(config, side, None) for side in ("encoder_layers", "decoder_layers"))]
+    counts = [
+        stack if isinstance(stack, int) else sum(-(-run.times // 1000) if run.tied else run.times for run in stack)
+        for stack in stacks
+        if stack is not None
+    ]
+    return max(counts)
+
+
 def described(folder: Path) -> tuple[ModelConfig, int, Family]:
     """What config.json says. Raises UserError."""
     data = read_json(folder / "config.json")
     if "auto_map" in data:
         raise UserError(f"{folder / 'config.json'} has auto_map, code of its own, which is never run here")
     kind = data.get("model_type")
-    family = next((family for family in FAMILIES if family.model_type == kind), None)
+    family = next((family for family in families() if family.model_type == kind), None)
     if family is None:
-        known = ", ".join(family.model_type for family in FAMILIES)
+        known = ", ".join(family.model_type for family in families())
         raise UserError(f"{folder / 'config.json'} has model_type={kind!r}; known are {known}")
     named: Any = data.get("architectures") or [family.architectures[0]]
     if not isinstance(named, list) or named[0] not in family.architectures:
         raise UserError(
             f"{folder / 'config.json'} is of a {named}, known of {kind} are {', '.join(family.architectures)}"
         )
-    fields = Fields({key: value for key, value in data.items() if key != "quantization_config"})
+    fields = Fields({key: value for key, value in data.items() if key != "quantization_config"}, str(named[0]))
     if data.get("quantization_config") is not None:
         raise UserError(f"the weights in {folder} are quantised, which is not read here; take those that are not")
     config, vocab_size = family.read(fields)
@@ -81,7 +88,7 @@ def write(model: Model, config: ModelConfig, vocab_size: int, folder: Path) -> F
 
     Raises UserError if none can.
     """
-    for family in FAMILIES:
+    for family in families():
         data = family.write(config, vocab_size)
         if data is not None:
             break
@@ -93,7 +100,7 @@ def write(model: Model, config: ModelConfig, vocab_size: int, folder: Path) -> F
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(family.table(config).write(model), folder / "model.safetensors", {"format": "pt"})
-    head = {"architectures": [family.architectures[0]], "model_type": family.model_type, "dtype": dtype}
+    head = {"architectures": [family.architecture(config)], "model_type": family.model_type, "dtype": dtype}
     (folder / "config.json").write_text(json.dumps({**head, **data}, indent=2) + "\n", "utf-8")
     return family
 

@@ -19,6 +19,8 @@ TITLES = {
     "residual": "Residuals: model.residual",
     "norm": "Norms: model.norm",
     "feedforward": "Feed-forwards: model.feedforward",
+    "embedding": "Embeddings: model.embedding",
+    "head": "Heads: model.head",
     "init": "Start values: model.init",
 }
 

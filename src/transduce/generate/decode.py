@@ -66,7 +66,7 @@ def run(
     model: Model, inputs: Inputs, search: Search, choose: Choose, on_token: OnToken | None = None
 ) -> list[list[Hypothesis]]:  # fmt: skip
     """Grow the hypotheses of one batch until all have ended; what has ended, per input, the best first."""
-    device, most = model.head.weight.device, int(search.limits.max())
+    device, most = model.device, int(search.limits.max())
     memory = None if inputs.sources is None else model.remember(*pad(inputs.sources, device))
     ids, layout = pad(inputs.prompts, device)
     hidden, state = model.step(ids, layout, model.init_state(len(ids), ids.shape[1] + most), memory)

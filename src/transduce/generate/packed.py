@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transduce.model.heads import Head
+from transduce.model.heads.linear import LinearHead
 from transduce.model.models import Model
 
 MOST = 1 << 30  # bytes of weights; a larger model is not packed, for the memory it would take
@@ -70,7 +70,8 @@ def shallow(module: nn.Module, done: dict[nn.Module, nn.Module], pack: bool) -> 
     """A tree of new modules on the same tensors. done: old module -> new, so that shared modules stay shared."""
     if module not in done:
         inside, hooked = vars(module)["_modules"], vars(module)["_forward_hooks"] or vars(module)["_forward_pre_hooks"]
-        if pack and type(module) in (nn.Linear, Head) and not hooked:
+        plain = type(module) is nn.Linear or (type(module) is LinearHead and module.plain)
+        if pack and plain and not hooked:
             done[module] = Packed(cast(Tensor, module.weight), cast("Tensor | None", getattr(module, "bias", None)))
         else:
             done[module] = copy.copy(module)

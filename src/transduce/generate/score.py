@@ -82,7 +82,7 @@ def batches(sources: Ids | None, texts: Ids, batch_tokens: int) -> Iterator[list
 @torch.inference_mode()
 def log_p(model: Model, sources: Ids | None, texts: Ids, counts: Sequence[int]) -> list[list[float]]:
     """log p of the last counts[b] tokens of each text."""
-    device = model.head.weight.device
+    device = model.device
     targets, layout = pad(texts, device)
     lengths, count = layout.valid.sum(1, keepdim=True), torch.tensor(counts, device=device)[:, None]
     places = torch.arange(1, targets.shape[1], device=device)

@@ -55,7 +55,7 @@ def cross_attention(model: Model, source: list[int], inputs: list[int]) -> list[
     training = model.training
     model.eval()
     try:
-        device = model.head.weight.device
+        device = model.device
         ids, read = torch.tensor([inputs], device=device), torch.tensor([source], device=device)
         here, there = dense(1, len(inputs), device=device), dense(1, len(source), device=device)
         model.features(Batch(ids, ids, here, read, there))

@@ -10,8 +10,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils import flop_counter
 
 from transduce.model.block import Cross, Feed, Sublayer
-from transduce.model.embed import Embedding
-from transduce.model.heads import Head
+from transduce.model.embed.embedding import Embedding
+from transduce.model.heads.head import Head
 from transduce.model.layout import dense
 from transduce.model.models import Model
 from transduce.model.state import nbytes
@@ -114,7 +114,7 @@ def state_bytes(model: Model) -> StateBytes:
     short, long = (nbytes(model.init_state(1, n)) for n in (8, 9))
     per_source = 0
     if model.takes_source:
-        device = model.head.weight.device
+        device = model.device
         with torch.no_grad():
             ids = (torch.zeros((1, n), dtype=torch.int64, device=device) for n in (8, 9))
             few, many = (nbytes(model.remember(x, dense(1, x.shape[1], device=device))) for x in ids)

@@ -26,6 +26,8 @@ FOLDERS = {
     "residual": "transduce.model.residual",
     "norm": "transduce.model.norms",
     "feedforward": "transduce.model.feedforward",
+    "embedding": "transduce.model.embed",
+    "head": "transduce.model.heads",
     "init": "transduce.model.init",
 }
 

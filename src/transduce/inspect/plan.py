@@ -41,7 +41,7 @@ class Work:
         """One whole update, but for clipping and the schedule, which cost nothing. Returns its tokens."""
         tokens = 0
         for _ in range(self.accumulate):
-            batch = next(batches).to(self.model.head.weight.device)
+            batch = next(batches).to(self.model.device)
             self.backward(batch)
             tokens += batch.tokens
         for optimizer in self.optimizers:
@@ -80,7 +80,7 @@ class Probe:
 def costs(work: Work, batch: Batch, shape: tuple[int, int]) -> Costs:
     """Count what a row of so many source and target tokens takes, and what an update with a batch keeps."""
     model = work.model
-    device = model.head.weight.device
+    device = model.device
     row, batch, losses = row_of(*shape).to(device), batch.to(device), list[Tensor]()
     with torch.compiler.set_stance("force_eager"):
         model.train()
@@ -110,7 +110,7 @@ def row_of(source: int, target: int) -> Batch:
 
 def probe(work: Work, batches: Iterator[Batch], seconds: float = 5.0) -> Probe:
     """Time updates for about so many seconds, three at least."""
-    device = work.model.head.weight.device
+    device = work.model.device
     work.model.train()
     for _ in range(WARM_UP):
         work.update(batches)

@@ -17,8 +17,11 @@ from transduce.model.state import State, choose, over, tensors
 class Sublayer(nn.Module, ABC):
     """(x, layout, state, memory) -> (y, state).
 
-    state: what it keeps between calls. memory: what it wrote of a source.
+    state: what it keeps between calls. memory: what it wrote of a source. takes_stream: x in the precision of the
+    stream, not of products, because norms stand inside.
     """
+
+    takes_stream = False
 
     @abstractmethod
     def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]: ...
@@ -141,12 +144,31 @@ class Feed(Sublayer):
         return self.feedforward(x, layout.valid) if self.asks_valid else self.feedforward(x), None
 
 
+class Normed(Sublayer):
+    """A sublayer with a norm of its own before it, where several stand side by side: GPT-NeoX."""
+
+    takes_stream = True
+
+    def __init__(self, norm: nn.Module, part: Sublayer) -> None:
+        super().__init__()
+        self.norm, self.part = norm, part
+
+    def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
+        return self.part.init_state(batch, max_len, device=device, dtype=dtype)
+
+    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
+        return self.part.remember(source, layout, kept)
+
+    def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
+        return self.part(lowered(self.norm(x)), layout, state, memory)
+
+
 class Sum(Sublayer):
     """Sublayers side by side on the same input, added: the parallel block of GPT-J."""
 
     def __init__(self, *parts: Sublayer) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(parts)
+        self.parts, self.takes_stream = nn.ModuleList(parts), any(part.takes_stream for part in parts)
 
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
         return tuple(part.init_state(batch, max_len, device=device, dtype=dtype) for part in self.parts)  # type: ignore[operator]
@@ -164,7 +186,7 @@ class Sum(Sublayer):
 
 def apply(part: Sublayer, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
     """A sublayer on x in the precision of its products."""
-    return part(lowered(x), layout, state, memory)
+    return part(x if part.takes_stream else lowered(x), layout, state, memory)
 
 
 class Block(nn.Module):

@@ -11,8 +11,8 @@ from torch import Tensor
 class Layout(NamedTuple):
     """The geometry of a batch: one value for attention masks, position ids, cache positions and document borders.
 
-    Which fields are None is known without looking at data and selects the fast path:
-    neither: every slot is a real token and a row is one sequence;
+    Which of segments and lengths is None is known without looking at data and selects the fast path:
+    both: every slot is a real token and a row is one sequence;
     `lengths`: the first `lengths[b]` slots of row b are real, the rest is padding on the right;
     `segments`: anything (padding anywhere, several documents in a row); rules are evaluated slot by slot.
     """
@@ -20,6 +20,8 @@ class Layout(NamedTuple):
     positions: Tensor  # (B, T) int64: place of the slot in its own sequence; -1 = padding; 0 = a sequence starts
     segments: Tensor | None = None  # (B, T) int64: which document of the row
     lengths: Tensor | None = None  # (B,) int64: real tokens per row
+    types: Tensor | None = None  # (B, T) int64: the kind of each token, such as first or second sentence; None: all 0
+    inner: Tensor | None = None  # (B, T) int64: the place of each token inside its blank (GLM); None: all 0
 
     @property
     def valid(self) -> Tensor:
@@ -38,12 +40,15 @@ class Layout(NamedTuple):
 
     def slice(self, start: int, stop: int) -> "Layout":
         """The same rows, slots start..stop-1, in the general form where there is padding."""
-        positions = self.positions[:, start:stop]
-        if self.segments is not None:
-            return Layout(positions, self.segments[:, start:stop])
-        if self.lengths is not None:
-            return Layout(positions, lengths=(self.lengths - start).clamp(0, stop - start))
-        return Layout(positions)
+        positions, types, inner = (
+            x if x is None else x[:, start:stop] for x in (self.positions, self.types, self.inner)
+        )
+        assert positions is not None
+        segments = None if self.segments is None else self.segments[:, start:stop]
+        lengths = None
+        if segments is None and self.lengths is not None:
+            lengths = (self.lengths - start).clamp(0, stop - start)
+        return Layout(positions, segments, lengths, types, inner)
 
     def rows(self, index: Tensor) -> "Layout":
         """Rows `index` (B',) of every field."""

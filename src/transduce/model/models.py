@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from transduce.data.batch import Batch
 from transduce.errors import UserError
-from transduce.model.embed import Embedding
-from transduce.model.heads import Head
+from transduce.model.embed.embedding import Embedding
+from transduce.model.heads.head import Head
 from transduce.model.layout import Layout, documents
 from transduce.model.ops.precision import lowered
 from transduce.model.positions.position import Positions
@@ -22,6 +23,14 @@ class Model(nn.Module, ABC):
     takes_source: ClassVar[bool]
     head: Head
     limit: int | None  # first position that cannot be encoded
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
 
     @abstractmethod
     def features(self, batch: Batch) -> Tensor:
@@ -59,13 +68,55 @@ class Decoder(Model):
         return self.stack(self.embed(batch.inputs, batch.layout), batch.layout)[0]
 
     def init_state(self, batch: int, max_len: int) -> State:
-        return self.stack.init_state(batch, max_len, device=self.head.weight.device, dtype=self.head.weight.dtype)
+        return self.stack.init_state(batch, max_len, device=self.device, dtype=self.dtype)
 
     def step(self, ids: Tensor, layout: Layout, state: State, memory: State = None) -> tuple[Tensor, State]:
         return self.stack(self.embed(ids, layout), layout, state, memory)
 
     def stacks(self) -> list[Stack]:
         return [self.stack]
+
+
+class EncoderOnly(Model):
+    """Embedding, stack of blocks in which every token sees all others, head: BERT and its family.
+
+    pooler: (M, M), or None. pair: (classes, M) on what is pooled, or None.
+    """
+
+    takes_source = False
+
+    def __init__(self, embed: Embedding, stack: Stack, head: Head, pooled: int = 0, classes: int = 0) -> None:
+        """pooled: features that the pooler gives; 0: there is none."""
+        super().__init__()
+        self.embed, self.stack, self.head = embed, stack, head
+        self.pooler = nn.Linear(pooled, pooled) if pooled else None
+        self.pair = nn.Linear(pooled, classes) if classes else None
+        self.limit = limit_of(stack, embed)
+
+    def encode(self, ids: Tensor, layout: Layout) -> Tensor:
+        """(B, T) -> (B, T, M)."""
+        return self.stack(self.embed(ids, layout), layout)[0]
+
+    def features(self, batch: Batch) -> Tensor:
+        return self.encode(batch.inputs, batch.layout)
+
+    def pooled(self, hidden: Tensor) -> Tensor:
+        """(B, M) of hidden states (B, T, M) whose rows begin at slot 0: tanh(W h_0 + b)."""
+        if self.pooler is None:
+            raise UserError("this encoder has no pooler; take the mean of its hidden states, or set model.pooler=true")
+        return torch.tanh(self.pooler(hidden[:, 0]))
+
+    def init_state(self, batch: int, max_len: int) -> State:
+        raise UserError(NO_STEPS)
+
+    def step(self, ids: Tensor, layout: Layout, state: State, memory: State = None) -> tuple[Tensor, State]:
+        raise UserError(NO_STEPS)
+
+    def stacks(self) -> list[Stack]:
+        return [self.stack]
+
+
+NO_STEPS = "an encoder sees a whole text at once, so it writes none token by token; use a decoder for that"
 
 
 class Encoder(nn.Module):

@@ -10,7 +10,6 @@ from torch import Tensor
 from transduce.config import Part
 from transduce.data.batch import Batch
 from transduce.model.models import Model
-from transduce.model.ops.loss import cross_entropy
 from transduce.model.side import collecting
 
 
@@ -44,7 +43,7 @@ def token_loss(model: Model, batch: Batch, smoothing: float) -> Loss:
     wanted = (targets >= 0).nonzero()[:, 0]
     if wanted.shape[0] < targets.shape[0]:
         hidden, targets = hidden.index_select(0, wanted), targets.index_select(0, wanted)
-    total, nll = cross_entropy(hidden, model.head.weight, targets, smoothing)
+    total, nll = model.head.loss(hidden, targets, smoothing)
     count, metrics = targets.shape[0], {"nll": nll}
     if side:  # means over tokens, which are to stay so after the division by all targets
         total = total + count * side.total()

@@ -90,7 +90,7 @@ def evaluate(
     limit: int | None = None,
 ) -> Evaluation:
     """Loss on all of a split, and outputs for `limit` of its examples, evenly spread (None: all). Draws nothing."""
-    device, training = model.head.weight.device, model.training
+    device, training = model.device, model.training
     model.eval()
     try:
         with torch.inference_mode():

@@ -1,8 +1,12 @@
 """The contract of a family, and config.json read key by key."""
 
+import functools
+import importlib
+import inspect
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from transduce.errors import UserError
 from transduce.model.architecture import ModelConfig
@@ -28,9 +32,13 @@ ACTIVATIONS: Mapping[str, Activation] = {
 
 
 class Fields:
-    """The keys of a config.json, each taken once; `done` refuses what was not understood."""
+    """The keys of a config.json, each taken once; `done` refuses what was not understood.
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    architecture: the class of transformers whose weights they are.
+    """
+
+    def __init__(self, data: Mapping[str, Any], architecture: str = "") -> None:
+        self.architecture = architecture
         self.data, self.left = data, {key: x for key, x in data.items() if key not in HARMLESS}
 
     def whole(self, key: str, default: int | None = None) -> int:
@@ -77,10 +85,15 @@ class Fields:
 
 
 class Family(ABC):
-    """model_type and architectures: as config.json names them; the first architecture is what is exported."""
+    """What is known of a model_type of config.json. One file in this folder may define several; they are found there.
+
+    architectures: the classes whose weights are read here; the first is written, unless `architecture` says another.
+    rank: where several families can express a model, the smallest is asked first.
+    """
 
     model_type: ClassVar[str]
     architectures: ClassVar[tuple[str, ...]]
+    rank: ClassVar[int] = 50
 
     @abstractmethod
     def read(self, fields: Fields) -> tuple[ModelConfig, int]:
@@ -90,6 +103,22 @@ class Family(ABC):
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
         """The config.json of a model; None: the family cannot express it."""
 
+    def architecture(self, model: ModelConfig) -> str:
+        """The class of transformers that a model is written for."""
+        return self.architectures[0]
+
     @abstractmethod
     def table(self, model: ModelConfig) -> Table:
         """Which of its tensors are which."""
+
+
+@functools.cache
+def families() -> tuple[Family, ...]:
+    """One of every family that is defined in this folder, in the order in which they are asked to express a model."""
+    package = importlib.import_module(__name__.rpartition(".")[0])
+    modules = [
+        importlib.import_module(f"{package.__name__}.{file.name}") for file in pkgutil.iter_modules(package.__path__)
+    ]
+    found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
+    known = [cast("type[Family]", one) for one in found if issubclass(one, Family) and not inspect.isabstract(one)]
+    return tuple(one() for one in sorted(known, key=lambda one: (one.rank, one.model_type)))

@@ -66,7 +66,7 @@ class Llama(Family):
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
         found = decoder_of(model, AttentionConfig, GatedConfig, RMSNorm, RotaryConfig)
-        if found is None or found.norm.part != 1.0:
+        if found is None or found.norm.part != 1.0 or found.norm.offset:
             return None
         mixer, feed, places = found.mixer, found.feedforward, found.positions
         own = self.written(mixer, found.norm, found.layers)

@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from transduce.model.architecture import DecoderConfig, ModelConfig
+from transduce.model.embed.table import TableConfig
+from transduce.model.heads.linear import LinearHeadConfig
 from transduce.model.residual.norm_first import PreNormConfig
 
 Mixer = TypeVar("Mixer")
@@ -27,8 +29,10 @@ class Parts(NamedTuple, Generic[Mixer, Feed, Norm, Places]):
 def decoder_of(
     model: ModelConfig, mixer: type[Mixer], feed: type[Feed], norm: type[Norm], positions: type[Places]
 ) -> Parts[Mixer, Feed, Norm, Places] | None:
-    """The parts, if the model is a Pre-LN decoder of equal layers, unscaled embeddings, and parts of these types."""
+    """The parts, if the model is a Pre-LN decoder of equal layers, plain at both ends, and of parts of these types."""
     if not isinstance(model, DecoderConfig) or not isinstance(model.layers, int) or model.scale_embedding:
+        return None
+    if model.head != LinearHeadConfig() or model.embedding != TableConfig():
         return None
     if not matches(model.residual, PreNormConfig(dropout=model.residual.dropout)):
         return None

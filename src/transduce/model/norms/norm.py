@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from transduce.config import Part
 from transduce.errors import UserError
+from transduce.model.init.init import Initialiser, constant
 from transduce.model.ops.rms_norm import rms_norm
 
 
@@ -46,6 +47,20 @@ class WholeRMSNorm(nn.RMSNorm):
         return rms_norm(x, self.weight, self.eps or 0.0)
 
 
+class OffsetRMSNorm(nn.Module):
+    """(offset + w) x / sqrt(mean(x^2) + eps)."""
+
+    def __init__(self, width: int, offset: float, eps: float) -> None:
+        super().__init__()
+        self.weight, self.offset, self.eps = nn.Parameter(torch.empty(width)), offset, eps
+
+    def start(self) -> dict[str, Initialiser]:
+        return {"weight": constant(1.0 - self.offset)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.offset + self.weight.to(torch.promote_types(self.weight.dtype, x.dtype)), self.eps)
+
+
 class PartialRMSNorm(nn.Module):
     """g x / sqrt(mean(x_1^2 .. x_k^2) + eps): the mean is estimated from the first features."""
 
@@ -63,18 +78,24 @@ class PartialRMSNorm(nn.Module):
 class RMSNorm(NormConfig):
     """g x / sqrt(mean(x^2) + eps) over the features.   Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.
 
-    part: share of the features, the first ones, whose mean it is: pRMSNorm of the same paper.
+    part: share of the features, the first ones, whose mean it is: pRMSNorm of the same paper. offset: g is offset + w,
+    w what is trained (Gemma has 1); weight decay then draws the gain to the offset.
     """
 
     kind: ClassVar[str] = "rms-norm"
     eps: float = 1e-6
     part: float = 1.0
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.part <= 1:
             raise UserError(f"part={self.part} is no share of the features; use a number up to 1, such as 0.0625")
 
     def build(self, width: int) -> nn.Module:
+        if self.offset:
+            if self.part != 1.0:
+                raise UserError(f"offset={self.offset} and part={self.part} do not go together; leave out one")
+            return OffsetRMSNorm(width, self.offset, self.eps)
         if self.part == 1.0:
             return WholeRMSNorm(width, eps=self.eps)
         return PartialRMSNorm(width, math.ceil(width * self.part), self.eps)

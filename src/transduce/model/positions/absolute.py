@@ -1,7 +1,7 @@
 """Encodings of the absolute position, added to the embedding."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,66 +10,79 @@ from torch import Tensor, nn
 from transduce.errors import UserError, require_at_least
 from transduce.model.positions.position import Positions, PositionsConfig, Queries
 
+Order = Literal["interleaved", "halves"]
 
-def sinusoid(positions: Tensor, dim: int, base: float = 10_000.0) -> Tensor:
-    """sin and cos of position * base^(-2i/dim), interleaved.   Vaswani et al. 2017, sec. 3.5.
+
+def sinusoid(positions: Tensor, dim: int, base: float = 10_000.0, order: Order = "interleaved") -> Tensor:
+    """sin and cos of position * base^(-2i/dim), interleaved or all sines first.   Vaswani et al. 2017, sec. 3.5.
 
     positions: integers of any shape (...).  Returns (..., dim) float32 in [-1, 1].  Raises UserError if dim is odd.
     """
     if dim % 2:
         raise UserError(f"width={dim} is odd, but sines and cosines come in pairs; use {dim + 1}")
     angle = positions.double()[..., None] * base ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+    if order == "halves":
+        return torch.cat([angle.sin(), angle.cos()], dim=-1).float()
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2).float()
 
 
 class Sinusoidal(Positions):
     table: Tensor
 
-    def __init__(self, limit: int, width: int, base: float) -> None:
+    def __init__(self, limit: int, width: int, base: float, order: Order) -> None:
         super().__init__()
         self.limit = limit
-        self.register_buffer("table", sinusoid(torch.arange(limit), width, base), persistent=False)
+        self.register_buffer("table", sinusoid(torch.arange(limit), width, base, order), persistent=False)
 
     def add(self, x: Tensor, positions: Tensor) -> Tensor:
         return x + F.embedding(positions.clamp(min=0), self.table).to(x.dtype)
 
 
 class Learned(Positions):
-    def __init__(self, limit: int, width: int) -> None:
+    def __init__(self, limit: int, width: int, offset: int) -> None:
         super().__init__()
-        self.limit = limit
-        self.weight = nn.Parameter(torch.empty(limit, width))
+        self.limit, self.offset = limit, offset
+        self.weight = nn.Parameter(torch.empty(limit + offset, width))
 
     def add(self, x: Tensor, positions: Tensor) -> Tensor:
-        return x + F.embedding(positions.clamp(min=0), self.weight)
+        return x + F.embedding(positions.clamp(min=0) + self.offset, self.weight)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SinusoidalConfig(PositionsConfig):
-    """Fixed sines and cosines of the position.   Vaswani et al. 2017, sec. 3.5."""
+    """Fixed sines and cosines of the position.   Vaswani et al. 2017, sec. 3.5.
+
+    order: sines and cosines "interleaved", or in two "halves" (Marian, CTRL, Pegasus).
+    """
 
     kind: ClassVar[str] = "sinusoidal"
     acts = "add"
     base: float = 10_000.0
     limit: int = 4096
+    order: Order = "interleaved"
 
     def __post_init__(self) -> None:
         require_at_least(1, limit=self.limit)
 
     def build(self, width: int, queries: Queries | None) -> Positions:
-        return Sinusoidal(self.limit, width, self.base)
+        return Sinusoidal(self.limit, width, self.base, self.order)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedConfig(PositionsConfig):
-    """One trained vector per position, up to `limit`.   Gehring et al. 2017, arXiv:1705.03122."""
+    """One trained vector per position, up to `limit`.   Gehring et al. 2017, arXiv:1705.03122.
+
+    offset: rows of the table before that of the first position (RoBERTa, BART and OPT have 2).
+    """
 
     kind: ClassVar[str] = "learned"
     acts = "add"
     limit: int = 1024
+    offset: int = 0
 
     def __post_init__(self) -> None:
         require_at_least(1, limit=self.limit)
+        require_at_least(0, offset=self.offset)
 
     def build(self, width: int, queries: Queries | None) -> Positions:
-        return Learned(self.limit, width)
+        return Learned(self.limit, width, self.offset)

@@ -1,7 +1,7 @@
 """Residuals whose stream is never normalised: the norm stands before the sublayer, and once at the end of the stack."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -25,32 +25,43 @@ class PreNorm(Residual):
 
 @dataclass(frozen=True, kw_only=True)
 class PreNormConfig(ResidualConfig):
-    """x + f(norm(x)), and one norm at the end; trains without warm-up.   Xiong et al. 2020, arXiv:2002.04745."""
+    """x + f(norm(x)), and one norm at the end; trains without warm-up.   Xiong et al. 2020, arXiv:2002.04745.
+
+    final_norm: the one at the end; without it hidden states leave as they are.
+    """
 
     kind: ClassVar[str] = "pre-norm"
+    final_norm: bool = True
 
     def build(self, width: int, norm: NormConfig, place: Place = Place()) -> Residual:  # noqa: B008
         return PreNorm(norm.build(width), self.added(width, place))
 
     def leave(self, width: int, norm: NormConfig) -> nn.Module:
-        return norm.build(width)
+        return norm.build(width) if self.final_norm else nn.Identity()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelConfig(ResidualConfig):
     """x + f_1(norm(x)) + f_2(norm(x)) + ...: all sublayers of a block at once.   Wang & Komatsuzaki 2021, GPT-J.
 
-    One norm to a block, and what is dropped is dropped of the sum. Also in PaLM (Chowdhery et al. 2022, sec. 2).
+    norms: "one" to a block, also in PaLM (Chowdhery et al. 2022, sec. 2), or one to "each" sublayer (GPT-NeoX, Black et
+    al. 2022, arXiv:2204.06745, sec. 2.1). What is dropped is dropped of the sum.
     """
 
     kind: ClassVar[str] = "parallel"
     beside: ClassVar[bool] = True
+    norms: Literal["one", "each"] = "one"
+    final_norm: bool = True
+
+    @property
+    def norm_each(self) -> bool:
+        return self.norms == "each"
 
     def build(self, width: int, norm: NormConfig, place: Place = Place()) -> Residual:  # noqa: B008
-        return PreNorm(norm.build(width), self.added(width, place))
+        return PreNorm(nn.Identity() if self.norm_each else norm.build(width), self.added(width, place))
 
     def leave(self, width: int, norm: NormConfig) -> nn.Module:
-        return norm.build(width)
+        return norm.build(width) if self.final_norm else nn.Identity()
 
 
 class Sandwich(Residual):

@@ -47,7 +47,7 @@ class ResidualConfig(Part):
     layer_scale: a learned gain for each feature of what is added, and its start value (Touvron et al. 2021,
     arXiv:2103.17239, eq. 3, which start it at 0.1 to 1e-6); None: there is none.
     streams: how many tensors the stream is made of; residuals of one stack must agree. beside: the sublayers of a
-    block stand side by side on one input instead of one behind the other.
+    block stand side by side on one input instead of one behind the other; norm_each: each behind a norm of its own.
     """
 
     folder: ClassVar[str] = "transduce.model.residual"
@@ -59,6 +59,10 @@ class ResidualConfig(Part):
 
     def __post_init__(self) -> None:
         require_probability(dropout=self.dropout, drop_path=self.drop_path)
+
+    @property
+    def norm_each(self) -> bool:
+        return False
 
     def added(self, width: int, place: Place) -> Added:
         """What becomes of the output of a sublayer of the block at `place` before it joins the stream."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from transduce.catalogue import checkpoint
 from transduce.errors import UserError
-from transduce.model.layout import Layout, dense, left_padded, right_padded
-from transduce.weights.files import Files
+from transduce.model.layout import dense
+from transduce.testing.families import check_bytes, check_greedy, check_logits, check_padding, ids, saved
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 
 LLAMA = {
     "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 53,
@@ -39,103 +39,41 @@ IDS = [f"{name}-{i}" for i, (name, _) in enumerate(CASES)]
 
 
 def made(name: str, options: dict[str, Any], folder: Path, **how: Any) -> Any:
-    """A random model of theirs, saved; its biases and norms random, too."""
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{name}Config")(**options, bos_token_id=1, eos_token_id=2, pad_token_id=0)
-    base = {"GPT2": "GPT2LMHeadModel"}.get(name, f"{name}ForCausalLM")
-    model = getattr(transformers, base)._from_config(config, attn_implementation="eager").eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(0.2 * torch.randn_like(parameter))
-    model.save_pretrained(folder, **how)
-    return model
+    return saved(f"{name}Config", {"GPT2": "GPT2LMHeadModel"}.get(name, f"{name}ForCausalLM"), options, folder, **how)
 
 
 @pytest.fixture(params=CASES, ids=IDS)
-def both(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, checkpoint.Checkpoint, Path]:
-    theirs = made(*request.param, tmp_path)
-    return theirs, checkpoint.read(tmp_path), tmp_path
+def theirs(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    return made(*request.param, tmp_path)
 
 
-def ids(rows: int = 3, tokens: int = 17) -> Tensor:
-    return torch.randint(3, 53, (rows, tokens), generator=torch.Generator().manual_seed(1))
+def test_logits_and_gradients_agree(theirs: Any, tmp_path: Path) -> None:
+    check_logits(theirs, tmp_path)
 
 
-def logits(ours: checkpoint.Checkpoint, tokens: Tensor, layout: Layout) -> Tensor:
-    hidden, _ = ours.model.step(tokens, layout, None)
-    return ours.model.head(hidden)
+def test_padding_on_either_side_changes_nothing(theirs: Any, tmp_path: Path) -> None:
+    check_padding(theirs, tmp_path)
 
 
-def test_logits_and_gradients_agree(both: tuple[Any, checkpoint.Checkpoint, Path]) -> None:
-    theirs, ours, _ = both
-    tokens = ids()
-    expected, found = theirs(tokens).logits, logits(ours, tokens, dense(3, 17))
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-    for y in (expected, found):
-        torch.nn.functional.cross_entropy(y[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).backward()
-    table = ours.family.table(ours.config)
-    gradients = {name: p.grad for name, p in ours.model.named_parameters()}
-    back = {name: x for line in table.rows for name, x in
-            zip(line.theirs, line.op.write([gradients[n] for n in line.ours]), strict=True)}  # fmt: skip
-    wanted = {name: p.grad for name, p in theirs.named_parameters()}
-    assert back.keys() == wanted.keys()
-    for name, gradient in wanted.items():
-        torch.testing.assert_close(back[name], gradient, atol=1e-4, rtol=1e-3, msg=name)
+def test_greedy_decoding_token_by_token_agrees(theirs: Any, tmp_path: Path) -> None:
+    check_greedy(theirs, tmp_path)
 
 
-def test_padding_on_either_side_changes_nothing(both: tuple[Any, checkpoint.Checkpoint, Path]) -> None:
-    theirs, ours, _ = both
-    tokens, lengths = ids(), [17, 9, 1]
-    for left in (False, True):
-        mask = torch.zeros(3, 17, dtype=torch.long)
-        for row, n in enumerate(lengths):
-            mask[row, slice(17 - n, None) if left else slice(n)] = 1
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        expected = theirs(tokens, attention_mask=mask, position_ids=positions).logits
-        found = logits(ours, tokens, (left_padded if left else right_padded)(torch.tensor(lengths), 17))
-        real = mask.bool()
-        torch.testing.assert_close(found[real], expected[real], atol=1e-4, rtol=1e-4)
+def test_out_again_the_same_bytes(theirs: Any, tmp_path: Path) -> None:
+    check_bytes(theirs, tmp_path, tmp_path / "out")
 
 
-def test_greedy_decoding_token_by_token_agrees(both: tuple[Any, checkpoint.Checkpoint, Path]) -> None:
-    theirs, ours, _ = both
-    prompt = ids(2, 5)
-    expected = theirs.generate(prompt, max_new_tokens=12, min_new_tokens=12, do_sample=False, pad_token_id=0)
-    state, tokens = ours.model.init_state(2, 17), prompt
-    layout, fed = dense(2, 5), prompt
-    for step in range(12):
-        hidden, state = ours.model.step(fed, layout, state)
-        y = ours.model.head(hidden)[:, -1]
-        y[:, 2] = -torch.inf  # min_new_tokens forbids the end
-        fed = y.argmax(-1, keepdim=True)
-        tokens = torch.cat([tokens, fed], 1)
-        layout = Layout(torch.full((2, 1), 5 + step))
-    assert torch.equal(tokens, expected)
-
-
-def test_out_again_the_same_bytes(both: tuple[Any, checkpoint.Checkpoint, Path], tmp_path: Path) -> None:
-    theirs, ours, folder = both
-    out = tmp_path / "out"
-    family = checkpoint.write(ours.model, ours.config, ours.vocab_size, out)
-    before, after = Files(folder), Files(out)
-    assert before.where.keys() == after.where.keys()
-    for name in before.where:
-        (a,), (b,) = before.read(name), after.read(name)
-        assert a.dtype == b.dtype
-        assert torch.equal(a, b)
-    again = transformers.AutoModelForCausalLM.from_pretrained(out, attn_implementation="eager")
-    torch.testing.assert_close(again(ids()).logits, theirs(ids()).logits, atol=1e-5, rtol=1e-5)
-    assert family.model_type == json.loads((out / "config.json").read_text())["model_type"]
+def logits(found: checkpoint.Checkpoint, tokens: Tensor) -> Tensor:
+    return found.model.head(found.model.step(tokens, dense(*tokens.shape), None)[0])
 
 
 def test_several_files_and_a_base_model(tmp_path: Path) -> None:
     theirs = made("GPT2", GPT2, tmp_path / "sharded", max_shard_size="20KB")
     assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 2
-    expected = theirs(ids()).logits
-    torch.testing.assert_close(logits(checkpoint.read(tmp_path / "sharded"), ids(), dense(3, 17)), expected)
+    expected = theirs(ids(theirs)).logits
+    torch.testing.assert_close(logits(checkpoint.read(tmp_path / "sharded"), ids(theirs)), expected)
     theirs.transformer.save_pretrained(tmp_path / "base")
-    torch.testing.assert_close(logits(checkpoint.read(tmp_path / "base"), ids(), dense(3, 17)), expected)
+    torch.testing.assert_close(logits(checkpoint.read(tmp_path / "base"), ids(theirs)), expected)
 
 
 def test_half_precision_stays_where_it_is_asked_to(tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""What all models share, and how blocks and stacks are built from it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
+
+from transduce.config import Part
+from transduce.errors import UserError, require_at_least
+from transduce.model.architecture.between import Between, require_role
+from transduce.model.architecture.layers import LayerConfig, Layers, expanded, require_layers, runs
+from transduce.model.block import Block, Encode, Feed, Mix, Normed, Sublayer, Sum
+from transduce.model.embed.embedding import Embedding, EmbeddingConfig
+from transduce.model.embed.table import TableConfig
+from transduce.model.feedforward.feedforward import FeedForwardConfig
+from transduce.model.feedforward.mlp import MLPConfig
+from transduce.model.heads.head import HeadConfig
+from transduce.model.heads.linear import LinearHeadConfig
+from transduce.model.init.init import InitConfig, Sizes, XavierInit
+from transduce.model.mixers.attention import AttentionConfig
+from transduce.model.mixers.mixer import Mixer, MixerConfig
+from transduce.model.models import Model
+from transduce.model.norms.norm import LayerNorm, NormConfig
+from transduce.model.positions.absolute import SinusoidalConfig
+from transduce.model.positions.position import Positions, PositionsConfig
+from transduce.model.residual.norm_first import PreNormConfig
+from transduce.model.residual.residual import Place, ResidualConfig
+from transduce.model.stack import Repeat, Stack
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Part):
+    """What all models share. dropout of the embedding is that of the residual.
+
+    layers: their number, or a list of runs of layers, or names of mixers such as `[delta, delta, attention] * 4`.
+    embedding, head: what stands before the stacks and behind them. scale_embedding: multiply embeddings by sqrt(width).
+    """
+
+    folder: ClassVar[str] = "transduce.model.architecture"
+    width: int = 256
+    layers: Layers = 3
+    mixer: MixerConfig = field(default_factory=AttentionConfig)
+    feedforward: FeedForwardConfig = field(default_factory=MLPConfig)
+    residual: ResidualConfig = field(default_factory=PreNormConfig)
+    norm: NormConfig = field(default_factory=LayerNorm)
+    positions: PositionsConfig = field(default_factory=SinusoidalConfig)
+    init: InitConfig = field(default_factory=XavierInit)
+    embedding: EmbeddingConfig = field(default_factory=TableConfig)
+    scale_embedding: bool = True
+    head: HeadConfig = field(default_factory=LinearHeadConfig)
+
+    @classmethod
+    def written_out(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Plain data with its shorthands written out."""
+        mixer: Any = data.get("mixer", AttentionConfig.kind)
+        own = (
+            cast("Mapping[str, Any]", mixer).get("kind", AttentionConfig.kind) if isinstance(mixer, Mapping) else mixer
+        )
+        return {key: expanded(value, own) if key.endswith("layers") else value for key, value in data.items()}
+
+    def __post_init__(self) -> None:
+        require_at_least(1, width=self.width)
+        require_layers(layers=self.layers)
+        acts = self.positions.acts
+        mixers = list(self.mixers())
+        for run in runs(self.layers):
+            if run.positions is not None and run.positions.acts not in ("turn", "bias", "none"):
+                raise UserError(f"positions={run.positions.kind} are added to the embedding, which all layers share")
+        for mixer in mixers:
+            mixer.queries(self.width)
+        if acts in ("turn", "bias") and not any(acts in mixer.positions for mixer in mixers):
+            names, what = sorted({m.kind for m in mixers}), "queries and keys" if acts == "turn" else "attention scores"
+            raise UserError(
+                f"positions={self.positions.kind} act on {what}, which {' and '.join(names)} have none of; "
+                f"use positions=none"
+            )
+
+    def mixers(self) -> Iterator[MixerConfig]:
+        """The mixers of all layers, but not those between source and target."""
+        yield from (run.mixer or self.mixer for run in runs(self.layers))
+
+    def build(self, vocab_size: int, seed: int = 0) -> Model:
+        """The model with start values drawn from `seed`."""
+        model = self.assemble(vocab_size)
+        depths = [len(stack.order) for stack in model.stacks()]
+        self.init.apply(model, Sizes(self.width, depths[0] if len(depths) > 1 else 0, depths[-1]), seed)
+        return model
+
+    def assemble(self, vocab_size: int) -> Model:
+        """The model without start values."""
+        raise AssertionError("a kind of ModelConfig defines assemble")
+
+    def embed(self, vocab_size: int, positions: Positions, shared: Embedding | None = None) -> Embedding:
+        """The input of a stack. shared: another one, whose table it uses."""
+        scale = self.width**0.5 if self.scale_embedding else 1.0
+        return self.embedding.build(
+            vocab_size, self.width, self.norm, positions, scale=scale, p=self.residual.dropout, shared=shared
+        )
+
+    def encodings(self) -> Positions:
+        """The positions of the whole model. Raises UserError if mixers that take them disagree about their queries."""
+        takers = [mixer for mixer in self.mixers() if self.positions.acts in mixer.positions]
+        queries = {taker.queries(self.width) for taker in takers}
+        if len(queries) > 1:
+            found = ", ".join(f"{q.heads} heads of {q.head_dim}" for q in queries if q is not None)
+            raise UserError(f"positions={self.positions.kind} need the same heads in all mixers, but there are {found}")
+        width = self.embedding.added_at(self.width) if self.positions.acts == "add" else self.width
+        return self.positions.build(width, queries.pop() if queries else None)
+
+    def stack(self, layers: Layers, positions: Positions, between: Between | None, place: Place) -> Stack:
+        """Blocks of [mix | encode], [cross], feed."""
+        depth, causal = sum(run.times for run in runs(layers)), place.role == "decoder"
+        known, blocks, layer = {self.positions: positions.for_stack(causal)}, list[Block | Repeat](), 0
+        for run in runs(layers):
+            made, own = list[Block](), run.positions or self.positions
+            if own not in known:
+                known[own] = own.build(self.width, (run.mixer or self.mixer).queries(self.width)).for_stack(causal)
+            for _ in range(1 if run.tied else run.times):
+                made.append(self.block(run, known[own], between, place._replace(layer=layer, layers=depth)))
+                layer += run.times if run.tied else 1
+            blocks += [Repeat(made[0], run.times)] if run.tied else made
+        streams = {(run.residual or self.residual).streams for run in runs(layers)}
+        if streams != {self.residual.streams}:
+            raise UserError("residual kinds with one stream and with two cannot stand in one stack; use one kind")
+        ends = self.residual
+        return Stack(blocks, ends.enter(self.width, self.norm), ends.leave(self.width, self.norm))
+
+    def block(self, run: LayerConfig, positions: Positions, between: Between | None, place: Place) -> Block:
+        config, parts = run.mixer or self.mixer, list[Sublayer]()
+        if place.role == "encoder":
+            config = config.for_encoder()
+        if not config.absent:
+            mixer = self.mixer_of(config, positions, run.positions or self.positions)
+            require_role(mixer, config.kind, place.role)
+            if place.role == "encoder":
+                parts.append(Encode(mixer, keep=between is not None and between.bridge != "none"))
+            else:
+                parts.append(Mix(mixer, None if between is None else between.bridge_to(mixer, place.layer)))
+        if place.role == "decoder" and between is not None:
+            parts = between.add_cross(parts, config.kind, run.cross or between.cross, self.width)
+        feed = run.feedforward or self.feedforward
+        parts += [] if feed.absent else [Feed(feed.build(self.width))]
+        if not parts:
+            raise UserError("a layer has mixer=none and feedforward=none, so there is nothing in it; leave it out")
+        residual = run.residual or self.residual
+        if residual.beside and residual.norm_each:
+            parts = [Sum(*(Normed(self.norm.build(self.width), part) for part in parts))]
+        elif residual.beside and len(parts) > 1:
+            parts = [Sum(*parts)]
+        return Block([(residual.build(self.width, self.norm, place), part) for part in parts])
+
+    def mixer_of(self, config: MixerConfig, positions: Positions, known: PositionsConfig) -> Mixer:
+        return config.build(self.width, positions.for_mixer() if known.acts in config.positions else Positions())

@@ -1,0 +1,61 @@
+"""What joins a decoder to its encoder, and what a mixer must have to stand where it does."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from transduce.errors import UserError
+from transduce.model.block import Cross, Inside, Mix, Sublayer
+from transduce.model.bridge import bridge_of, grows
+from transduce.model.mixers.mixer import Mixer, MixerConfig
+from transduce.model.positions.position import Positions
+from transduce.model.stack import Stack
+
+NEEDS = {  # what a place calls, where it is, and which key fills it
+    "encoder": (("encode",), "in an encoder", "encoder_mixer"),
+    "decoder": (("forward",), "in a decoder", "mixer"),
+    "cross": (("write", "read"), "between source and target", "cross"),
+    "inside": (("forward", "read"), "around a cross mixer (cross_place=inside)", "mixer"),
+}
+
+
+def require_role(mixer: Mixer, kind: str, role: str) -> None:
+    """Raise UserError if a mixer does not have what its role calls."""
+    methods, where, key = NEEDS[role]
+    for method in methods:
+        if method in mixer.cannot:
+            raise UserError(f"{kind} cannot stand {where}: {mixer.cannot[method]} (the key is model.{key})")
+
+
+@dataclass(frozen=True)
+class Between:
+    """What joins a decoder to its encoder: the mixer that reads the source, where it stands, and the bridge."""
+
+    cross: MixerConfig
+    place: Literal["after", "before", "inside"]
+    bridge: Literal["none", "state", "project"]
+    encoder: Stack | None = None  # whose states are bridged
+
+    def bridge_to(self, mixer: Mixer, layer: int) -> nn.Module | None:
+        if self.bridge == "none" or self.encoder is None:
+            return None
+        return bridge_of(self.bridge, self.encoder, layer, mixer)
+
+    def add_cross(self, parts: list[Sublayer], kind: str, config: MixerConfig, width: int) -> list[Sublayer]:
+        if config.absent:
+            return parts
+        cross = Cross(config.build(width, Positions()))
+        require_role(cross.mixer, config.kind, "cross")
+        if self.place == "inside":
+            mix = parts[0] if parts else None
+            if not isinstance(mix, Mix):
+                raise UserError("cross_place=inside needs a mixer to stand in; use cross_place=after")
+            require_role(mix.mixer, kind, "inside")
+            if grows(mix.mixer):
+                raise UserError(
+                    f"cross_place=inside asks a memory of constant size before each token, but that of {kind} grows; "
+                    f"use model.mixer=gru, or cross_place=after"
+                )
+            return [Inside(mix, cross)]
+        return [cross, *parts] if self.place == "before" else [*parts, cross]

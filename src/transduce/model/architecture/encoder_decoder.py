@@ -1,0 +1,96 @@
+"""An encoder, and a decoder that reads it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from transduce.errors import UserError
+from transduce.model.architecture.base import ModelConfig
+from transduce.model.architecture.between import Between
+from transduce.model.architecture.layers import LayerConfig, Layers, require_layers, runs
+from transduce.model.block import Cross
+from transduce.model.mixers.mixer import MixerConfig
+from transduce.model.models import Decoder, Encoder, EncoderDecoder, Model
+from transduce.model.residual.residual import Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderDecoderConfig(ModelConfig):
+    """An encoder, and a decoder that reads it: by default the Transformer of Vaswani et al. 2017.
+
+    tie_embeddings: "all" = source, target and output share one table; "output" = target and output; "none".
+    tie_positions: with "all", both sides also share what else the embedding is made of: learned positions and its norm.
+    encoder_layers, decoder_layers: where they differ from `layers`. encoder_mixer: None: `mixer`, both ways if it
+    depends on order.
+    cross: the mixer between the two; None: `mixer` without a window; `none`: nothing is read.
+    cross_place: after the decoder's mixer, before it, or inside its recurrence.
+    bridge: whether the decoder's mixers go on from where the encoder's ended: with their "state" as it is
+    (Sutskever et al. 2014), or "project"ed, tanh(W state) (Bahdanau et al. 2014).
+    """
+
+    kind: ClassVar[str] = "encoder-decoder"
+    encoder_layers: Layers | None = None
+    decoder_layers: Layers | None = None
+    encoder_mixer: MixerConfig | None = None
+    cross: MixerConfig | None = None
+    cross_place: Literal["after", "before", "inside"] = "after"
+    bridge: Literal["none", "state", "project"] = "none"
+    tie_embeddings: Literal["all", "output", "none"] = "all"
+    tie_positions: bool = True
+
+    def __post_init__(self) -> None:
+        require_layers(encoder_layers=self.encoder_layers, decoder_layers=self.decoder_layers)
+        super().__post_init__()
+        if self.cross is not None and self.cross != self.cross.for_source():
+            raise UserError(
+                "cross has a window, but places in a source are not places in the target; leave out cross.window and "
+                "cross.sinks"
+            )
+        lower = runs(self.lower)
+        crossed = any(not (run.cross or self.reads).absent for run in lower)
+        bridged = self.bridge != "none" and any(not (run.mixer or self.mixer).absent for run in lower)
+        if not crossed and not bridged:
+            raise UserError(
+                "no layer of the decoder would learn anything of the source; set model.cross=attention, or, where the "
+                "mixers of both sides are recurrent, model.bridge=project"
+            )
+
+    @property
+    def reads(self) -> MixerConfig:
+        """The mixer between the two."""
+        return self.cross or self.mixer.for_source()
+
+    def mixers(self) -> Iterator[MixerConfig]:
+        yield from (self.encoding(run) for run in runs(self.upper))
+        yield from (run.mixer or self.mixer for run in runs(self.lower))
+
+    def encoding(self, run: LayerConfig) -> MixerConfig:
+        return (run.mixer or self.encoder_mixer or self.mixer).for_encoder()
+
+    @property
+    def upper(self) -> Layers:
+        return self.layers if self.encoder_layers is None else self.encoder_layers
+
+    @property
+    def lower(self) -> Layers:
+        return self.layers if self.decoder_layers is None else self.decoder_layers
+
+    def assemble(self, vocab_size: int) -> Model:
+        positions = self.encodings()
+        source = self.embed(vocab_size, positions)
+        target = source
+        if self.tie_embeddings != "all":
+            target = self.embed(vocab_size, positions)
+        elif not self.tie_positions:
+            target = self.embed(vocab_size, self.encodings(), shared=source)
+        above, below = (sum(run.times for run in runs(layers)) for layers in (self.upper, self.lower))
+        between = Between(self.reads, self.cross_place, self.bridge)
+        upper = tuple(replace(run, mixer=self.encoding(run)) for run in runs(self.upper))
+        encoder = Encoder(source, self.stack(upper, positions, between, Place(0, above, "encoder", below)))
+        between = Between(self.reads, self.cross_place, self.bridge, encoder.stack)
+        stack = self.stack(self.lower, positions, between, Place(0, below, "decoder", above))
+        tied = None if self.tie_embeddings == "none" else target
+        head = self.head.build(vocab_size, self.width, self.norm, tied)
+        reading = [p.mixer.by_document for b in stack.blocks for p in b.modules() if isinstance(p, Cross)]
+        by_document = all(reading) and self.bridge == "none" and self.cross_place != "inside"
+        return EncoderDecoder(encoder, Decoder(target, stack, head), by_document)

@@ -1,0 +1,62 @@
+"""Layers as data: runs of equal ones, or names of mixers."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, cast
+
+from transduce.errors import UserError, require_at_least
+from transduce.model.feedforward.feedforward import FeedForwardConfig
+from transduce.model.mixers.mixer import MixerConfig
+from transduce.model.positions.position import PositionsConfig
+from transduce.model.residual.residual import ResidualConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerConfig:
+    """A run of equal layers. What is None is the model's. tied: the layers share their weights.
+
+    cross: the mixer between source and target, in a decoder that reads one; `none`: these layers do not.
+    positions: of these layers, where they act inside mixers; `none`: these layers have none.
+    """
+
+    times: int = 1
+    tied: bool = False
+    mixer: MixerConfig | None = None
+    feedforward: FeedForwardConfig | None = None
+    residual: ResidualConfig | None = None
+    cross: MixerConfig | None = None
+    positions: PositionsConfig | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least(1, times=self.times)
+
+
+Layers = int | tuple[LayerConfig, ...]
+
+TIMES = re.compile(r"\s*\[([\w\s,-]*)\]\s*\*\s*(\d+)\s*")
+
+
+def expanded(layers: Any, own: str) -> Any:
+    """Layers as `from_data` reads them: `[delta, delta, attention] * 4`, or a list with the names of mixers in it.
+
+    own: the kind of the model's mixer; a layer of that name has the model's, with its options.
+    """
+    if isinstance(layers, str) and (product := TIMES.fullmatch(layers)):
+        layers = [name.strip() for name in product[1].split(",") if name.strip()] * int(product[2])
+    if isinstance(layers, str) and not layers.strip().isdecimal():
+        raise UserError(f"layers={layers} is no number, and no list such as `[delta, delta, attention] * 4`")
+    if not isinstance(layers, list):
+        return layers
+    names = cast("list[Any]", layers)
+    return [({} if name == own else {"mixer": name}) if isinstance(name, str) else name for name in names]
+
+
+def require_layers(**values: Layers | None) -> None:
+    """Raise UserError unless every stack that is given has a layer."""
+    for name, layers in values.items():
+        if layers is not None and (layers < 1 if isinstance(layers, int) else not layers):
+            raise UserError(f"{name}={layers if isinstance(layers, int) else []} must be at least 1 layer")
+
+
+def runs(layers: Layers) -> tuple[LayerConfig, ...]:
+    return (LayerConfig(times=layers),) if isinstance(layers, int) else layers

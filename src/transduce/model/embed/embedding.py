@@ -1,0 +1,46 @@
+"""The contract of embeddings: token ids to the vectors that enter a stack."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from transduce.config import Part
+from transduce.model.layout import Layout
+from transduce.model.norms.norm import NormConfig
+from transduce.model.positions.position import Positions
+
+
+class Embedding(nn.Module, ABC):
+    """(B, T) ids and their layout -> (B, T, M).
+
+    weight: the (V, E) table, where there is one. positions: those that are added to tokens, if there are.
+    """
+
+    weight: nn.Parameter
+    positions: Positions
+
+    @abstractmethod
+    def forward(self, ids: Tensor, layout: Layout) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingConfig(Part):
+    """Which embedding. `build` makes the module.
+
+    vocab_size: rows, which may be more than a tokeniser has tokens. norm: the model's. scale: by which vectors of
+    tokens are multiplied, before positions are added. p: dropout. shared: another embedding, whose table it uses.
+    """
+
+    folder: ClassVar[str] = "transduce.model.embed"
+
+    def build(
+        self, vocab_size: int, width: int, norm: NormConfig, positions: Positions, *, scale: float, p: float,
+        shared: Embedding | None = None,
+    ) -> Embedding:  # fmt: skip
+        raise AssertionError("a kind of EmbeddingConfig defines build")
+
+    def added_at(self, width: int) -> int:
+        """The features of the vectors that positions are added to."""
+        return width

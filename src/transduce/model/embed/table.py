@@ -1,0 +1,78 @@
+"""One vector per token."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transduce.errors import require_at_least
+from transduce.model.embed.embedding import Embedding, EmbeddingConfig
+from transduce.model.layout import Layout
+from transduce.model.norms.norm import NormConfig
+from transduce.model.ops.dropout import dropout
+from transduce.model.positions.position import Positions
+
+
+class Table(Embedding):
+    """See `TableConfig`. weight: (V, E). types: (types, E), or None."""
+
+    def __init__(
+        self, config: "TableConfig", weight: nn.Parameter, width: int, norm: NormConfig, positions: Positions,
+        *, scale: float, p: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        size = weight.shape[1]
+        inner = width if config.project_first else size
+        self.weight, self.positions, self.scale, self.p = weight, positions, scale, p
+        self.project_first = config.project_first
+        self.types = nn.Parameter(torch.empty(config.types, inner)) if config.types else None
+        self.norm = norm.build(inner) if config.norm else None
+        self.project = None if size == width else nn.Linear(size, width, bias=config.bias)
+
+    def forward(self, ids: Tensor, layout: Layout) -> Tensor:
+        x = F.embedding(ids, self.weight)
+        x = x * self.scale if self.scale != 1.0 else x
+        x = self.project(x) if self.project is not None and self.project_first else x
+        if self.types is not None:
+            x = x + (self.types[0] if layout.types is None else F.embedding(layout.types, self.types))
+        x = self.positions.add(x, layout.positions)
+        x = dropout(x if self.norm is None else self.norm(x), self.p, self.training)
+        return self.project(x) if self.project is not None and not self.project_first else x
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableConfig(EmbeddingConfig):
+    """dropout(norm(scale E[token] + U[type] + positions)).   Vaswani et al. 2017; Devlin et al. 2018, fig. 2.
+
+    size: features of E; None: the width. Fewer are brought to the width by a linear map, with or without bias: behind
+    all of it (Lan et al. 2020, arXiv:1909.11942, sec. 3.1), or, project_first, before types and positions are added.
+    types: rows of U, one for each kind of token, such as those of the first and of the second sentence; 0: there is no
+    U. norm: that of the model; without it there is none.
+    """
+
+    kind: ClassVar[str] = "table"
+    size: int | None = None
+    bias: bool = True
+    project_first: bool = False
+    types: int = 0
+    norm: bool = False
+
+    def __post_init__(self) -> None:
+        require_at_least(1, size=self.size)
+        require_at_least(0, types=self.types)
+
+    def build(
+        self, vocab_size: int, width: int, norm: NormConfig, positions: Positions, *, scale: float, p: float,
+        shared: Embedding | None = None,
+    ) -> Embedding:  # fmt: skip
+        if shared is not None:
+            assert isinstance(shared, Table)
+            weight = shared.weight
+        else:
+            weight = nn.Parameter(torch.empty(vocab_size, self.size or width))
+        return Table(self, weight, width, norm, positions, scale=scale, p=p)
+
+    def added_at(self, width: int) -> int:
+        return width if self.project_first else self.size or width

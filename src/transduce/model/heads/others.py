@@ -1,0 +1,55 @@
+"""Heads that predict no token."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from transduce.errors import UserError
+from transduce.model.embed.embedding import Embedding
+from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation
+from transduce.model.heads.head import Head, HeadConfig, accurate
+from transduce.model.norms.norm import NormConfig
+
+
+class DiscriminatorHead(Head):
+    """See `DiscriminatorHeadConfig`."""
+
+    vocab_size = 1
+
+    def __init__(self, width: int, activation: Activation) -> None:
+        super().__init__()
+        self.dense, self.out, self.activation = nn.Linear(width, width), nn.Linear(width, 1), ACTIVATIONS[activation]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return accurate(self.out(self.activation(self.dense(hidden))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorHeadConfig(HeadConfig):
+    """w act(A h + a) + b, one logit per token: was it replaced?   Clark et al. 2020, arXiv:2003.10555, sec. 2."""
+
+    kind: ClassVar[str] = "discriminator"
+    activation: Activation = "gelu"
+
+    def build(self, vocab_size: int, width: int, norm: NormConfig, tied: Embedding | None) -> Head:
+        return DiscriminatorHead(width, self.activation)
+
+
+class NoHead(Head):
+    """No logits."""
+
+    vocab_size = 0
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        raise UserError("this model has no head, so it gives hidden states and no logits; use model.head=linear")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoHeadConfig(HeadConfig):
+    """None: hidden states are all that is wanted."""
+
+    kind: ClassVar[str] = "none"
+
+    def build(self, vocab_size: int, width: int, norm: NormConfig, tied: Embedding | None) -> Head:
+        return NoHead()

@@ -1,0 +1,43 @@
+"""The head of masked language models."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transduce.model.embed.embedding import Embedding
+from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation
+from transduce.model.heads.head import Head, HeadConfig, accurate, table_of
+from transduce.model.norms.norm import NormConfig
+
+
+class TransformHead(Head):
+    """See `TransformHeadConfig`. weight: (V, E)."""
+
+    def __init__(self, config: "TransformHeadConfig", weight: nn.Parameter, width: int, norm: NormConfig) -> None:
+        super().__init__()
+        self.vocab_size, size = weight.shape
+        self.weight, self.bias = weight, nn.Parameter(torch.empty(self.vocab_size)) if config.bias else None
+        self.dense, self.norm = nn.Linear(width, size), norm.build(size)
+        self.activation = ACTIVATIONS[config.activation]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return accurate(F.linear(self.norm(self.activation(self.dense(hidden))), self.weight, self.bias))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformHeadConfig(HeadConfig):
+    """W norm(act(A h + a)) + b: a linear map and a norm before the table.   Devlin et al. 2018, arXiv:1810.04805.
+
+    A leads to as many features as the table has.
+    """
+
+    kind: ClassVar[str] = "transform"
+    activation: Activation = "gelu"
+    bias: bool = True
+
+    def build(self, vocab_size: int, width: int, norm: NormConfig, tied: Embedding | None) -> Head:
+        own = nn.Parameter(torch.empty(vocab_size, width)) if tied is None else table_of(tied, self.kind)
+        return TransformHead(self, own, width, norm)

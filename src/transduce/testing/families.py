@@ -1,0 +1,160 @@
+"""What every family of checkpoints must hold, against random models of transformers.
+
+    theirs = saved("Llama", options, folder)                 # a random model, its biases and norms random too
+    check_logits(theirs, folder)                             # logits and every gradient
+    check_padding(theirs, folder)                            # on the left and on the right
+    check_greedy(theirs, folder)                             # token by token
+    check_bytes(theirs, folder, out)                         # out again the same tensors, which they open
+
+Differences are at most TOLERANCE, in float32. Decoders, encoders and encoder-decoders are told apart by our model.
+"""
+# pyright: basic
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from transduce.catalogue import checkpoint
+from transduce.data.batch import Batch
+from transduce.model.layout import Layout, dense, left_padded, right_padded
+from transduce.model.models import EncoderOnly, Model
+from transduce.weights.files import Files
+
+TOLERANCE = 1e-4
+ROWS, TOKENS = 3, 17
+SPECIAL = 3  # ids 0, 1 and 2: padding, begin, end
+
+
+def saved(config: str, model: str, options: dict[str, Any], folder: Path, **how: Any) -> Any:
+    """A random model of the class `model` of transformers, saved. config: the class of its config. how: of saving."""
+    import transformers
+
+    torch.manual_seed(0)
+    marks = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    made = getattr(transformers, config)(**{**marks, **options})
+    theirs = getattr(transformers, model)._from_config(made, attn_implementation="eager").eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    theirs.save_pretrained(folder, **how)
+    return theirs
+
+
+def ids(theirs: Any, rows: int = ROWS, tokens: int = TOKENS, seed: int = 1) -> Tensor:
+    """Ids that are no special ones."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(SPECIAL, theirs.config.vocab_size, (rows, tokens), generator=generator)
+
+
+def hidden_of(ours: Model, tokens: Tensor, layout: Layout, source: Tensor | None, around: Layout | None) -> Tensor:
+    return ours.features(Batch(tokens, tokens, layout, source, around))
+
+
+def check_logits(theirs: Any, folder: Path) -> None:
+    """Logits, or hidden states where there is no head, and the gradient of a loss for every tensor."""
+    found = checkpoint.read(folder)
+    tokens = ids(theirs)
+    source = ids(theirs, ROWS, 11, seed=2) if found.model.takes_source else None
+    hidden = hidden_of(found.model, tokens, dense(ROWS, TOKENS), source, None if source is None else dense(ROWS, 11))
+    theirs.zero_grad()
+    given = theirs(tokens) if source is None else theirs(input_ids=source, decoder_input_ids=tokens)
+    headless = getattr(given, "logits", None) is None
+    expected = given.last_hidden_state if headless else given.logits
+    ours = hidden if headless else found.model.head(hidden)
+    torch.testing.assert_close(ours, expected, atol=TOLERANCE, rtol=TOLERANCE)
+    direction = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3)) / expected[0].numel() ** 0.5
+    for y in (expected, ours):
+        loss = (y * direction).sum() if headless else F.cross_entropy(y[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+        loss.backward()
+    gradients = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in found.model.named_parameters()}
+    wanted = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
+    made: dict[str, Tensor] = {}
+    for line in found.family.table(found.config).rows:
+        tensors = line.op.write([gradients[name] for name in line.ours])
+        made |= dict(zip(line.theirs, tensors, strict=True))
+    missing = wanted.keys() - made.keys()
+    assert not missing, f"gradients of {sorted(missing)[:5]} have no row"
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(made[name], gradient, atol=TOLERANCE, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def check_padding(theirs: Any, folder: Path) -> None:
+    """Rows of 17, 9 and 1 tokens, padded on the right and, but for encoders, on the left; of encoder-decoders the source."""
+    found = checkpoint.read(folder)
+    tokens, lengths = ids(theirs), torch.tensor([TOKENS, 9, 1])
+    for left in (False, True):
+        if left and (isinstance(found.model, EncoderOnly) or found.model.takes_source):
+            continue  # theirs count positions from the first slot, padding or not
+        real = torch.arange(TOKENS) < lengths[:, None]
+        real = real.flip(1) if left else real
+        layout = (left_padded if left else right_padded)(lengths, TOKENS)
+        mask = real.long()
+        with torch.no_grad():
+            if found.model.takes_source:
+                target = ids(theirs, ROWS, 7, seed=2)
+                expected = theirs(input_ids=tokens, attention_mask=mask, decoder_input_ids=target).logits
+                hidden = hidden_of(found.model, target, dense(ROWS, 7), tokens, layout)
+                torch.testing.assert_close(found.model.head(hidden), expected, atol=TOLERANCE, rtol=TOLERANCE)
+                continue
+            extra = {} if isinstance(found.model, EncoderOnly) else {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+            try:
+                given = theirs(tokens * mask, attention_mask=mask, **extra)
+            except TypeError:  # a class without position_ids finds positions by the mask
+                given = theirs(tokens * mask, attention_mask=mask)
+            expected = given.last_hidden_state if getattr(given, "logits", None) is None else given.logits
+            hidden = hidden_of(found.model, tokens, layout, None, None)
+            y = hidden if getattr(given, "logits", None) is None else found.model.head(hidden)
+        torch.testing.assert_close(y[real], expected[real], atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def check_greedy(theirs: Any, folder: Path, new: int = 12) -> None:
+    """Tokens written one by one, with a cache on both sides."""
+    found = checkpoint.read(folder)
+    model, forbidden = found.model, 2  # the end, which min_new_tokens forbids
+    how = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False, "pad_token_id": 0, "num_beams": 1}
+    with torch.no_grad():
+        memory, prompt = None, ids(theirs, 2, 5)
+        if model.takes_source:
+            source = prompt
+            start = theirs.config.decoder_start_token_id
+            expected = theirs.generate(source, **how)
+            memory, prompt = model.remember(source, dense(2, 5)), torch.full((2, 1), start)
+        else:
+            expected = theirs.generate(prompt, **how)
+        begun = prompt.shape[1]
+        state, tokens, fed, layout = model.init_state(2, begun + new), prompt, prompt, dense(2, begun)
+        for step in range(new):
+            hidden, state = model.step(fed, layout, state, memory)
+            logits = model.head(hidden)[:, -1]
+            logits[:, forbidden] = -torch.inf
+            fed = logits.argmax(-1, keepdim=True)
+            tokens, layout = torch.cat([tokens, fed], 1), dense(2, 1, begun + step)
+    assert torch.equal(tokens, expected), (tokens, expected)
+
+
+def check_bytes(theirs: Any, folder: Path, out: Path) -> None:
+    """Written again: the same tensors, and transformers opens them with the same class and gives the same numbers."""
+    found = checkpoint.read(folder, None)
+    family = checkpoint.write(found.model, found.config, found.vocab_size, out)
+    before, after = Files(folder), Files(out)
+    assert before.where.keys() == after.where.keys(), sorted(before.where.keys() ^ after.where.keys())
+    for name in before.where:
+        (a,), (b,) = before.read(name), after.read(name)
+        assert a.dtype == b.dtype, name
+        assert torch.equal(a, b), name
+    assert family.model_type == json.loads((out / "config.json").read_text("utf-8"))["model_type"]
+    again, info = type(theirs).from_pretrained(out, attn_implementation="eager", output_loading_info=True)
+    assert not info["missing_keys"], info
+    tokens = ids(theirs)
+    with torch.no_grad():
+        given = [
+            one(input_ids=tokens, decoder_input_ids=tokens) if found.model.takes_source else one(tokens)
+            for one in (theirs, again.eval())
+        ]
+    expected, y = (x.last_hidden_state if getattr(x, "logits", None) is None else x.logits for x in given)
+    torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
