@@ -4,7 +4,7 @@ import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import safetensors.torch
 import torch
@@ -70,12 +70,13 @@ def described(folder: Path) -> tuple[ModelConfig, int, Family]:
     if family is None:
         known = ", ".join(family.model_type for family in families())
         raise UserError(f"{folder / 'config.json'} has model_type={kind!r}; known are {known}")
-    named: Any = data.get("architectures") or [family.architectures[0]]
-    if not isinstance(named, list) or named[0] not in family.architectures:
+    listed: Any = data.get("architectures") or [family.architectures[0]]
+    named = cast("list[Any]", listed)[0] if isinstance(listed, list) else listed
+    if named not in family.architectures:
         raise UserError(
-            f"{folder / 'config.json'} is of a {named}, known of {kind} are {', '.join(family.architectures)}"
+            f"{folder / 'config.json'} is of a {named!r}, known of {kind} are {', '.join(family.architectures)}"
         )
-    fields = Fields({key: value for key, value in data.items() if key != "quantization_config"}, str(named[0]))
+    fields = Fields({key: value for key, value in data.items() if key != "quantization_config"}, named)
     if data.get("quantization_config") is not None:
         raise UserError(f"the weights in {folder} are quantised, which is not read here; take those that are not")
     config, vocab_size = family.read(fields)

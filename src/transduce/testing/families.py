@@ -84,7 +84,7 @@ def check_logits(theirs: Any, folder: Path) -> None:
 
 
 def check_padding(theirs: Any, folder: Path) -> None:
-    """Rows of 17, 9 and 1 tokens, padded on the right and, but for encoders, on the left; of encoder-decoders the source."""
+    """Rows of 17, 9 and 1 tokens, padded on the right, those of decoders on the left too; or such sources."""
     found = checkpoint.read(folder)
     tokens, lengths = ids(theirs), torch.tensor([TOKENS, 9, 1])
     for left in (False, True):

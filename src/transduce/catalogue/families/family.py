@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 from transduce.errors import UserError
 from transduce.model.architecture import ModelConfig
@@ -120,5 +120,5 @@ def families() -> tuple[Family, ...]:
         importlib.import_module(f"{package.__name__}.{file.name}") for file in pkgutil.iter_modules(package.__path__)
     ]
     found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
-    known = [cast("type[Family]", one) for one in found if issubclass(one, Family) and not inspect.isabstract(one)]
+    known = [one for one in found if issubclass(one, Family) and not inspect.isabstract(one)]
     return tuple(one() for one in sorted(known, key=lambda one: (one.rank, one.model_type)))
