@@ -16,6 +16,7 @@ from transduce.config import from_data, override
 from transduce.data.batch import Batch
 from transduce.data.loader import Cursor
 from transduce.train import training
+from transduce.train.carry import Carried
 from transduce.train.progress import Display
 from transduce.train.recipe import Recipe
 from transduce.train.report import Report
@@ -115,6 +116,7 @@ def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
             if sgd is not None:
                 optimizers = [torch.optim.SGD([{"params": list(task.model.parameters()), "peak": sgd}], lr=sgd)]
             average = None if recipe.train.ema is None else Average(task.model, recipe.train.ema)
-            return Session(task, Moving(task.model, optimizers, average, torch.device("cpu")), run, report, display)
+            moving = Moving(task.model, optimizers, average, torch.device("cpu"), Carried(task.model))
+            return Session(task, moving, run, report, display)
 
         yield make

@@ -47,18 +47,10 @@ def assert_same(run: Path, reference: Path) -> None:
     assert [name for name in theirs if ours[name] != theirs[name]] == []
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("packing", [False, True])
-@pytest.mark.parametrize("task", ["translation", "language"])
-def test_killed_at_any_instant_it_goes_on_bit_for_bit(
-    task: str, packing: bool, workers: int, tiny: Callable[..., dict[str, Any]], killer: Killer, tmp_path: Path
-) -> None:
-    over = {"batch.packing": packing, "batch.workers": workers, "train.average": 2, "train.accumulate": 2}
-    over |= {"train.log_every": 3, "train.save_every": 5, "train.ema": 0.9 if packing else None}
-    recipe = tiny(task, {**over, "optimizer.kind": "muon" if packing else "adamw"})
+def assert_kills_change_nothing(recipe: dict[str, Any], killer: Killer, tmp_path: Path, name: str) -> None:
     whole = killer(recipe, tmp_path / "whole", [])
     assert whole["codes"] == [0]
-    draw = random.Random(f"{task} {packing} {workers}")
+    draw = random.Random(name)
     kills = [{"operation": draw.randint(1, whole["operations"])} for _ in range(3)]
     kills += [{"file": draw.randint(1, 4)} for _ in range(2)]
     kills += [{"seconds": draw.uniform(0, whole["seconds"])} for _ in range(2)]
@@ -71,3 +63,25 @@ def test_killed_at_any_instant_it_goes_on_bit_for_bit(
         kills = kills[len(codes) :]
         if not kills:
             break
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("task", ["translation", "language"])
+def test_killed_at_any_instant_it_goes_on_bit_for_bit(
+    task: str, packing: bool, workers: int, tiny: Callable[..., dict[str, Any]], killer: Killer, tmp_path: Path
+) -> None:
+    over = {"batch.packing": packing, "batch.workers": workers, "train.average": 2, "train.accumulate": 2}
+    over |= {"train.log_every": 3, "train.save_every": 5, "train.ema": 0.9 if packing else None}
+    recipe = tiny(task, {**over, "optimizer.kind": "muon" if packing else "adamw"})
+    assert_kills_change_nothing(recipe, killer, tmp_path, f"{task} {packing} {workers}")
+
+
+@pytest.mark.parametrize("mixer", ["lstm", "attention"])
+def test_what_is_carried_from_batch_to_batch_survives_a_kill(
+    mixer: str, tiny: Callable[..., dict[str, Any]], killer: Killer, tmp_path: Path
+) -> None:
+    parts = {"model.mixer": mixer, "model.positions": "none" if mixer == "lstm" else "transformer-xl"}
+    over = {"data.unit": "file", "batch.carry": True, "train.accumulate": 2, **parts}
+    recipe = tiny("language", {**over, **({} if mixer == "lstm" else {"model.mixer.window": 30})})
+    assert_kills_change_nothing(recipe, killer, tmp_path, mixer)

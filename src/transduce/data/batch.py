@@ -13,6 +13,7 @@ class Batch(NamedTuple):
 
     Decoder-only: `inputs` and `targets` are the text and the text shifted by one; `source` is None.
     Encoder-decoder: `source` is what the encoder reads. `examples` names the rows in the data set, for messages.
+    `place`: from where in its text each row goes on, after the tokens of the batch before; None: it begins anew.
     """
 
     inputs: Tensor  # (B, T) int64
@@ -21,6 +22,7 @@ class Batch(NamedTuple):
     source: Tensor | None = None  # (B, N) int64
     source_layout: Layout | None = None
     examples: tuple[int, ...] = ()
+    place: int | None = None
 
     @property
     def tokens(self) -> int:
@@ -39,4 +41,5 @@ class Batch(NamedTuple):
 
         inputs, targets, here = self.inputs.to(device), self.targets.to(device), layout(self.layout)
         assert here is not None
-        return Batch(inputs, targets, here, move(self.source), layout(self.source_layout), self.examples)
+        source, around = move(self.source), layout(self.source_layout)
+        return Batch(inputs, targets, here, source, around, self.examples, self.place)

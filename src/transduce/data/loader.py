@@ -13,6 +13,7 @@ import numpy as np
 from transduce.data import pieces
 from transduce.data.batch import Batch
 from transduce.data.examples import Examples
+from transduce.data.lanes import Lanes
 from transduce.data.order import even
 from transduce.data.pieces import Specials
 from transduce.data.rows import Packed, Padded, Rows, Windows
@@ -28,6 +29,8 @@ class BatchConfig:
     max_length: slots of a row on either side, <s> or </s> included.
     overlong: what happens to a longer example: cut off, or left out. Packed documents are split instead.
     packing: several examples per row, kept apart by the layout.
+    carry: of one stream of text: each batch goes on where the last one ended, with what the model then remembered, but
+    no gradient reaches back.
     workers: threads that build batches ahead; 0 builds each when it is asked for. The order is the same.
     """
 
@@ -35,6 +38,7 @@ class BatchConfig:
     max_length: int = 256
     overlong: Literal["truncate", "drop"] = "truncate"
     packing: bool = False
+    carry: bool = False
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -78,6 +82,11 @@ class Loader:
         ranks: int = 1,
     ) -> None:
         assert 0 <= rank < ranks, f"rank {rank} of {ranks}"
+        if config.carry and (documents or examples.sources is not None):
+            raise UserError(
+                "batch.carry=true reads one stream of text from its beginning to its end, but the data has examples of "
+                "their own; leave it out, or set data.unit=file"
+            )
         if not len(examples):
             raise UserError("there is no text to make batches of: every file is blank; check data.path")
         self.config, self.seed, self.rank, self.ranks = config, seed, rank, ranks
@@ -144,7 +153,7 @@ def _rows(examples: Examples, specials: Specials, config: BatchConfig, documents
     """The way of filling rows that suits the data: windows of a stream, or texts, alone or packed."""
     budget, width = config.batch_tokens, config.max_length
     if examples.sources is None and not documents:
-        return Windows(examples.targets.flat, budget, width)
+        return (Lanes if config.carry else Windows)(examples.targets.flat, budget, width)
     if config.packing and examples.sources is None:
         return Packed(pieces.split(examples, specials, width), budget, width)
     whole = pieces.whole(examples, specials, width, drop)

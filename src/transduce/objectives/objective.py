@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from transduce.config import Part
 from transduce.data.batch import Batch
-from transduce.model.models import Model
+from transduce.model.heads.head import Head
 from transduce.model.side import collecting
 
 
@@ -22,12 +22,21 @@ class Loss(NamedTuple):
     metrics: dict[str, Tensor]  # sums over the same targets; "nll" is -log p, without smoothing
 
 
-Objective = Callable[[Model, Batch], Loss]
+class Learner(Protocol):
+    """What an objective needs: a model, or one that goes on from batch to batch."""
+
+    @property
+    def head(self) -> Head: ...
+
+    def features(self, batch: Batch) -> Tensor: ...
+
+
+Objective = Callable[[Learner, Batch], Loss]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Part):
-    """Which objective. `build()` makes a function (model, batch) -> Loss."""
+    """Which objective. `build()` makes a function (learner, batch) -> Loss."""
 
     folder: ClassVar[str] = "transduce.objectives"
 
@@ -35,7 +44,7 @@ class ObjectiveConfig(Part):
         raise AssertionError("a kind of ObjectiveConfig defines build")
 
 
-def token_loss(model: Model, batch: Batch, smoothing: float) -> Loss:
+def token_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:
     """Cross entropy of the targets, and what modules noted beside it; positions without a target cost no logits."""
     with collecting() as side:
         hidden = model.features(batch).flatten(0, 1)

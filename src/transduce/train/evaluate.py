@@ -16,6 +16,7 @@ from transduce.generate.stop import cut
 from transduce.model.models import Model
 from transduce.objectives.objective import Objective
 from transduce.text.tokenizer import Tokenizer
+from transduce.train.carry import Carried
 from transduce.train.recipe import Recipe
 
 PLACES, PROMPT, LENGTH = 3, 32, 200  # a language model's samples: how many, tokens that are given, tokens at most
@@ -111,9 +112,9 @@ def evaluate(
 
 def loss_of(model: Model, objective: Objective, loader: Loader, device: torch.device) -> tuple[float, int]:
     """-log p per target token of a split, and the number of tokens."""
-    total, count = torch.zeros((), dtype=torch.float64, device=device), 0
+    total, count, reader = torch.zeros((), dtype=torch.float64, device=device), 0, Carried(model)
     for batch in loader.once():
-        loss = objective(model, batch.to(device))
+        loss = objective(reader, batch.to(device))
         total += loss.metrics["nll"]
         count += int(loss.count)
     return float(total) / max(count, 1), count

@@ -47,7 +47,7 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
         rng, micro, losses = rng_state(device), list(islice(stream, config.accumulate)), list[Loss]()
         for _, batch in micro:
             with autocast(config, device):
-                losses.append(task.objective(model, batch.to(device)))
+                losses.append(task.objective(moving.carried, batch.to(device)))
             losses[-1].total.backward()
         gradients = [p.grad for p in parameters if p.grad is not None]
         sums, norm = read(losses, get_total_norm(gradients))

@@ -17,6 +17,7 @@ from torch.optim import Optimizer, swa_utils
 from transduce.data.loader import Cursor
 from transduce.errors import UserError
 from transduce.train import checkpoint
+from transduce.train.carry import Carried
 from transduce.train.checkpoint import Tensors
 
 
@@ -77,6 +78,7 @@ class Moving:
     optimizers: list[Optimizer]
     average: Average | None
     device: torch.device
+    carried: Carried
 
     def averaged(self) -> AbstractContextManager[None]:
         """Inside, the model computes with the moving average of its weights, if there is one."""
@@ -85,7 +87,8 @@ class Moving:
     def parts(self) -> dict[str, Tensors]:
         """The tensors of a checkpoint by file."""
         parts = {"model.safetensors": weights(self.model), "optimizer.safetensors": self.optimizer_state()}
-        return parts if self.average is None else {**parts, "ema.safetensors": self.average.mean}
+        parts |= {} if self.average is None else {"ema.safetensors": self.average.mean}
+        return parts | ({"carried.safetensors": self.carried.parts()} if self.carried.state is not None else {})
 
     def optimizer_state(self) -> Tensors:
         """Every tensor the optimisers keep, named `what/parameter`."""
@@ -98,6 +101,8 @@ class Moving:
         load_weights(self.model, directory / "model.safetensors")
         if self.average is not None:
             assign(self.average.mean, checkpoint.read_tensors(directory / "ema.safetensors"))
+        carried = directory / "carried.safetensors"
+        self.carried.load(checkpoint.read_tensors(carried) if carried.exists() else {})
         saved: dict[str, dict[str, Tensor]] = {}
         for key, value in checkpoint.read_tensors(directory / "optimizer.safetensors").items():
             what, _, name = key.partition("/")

@@ -18,6 +18,7 @@ from transduce.errors import UserError
 from transduce.model.block import Inside
 from transduce.model.models import Model
 from transduce.train import loop
+from transduce.train.carry import Carried, require_bounded
 from transduce.train.evaluate import auto_metric, split_of
 from transduce.train.finish import finish
 from transduce.train.loop import Interrupted
@@ -47,7 +48,8 @@ def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False) -> 
             record_environment(run, device)
             task = build(run, recipe, device)
             average = None if config.ema is None else Average(task.model, config.ema)
-            moving = Moving(task.model, recipe.optimizer.build(task.model), average, device)
+            optimizers = recipe.optimizer.build(task.model)
+            moving = Moving(task.model, optimizers, average, device, Carried(task.model))
             session = Session(task, moving, run, report, display)
             session.say(introduction(session))
             with stop_signals(session.say) as interrupted:
@@ -78,6 +80,7 @@ def build(run: Run, recipe: Recipe, device: torch.device) -> Task:
     arrange_blocks(model, config)
     documents, examples = recipe.data.documents, encode(texts["train"], tokenizer)
     loader = Loader(examples, tokenizer, recipe.batch, seed=config.seed, documents=documents)
+    require_bounded(model, loader)
     held = {name: split_of(text, tokenizer, recipe) for name, text in texts.items() if name != "train"}
     metric = config.metric if config.metric != "auto" else auto_metric(texts.get("valid", texts["train"]))
     if metric in ("bleu", "exact") and not model.takes_source:

@@ -1,0 +1,69 @@
+"""What a model remembers goes from batch to batch: cut into windows, a text has the loss that it has at once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from transduce.config import from_data
+from transduce.data.lanes import Lanes, Strip
+from transduce.errors import UserError
+from transduce.model.architecture import DecoderConfig
+from transduce.objectives.language import NextTokenConfig
+from transduce.train.carry import Carried
+from transduce.train.recipe import Recipe
+from transduce.train.training import train
+
+TOKENS, WIDTH = 41, 7
+MIXERS: list[dict[str, Any]] = [
+    {"mixer": "lstm", "positions": "none"},
+    {"mixer": "delta", "positions": "none"},
+    {"mixer": {"kind": "attention", "heads": 2, "window": 9}, "positions": "rotary"},
+    {"mixer": {"kind": "attention", "heads": 2, "window": 9}, "positions": "transformer-xl"},
+    {"mixer": {"kind": "attention", "heads": 2, "window": 5}, "positions": "alibi", "layers": ["gru", "attention"]},
+]
+
+
+@pytest.mark.parametrize("parts", MIXERS, ids=lambda parts: str(parts)[:60])
+def test_windows_of_a_text_have_the_loss_of_the_whole(parts: dict[str, Any]) -> None:
+    config = from_data(DecoderConfig, {"width": 16, "layers": 2, "feedforward": {"hidden": 24}, **parts})
+    model, objective = config.build(19).eval().double(), NextTokenConfig().build()
+    text = np.random.default_rng(0).integers(0, 19, TOKENS).astype(np.uint16)
+    whole = Lanes(text, TOKENS, TOKENS).build(Strip(np.zeros(1, dtype=np.int64), np.array([TOKENS - 1]), 0))
+    expected = objective(model, whole._replace(place=None)).total
+    lanes, carried = Lanes(text, WIDTH, WIDTH), Carried(model)
+    losses = [objective(carried, lanes.build(strip)).total for strip in lanes.fixed()]
+    assert len(losses) == -(-(TOKENS - 1) // WIDTH)
+    torch.testing.assert_close(torch.stack(losses).sum(), expected, rtol=1e-10, atol=1e-10)
+    sum(losses).backward()  # type: ignore[union-attr]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_without_what_was_remembered_the_loss_is_another() -> None:
+    config = from_data(DecoderConfig, {"width": 16, "layers": 1, "mixer": "lstm", "positions": "none"})
+    model, objective = config.build(19).eval().double(), NextTokenConfig().build()
+    lanes = Lanes(np.random.default_rng(0).integers(0, 19, TOKENS).astype(np.uint16), WIDTH, WIDTH)
+    second = lanes.build(lanes.fixed()[1])
+    carried = Carried(model)
+    objective(carried, lanes.build(lanes.fixed()[0]))
+    difference = objective(carried, second).total - objective(Carried(model), second).total
+    assert abs(difference.item()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("over", "told"),
+    [
+        ({"data.unit": "line"}, "batch.carry=true reads one stream"),
+        ({}, "would have attention remember the whole text"),
+        ({"model.mixer.window": 8, "model.positions": {"kind": "rotary", "limit": 50}}, "those of the model end at 50"),
+        ({"model.mixer": "lstm", "model.positions": "none", "batch.batch_tokens": 20_000}, "lower batch.batch_tokens"),
+    ],
+)
+def test_what_cannot_be_carried_on_is_refused(
+    over: dict[str, Any], told: str, tiny: Callable[..., dict[str, Any]], tmp_path: Any
+) -> None:
+    recipe = tiny("language", {"data.unit": "file", "batch.carry": True, **over})
+    with pytest.raises(UserError, match=told):
+        train(from_data(Recipe, recipe), tmp_path, quiet=True)
