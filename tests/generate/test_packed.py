@@ -64,3 +64,15 @@ def test_a_hooked_map_is_left_alone_so_that_its_hook_still_sees_it(decoder):
     copy = reader(decoder)
     copy.step(torch.tensor([[4]]), dense(1, 1), copy.init_state(1, 2))
     assert seen
+
+
+@needs_onednn
+def test_weights_in_bfloat16_are_those_of_autocast(decoder) -> None:
+    low, x = reader(decoder, torch.bfloat16), torch.randn(3, 7, decoder.stack.blocks[0].parts[0].mixer.q.in_features)
+    linear, packed = (model.stack.blocks[0].parts[0].mixer.q for model in (decoder, low))
+    assert isinstance(packed, Packed)
+    assert packed.weight.dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        expected = linear(x)
+    torch.testing.assert_close(packed(x), expected, atol=1e-2, rtol=1e-2)
+    assert linear.weight.dtype == torch.float32

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from transduce.config import from_data, to_data
-from transduce.model.architecture import DecoderConfig, LayerConfig
+from transduce.errors import UserError
+from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig, LayerConfig
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.delta import DeltaConfig
+from transduce.model.positions.absolute import LearnedConfig
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,29 @@ def test_names_of_mixers_stand_for_layers(layers: Any) -> None:
     assert from_data(DecoderConfig, to_data(config)) == config
     kinds = [type(block.parts[0].mixer).__name__ for block in config.build(9).stacks()[0]]  # type: ignore[union-attr]
     assert kinds == ["Delta", "Attention"] * 2
+
+
+@pytest.mark.parametrize(
+    ("tie", "source", "target", "head"),
+    [("all", 0, 0, 0), ("inputs", 0, 0, 2), ("output", 0, 1, 1), ("none", 0, 1, 2)],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_what_the_sides_share(tie: Any, source: int, target: int, head: int, together: bool) -> None:
+    config = EncoderDecoderConfig(
+        width=16, layers=1, positions=LearnedConfig(limit=8), tie_embeddings=tie, tie_positions=together
+    )
+    assert from_data(EncoderDecoderConfig, to_data(config)) == config
+    model: Any = config.build(9)
+    tables = [model.encoder.embed.weight, model.decoder.embed.weight, model.head.weight]
+    for a, b in [(0, 1), (0, 2), (1, 2)]:
+        kinds = (source, target, head)
+        assert (tables[a] is tables[b]) == (kinds[a] == kinds[b])
+    assert (model.encoder.embed.positions is model.decoder.embed.positions) == together
+
+
+def test_a_source_may_have_tokens_of_its_own() -> None:
+    config = EncoderDecoderConfig(width=16, layers=1, source_vocab=7, tie_embeddings="output")
+    model: Any = config.build(9)
+    assert [len(side.embed.weight) for side in (model.encoder, model.decoder)] == [7, 9]
+    with pytest.raises(UserError, match=r"source_vocab=7 .* tie_embeddings=all shares it"):
+        EncoderDecoderConfig(source_vocab=7)

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from transduce.config import from_data
 from transduce.data.batch import Batch
+from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig
 from transduce.model.feedforward.experts import Experts, ExpertsConfig, balance
 from transduce.model.feedforward.mlp import MLPConfig
@@ -40,16 +41,25 @@ def formula(module: Any, x: Tensor) -> Tensor:
     """One token at a time."""
     rows = []
     for token in x.flatten(0, 1):
-        p = torch.softmax(module.router.weight @ token, 0)
+        bias = 0.0 if module.router.bias is None else module.router.bias
+        p = torch.softmax(module.router.weight @ token + bias, 0)
         chosen = sorted(range(len(p)), key=lambda e: -p[e].item())[: module.config.top]
-        total = sum(p[e] for e in chosen) if len(chosen) > 1 else 1.0
+        total = sum(p[e] for e in chosen) if module.config.normalised else 1.0
         y = sum(p[e] / total * module.experts[e](token) for e in chosen)
-        rows.append(y + sum(shared(token) for shared in module.shared))
+        gate = 1.0 if module.shared_gate is None else torch.sigmoid(module.shared_gate.weight @ token)
+        rows.append(y + gate * sum(shared(token) for shared in module.shared))
     return torch.stack(rows).view(x.shape)
 
 
-@pytest.mark.parametrize("options", [{"top": 1}, {"top": 2}, {"top": 5}, {"top": 2, "shared": 2}], ids=str)
-def test_the_mixture_is_its_formula_with_its_gradients(options: dict[str, int]) -> None:
+OPTIONS: list[dict[str, Any]] = [
+    {"top": 1}, {"top": 2}, {"top": 5}, {"top": 2, "shared": 2}, {"top": 2, "normalise": False},
+    {"top": 1, "normalise": True}, {"router_bias": True}, {"shared": 2, "shared_gate": True},
+    {"shared": 1, "shared_gate": True, "shared_inner": MLPConfig(hidden=3)}, {"capacity": 7},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_mixture_is_its_formula_with_its_gradients(options: dict[str, Any]) -> None:
     module, x = experts(**options), sample(3, 7)
     valid = torch.ones(3, 7, dtype=torch.bool)
     found = []
@@ -59,6 +69,25 @@ def test_the_mixture_is_its_formula_with_its_gradients(options: dict[str, int]) 
         found.append([y, *(torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters())])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
+
+
+@pytest.mark.parametrize("top", [1, 2])
+def test_beyond_the_capacity_of_a_row_an_expert_gives_nothing(top: int) -> None:
+    """Token by token, in order; padding asks for nobody."""
+    module, full, x = experts(top=top, capacity=2), experts(top=top), sample(3, 7)
+    valid = torch.tensor([[True] * 7, [False, False] + [True] * 5, [True] * 4 + [False] * 3])
+    dropped, expected = 0, torch.zeros_like(x)
+    for b in range(3):
+        taken = [0] * 5
+        for t in valid[b].nonzero()[:, 0].tolist():
+            weights, chosen, _ = full.route(x[b, t][None])
+            for weight, e in zip(weights[0], chosen[0].tolist(), strict=True):
+                taken[e] += 1
+                dropped += taken[e] > 2
+                expected[b, t] += (taken[e] <= 2) * weight * full.experts[e](x[b, t])
+    assert dropped > 0
+    torch.testing.assert_close(module(x, valid), expected, atol=1e-12, rtol=0)
+    assert not module(x, torch.zeros(3, 7, dtype=torch.bool)).any()
 
 
 def test_a_token_does_not_depend_on_its_batch_however_many_want_its_expert() -> None:
@@ -83,6 +112,20 @@ def test_padding_takes_no_expert_and_counts_in_no_balance(training: bool) -> Non
     torch.testing.assert_close(side[0].value, side[2].value)
     nothing = module(x, torch.zeros(2, 6, dtype=torch.bool))  # a chunk may hold no token at all
     assert not nothing.any()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"capacity": 0}, "capacity=0 must be at least 1"),
+        ({"shared_gate": True}, "of which there are none; set shared=1"),
+        ({"shared": 1, "shared_inner": ExpertsConfig()}, "an expert cannot be of kind experts"),
+        ({"top": 9}, "top=9 of experts=8"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        ExpertsConfig(**options)
 
 
 def test_balance_is_one_where_all_are_used_alike_and_more_where_not() -> None:

@@ -51,6 +51,13 @@ def test_layer_norm_is_rms_norm_of_what_is_centred() -> None:
     torch.testing.assert_close(made(LayerNorm(eps=1e-6))(x), made(RMSNorm(eps=1e-6))(centred(x)), atol=1e-14, rtol=0)
 
 
+def test_layer_norm_without_gain_has_nothing_to_learn() -> None:
+    norm, x = made(LayerNorm(gain=False)), sample(2, 3)
+    assert not list(norm.parameters())
+    torch.testing.assert_close(norm(x), made(LayerNorm())(x))
+    DecoderConfig(width=8, layers=1, norm=LayerNorm(gain=False)).build(5)
+
+
 def test_rms_norm_is_invariant_to_scale_but_not_to_shift() -> None:
     norm, x = made(RMSNorm(eps=1e-300)), sample(2, 3)
     torch.testing.assert_close(norm(7.0 * x), norm(x), atol=1e-12, rtol=0)

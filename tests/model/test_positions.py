@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb as lla
 from transformers.models.t5.modeling_t5 import T5Attention
 from transformers.models.xlnet.modeling_xlnet import XLNetModel, XLNetRelativeAttention
 
-from transduce.config import from_data
+from transduce.config import from_data, to_data
 from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
@@ -30,13 +31,31 @@ from transduce.model.positions.alibi import Alibi, AlibiConfig
 from transduce.model.positions.alibi import slopes as alibi_slopes
 from transduce.model.positions.position import PositionsConfig, Queries
 from transduce.model.positions.rotary import RotaryConfig
+from transduce.model.positions.scaling import (
+    DynamicScalingConfig,
+    LinearScalingConfig,
+    Llama3ScalingConfig,
+    LongRopeScalingConfig,
+    ProportionalScalingConfig,
+    ScalingConfig,
+    YarnScalingConfig,
+)
 from transduce.model.positions.t5 import T5Config as T5Positions
 from transduce.model.positions.t5 import T5Table, bucket
 from transduce.model.positions.transformer_xl import RelativeTerms, TransformerXLConfig
 from transduce.model.state import over
 
 WIDTH, HEADS, DIM = 12, 3, 4
-RELATIVE = [RotaryConfig(), RotaryConfig(fraction=0.5, interleaved=True), AlibiConfig(), TransformerXLConfig()]
+SCALINGS: list[ScalingConfig] = [
+    LinearScalingConfig(factor=3.0),
+    YarnScalingConfig(factor=4.0, original=8, beta_fast=2.0, beta_slow=0.1),
+    Llama3ScalingConfig(factor=4.0, original=40),
+    LongRopeScalingConfig(short=(1.0, 1.5), long=(1.0, 4.0), original=2000, factor=4.0),
+    LongRopeScalingConfig(short=(1.0, 1.5), long=(1.0, 4.0), original=4, factor=4.0, extended=True),
+    ProportionalScalingConfig(share=0.5),
+]
+RELATIVE = [*(RotaryConfig(base=50.0, scaling=scaling) for scaling in SCALINGS)]
+RELATIVE += [RotaryConfig(), RotaryConfig(fraction=0.5, interleaved=True), AlibiConfig(), TransformerXLConfig()]
 RELATIVE += [T5Positions(buckets=6, max_distance=9)]
 
 
@@ -101,7 +120,8 @@ def test_rotary_is_that_of_llama(scaling: float) -> None:
     rope = {"rope_theta": 500.0, "rope_type": "linear" if scaling > 1 else "default"}
     rope |= {"factor": scaling} if scaling > 1 else {}
     theirs = LlamaRotaryEmbedding(LlamaConfig(hidden_size=24, num_attention_heads=3, rope_parameters=rope))
-    ours = RotaryConfig(base=500.0, scaling=scaling).build(24, Queries(3, 8))
+    own = LinearScalingConfig(factor=scaling) if scaling > 1 else None
+    ours = RotaryConfig(base=500.0, scaling=own).build(24, Queries(3, 8))
     q, k, positions = torch.randn(2, 9, 3, 8), torch.randn(2, 9, 1, 8), torch.randint(0, 300, (2, 9))
     cos, sin = theirs(q, positions)
     expected = [x.transpose(1, 2) for x in llama_rotary(q.transpose(1, 2), k.transpose(1, 2), cos, sin)]
@@ -122,6 +142,35 @@ def test_a_fraction_is_rounded_down_to_pairs() -> None:
     q = torch.randn(1, 4, 2, 10)
     turned = RotaryConfig(fraction=0.55).build(20, Queries(2, 10)).turn(q, q, torch.full((1, 4), 3))[0]
     assert [bool((turned != q)[..., i].all()) for i in range(10)] == [True] * 4 + [False] * 6
+
+
+def test_dynamic_scaling_leaves_texts_of_training_as_they_are_and_turns_less_from_there() -> None:
+    plain, dynamic = (
+        RotaryConfig(base=50.0, limit=64, scaling=scaling).build(8, Queries(1, 8)).get_buffer("table")
+        for scaling in (None, DynamicScalingConfig(factor=4.0, original=8))
+    )
+    torch.testing.assert_close(dynamic[:8], plain[:8])
+    assert (dynamic[8:] != plain[8:]).any(1).all()
+    angles = DynamicScalingConfig(factor=4.0, original=8).frequencies(8, 50.0, 64)
+    assert (angles[8:, 1:] < angles[7:-1, 1:]).all()
+    assert (angles[:, 0] == 1.0).all()
+
+
+def test_a_gain_multiplies_queries_and_keys_and_longrope_ends_where_it_was_trained() -> None:
+    scaling = LongRopeScalingConfig(short=(1.0, 1.5), long=(1.0, 4.0), original=16, factor=4.0)
+    for extended in (False, True):
+        places = RotaryConfig(limit=64, scaling=replace(scaling, extended=extended)).build(4, Queries(1, 4))
+        q = torch.randn(1, 5, 1, 4)
+        turned = places.turn(q, q, torch.arange(5)[None])
+        for x in turned:
+            torch.testing.assert_close(x.norm(dim=-1), (1 + math.log(4) / math.log(16)) ** 0.5 * q.norm(dim=-1))
+        assert places.limit == (64 if extended else 16)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS, ids=lambda s: s.kind)
+def test_a_scaling_is_written_in_a_config(scaling: ScalingConfig) -> None:
+    places = RotaryConfig(scaling=scaling)
+    assert from_data(RotaryConfig, to_data(places)) == places
 
 
 # --- alibi
@@ -266,7 +315,7 @@ def test_transformer_xl_is_its_formula(config: dict[str, Any]) -> None:
 HOLES = Layout(torch.tensor([[0, 1, -1, 2, -1, -1, 3, 4, -1]]), torch.zeros(1, 9, dtype=torch.int64))
 
 
-@pytest.mark.parametrize("positions", RELATIVE[2:], ids=lambda p: p.kind)
+@pytest.mark.parametrize("positions", [p for p in RELATIVE if p.acts == "bias"], ids=lambda p: p.kind)
 @pytest.mark.parametrize("layout", [left_padded(torch.tensor([7]), 9), HOLES], ids=["left", "holes"])
 def test_distances_are_those_of_positions_not_of_slots(positions: PositionsConfig, layout: Layout) -> None:
     m, x, tokens = attention(positions), numbers(1, 9, WIDTH), int(layout.valid.sum())
@@ -368,7 +417,14 @@ def test_an_encoder_decoder_gives_every_parameter_a_gradient(kind: str) -> None:
         (lambda: T5Positions(max_distance=16), "max_distance=16 leaves nothing to the wider half of buckets=32; use"),
         (lambda: TransformerXLConfig().build(15, Queries(3, 5)), "width=15 is odd"),
         (lambda: RotaryConfig(fraction=0.0), "fraction=0.0 must be above 0"),
-        (lambda: RotaryConfig(scaling=-1.0), "scaling=-1.0 must be above 0"),
+        (lambda: LinearScalingConfig(factor=-1.0), "factor=-1.0 must be above 0"),
+        (lambda: DynamicScalingConfig(factor=0.5, original=8), "factor=0.5 must be at least 1"),
+        (lambda: RotaryConfig(scaling=DynamicScalingConfig(factor=2.0, original=8)).build(4, Queries(2, 2)), "not 2"),
+        (lambda: LongRopeScalingConfig(short=(1.0,), long=(), original=8, factor=2.0), "one number above 0 for each"),
+        (lambda: RotaryConfig(scaling=SCALINGS[3]).build(24, Queries(3, 8)), "2 numbers each, but 4 pairs are turned"),
+        (lambda: ProportionalScalingConfig(share=2.0), "share=2.0 must be from 0 to 1"),
+        (lambda: YarnScalingConfig(factor=2.0, original=8, beta_fast=0.5), "beta_fast=0.5 must be at least beta_slow"),
+        (lambda: Llama3ScalingConfig(factor=2.0, original=8, high=0.5), "high=0.5 must be above low=1.0"),
         (lambda: RotaryConfig().build(15, Queries(3, 5)), "head_dim=5 is odd"),
     ],
 )

@@ -53,7 +53,9 @@ def decode(
     order, model = inputs.by_length(), reader(model)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        search = Search(config, np.array([most[i] for i in rows]), vocabulary.eos, stopped)
+        search = Search(
+            config, np.array([most[i] for i in rows]), vocabulary.eos, stopped, ends=getattr(vocabulary, "ends", ())
+        )
         choose = chooser(config, [streams[i] for i in rows] if streams else [], max(most[i] for i in rows))
         watch = None if on_token is None else renumbered(on_token, rows)
         for i, found in zip(rows, run(model, inputs.rows(rows), search, choose, watch), strict=True):
@@ -110,5 +112,5 @@ def renumbered(on_token: OnToken, rows: Sequence[int]) -> OnToken:
 def show(search: Search, ids: Ints, scores: Floats, on_token: OnToken) -> None:
     """Report the new token of every input that is not over."""
     for row, token, score in zip(search.sources, ids[:, 0], scores[:, 0], strict=True):
-        if token != search.eos and np.isfinite(score):
+        if token not in search.ends and np.isfinite(score):
             on_token(int(row), int(token))

@@ -16,7 +16,10 @@ Ids = Sequence[Sequence[int]]
 
 
 class Vocabulary(Protocol):
-    """What decoding needs of a tokenizer. `decode` is called only where there are stop texts."""
+    """What decoding needs of a tokenizer. `decode` is called only where there are stop texts.
+
+    It may have `ends`: ids that end a text beside eos.
+    """
 
     @property
     def bos(self) -> int: ...

@@ -18,20 +18,21 @@ from transduce.model.models import Model
 MOST = 1 << 30  # bytes of weights; a larger model is not packed, for the memory it would take
 WORTH = 1 << 19  # multiplications; for fewer, calling oneDNN takes longer than MKL does
 
-Key = tuple[tuple[int, int], ...]
+Key = tuple[torch.dtype, tuple[tuple[int, int], ...]]
 _copies: "WeakKeyDictionary[nn.Module, tuple[Key, nn.Module]]" = WeakKeyDictionary()
 
 
 class Packed(nn.Module):
-    """x W^T + b, for x of float32 on a CPU."""
+    """x W^T + b on a CPU, in float32 or bfloat16, whatever x is in."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.weight, self.bias = frozen(weight), None if bias is None else frozen(bias)
+        self.weight, self.bias = frozen(weight.to(dtype)), None if bias is None else frozen(bias.to(dtype))
         self.packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous())
         self.out_features, self.in_features = weight.shape
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.weight.dtype)
         if x.numel() * self.out_features < WORTH:
             return F.linear(x, self.weight, self.bias)
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
@@ -42,16 +43,19 @@ def frozen(weight: Tensor) -> nn.Parameter:
     return nn.Parameter(weight.detach(), requires_grad=False)
 
 
-def reader(model: Model) -> Model:
-    """The model in evaluation mode, as fast as it gets where it is; made anew when its weights have changed."""
+def reader(model: Model, dtype: torch.dtype = torch.float32) -> Model:
+    """The model in evaluation mode, as fast as it gets where it is; made anew when its weights have changed.
+
+    dtype: of the products of linear maps, where they can be packed; bfloat16 weights are a copy.
+    """
     weights = list(model.parameters())
     if not packable(weights):
-        return cast(Model, shallow(model, {}, pack=False).eval())
+        return cast(Model, shallow(model, {}, None).eval())
     if any(p.is_inference() for p in weights):  # such tensors do not count their changes
-        return cast(Model, shallow(model, {}, pack=True).eval())
-    key = tuple((p.data_ptr(), p._version) for p in weights)
+        return cast(Model, shallow(model, {}, dtype).eval())
+    key = dtype, tuple((p.data_ptr(), p._version) for p in weights)
     if model not in _copies or _copies[model][0] != key:
-        _copies[model] = key, shallow(model, {}, pack=True).eval()
+        _copies[model] = key, shallow(model, {}, dtype).eval()
     return cast(Model, _copies[model][1])
 
 
@@ -66,13 +70,16 @@ def packable(weights: list[nn.Parameter]) -> bool:
     )
 
 
-def shallow(module: nn.Module, done: dict[nn.Module, nn.Module], pack: bool) -> nn.Module:
-    """A tree of new modules on the same tensors. done: old module -> new, so that shared modules stay shared."""
+def shallow(module: nn.Module, done: dict[nn.Module, nn.Module], pack: torch.dtype | None) -> nn.Module:
+    """A tree of new modules on the same tensors. done: old module -> new, so that shared modules stay shared. pack: in
+    which precision linear maps are packed, heads in float32 alone; None: they are not."""
     if module not in done:
         inside, hooked = vars(module)["_modules"], vars(module)["_forward_hooks"] or vars(module)["_forward_pre_hooks"]
-        plain = type(module) is nn.Linear or (type(module) is LinearHead and module.plain)
-        if pack and plain and not hooked:
-            done[module] = Packed(cast(Tensor, module.weight), cast("Tensor | None", getattr(module, "bias", None)))
+        plain = type(module) is nn.Linear
+        plain = plain or (type(module) is LinearHead and module.plain and pack == torch.float32)
+        if pack is not None and plain and not hooked:
+            bias = cast("Tensor | None", getattr(module, "bias", None))
+            done[module] = Packed(cast(Tensor, module.weight), bias, pack)
         else:
             done[module] = copy.copy(module)
             parts = {name: part if part is None else shallow(part, done, pack) for name, part in inside.items()}

@@ -1,6 +1,6 @@
 """The bookkeeping of decoding, for all inputs of a batch at once, in arrays on the host."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -39,11 +39,13 @@ class Search:
     """
 
     def __init__(
-        self, config: GenerateConfig, limits: Ints, eos: int, stopped: Stopped | None = None, early: bool = True
-    ) -> None:
+        self, config: GenerateConfig, limits: Ints, eos: int, stopped: Stopped | None = None, early: bool = True,
+        ends: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         """limits: (S,) most tokens of each input. stopped: whether ids end in a stop text. early: end an input as soon
-        as nothing that grows can come among its n best; this changes no result."""
-        sources, self.config, self.eos, self.stopped = len(limits), config, eos, stopped
+        as nothing that grows can come among its n best; this changes no result. ends: tokens that end like eos."""
+        sources, self.config, self.stopped = len(limits), config, stopped
+        self.ends = (eos, *ends)
         self.sampling = config.temperature > 0
         self.width = config.nbest if self.sampling else config.beam_size
         self.early = early and self.width > 1 and not self.sampling
@@ -64,7 +66,7 @@ class Search:
         """
         self.length += 1
         live = np.isfinite(scores)
-        ended = live & (ids == self.eos)
+        ended = live & self._over(ids)
         if self.length >= self.nearest:
             ended |= live & (self.length >= self.limits)[:, None]
         if self.stopped is not None:
@@ -88,9 +90,12 @@ class Search:
         lengths = self.limits if a >= 0 else np.full_like(self.limits, self.length + 1)
         return scores.max(1) / penalty(lengths, a) * (1 - 1e-12)  # a little above, for rounding
 
+    def _over(self, ids: Ints) -> Bools:
+        return ids == self.ends[0] if len(self.ends) == 1 else np.isin(ids, self.ends)
+
     def _stop(self, stopped: Stopped, parents: Ints | None, ids: Ints, live: Bools) -> Bools:
         hit = np.zeros_like(live)
-        for s, k in np.argwhere(live & (ids != self.eos)):
+        for s, k in np.argwhere(live & ~self._over(ids)):
             hit[s, k] = stopped([*self._history(parents, s, k), int(ids[s, k])])
         return hit
 
@@ -102,10 +107,11 @@ class Search:
         nbest, a = self.config.nbest, self.config.length_penalty
         for s, k in np.argwhere(ended):
             whole, last = self._history(parents, s, k), int(ids[s, k])
-            whole += [last] if last != self.eos else []
-            stopped = last != self.eos and self.stopped is not None and self.stopped(whole)
+            over = last in self.ends
+            whole += [] if over else [last]
+            stopped = not over and self.stopped is not None and self.stopped(whole)
             kept = self.kept[self.sources[s]]
-            kept.append(Hypothesis(whole, float(scores[s, k]), stopped or last == self.eos, stopped))
+            kept.append(Hypothesis(whole, float(scores[s, k]), stopped or over, stopped))
             kept.sort(key=lambda h: -h.normalised(a))
             self.room[s] -= 1
             if len(kept) >= nbest:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils import flop_counter
 
-from transduce.model.block import Cross, Feed, Sublayer
+from transduce.model.block import Cross, Feed, Normed, Sublayer, Sum
 from transduce.model.embed.embedding import Embedding
 from transduce.model.heads.head import Head
 from transduce.model.layout import dense
@@ -23,7 +23,7 @@ def parameters(model: Model) -> dict[str, int]:
     """Parameters per part, in the order of the model; those that parts share stand under all their names, once."""
     owners: dict[nn.Parameter, dict[str, None]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        owners.setdefault(parameter, {})[_part(model, name)] = None
+        owners.setdefault(parameter, {})[part_of(model, name)] = None
     counts: dict[str, int] = {}
     for parameter, parts in owners.items():
         part = " = ".join(parts)
@@ -31,8 +31,10 @@ def parameters(model: Model) -> dict[str, int]:
     return counts
 
 
-def _part(model: nn.Module, name: str) -> str:
-    """The part a parameter belongs to: the outermost sublayer, embedding or head around it, and on which side."""
+def part_of(model: nn.Module, name: str) -> str:
+    """The part a parameter belongs to: the sublayer, embedding or head around it, and on which side."""
+    if name.split(".")[0] in ("pooler", "pair"):
+        return "pooler"
     side = f"{name.split('.')[0]} " if name.split(".")[0] in ("encoder", "decoder") else ""
     module = model
     for step in name.split(".")[:-1]:
@@ -41,7 +43,7 @@ def _part(model: nn.Module, name: str) -> str:
             return f"{side}embedding"
         if isinstance(module, Head):
             return "head"
-        if isinstance(module, Sublayer):
+        if isinstance(module, Sublayer) and not isinstance(module, Sum | Normed):  # these are made of others
             return side + NAMES.get(type(module), "mixers")
     return f"{side}norms"
 
@@ -111,6 +113,8 @@ class StateBytes(NamedTuple):
 
 def state_bytes(model: Model) -> StateBytes:
     """Bytes one row of decoding holds, by differences of states of 8 and 9 tokens, and of sources likewise."""
+    if not model.writes:
+        return StateBytes(0, 0, 0)
     short, long = (nbytes(model.init_state(1, n)) for n in (8, 9))
     per_source = 0
     if model.takes_source:

@@ -81,7 +81,7 @@ def costs(work: Work, batch: Batch, shape: tuple[int, int]) -> Costs:
     """Count what a row of so many source and target tokens takes, and what an update with a batch keeps."""
     model = work.model
     device = model.device
-    row, batch, losses = row_of(*shape).to(device), batch.to(device), list[Tensor]()
+    row, batch, losses = row_of(*shape, model.head.vocab_size - 1).to(device), batch.to(device), list[Tensor]()
     with torch.compiler.set_stance("force_eager"):
         model.train()
         with torch.no_grad():
@@ -101,9 +101,9 @@ def costs(work: Work, batch: Batch, shape: tuple[int, int]) -> Costs:
     )  # fmt: skip
 
 
-def row_of(source: int, target: int) -> Batch:
-    """One row without padding; source 0: without a source."""
-    read, written = (torch.zeros((1, n), dtype=torch.int64) for n in (source, target))
+def row_of(source: int, target: int, last: int) -> Batch:
+    """One row of token `last`, which is no special one, without padding; source 0: without a source."""
+    read, written = (torch.full((1, n), last) for n in (source, target))
     sides = (read, dense(1, source)) if source else (None, None)
     return Batch(written, written, dense(1, target), *sides)
 

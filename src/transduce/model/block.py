@@ -7,10 +7,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from transduce.errors import UserError
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer
 from transduce.model.ops.precision import lowered
-from transduce.model.residual.residual import Residual, Stream
+from transduce.model.residual.residual import Function, Residual, Stream
 from transduce.model.state import State, choose, over, tensors
 
 
@@ -52,6 +53,7 @@ class Mix(Sublayer):
         return None if self.bridge is None else self.bridge(kept)
 
     def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
+        require_heeded(self.mixer, layout)
         if self.bridge is None:
             return self.mixer(x, layout, state)
         y, after = self.mixer(x, later(layout), self.begin(x, layout, state, memory))
@@ -68,6 +70,15 @@ class Mix(Sublayer):
         return empty if state is None else choose(layout.starts.any(1), empty, state)
 
 
+def require_heeded(mixer: Mixer, layout: Layout) -> None:
+    """Raise UserError if a layout says what tokens see, and a mixer does not ask."""
+    if (layout.reach is not None or layout.places is not None) and not mixer.by_reach:
+        raise UserError(
+            f"{type(mixer).__name__} sees tokens in their order only, but the text has a prefix, blanks or an order of "
+            f"its own; use mixer=attention"
+        )
+
+
 class Encode(Sublayer):
     """Every token sees the whole sequence. keep: leave what was written for a decoder that goes on from it."""
 
@@ -76,6 +87,7 @@ class Encode(Sublayer):
         self.mixer, self.keep = mixer, keep
 
     def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
+        require_heeded(self.mixer, layout)
         return self.mixer.encode_and_write(x, layout) if self.keep else (self.mixer.encode(x, layout), None)
 
 
@@ -91,6 +103,7 @@ class Cross(Sublayer):
 
     def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
         rows, tokens, width = x.shape
+        layout = layout._replace(places=None, reach=None)  # they say who sees whom in the target
         sources = next(tensors(memory)).shape[0]
         if rows == sources:
             return self.mixer.read(x, layout, memory), None
@@ -130,7 +143,8 @@ class Inside(Sublayer):
 
 def later(layout: Layout) -> Layout:
     """The same one position on, so that no token is the first: the source came before it."""
-    return layout._replace(positions=torch.where(layout.valid, layout.positions + 1, -1))
+    reach = None if layout.reach is None else layout.reach + 1
+    return layout._replace(positions=torch.where(layout.valid, layout.positions + 1, -1), reach=reach)
 
 
 class Feed(Sublayer):
@@ -189,11 +203,17 @@ def apply(part: Sublayer, x: Tensor, layout: Layout, state: State, memory: State
     return part(x if part.takes_stream else lowered(x), layout, state, memory)
 
 
-class Block(nn.Module):
-    """Sublayers in order, each with its residual."""
+def of(f: Function, x: Tensor) -> Function:
+    """f of x, whatever it is called with."""
+    return lambda _: f(x)
 
-    def __init__(self, parts: list[tuple[Residual, Sublayer]]) -> None:
+
+class Block(nn.Module):
+    """Sublayers in order, each with its residual. beside: the last one reads what enters the block."""
+
+    def __init__(self, parts: list[tuple[Residual, Sublayer]], beside: bool = False) -> None:
         super().__init__()
+        self.beside = beside
         self.residuals = nn.ModuleList(residual for residual, _ in parts)
         self.parts = nn.ModuleList(part for _, part in parts)
 
@@ -208,7 +228,10 @@ class Block(nn.Module):
     ) -> tuple[Stream, State]:
         absent = (None,) * len(self.parts)
         after: list[State] = []
+        entered = stream
         for residual, part, s, m in zip(self.residuals, self.parts, state or absent, memory or absent, strict=True):
-            stream, s = residual(stream, partial(apply, cast(Sublayer, part), layout=layout, state=s, memory=m))
+            f = partial(apply, cast(Sublayer, part), layout=layout, state=s, memory=m)
+            past = self.beside and len(after) == len(self.parts) - 1
+            stream, s = residual(stream, of(f, entered) if past else f)
             after.append(s)
         return stream, tuple(after)

@@ -65,6 +65,7 @@ class Recall:
         if state is None:
             # Padding on the right lies ahead of all tokens, and a window as wide as the row hides nothing.
             simple = layout.segments is None and (self.rule.window is None or self.rule.window >= tokens)
+            simple = simple and layout.reach is None
             mask = None if simple else self.rule.mask(layout, layout.positions, layout.segments)
             return Seen(new, layout.positions, mask, simple), None
         if tokens == 1 or (layout.segments is None and self.rule.window is None):
@@ -79,7 +80,7 @@ class Recall:
         first = torch.where(layout.valid & (document == 0), layout.positions, 1 << 62).amin(1, keepdim=True)
         old = torch.where(state.positions < first, state.positions, -1)
         places, members = torch.cat([old, layout.positions], 1), torch.cat([torch.zeros_like(old), document], 1)
-        mask = self.rule.mask(Layout(layout.positions, document), places, members)
+        mask = self.rule.mask(Layout(layout.positions, document, reach=layout.reach), places, members)
         both = tuple(torch.cat([a.to(b.dtype), b], 1) for a, b in zip(state.fields, new, strict=True))
         kept = self.kept(layout.positions, document)
         return Seen(both, places, mask), store(state, new, self.slots(kept, state), kept)
@@ -89,7 +90,7 @@ class Recall:
         if state is not None:
             places = self.kept(layout.positions, layout.starts.cumsum(1))
             return store(state, new, self.slots(places, state), places)
-        if not layout.padded and self.rule.window is None:
+        if not layout.padded and self.rule.window is None and layout.reach is None:
             return Memory(new)
         return Memory(new, layout.positions, layout.segments)
 
@@ -100,7 +101,8 @@ class Recall:
         if state.positions is None:
             batch, tokens = state.fields[0].shape[:2]
             return Seen(state.fields, torch.arange(tokens, device=layout.positions.device).expand(batch, tokens), None)
-        if self.rule.window is None and (layout.segments is None or state.segments is None):
+        rows = layout.segments is None or state.segments is None
+        if self.rule.window is None and rows and layout.reach is None:
             return Seen(state.fields, state.positions, (state.positions >= 0)[:, None, None])
         return Seen(state.fields, state.positions, self.around.mask(layout, state.positions, state.segments))
 

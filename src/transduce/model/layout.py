@@ -22,6 +22,13 @@ class Layout(NamedTuple):
     lengths: Tensor | None = None  # (B,) int64: real tokens per row
     types: Tensor | None = None  # (B, T) int64: the kind of each token, such as first or second sentence; None: all 0
     inner: Tensor | None = None  # (B, T) int64: the place of each token inside its blank (GLM); None: all 0
+    places: Tensor | None = None  # (B, T) int64: what encodings take for positions; None: positions
+    reach: Tensor | None = None  # (B, T) int64: the last position that a token sees; None: all, or its own
+
+    @property
+    def place(self) -> Tensor:
+        """(B, T) int64: where encodings of position say that a token stands."""
+        return self.positions if self.places is None else self.places
 
     @property
     def valid(self) -> Tensor:
@@ -40,19 +47,29 @@ class Layout(NamedTuple):
 
     def slice(self, start: int, stop: int) -> "Layout":
         """The same rows, slots start..stop-1, in the general form where there is padding."""
-        positions, types, inner = (
-            x if x is None else x[:, start:stop] for x in (self.positions, self.types, self.inner)
+        positions, *optional = (
+            x if x is None else x[:, start:stop]
+            for x in (self.positions, self.types, self.inner, self.places, self.reach)
         )
         assert positions is not None
         segments = None if self.segments is None else self.segments[:, start:stop]
         lengths = None
         if segments is None and self.lengths is not None:
             lengths = (self.lengths - start).clamp(0, stop - start)
-        return Layout(positions, segments, lengths, types, inner)
+        return Layout(positions, segments, lengths, *optional)
 
     def rows(self, index: Tensor) -> "Layout":
         """Rows `index` (B',) of every field."""
         return Layout(*(cast(Tensor, None if field is None else field.index_select(0, index)) for field in self))
+
+
+def prefixed(layout: Layout, prefix: Tensor) -> Layout:
+    """The same, but the first tokens of each sequence see one another: a prefix-LM (Raffel et al. 2020, sec. 3.2.1).
+
+    prefix: (B, T) int64, how many tokens the prefix of each token's sequence has. A chunk that is read with a state
+    must hold all of a prefix, or begin behind it.
+    """
+    return layout._replace(reach=torch.where(layout.positions < prefix, prefix - 1, layout.positions))
 
 
 def dense(batch: int, tokens: int, start: int = 0, device: torch.device | str | None = None) -> Layout:
@@ -84,6 +101,23 @@ def packed(documents: Sequence[Sequence[int]], tokens: int, device: torch.device
             start += size
         assert start <= tokens, f"documents of {start} tokens do not fit a row of {tokens}"
     return Layout(positions.to(device), segments.to(device))
+
+
+def infilling(rows: Sequence[tuple[int, Sequence[tuple[int, int]]]], tokens: int) -> Layout:
+    """Row b: a text of n tokens that see one another, then what fills its blanks, each token of which sees the text and
+    all before it.   Du et al. 2021, arXiv:2103.10360, sec. 2.1 and fig. 2.
+
+    rows: of each row n, and for each blank in the order in which they are filled (p, s): p where it is in the text, s
+    how many tokens are read there, the one that starts it included. Those stand at place p; `inner` counts them from 1.
+    """
+    grid = right_padded(torch.tensor([n + sum(s for _, s in blanks) for n, blanks in rows]), tokens)
+    places, inner = grid.positions.clone(), torch.zeros_like(grid.positions)
+    for row, (start, blanks) in enumerate(rows):
+        for place, size in blanks:
+            places[row, start : start + size], inner[row, start : start + size] = place, torch.arange(1, size + 1)
+            start += size
+    prefix = torch.tensor([n for n, _ in rows])[:, None]
+    return prefixed(grid, prefix)._replace(places=places, inner=inner)
 
 
 class Documents(NamedTuple):
@@ -126,6 +160,7 @@ class Visibility:
 
     causal: only keys at its own position or before. window: at most this many tokens back, itself included; for a
     rule that is not causal, as many ahead. sinks: the first tokens of the sequence, seen whatever the window.
+    The `reach` of a layout stands above causal: it says for each token up to where it sees.
     """
 
     causal: bool
@@ -139,7 +174,9 @@ class Visibility:
         """
         q, k = query.positions[:, :, None], positions[:, None, :]
         seen = k >= 0
-        if self.causal:
+        if query.reach is not None:
+            seen = seen & (k <= query.reach[:, :, None])
+        elif self.causal:
             seen = seen & (k <= q)
         if self.window is not None:
             near = (q - k < self.window) if self.causal else ((q - k).abs() < self.window)

@@ -21,6 +21,7 @@ class Model(nn.Module, ABC):
     """Ids to hidden states to logits. `features` is for training, `step` for decoding; `head` makes logits."""
 
     takes_source: ClassVar[bool]
+    writes: ClassVar[bool] = True  # token by token
     head: Head
     limit: int | None  # first position that cannot be encoded
 
@@ -84,6 +85,7 @@ class EncoderOnly(Model):
     """
 
     takes_source = False
+    writes = False
 
     def __init__(self, embed: Embedding, stack: Stack, head: Head, pooled: int = 0, classes: int = 0) -> None:
         """pooled: features that the pooler gives; 0: there is none."""

@@ -5,7 +5,9 @@ from functools import partial
 from typing import ClassVar
 
 from transduce.errors import UserError
+from transduce.model.models import EncoderOnly, Model
 from transduce.objectives.objective import Objective, ObjectiveConfig, token_loss
+from transduce.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +19,14 @@ class NextTokenConfig(ObjectiveConfig):
 
     def build(self) -> Objective:
         return partial(token_loss, smoothing=checked(self.label_smoothing))
+
+    def build_for(self, model: Model, tokenizer: Tokenizer) -> Objective:
+        if isinstance(model, EncoderOnly):
+            raise UserError(
+                "objective=next-token asks for the token after each, which an encoder sees; use objective=masked-lm, "
+                "or model.kind=decoder"
+            )
+        return self.build()
 
 
 @dataclass(frozen=True, kw_only=True)

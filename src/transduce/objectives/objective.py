@@ -10,7 +10,9 @@ from torch import Tensor
 from transduce.config import Part
 from transduce.data.batch import Batch
 from transduce.model.heads.head import Head
+from transduce.model.models import Model
 from transduce.model.side import collecting
+from transduce.text.tokenizer import Tokenizer
 
 
 class Loss(NamedTuple):
@@ -28,6 +30,9 @@ class Learner(Protocol):
     @property
     def head(self) -> Head: ...
 
+    @property
+    def training(self) -> bool: ...
+
     def features(self, batch: Batch) -> Tensor: ...
 
 
@@ -36,12 +41,16 @@ Objective = Callable[[Learner, Batch], Loss]
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Part):
-    """Which objective. `build()` makes a function (learner, batch) -> Loss."""
+    """Which objective. `build()` makes a function (learner, batch) -> Loss, `build_for` for a model and its tokens."""
 
     folder: ClassVar[str] = "transduce.objectives"
 
     def build(self) -> Objective:
         raise AssertionError("a kind of ObjectiveConfig defines build")
+
+    def build_for(self, model: Model, tokenizer: Tokenizer) -> Objective:
+        """The same for a model and a tokeniser. Raises UserError where the model cannot learn by it."""
+        return self.build()
 
 
 def token_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:

@@ -309,3 +309,14 @@ def test_what_has_no_meaning_is_refused(make: Callable[[], object], message: str
 def test_scores_that_positions_are_part_of_are_neither_scaled_nor_capped(option: dict[str, float]) -> None:
     with pytest.raises(UserError, match="transformer-xl positions are part of the scaled scores"):
         attention(TransformerXLConfig(), **option)
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 15, 16, 31, 40, 130])
+@pytest.mark.parametrize("masked", [False, True])
+def test_bfloat16_without_a_gradient_at_every_length(tokens: int, masked: bool) -> None:
+    q, k, v = (torch.randn(2, tokens, 3, 8) for _ in range(3))
+    mask = torch.arange(tokens) < torch.tensor([[tokens], [tokens // 2]]) if masked else None
+    mask = None if mask is None else mask[:, None, None]
+    with torch.no_grad():
+        expected, found = (attend(q.to(x), k.to(x), v.to(x), mask) for x in (torch.float64, torch.bfloat16))
+    torch.testing.assert_close(found.double(), expected, atol=0.05, rtol=0.05)

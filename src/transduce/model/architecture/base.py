@@ -23,6 +23,7 @@ from transduce.model.norms.norm import LayerNorm, NormConfig
 from transduce.model.positions.absolute import SinusoidalConfig
 from transduce.model.positions.position import Positions, PositionsConfig
 from transduce.model.residual.norm_first import PreNormConfig
+from transduce.model.residual.norm_last import DeepNormConfig, PostNormConfig
 from transduce.model.residual.residual import Place, ResidualConfig
 from transduce.model.stack import Repeat, Stack
 
@@ -63,11 +64,11 @@ class ModelConfig(Part):
         acts = self.positions.acts
         mixers = list(self.mixers())
         for run in runs(self.layers):
-            if run.positions is not None and run.positions.acts not in ("turn", "bias", "none"):
+            if run.positions is not None and run.positions.acts == "add":
                 raise UserError(f"positions={run.positions.kind} are added to the embedding, which all layers share")
         for mixer in mixers:
             mixer.queries(self.width)
-        if acts in ("turn", "bias") and not any(acts in mixer.positions for mixer in mixers):
+        if acts not in ("none", "add") and not any(acts in mixer.positions for mixer in mixers):
             names, what = sorted({m.kind for m in mixers}), "queries and keys" if acts == "turn" else "attention scores"
             raise UserError(
                 f"positions={self.positions.kind} act on {what}, which {' and '.join(names)} have none of; "
@@ -146,7 +147,18 @@ class ModelConfig(Part):
             parts = [Sum(*(Normed(self.norm.build(self.width), part) for part in parts))]
         elif residual.beside and len(parts) > 1:
             parts = [Sum(*parts)]
-        return Block([(residual.build(self.width, self.norm, place), part) for part in parts])
+        if run.beside is not None:
+            parts = [*parts, self.beside(run.beside, residual, place)]
+        joined = [(residual.build(self.width, self.norm, place), part) for part in parts]
+        return Block(joined, beside=run.beside is not None)
+
+    def beside(self, config: MixerConfig, residual: ResidualConfig, place: Place) -> Sublayer:
+        """The mixer that reads what enters a layer. A norm that stands before it would see what leaves the layer."""
+        if not isinstance(residual, PostNormConfig | DeepNormConfig):
+            raise UserError(f"beside={config.kind} joins behind a layer, but residual={residual.kind}; use post-norm")
+        mixer = (config.for_encoder() if place.role == "encoder" else config).build(self.width, Positions())
+        require_role(mixer, config.kind, place.role)
+        return Encode(mixer) if place.role == "encoder" else Mix(mixer)
 
     def mixer_of(self, config: MixerConfig, positions: Positions, known: PositionsConfig) -> Mixer:
         return config.build(self.width, positions.for_mixer() if known.acts in config.positions else Positions())

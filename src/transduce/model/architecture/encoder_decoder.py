@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from transduce.errors import UserError
+from transduce.errors import UserError, require_at_least
 from transduce.model.architecture.base import ModelConfig
 from transduce.model.architecture.between import Between
 from transduce.model.architecture.layers import LayerConfig, Layers, require_layers, runs
 from transduce.model.block import Cross
+from transduce.model.embed.embedding import EmbeddingConfig
 from transduce.model.mixers.mixer import MixerConfig
 from transduce.model.models import Decoder, Encoder, EncoderDecoder, Model
 from transduce.model.residual.residual import Place
@@ -18,8 +19,10 @@ from transduce.model.residual.residual import Place
 class EncoderDecoderConfig(ModelConfig):
     """An encoder, and a decoder that reads it: by default the Transformer of Vaswani et al. 2017.
 
-    tie_embeddings: "all" = source, target and output share one table; "output" = target and output; "none".
-    tie_positions: with "all", both sides also share what else the embedding is made of: learned positions and its norm.
+    tie_embeddings: "all" = source, target and output share one table; "inputs" = source and target; "output" = target
+    and output; "none". source_vocab: tokens of the source, where its table is its own and of another size.
+    tie_positions: both sides share learned positions and, where they share a table, the norm of the embedding.
+    decoder_embedding: of the target, where it is of another kind than the source's.
     encoder_layers, decoder_layers: where they differ from `layers`. encoder_mixer: None: `mixer`, both ways if it
     depends on order.
     cross: the mixer between the two; None: `mixer` without a window; `none`: nothing is read.
@@ -35,12 +38,20 @@ class EncoderDecoderConfig(ModelConfig):
     cross: MixerConfig | None = None
     cross_place: Literal["after", "before", "inside"] = "after"
     bridge: Literal["none", "state", "project"] = "none"
-    tie_embeddings: Literal["all", "output", "none"] = "all"
+    tie_embeddings: Literal["all", "inputs", "output", "none"] = "all"
+    source_vocab: int | None = None
     tie_positions: bool = True
+    decoder_embedding: EmbeddingConfig | None = None
 
     def __post_init__(self) -> None:
         require_layers(encoder_layers=self.encoder_layers, decoder_layers=self.decoder_layers)
         super().__post_init__()
+        require_at_least(1, source_vocab=self.source_vocab)
+        if self.source_vocab is not None and self.one_table:
+            raise UserError(
+                f"source_vocab={self.source_vocab} asks for a table of the source, but tie_embeddings="
+                f"{self.tie_embeddings} shares it with the target; use output, or none"
+            )
         if self.cross is not None and self.cross != self.cross.for_source():
             raise UserError(
                 "cross has a window, but places in a source are not places in the target; leave out cross.window and "
@@ -75,21 +86,26 @@ class EncoderDecoderConfig(ModelConfig):
     def lower(self) -> Layers:
         return self.layers if self.decoder_layers is None else self.decoder_layers
 
+    @property
+    def one_table(self) -> bool:
+        """Whether source and target share the embedding's table."""
+        return self.tie_embeddings in ("all", "inputs")
+
     def assemble(self, vocab_size: int) -> Model:
         positions = self.encodings()
-        source = self.embed(vocab_size, positions)
-        target = source
-        if self.tie_embeddings != "all":
-            target = self.embed(vocab_size, positions)
-        elif not self.tie_positions:
-            target = self.embed(vocab_size, self.encodings(), shared=source)
+        source = self.embed(self.source_vocab or vocab_size, positions)
+        target, own = source, replace(self, embedding=self.decoder_embedding or self.embedding)
+        if not self.one_table:
+            target = own.embed(vocab_size, positions if self.tie_positions else self.encodings())
+        elif not self.tie_positions or self.decoder_embedding is not None:
+            target = own.embed(vocab_size, positions if self.tie_positions else self.encodings(), shared=source)
         above, below = (sum(run.times for run in runs(layers)) for layers in (self.upper, self.lower))
         between = Between(self.reads, self.cross_place, self.bridge)
         upper = tuple(replace(run, mixer=self.encoding(run)) for run in runs(self.upper))
         encoder = Encoder(source, self.stack(upper, positions, between, Place(0, above, "encoder", below)))
         between = Between(self.reads, self.cross_place, self.bridge, encoder.stack)
         stack = self.stack(self.lower, positions, between, Place(0, below, "decoder", above))
-        tied = None if self.tie_embeddings == "none" else target
+        tied = target if self.tie_embeddings in ("all", "output") else None
         head = self.head.build(vocab_size, self.width, self.norm, tied)
         reading = [p.mixer.by_document for b in stack.blocks for p in b.modules() if isinstance(p, Cross)]
         by_document = all(reading) and self.bridge == "none" and self.cross_place != "inside"

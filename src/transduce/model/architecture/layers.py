@@ -16,7 +16,8 @@ class LayerConfig:
     """A run of equal layers. What is None is the model's. tied: the layers share their weights.
 
     cross: the mixer between source and target, in a decoder that reads one; `none`: these layers do not.
-    positions: of these layers, where they act inside mixers; `none`: these layers have none.
+    positions: of these layers, where they act inside mixers; `none`: these layers have none. beside: a mixer that reads
+    what enters a layer and joins what leaves it (the convolution of DeBERTa-v2).
     """
 
     times: int = 1
@@ -26,6 +27,7 @@ class LayerConfig:
     residual: ResidualConfig | None = None
     cross: MixerConfig | None = None
     positions: PositionsConfig | None = None
+    beside: MixerConfig | None = None
 
     def __post_init__(self) -> None:
         require_at_least(1, times=self.times)

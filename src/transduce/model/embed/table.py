@@ -1,13 +1,14 @@
 """One vector per token."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from transduce.errors import require_at_least
+from transduce.errors import UserError, require_at_least
 from transduce.model.embed.embedding import Embedding, EmbeddingConfig
 from transduce.model.layout import Layout
 from transduce.model.norms.norm import NormConfig
@@ -26,20 +27,29 @@ class Table(Embedding):
         size = weight.shape[1]
         inner = width if config.project_first else size
         self.weight, self.positions, self.scale, self.p = weight, positions, scale, p
-        self.project_first = config.project_first
+        self.project_first, self.norm_last, self.round_scale = (
+            config.project_first,
+            config.norm_last,
+            config.round_scale,
+        )
         self.types = nn.Parameter(torch.empty(config.types, inner)) if config.types else None
-        self.norm = norm.build(inner) if config.norm else None
+        self.blank = nn.Parameter(torch.empty(width)) if config.blank else None
+        self.norm = norm.build(width if config.norm_last else inner) if config.norm else None
         self.project = None if size == width else nn.Linear(size, width, bias=config.bias)
+
+    def start(self) -> dict[str, Callable[[Tensor, Generator], object]]:
+        return {} if self.blank is None else {"blank": lambda w, g: nn.init.normal_(w, std=0.02, generator=g)}
 
     def forward(self, ids: Tensor, layout: Layout) -> Tensor:
         x = F.embedding(ids, self.weight)
-        x = x * self.scale if self.scale != 1.0 else x
+        x = x * (x.new_full((), self.scale) if self.round_scale else self.scale) if self.scale != 1.0 else x
         x = self.project(x) if self.project is not None and self.project_first else x
         if self.types is not None:
             x = x + (self.types[0] if layout.types is None else F.embedding(layout.types, self.types))
-        x = self.positions.add(x, layout.positions)
+        x = self.positions.inside(self.positions.add(x, layout.place), layout.inner)
+        x = self.project(x) if self.project is not None and self.norm_last else x
         x = dropout(x if self.norm is None else self.norm(x), self.p, self.training)
-        return self.project(x) if self.project is not None and not self.project_first else x
+        return self.project(x) if self.project is not None and not (self.project_first or self.norm_last) else x
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +59,9 @@ class TableConfig(EmbeddingConfig):
     size: features of E; None: the width. Fewer are brought to the width by a linear map, with or without bias: behind
     all of it (Lan et al. 2020, arXiv:1909.11942, sec. 3.1), or, project_first, before types and positions are added.
     types: rows of U, one for each kind of token, such as those of the first and of the second sentence; 0: there is no
-    U. norm: that of the model; without it there is none.
+    U. norm: that of the model; without it there is none. norm_last: it stands behind the linear map (DeBERTa).
+    round_scale: the scale is rounded to the precision of E before it multiplies (Gemma). blank: a vector (M,) that
+    stands where a token is to be predicted, for objective=permutation (XLNet).
     """
 
     kind: ClassVar[str] = "table"
@@ -58,10 +70,15 @@ class TableConfig(EmbeddingConfig):
     project_first: bool = False
     types: int = 0
     norm: bool = False
+    norm_last: bool = False
+    round_scale: bool = False
+    blank: bool = False
 
     def __post_init__(self) -> None:
         require_at_least(1, size=self.size)
         require_at_least(0, types=self.types)
+        if self.norm_last and (self.project_first or not self.norm):
+            raise UserError("norm_last says where the norm of vectors that are projected last stands; set norm=true")
 
     def build(
         self, vocab_size: int, width: int, norm: NormConfig, positions: Positions, *, scale: float, p: float,

@@ -32,7 +32,8 @@ class Head(nn.Module, ABC):
 
         Logits are made a chunk of rows at a time, and again in the backward pass.
         """
-        total, nll = hidden.new_zeros((), dtype=torch.float32), hidden.new_zeros((), dtype=torch.float32)
+        total = hidden.float().sum() if not len(hidden) else hidden.new_zeros((), dtype=torch.float32)  # has a gradient
+        nll = hidden.new_zeros((), dtype=torch.float32)
         size = max(1, CHUNK // self.vocab_size)
         for start in range(0, hidden.shape[0], size):
             rows, wanted = hidden[start : start + size], targets[start : start + size]

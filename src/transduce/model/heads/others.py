@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from transduce.errors import UserError
+from transduce.errors import UserError, require_at_least
 from transduce.model.embed.embedding import Embedding
 from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation
 from transduce.model.heads.head import Head, HeadConfig, accurate
@@ -53,3 +53,30 @@ class NoHeadConfig(HeadConfig):
 
     def build(self, vocab_size: int, width: int, norm: NormConfig, tied: Embedding | None) -> Head:
         return NoHead()
+
+
+class ProjectionHead(Head):
+    """See `ProjectionHeadConfig`."""
+
+    def __init__(self, width: int, config: "ProjectionHeadConfig") -> None:
+        super().__init__()
+        self.vocab_size, self.out = config.size, nn.Linear(width, config.size, bias=config.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return accurate(self.out(hidden))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectionHeadConfig(HeadConfig):
+    """W h: `size` features of each token, the mean of which stands for a sentence (GTR, Ni et al. 2021,
+    arXiv:2112.07899, sec. 3.1)."""
+
+    kind: ClassVar[str] = "projection"
+    size: int = 768
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        require_at_least(1, size=self.size)
+
+    def build(self, vocab_size: int, width: int, norm: NormConfig, tied: Embedding | None) -> Head:
+        return ProjectionHead(width, self)

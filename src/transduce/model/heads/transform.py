@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from transduce.errors import require_at_least
 from transduce.model.embed.embedding import Embedding
 from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation
 from transduce.model.heads.head import Head, HeadConfig, accurate, table_of
@@ -31,13 +32,17 @@ class TransformHead(Head):
 class TransformHeadConfig(HeadConfig):
     """W norm(act(A h + a)) + b: a linear map and a norm before the table.   Devlin et al. 2018, arXiv:1810.04805.
 
-    A leads to as many features as the table has.
+    A leads to as many features as the table has. size: those of a table of its own; None: the width.
     """
 
     kind: ClassVar[str] = "transform"
     activation: Activation = "gelu"
     bias: bool = True
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least(1, size=self.size)
 
     def build(self, vocab_size: int, width: int, norm: NormConfig, tied: Embedding | None) -> Head:
-        own = nn.Parameter(torch.empty(vocab_size, width)) if tied is None else table_of(tied, self.kind)
+        own = nn.Parameter(torch.empty(vocab_size, self.size or width)) if tied is None else table_of(tied, self.kind)
         return TransformHead(self, own, width, norm)

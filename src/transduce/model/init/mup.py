@@ -32,6 +32,8 @@ class MuPInit(InitConfig):
 
     def apply(self, model: nn.Module, sizes: Sizes, seed: int) -> None:
         names, unique = ({n for n, _ in model.named_parameters(remove_duplicate=again)} for again in (False, True))
+        if any("bands.tables." in name for name in names):
+            raise UserError("init=mup does not say how tables of several widths start; use embedding=table")
         if any(name.endswith("head.weight") for name in names - unique):
             raise UserError(
                 "init=mup starts and moves the embedding and the head differently, but they share one table; set "

@@ -20,6 +20,7 @@ class Attention(Mixer):
 
     tp_plan: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
     by_document: ClassVar[bool] = True
+    by_reach: ClassVar[bool] = True
 
     def __init__(self, config: "AttentionConfig", width: int, positions: Positions) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class Attention(Mixer):
 
     def write(self, x: Tensor, layout: Layout, state: Cache | None = None) -> Memory | Cache:
         k, v = self.keys(x), self.heads(self.v(x))
-        return self.recall.write((self.positions.turn(k, k, layout.positions)[1], v), layout, state)
+        return self.recall.write((self.positions.turn(k, k, layout.place)[1], v), layout, state)
 
     def read(self, x: Tensor, layout: Layout, state: Memory | Cache) -> Tensor:
         return self.out(self.combine(self.asked(x, layout), layout, self.recall.read(layout, state)))
@@ -70,12 +71,12 @@ class Attention(Mixer):
 
     def project(self, x: Tensor, layout: Layout) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Queries (B, T, H, D); keys and values (B, T, G, D)."""
-        q, k = self.positions.turn(self.queries(x), self.keys(x), layout.positions)
+        q, k = self.positions.turn(self.queries(x), self.keys(x), layout.place)
         return q, (k, self.heads(self.v(x)))
 
     def asked(self, x: Tensor, layout: Layout) -> Tensor:
         q = self.queries(x)
-        return self.positions.turn(q, q, layout.positions)[0]
+        return self.positions.turn(q, q, layout.place)[0]
 
     def queries(self, x: Tensor) -> Tensor:
         """(B, T, H, D), normalised, not yet turned."""
@@ -95,12 +96,25 @@ class Attention(Mixer):
         """What queries (B, T, H, D) make of what they see. whole: of the very sequence they stand in, from its start,
         so that slots are positions where there is one sequence per row."""
         k, v = (field.to(q.dtype) for field in seen.fields)
-        at, keys = (None, None) if whole and layout.segments is None else (layout.positions, seen.positions)
-        bias = self.positions.bias(q, at, keys, seen.causal)
+        bias = self.bias(q, layout, seen, whole)
         return attend(
             self.positions.lean(q), k, v, seen.mask, causal=seen.causal, p=self.p if self.training else 0.0,
             bias=bias, scale=self.scale, softcap=self.softcap,
         )  # fmt: skip
+
+    def bias(self, q: Tensor, layout: Layout, seen: Seen, whole: bool) -> Tensor | None:
+        """What positions add to the scores of queries (B, T, H, D), and the types of tokens."""
+        simple = whole and layout.segments is None and layout.places is None
+        keys = seen.positions if layout.places is None else layout.places
+        bias = self.positions.bias(q, *((None, None) if simple else (layout.place, keys)), seen.causal)
+        if bias is not None and not whole and layout.places is not None:
+            raise UserError("positions that act on scores do not know the places of earlier tokens; read all at once")
+        if self.positions.typed and layout.types is not None:
+            if not whole:
+                raise UserError("positions with segments do not know the types of earlier tokens; read all at once")
+            more = self.positions.by_type(q, layout.types)
+            bias = more if bias is None or more is None else bias + more
+        return bias
 
 
 @dataclass(frozen=True, kw_only=True)

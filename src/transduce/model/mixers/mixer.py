@@ -22,12 +22,14 @@ class Mixer(nn.Module, ABC):
 
     tp_plan: projection -> "columns" or "rows", how the weights are split over ranks. cannot: method -> the reason a
     mixer does not have it; calling it raises that sentence as a UserError. by_document: what `write` returns keeps the
-    documents of a packed row apart by itself, and `read` finds them by the segments of the layout.
+    documents of a packed row apart by itself, and `read` finds them by the segments of the layout. by_reach: it heeds
+    the places and the reach of the layout.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {}
     cannot: ClassVar[dict[str, str]] = {}
     by_document: ClassVar[bool] = False
+    by_reach: ClassVar[bool] = False
 
     @abstractmethod
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
@@ -63,8 +65,8 @@ class Mixer(nn.Module, ABC):
 class MixerConfig(Part):
     """Which mixer. `build(width, positions)` makes one.
 
-    positions: which encodings act inside it: "turn" (its queries and keys), "bias" (its scores). absent: there is no
-    mixer, and the block has no sublayer for it.
+    positions: which encodings act inside it: "turn" (its queries and keys), "bias" (its scores), "table" (vectors that
+    it maps itself). absent: there is no mixer, and the block has no sublayer for it.
     """
 
     folder: ClassVar[str] = "transduce.model.mixers"

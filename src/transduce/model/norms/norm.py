@@ -30,14 +30,18 @@ class NormConfig(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNorm(NormConfig):
-    """g (x - mean) / sqrt(var + eps) + b over the features, variance biased.   Ba et al. 2016, arXiv:1607.06450."""
+    """g (x - mean) / sqrt(var + eps) + b over the features, variance biased.   Ba et al. 2016, arXiv:1607.06450.
+
+    gain: g is learned; without it, it is 1, and there is no b either.
+    """
 
     kind: ClassVar[str] = "layer-norm"
     eps: float = 1e-5
     bias: bool = True
+    gain: bool = True
 
     def build(self, width: int) -> nn.Module:
-        return nn.LayerNorm(width, eps=self.eps, bias=self.bias)
+        return nn.LayerNorm(width, eps=self.eps, elementwise_affine=self.gain, bias=self.bias)
 
 
 class WholeRMSNorm(nn.RMSNorm):

@@ -44,7 +44,7 @@ def attend(
             scores = scores + bias.to(scores.dtype)
         elif mask is not None:
             scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-        y = dropout(scores.softmax(-1), p, training=True) @ v
+        y = dropout(softmax(scores), p, training=True) @ v
         y = y if mask is None else blank(y, mask)
     elif bias is not None:
         bias = bias.to(q.dtype).expand(q.shape[0], -1, -1, -1)
@@ -54,6 +54,16 @@ def attend(
         gqa = repeat > 1
         y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=p, is_causal=causal, scale=scale, enable_gqa=gqa)
     return y.transpose(1, 2).flatten(2)
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """Over the last axis. Without a gradient, few bfloat16 scores on a CPU go through float32, 16 at once at least:
+    what does not fill a vector of the processor is computed number by number, which takes twice as long."""
+    keys = scores.shape[-1]
+    if torch.is_grad_enabled() or scores.device.type != "cpu" or scores.dtype != torch.bfloat16 or keys >= 32:
+        return scores.softmax(-1)
+    wide = F.pad(scores.float(), (0, max(0, 16 - keys)), value=-torch.inf)
+    return wide.softmax(-1)[..., :keys].to(scores.dtype)
 
 
 def blank(y: Tensor, mask: Tensor) -> Tensor:
@@ -67,10 +77,14 @@ def direct(q: Tensor, k: Tensor, p: float, bias: Tensor | None) -> bool:
     """Whether the formula written out is faster than the fused kernel.
 
     On a CPU it is, in training, while the weights fit: the backward pass of the fused kernel is several times
-    slower in bfloat16, and with dropout there is no fused kernel. In float32 it is so for short sequences only.
+    slower in bfloat16, and with dropout there is no fused kernel. In float32 it is so for short sequences only, and
+    without a gradient in bfloat16 for short ones.
     """
-    if q.device.type != "cpu" or torch.compiler.is_compiling() or not torch.is_grad_enabled():
+    if q.device.type != "cpu" or torch.compiler.is_compiling():
         return False
+    if not torch.is_grad_enabled():
+        short = 1 < q.shape[2] <= k.shape[2] <= 128
+        return q.dtype == torch.bfloat16 and short and q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] <= SMALL
     if bias is not None and bias.requires_grad:
         return True  # the fused kernel gives a bias no gradient
     weights = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]

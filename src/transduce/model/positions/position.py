@@ -20,12 +20,14 @@ class Positions(nn.Module):
     """No positions at all, and the base of every encoding. `limit`: first position that cannot be encoded, or None.
 
     by_head: what is added differs from head to head, so a rank must hold all heads. scaled: what is added is a score
-    itself, scaled by D^-1/2, so attention must scale its own the same way, and not cap them.
+    itself, scaled by D^-1/2, so attention must scale its own the same way, and not cap them. typed: it depends on the
+    types of tokens too.
     """
 
     limit: int | None = None
     by_head: ClassVar[bool] = False
     scaled: ClassVar[bool] = False
+    typed: bool = False
 
     def add(self, x: Tensor, positions: Tensor) -> Tensor:
         """Embedded tokens (B, T, M) with their positions (B, T) added, for encodings of the absolute position."""
@@ -47,6 +49,14 @@ class Positions(nn.Module):
     def lean(self, q: Tensor) -> Tensor:
         """Queries (B, T, H, D) as keys meet them: leant towards what all of them prefer (Transformer-XL)."""
         return q
+
+    def inside(self, x: Tensor, inner: Tensor | None) -> Tensor:
+        """Tokens (B, T, M) with their places inside their blanks (B, T) added, where these are encoded (GLM)."""
+        return x
+
+    def by_type(self, q: Tensor, types: Tensor) -> Tensor | None:
+        """What `bias` adds besides for types (B, T) of tokens that are queries and keys: (B, H, T, T), or None."""
+        return None
 
     def for_stack(self, causal: bool) -> "Positions":
         """The part that the mixers of one stack share: itself, unless stacks differ (T5's tables)."""
@@ -83,11 +93,12 @@ class PositionsConfig(Part):
     """Which positions. `build(width, queries)` makes the module.
 
     acts: where they act. "add": on the embedding; "turn": on queries and keys; "bias": on the scores of attention;
-    the last two need the queries of the mixer, and a mixer that lists them in `MixerConfig.positions`.
+    "table": they give the mixer vectors to do so. All but the first need a mixer that lists them in
+    `MixerConfig.positions`, and its queries.
     """
 
     folder: ClassVar[str] = "transduce.model.positions"
-    acts: ClassVar[Literal["none", "add", "turn", "bias"]]
+    acts: ClassVar[Literal["none", "add", "turn", "bias", "table"]]
 
     def build(self, width: int, queries: Queries | None) -> Positions:
         raise AssertionError("a kind of PositionsConfig defines build")

@@ -10,6 +10,13 @@ from torch import Tensor
 from transduce.errors import UserError, require_at_least
 from transduce.model.ops.rotary import rotate
 from transduce.model.positions.position import Positions, PositionsConfig, Queries
+from transduce.model.positions.scaling import (
+    DynamicScalingConfig,
+    LinearScalingConfig,
+    ScalingConfig,
+    frequencies,
+    require_positive,
+)
 
 
 class Rotary(Positions):
@@ -19,8 +26,9 @@ class Rotary(Positions):
 
     def __init__(self, config: "RotaryConfig", dim: int) -> None:
         super().__init__()
-        self.limit, self.dim, self.interleaved = config.limit, dim, config.interleaved
-        self.register_buffer("table", angles(config.limit, dim, config.base, config.scaling), persistent=False)
+        self.dim, self.interleaved = dim, config.interleaved
+        self.limit = config.limit if config.scaling is None else config.scaling.reach(config.limit)
+        self.register_buffer("table", angles(self.limit, dim, config.base, config.scaling), persistent=False)
 
     def turn(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = F.embedding(positions.clamp(min=0), self.table).chunk(2, dim=-1)
@@ -36,11 +44,12 @@ class Rotary(Positions):
         return y.view(*x.shape[:-1], 2, -1).mT.flatten(-2)
 
 
-def angles(limit: int, dim: int, base: float, scaling: float) -> Tensor:
-    """(limit, dim) float32: cosines, then sines, of position / scaling * base^(-2i/dim).   Su et al. 2021, eq. 15."""
-    frequency = base ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
-    angle = torch.arange(limit, dtype=torch.float64)[:, None] / scaling * frequency
-    return torch.cat([angle.cos(), angle.sin()], 1).float()
+def angles(limit: int, dim: int, base: float, scaling: ScalingConfig | None) -> Tensor:
+    """(limit, dim) float32: cosines, then sines, of position * frequency, with the gain of the scaling."""
+    frequency = frequencies(dim, base) if scaling is None else scaling.frequencies(dim, base, limit)
+    angle = torch.arange(limit, dtype=torch.float64)[:, None] * frequency
+    gain = 1.0 if scaling is None else scaling.gain
+    return (gain * torch.cat([angle.cos(), angle.sin()], 1)).float()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +57,8 @@ class RotaryConfig(PositionsConfig):
     """Queries and keys turned by their position: scores depend on distance.   Su et al. 2021, arXiv:2104.09864.
 
     fraction: of a head's features that are turned, the first ones (GPT-NeoX, Phi), rounded down to pairs, at least one.
-    interleaved: pairs are neighbours (GPT-J), not feature i of each half (GPT-NeoX, LLaMA). scaling: positions are
-    divided by it, to read texts longer than those of training (Chen et al. 2023, arXiv:2306.15595).
+    interleaved: pairs are neighbours (GPT-J), not feature i of each half (GPT-NeoX, LLaMA). scaling: of the
+    frequencies, to read texts longer than those of training.
     """
 
     kind: ClassVar[str] = "rotary"
@@ -58,17 +67,14 @@ class RotaryConfig(PositionsConfig):
     limit: int = 4096
     fraction: float = 1.0
     interleaved: bool = False
-    scaling: float = 1.0
+    scaling: ScalingConfig | None = None
 
     def __post_init__(self) -> None:
         require_at_least(1, limit=self.limit)
+        require_positive(base=self.base)
         if not 0.0 < self.fraction <= 1.0:
             raise UserError(
                 f"fraction={self.fraction} must be above 0 and at most 1: the part of a head that is turned"
-            )
-        if self.scaling <= 0.0:
-            raise UserError(
-                f"scaling={self.scaling} must be above 0; positions are divided by it, so 1 changes nothing"
             )
 
     def build(self, width: int, queries: Queries | None) -> Positions:
@@ -81,4 +87,8 @@ class RotaryConfig(PositionsConfig):
 
     @classmethod
     def examples(cls) -> list[PositionsConfig]:
-        return [cls(), cls(fraction=0.5, interleaved=True, scaling=2.0)]
+        return [
+            cls(),
+            cls(fraction=0.5, interleaved=True, scaling=LinearScalingConfig(factor=2.0)),
+            cls(scaling=DynamicScalingConfig(factor=2.0, original=5)),
+        ]

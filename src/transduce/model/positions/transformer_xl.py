@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -20,29 +20,50 @@ def waves(positions: Tensor, dim: int, base: float, dtype: torch.dtype) -> tuple
     return angle.sin().to(dtype), angle.cos().to(dtype)
 
 
+class Lean(nn.Module):
+    """u and w, (H, D) each: what all queries prefer, in keys and in distances."""
+
+    def __init__(self, queries: Queries) -> None:
+        super().__init__()
+        self.u, self.w = (nn.Parameter(torch.empty(queries.heads, queries.head_dim)) for _ in range(2))
+
+
 class RelativeTerms(Positions):
     """(q_i + u) . k_j + (q_i + w) . W_R R_{i-j}: `lean` adds u, `bias` is the second term, scaled by 1 / sqrt(D)."""
 
     by_head = True
     scaled = True
 
-    def __init__(self, width: int, queries: Queries, base: float) -> None:
+    def __init__(self, config: "TransformerXLConfig", width: int, queries: Queries, shared: Lean | None) -> None:
+        """shared: the u and w of all mixers."""
         super().__init__()
-        self.base = base
+        self.base = config.base
         self.r = nn.Linear(width, queries.heads * queries.head_dim, bias=False)
-        self.u = nn.Parameter(torch.empty(queries.heads, queries.head_dim))
-        self.w = nn.Parameter(torch.empty(queries.heads, queries.head_dim))
+        shape = (queries.heads, queries.head_dim)
+        self.typed = config.segments
+        self.s = nn.Parameter(torch.empty(shape)) if config.segments else None
+        self.segments = nn.Parameter(torch.empty(2, *shape)) if config.segments else None
+        own = Lean(queries) if shared is None and config.lean != "none" else shared
+        self.u, self.w = (None, None) if own is None else (own.u, own.w)
 
     def start(self) -> dict[str, Callable[[Tensor, Generator], object]]:
         """As in the published code."""
-        return dict.fromkeys(("u", "w"), lambda x, g: nn.init.normal_(x, std=0.02, generator=g))
+        own = [name for name, _ in self.named_parameters(recurse=False)]
+        return dict.fromkeys(own, lambda x, g: nn.init.normal_(x, std=0.02, generator=g))
 
     def lean(self, q: Tensor) -> Tensor:
-        return q + self.u.to(q.dtype)
+        return q if self.u is None else q + self.u.to(q.dtype)
 
     def bias(self, q: Tensor, at: Tensor | None, keys: Tensor | None, causal: bool = False) -> Tensor:
-        q = (q + self.w.to(q.dtype)) * q.shape[-1] ** -0.5
+        q = (q if self.w is None else q + self.w.to(q.dtype)) * q.shape[-1] ** -0.5
         return self.slid(q, causal) if at is None or keys is None else self.between(q, at, keys)
+
+    def by_type(self, q: Tensor, types: Tensor) -> Tensor | None:
+        if self.s is None or self.segments is None:
+            return None
+        q = (q + self.s.to(q.dtype)) * q.shape[-1] ** -0.5
+        same, other = torch.einsum("bthd,shd->sbht", q, self.segments.to(q.dtype))[..., None]
+        return torch.where((types[:, :, None] == types[:, None, :])[:, None], same, other)
 
     def slid(self, q: Tensor, causal: bool) -> Tensor:
         """Of one sequence: a product with every distance there is, then a shift."""
@@ -65,29 +86,42 @@ class RelativeTerms(Positions):
 
 
 class TransformerXL(Positions):
-    """What the terms of each mixer are made of."""
+    """What the terms of each mixer of a stack are made of."""
 
-    def __init__(self, width: int, queries: Queries, base: float) -> None:
+    def __init__(self, config: "TransformerXLConfig", width: int, queries: Queries, shared: Lean | None = None) -> None:
         super().__init__()
-        self.width, self.queries, self.base = width, queries, base
+        self.config, self.width, self.queries, self.shared = config, width, queries, shared
+
+    def for_stack(self, causal: bool) -> Positions:
+        one = Lean(self.queries) if self.config.lean == "stack" else None
+        return TransformerXL(self.config, self.width, self.queries, one)
 
     def for_mixer(self) -> Positions:
-        return RelativeTerms(self.width, self.queries, self.base)
+        return RelativeTerms(self.config, self.width, self.queries, self.shared)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerXLConfig(PositionsConfig):
     """S_ij = ((q_i + u) . k_j + (q_i + w) . W_R R_{i-j}) / sqrt(D), R sinusoids.   Dai et al. 2019, arXiv:1901.02860.
 
-    Every mixer has W_R, u and w of its own. The memory of a previous segment is a decoder's state, with a `window`.
+    Every mixer has a W_R of its own. lean: u and w of each "mixer" (XLNet), of a whole "stack" (Transformer-XL as it
+    was published, Gopher), or "none". segments: (q_i + s) . e is added too, e one vector where the types of i and j are
+    the same and another where they differ (Yang et al. 2019, arXiv:1906.08237, sec. 2.5). The memory of a previous
+    segment is a decoder's state, with a `window`.
     """
 
     kind: ClassVar[str] = "transformer-xl"
     acts = "bias"
     base: float = 10_000.0
+    lean: Literal["mixer", "stack", "none"] = "mixer"
+    segments: bool = False
 
     def build(self, width: int, queries: Queries | None) -> Positions:
         assert queries is not None
         if width % 2:
             raise UserError(f"width={width} is odd, but sines and cosines come in pairs; use {width + 1}")
-        return TransformerXL(width, queries, self.base)
+        return TransformerXL(self, width, queries)
+
+    @classmethod
+    def examples(cls) -> list[PositionsConfig]:
+        return [cls(), cls(lean="stack"), cls(lean="none", segments=True)]

@@ -40,11 +40,13 @@ class PostNormConfig(ResidualConfig):
 class DeepNormConfig(ResidualConfig):
     """norm(alpha x + f(x)), for hundreds of layers; with init=deep-norm.   Wang et al. 2022, arXiv:2203.00555.
 
-    alpha: None: of the paper's table, which grows with the depth of the model.
+    alpha: None: of the paper's table, which grows with the depth of the model. final_norm: one more norm at the end of
+    a stack (GLM-130B, Zeng et al. 2022, arXiv:2210.02414).
     """
 
     kind: ClassVar[str] = "deep-norm"
     alpha: float | None = None
+    final_norm: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,3 +56,6 @@ class DeepNormConfig(ResidualConfig):
     def build(self, width: int, norm: NormConfig, place: Place = Place()) -> Residual:  # noqa: B008
         table = deep_norm(place.layers, place.other, encoder=place.role == "encoder").alpha
         return PostNorm(norm.build(width), self.added(width, place), self.alpha or table)
+
+    def leave(self, width: int, norm: NormConfig) -> nn.Module:
+        return norm.build(width) if self.final_norm else nn.Identity()
