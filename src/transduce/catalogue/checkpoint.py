@@ -1,8 +1,9 @@
 """Published checkpoints as models of ours, and our models as such checkpoints."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -10,11 +11,12 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from transduce.catalogue import nearest, reordered
 from transduce.catalogue.families.family import Family, Fields, families
 from transduce.errors import UserError
 from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
-from transduce.weights.files import Files, read_json
+from transduce.weights.files import INDEX, SINGLE, Files, read_json
 
 
 class Checkpoint(NamedTuple):
@@ -38,15 +40,34 @@ def read(folder: Path, dtype: torch.dtype | None = torch.float32) -> Checkpoint:
         raise UserError(f"config.json has {layers} layers, but {folder} only {len(files.shapes)} tensors")
     table = family.table(config)
     try:
-        with torch.device("meta"):
-            shapes = dict(config.assemble(vocab_size).named_parameters())
-    except (RuntimeError, OverflowError) as error:
+        with torch.device("meta"), without_numbers(sum(x.numel() for x in files.shapes.values())):
+            empty = config.assemble(vocab_size)
+    except UserError:
+        raise
+    except (RuntimeError, OverflowError, ValueError, TypeError) as error:
         raise UserError(f"config.json of {folder} asks for a model that cannot be ({error})") from None
+    shapes = dict(empty.named_parameters())
+    require_room(empty, folder)
     table.check(table.names(files.where), files, shapes)
     with without_numbers():
         model = config.assemble(vocab_size)
     table.load(model, files, dtype)
     return Checkpoint(model.eval(), config, vocab_size, family)
+
+
+def expressed(asked: Iterable[Family], config: ModelConfig, vocab_size: int) -> tuple[Family, dict[str, Any]] | None:
+    """The first of some families that can express a model, and its config.json."""
+    for family in asked:
+        if (data := family.write(config, vocab_size)) is not None:
+            return family, data
+    return None
+
+
+def require_room(model: Model, folder: Path) -> None:
+    """Raise UserError where tables that no file holds, such as those of positions, would be larger than all weights."""
+    tables = sum(x.numel() * x.element_size() for x in model.buffers())
+    if tables > max(1 << 30, 4 * sum(p.numel() * p.element_size() for p in model.parameters())):
+        raise UserError(f"config.json of {folder} asks for tables of {tables:,} bytes beside the weights; correct it")
 
 
 def depth(config: ModelConfig) -> int:
@@ -64,7 +85,10 @@ def described(folder: Path) -> tuple[ModelConfig, int, Family]:
     """What config.json says. Raises UserError."""
     data = read_json(folder / "config.json")
     if "auto_map" in data:
-        raise UserError(f"{folder / 'config.json'} has auto_map, code of its own, which is never run here")
+        raise UserError(
+            f"{folder / 'config.json'} has auto_map, code of its own, which is never run here; where its model_type is "
+            f"known without it, delete that key"
+        )
     kind = data.get("model_type")
     family = next((family for family in families() if family.model_type == kind), None)
     if family is None:
@@ -76,42 +100,61 @@ def described(folder: Path) -> tuple[ModelConfig, int, Family]:
         raise UserError(
             f"{folder / 'config.json'} is of a {named!r}, known of {kind} are {', '.join(family.architectures)}"
         )
-    fields = Fields({key: value for key, value in data.items() if key != "quantization_config"}, named)
+    tensors = Files(folder).where if has_weights(folder) else ()
+    fields = Fields({key: value for key, value in data.items() if key != "quantization_config"}, named, tensors)
     if data.get("quantization_config") is not None:
         raise UserError(f"the weights in {folder} are quantised, which is not read here; take those that are not")
-    config, vocab_size = family.read(fields)
+    try:
+        config, vocab_size = family.read(fields)
+    except UserError:
+        raise
+    except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise UserError(f"{folder / 'config.json'} holds values that make no model ({told})") from error
     fields.done()
     return config, vocab_size, family
 
 
-def write(model: Model, config: ModelConfig, vocab_size: int, folder: Path) -> Family:
+def has_weights(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (SINGLE, INDEX))
+
+
+def write(
+    model: Model, config: ModelConfig, vocab_size: int, folder: Path, family: Family | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Family:  # fmt: skip
     """config.json and model.safetensors for the first family that can express the model; returns it.
 
-    Raises UserError if none can.
+    family: asked before all others, such as the one that the model was read from. more: what config.json says besides,
+    such as the ids of special tokens. Raises UserError if none can, which names the first part without equivalent.
     """
-    for family in families():
-        data = family.write(config, vocab_size)
-        if data is not None:
-            break
-    else:
-        raise UserError(
-            f"no class of transformers known here has these parts together: {config.mixer.kind}, "
-            f"{config.feedforward.kind}, {config.residual.kind}, {config.norm.kind}, {config.positions.kind}"
-        )
+    asked = (*([] if family is None else [family]), *families())
+    found = expressed(asked, config, vocab_size)
+    if found is None and (other := reordered.sines_first(config)) is not None:
+        found, same = expressed(asked, other, vocab_size), reordered.permuted(model, config.width)
+        found, model, config = (found, same, other) if same is not None else (None, model, config)
+    if found is None:
+        raise UserError(nearest.told(config, vocab_size, families()))
+    family, data = found
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(family.table(config).write(model), folder / "model.safetensors", {"format": "pt"})
     head = {"architectures": [family.architecture(config)], "model_type": family.model_type, "dtype": dtype}
-    (folder / "config.json").write_text(json.dumps({**head, **data}, indent=2) + "\n", "utf-8")
+    (folder / "config.json").write_text(json.dumps({**head, **data, **(more or {})}, indent=2) + "\n", "utf-8")
     return family
 
 
 @contextmanager
-def without_numbers() -> Generator[None]:
-    """Inside, the parameters of new modules go to the meta device as soon as they are there; buffers stay."""
-    register = nn.Module.register_parameter
+def without_numbers(most: int | None = None) -> Generator[None]:
+    """Inside, the parameters of new modules go to the meta device as soon as they are there; buffers stay.
+
+    most: tensors that there may be, since even those without numbers take time; UserError beyond.
+    """
+    register, made = nn.Module.register_parameter, count()
 
     def registered(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        if most is not None and next(made) > most:
+            raise UserError(f"config.json asks for more tensors than there are numbers in the files, {most:,}")
         if param is not None and not param.is_meta:  # a tied one is there already
             param = nn.Parameter(param.to("meta"), param.requires_grad)
         register(self, name, param)

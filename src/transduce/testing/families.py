@@ -10,7 +10,10 @@ Differences are at most TOLERANCE, in float32. Decoders, encoders and encoder-de
 """
 # pyright: basic
 
+import copy
 import json
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +32,14 @@ ROWS, TOKENS = 3, 17
 SPECIAL = 3  # ids 0, 1 and 2: padding, begin, end
 
 
-def saved(config: str, model: str, options: dict[str, Any], folder: Path, **how: Any) -> Any:
-    """A random model of the class `model` of transformers, saved. config: the class of its config. how: of saving."""
+def saved(
+    config: str, model: str, options: dict[str, Any], folder: Path,
+    change: Callable[[Any], object] = lambda theirs: None, **how: Any,
+) -> Any:  # fmt: skip
+    """A random model of the class `model` of transformers, saved. config: the class of its config. how: of saving.
+
+    change: of the model before that.
+    """
     import transformers
 
     torch.manual_seed(0)
@@ -41,18 +50,27 @@ def saved(config: str, model: str, options: dict[str, Any], folder: Path, **how:
         for parameter in theirs.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.2 * torch.randn_like(parameter))
+    change(theirs)
     theirs.save_pretrained(folder, **how)
     return theirs
 
 
 def ids(theirs: Any, rows: int = ROWS, tokens: int = TOKENS, seed: int = 1) -> Tensor:
     """Ids that are no special ones."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(SPECIAL, theirs.config.vocab_size, (rows, tokens), generator=generator)
+    generator, size = torch.Generator().manual_seed(seed), theirs.config.vocab_size
+    size = min(size, getattr(theirs.config, "decoder_vocab_size", size))  # Marian: ids of both sides
+    return torch.randint(SPECIAL, size, (rows, tokens), generator=generator)
 
 
 def hidden_of(ours: Model, tokens: Tensor, layout: Layout, source: Tensor | None, around: Layout | None) -> Tensor:
     return ours.features(Batch(tokens, tokens, layout, source, around))
+
+
+def logits_of(given: Any) -> Tensor | None:
+    """Logits of tokens, whatever a class calls them, of one number too: (B, T, V); None: hidden states are all."""
+    found = getattr(given, "logits", None)
+    found = getattr(given, "prediction_logits", None) if found is None else found
+    return found[..., None] if found is not None and found.ndim == 2 else found
 
 
 def check_logits(theirs: Any, folder: Path) -> None:
@@ -63,24 +81,42 @@ def check_logits(theirs: Any, folder: Path) -> None:
     hidden = hidden_of(found.model, tokens, dense(ROWS, TOKENS), source, None if source is None else dense(ROWS, 11))
     theirs.zero_grad()
     given = theirs(tokens) if source is None else theirs(input_ids=source, decoder_input_ids=tokens)
-    headless = getattr(given, "logits", None) is None
-    expected = given.last_hidden_state if headless else given.logits
+    logits = logits_of(given)
+    headless = logits is None
+    expected = given.last_hidden_state if logits is None else logits
     ours = hidden if headless else found.model.head(hidden)
     torch.testing.assert_close(ours, expected, atol=TOLERANCE, rtol=TOLERANCE)
     direction = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3)) / expected[0].numel() ** 0.5
     for y in (expected, ours):
-        loss = (y * direction).sum() if headless else F.cross_entropy(y[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+        simple, wanted = headless or y.shape[-1] == 1, tokens[:, 1:].flatten()
+        loss = (y * direction).sum() if simple else F.cross_entropy(y[:, :-1].flatten(0, 1), wanted)
         loss.backward()
     gradients = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in found.model.named_parameters()}
-    wanted = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
+    table, grads = found.family.table(found.config), {name: p.grad for name, p in theirs.named_parameters()}
+    grads = as_saved(theirs, grads)
+    wanted = {full: grads[name] for full, name in table.names(grads).items() if grads[name] is not None}
     made: dict[str, Tensor] = {}
-    for line in found.family.table(found.config).rows:
+    for line in table.rows:
         tensors = line.op.write([gradients[name] for name in line.ours])
         made |= dict(zip(line.theirs, tensors, strict=True))
     missing = wanted.keys() - made.keys()
     assert not missing, f"gradients of {sorted(missing)[:5]} have no row"
     for name, gradient in wanted.items():
         torch.testing.assert_close(made[name], gradient, atol=TOLERANCE, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def as_saved(theirs: Any, gradients: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
+    """Gradients under the names, and in the shapes, under which the parameters are saved: experts are one by one."""
+    if not any(name.endswith(".experts.gate_up_proj") for name in gradients):
+        return gradients
+    again = copy.deepcopy(theirs)
+    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        for name, parameter in again.named_parameters():
+            gradient = gradients[name]
+            parameter.copy_(torch.zeros_like(parameter) if gradient is None else gradient)
+        again.save_pretrained(folder)
+        files = Files(Path(folder))
+        return {name: files.read(name)[0].clone() for name in files.where}
 
 
 def check_padding(theirs: Any, folder: Path) -> None:
@@ -97,18 +133,20 @@ def check_padding(theirs: Any, folder: Path) -> None:
         with torch.no_grad():
             if found.model.takes_source:
                 target = ids(theirs, ROWS, 7, seed=2)
-                expected = theirs(input_ids=tokens, attention_mask=mask, decoder_input_ids=target).logits
-                hidden = hidden_of(found.model, target, dense(ROWS, 7), tokens, layout)
-                torch.testing.assert_close(found.model.head(hidden), expected, atol=TOLERANCE, rtol=TOLERANCE)
+                given = theirs(input_ids=tokens, attention_mask=mask, decoder_input_ids=target)
+                y = hidden_of(found.model, target, dense(ROWS, 7), tokens, layout)
+                headless = getattr(given, "logits", None) is None
+                y, expected = (y, given.last_hidden_state) if headless else (found.model.head(y), given.logits)
+                torch.testing.assert_close(y, expected, atol=TOLERANCE, rtol=TOLERANCE)
                 continue
             extra = {} if isinstance(found.model, EncoderOnly) else {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
             try:
                 given = theirs(tokens * mask, attention_mask=mask, **extra)
             except TypeError:  # a class without position_ids finds positions by the mask
                 given = theirs(tokens * mask, attention_mask=mask)
-            expected = given.last_hidden_state if getattr(given, "logits", None) is None else given.logits
-            hidden = hidden_of(found.model, tokens, layout, None, None)
-            y = hidden if getattr(given, "logits", None) is None else found.model.head(hidden)
+            expected, hidden = logits_of(given), hidden_of(found.model, tokens, layout, None, None)
+            y = hidden if expected is None else found.model.head(hidden)
+            expected = given.last_hidden_state if expected is None else expected
         torch.testing.assert_close(y[real], expected[real], atol=TOLERANCE, rtol=TOLERANCE)
 
 
@@ -140,7 +178,7 @@ def check_greedy(theirs: Any, folder: Path, new: int = 12) -> None:
 def check_bytes(theirs: Any, folder: Path, out: Path) -> None:
     """Written again: the same tensors, and transformers opens them with the same class and gives the same numbers."""
     found = checkpoint.read(folder, None)
-    family = checkpoint.write(found.model, found.config, found.vocab_size, out)
+    family = checkpoint.write(found.model, found.config, found.vocab_size, out, found.family)
     before, after = Files(folder), Files(out)
     assert before.where.keys() == after.where.keys(), sorted(before.where.keys() ^ after.where.keys())
     for name in before.where:
@@ -148,7 +186,8 @@ def check_bytes(theirs: Any, folder: Path, out: Path) -> None:
         assert a.dtype == b.dtype, name
         assert torch.equal(a, b), name
     assert family.model_type == json.loads((out / "config.json").read_text("utf-8"))["model_type"]
-    again, info = type(theirs).from_pretrained(out, attn_implementation="eager", output_loading_info=True)
+    how = theirs.config._attn_implementation
+    again, info = type(theirs).from_pretrained(out, attn_implementation=how, output_loading_info=True)
     assert not info["missing_keys"], info
     tokens = ids(theirs)
     with torch.no_grad():
@@ -156,5 +195,5 @@ def check_bytes(theirs: Any, folder: Path, out: Path) -> None:
             one(input_ids=tokens, decoder_input_ids=tokens) if found.model.takes_source else one(tokens)
             for one in (theirs, again.eval())
         ]
-    expected, y = (x.last_hidden_state if getattr(x, "logits", None) is None else x.logits for x in given)
+    expected, y = (x.last_hidden_state if logits_of(x) is None else logits_of(x) for x in given)
     torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)

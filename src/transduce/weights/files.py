@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,10 +41,7 @@ class Files:
                     dtype = DTYPES.get(part.get_dtype())
                     if dtype is None:
                         raise UserError(f"{name} in {file} is of type {part.get_dtype()}, which is not read here")
-                    self.where[name], self.shapes[name] = (
-                        file,
-                        torch.empty(part.get_shape(), dtype=dtype, device="meta"),
-                    )
+                    self.where[name], self.shapes[name] = file, shape(part.get_shape(), dtype, name, file)
         for name, file in (index or {}).items():
             if self.where.get(name) != folder / file:
                 raise UserError(f"{folder / INDEX} says that {name} is in {file}, but it is not; download both again")
@@ -90,7 +87,28 @@ def opened(file: Path) -> Generator[Any]:
         with cast(Any, safe_open)(file, "pt") as reader:
             yield reader
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{file} is damaged ({error}); download it again") from None
+        raise UserError(damage(file, str(error))) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # the library's own kind, which is no Exception
+            raise
+        raise UserError(damage(file, str(error))) from None
+
+
+def damage(file: Path, reason: str) -> str:
+    """What is wrong with a file that is no safetensors."""
+    with suppress(OSError), file.open("rb") as stream:
+        head = stream.read(4)
+        if head == b"PK\x03\x04" or head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            return f"{file} is a pickle, which may run code when it is read; save it as safetensors where you trust it"
+    return f"{file} is damaged ({reason}); download it again"
+
+
+def shape(sizes: list[int], dtype: torch.dtype, name: str, file: Path) -> Tensor:
+    """A tensor without numbers. Raises UserError for sizes that no tensor has."""
+    try:
+        return torch.empty(sizes, dtype=dtype, device="meta")
+    except (RuntimeError, TypeError, OverflowError):
+        raise UserError(f"{name} in {file} is said to be {sizes}, which no tensor can be; download it again") from None
 
 
 def read_json(path: Path) -> Mapping[str, Any]:

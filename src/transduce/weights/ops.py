@@ -42,6 +42,57 @@ class Split(Op):
         return [torch.cat(list(ours))]
 
 
+class First(Op):
+    """The first of several; the others stand in the file, but nothing computes with them."""
+
+    def read(self, theirs: Sequence[Tensor]) -> list[Tensor]:
+        return [theirs[0]]
+
+    def write(self, ours: Sequence[Tensor]) -> list[Tensor]:
+        return [ours[0], ours[0].clone()]
+
+
+class OneRow(Op):
+    """A matrix of one row, as buffers of biases are kept, to a vector."""
+
+    def read(self, theirs: Sequence[Tensor]) -> list[Tensor]:
+        return [x[0] if x.shape[0] == 1 else x for x in theirs]  # else the shape is the message of whoever called
+
+    def write(self, ours: Sequence[Tensor]) -> list[Tensor]:
+        return [x[None] for x in ours]
+
+
+@dataclass(frozen=True)
+class Fused(Op):
+    """Queries, keys and values in one, group by group: the queries of a key head, its key, its value.
+
+    groups: key heads. size: features of a head. Biases too, which have one axis.
+    """
+
+    groups: int
+    size: int
+
+    def read(self, theirs: Sequence[Tensor]) -> list[Tensor]:
+        x = theirs[0].reshape(self.groups, -1, self.size, *theirs[0].shape[1:])  # (G, H/G + 2, D, ...)
+        return [part.flatten(0, 2) for part in (x[:, :-2], x[:, -2:-1], x[:, -1:])]
+
+    def write(self, ours: Sequence[Tensor]) -> list[Tensor]:
+        return [torch.cat([x.reshape(self.groups, -1, self.size, *x.shape[1:]) for x in ours], 1).flatten(0, 2)]
+
+
+@dataclass(frozen=True)
+class Taps(Op):
+    """A convolution (out, in, K) along the tokens to a matrix (out, K in) of taps side by side, the last one first."""
+
+    kernel: int
+
+    def read(self, theirs: Sequence[Tensor]) -> list[Tensor]:
+        return [x.flip(2).mT.flatten(1) for x in theirs]
+
+    def write(self, ours: Sequence[Tensor]) -> list[Tensor]:
+        return [x.unflatten(1, (self.kernel, -1)).mT.flip(2) for x in ours]
+
+
 @dataclass(frozen=True)
 class Then(Op):
     """One after the other."""
@@ -56,4 +107,4 @@ class Then(Op):
         return self.first.write(self.second.write(ours))
 
 
-SAME, TRANSPOSED = Op(), Transposed()
+SAME, TRANSPOSED, FIRST, ROW = Op(), Transposed(), First(), OneRow()

@@ -4,7 +4,7 @@ Strict both ways: every name of the checkpoint is in a row, or silent on purpose
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -42,16 +42,42 @@ def pair(theirs: str, ours: str, op: Op = SAME, *, bias: bool = True) -> list[Ro
 
 
 @dataclass(frozen=True)
+class Extra:
+    """A tensor of theirs that is a parameter of nobody: what it holds is computed. It need not be in a file.
+
+    make: of our parameters, by name. written: whether a file of ours has it.
+    """
+
+    name: str
+    make: Callable[[Mapping[str, Tensor]], Tensor]
+    written: bool = True
+
+    def check(self, found: Tensor, parameters: Mapping[str, Tensor]) -> None:
+        """Raise UserError unless a file holds what is computed here, as near as its type can say it."""
+        expected = self.make(parameters)
+        near = max(1e-4, torch.finfo(found.dtype).eps) if found.is_floating_point() else 0.0
+        if found.shape != expected.shape or not torch.allclose(found.double(), expected.double(), rtol=0.0, atol=near):
+            raise UserError(
+                f"{self.name} holds other numbers than are computed in its place, so the file would give other results"
+            )
+
+
+@dataclass(frozen=True)
 class Table:
     """rows: all of them, layers written out. prefix: what their names may begin with, or may not, all alike.
 
     silent: patterns of names that hold no parameters (masks, frequencies). copies: name -> the name that it repeats.
+    bare: written without the prefix. endings: of names as they once were, and as they are.
+    extras: tensors that are computed. A name that is missing is taken from a copy of it.
     """
 
     rows: tuple[Row, ...]
     prefix: str = ""
     silent: tuple[str, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
+    bare: bool = False
+    endings: tuple[tuple[str, str], ...] = ()
+    extras: tuple[Extra, ...] = ()
 
     def load(self, model: nn.Module, files: Files, dtype: torch.dtype | None = None) -> None:
         """Give a model, whose parameters may be on the meta device, the numbers of a checkpoint.
@@ -69,6 +95,9 @@ class Table:
         for copy, name in self.copies:
             if copy in names and not torch.equal(*files.read(names[copy], names[name])):
                 raise UserError(f"{names[copy]} should repeat {names[name]}, with which it is tied, but it differs")
+        for extra in self.extras:
+            if extra.name in names:
+                extra.check(files.read(names[extra.name])[0], parameters)
         replace_parameters(model, {id(parameters[name]): x for name, x in made.items()})
 
     def names(self, present: Iterable[str]) -> dict[str, str]:
@@ -78,15 +107,23 @@ class Table:
         known = {name for line in self.rows for name in line.theirs}
         out: dict[str, str] = {}
         for name in present:
-            full = self.prefix + name if bare and name not in known else name
+            full = name
+            for old, new in self.endings:
+                full = full.removesuffix(old) + new if full.endswith(old) else full
+            full = self.prefix + full if bare and full not in known else full
+            if full in out:
+                raise UserError(f"{name} and {out[full]} are the same tensor under two names; keep one of them")
             out[full] = name
+        for copy, name in self.copies:
+            if name not in out and copy in out:
+                out[name] = out.pop(copy)
         return out
 
     def check(self, names: Mapping[str, str], files: Files, parameters: Mapping[str, Tensor]) -> None:
         known, copies = [name for line in self.rows for name in line.theirs], dict(self.copies)
         told(files, "lacks", [name for name in known if name not in names])
         silent = re.compile("|".join(self.silent) or "$.")
-        rest = names.keys() - set(known) - copies.keys()
+        rest = names.keys() - set(known) - copies.keys() - {extra.name for extra in self.extras}
         told(files, "has, beyond what this model has,", sorted(n for n in rest if not silent.fullmatch(n)))
         ours = [name for line in self.rows for name in line.ours]
         assert sorted(ours) == sorted(parameters), sorted(set(ours) ^ set(parameters))  # a mistake of the table
@@ -111,7 +148,9 @@ class Table:
         for line in self.rows:
             tensors = line.op.write([parameters[name] for name in line.ours])
             out |= {name: x.contiguous() for name, x in zip(line.theirs, tensors, strict=True)}
-        return out
+        dtype = next(iter(parameters.values())).dtype
+        out |= {extra.name: extra.make(parameters).to(dtype) for extra in self.extras if extra.written}
+        return {name.removeprefix(self.prefix): x for name, x in out.items()} if self.bare else out
 
 
 def told(files: Files, what: str, names: list[str]) -> None:

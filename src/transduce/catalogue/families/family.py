@@ -5,7 +5,7 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from transduce.errors import UserError
@@ -34,12 +34,16 @@ ACTIVATIONS: Mapping[str, Activation] = {
 class Fields:
     """The keys of a config.json, each taken once; `done` refuses what was not understood.
 
-    architecture: the class of transformers whose weights they are.
+    architecture: the class of transformers whose weights they are. tensors: the names of those in the files.
     """
 
-    def __init__(self, data: Mapping[str, Any], architecture: str = "") -> None:
-        self.architecture = architecture
+    def __init__(self, data: Mapping[str, Any], architecture: str = "", tensors: Iterable[str] = ()) -> None:
+        self.architecture, self.tensors = architecture, frozenset(tensors)
         self.data, self.left = data, {key: x for key, x in data.items() if key not in HARMLESS}
+
+    def holds(self, name: str) -> bool:
+        """Whether the files have a tensor of this name, whatever stands before it."""
+        return any(one == name or one.endswith(f".{name}") for one in self.tensors)
 
     def whole(self, key: str, default: int | None = None) -> int:
         """A number of things, at least 1."""

@@ -48,7 +48,9 @@ class GPT2(Family):
             return None
         mixer, feed, norm, positions = found.mixer, found.feedforward, found.norm, found.positions
         plain = AttentionConfig(heads=mixer.heads, scale=mixer.scale, dropout=mixer.dropout)
-        if not matches(mixer, plain) or mixer.scale not in (None, 1.0) or not (feed.bias and norm.bias):
+        if not matches(mixer, plain) or mixer.scale not in (None, 1.0) or positions.offset:
+            return None
+        if not feed.bias or norm != LayerNorm(eps=norm.eps):
             return None
         return {
             "n_embd": model.width, "n_head": mixer.heads, "n_layer": found.layers, "vocab_size": vocab_size,

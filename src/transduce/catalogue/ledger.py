@@ -1,0 +1,115 @@
+"""Every published model of text, counted, and the table of all of them."""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from transduce.catalogue.counts import Costs, costs
+from transduce.catalogue.entry import TEXT, Entry, catalogue
+from transduce.catalogue.lineage import chain
+from transduce.catalogue.shape import body, built
+from transduce.errors import UserError
+
+BODY = ("mixers", "feed-forward")
+
+
+class Line(NamedTuple):
+    """An entry and what is known of its size.
+
+    costs: of our model of it; None: there is none, and `why` says so. body: attention and feed-forwards alone, where
+    there is no more. beside: parameters of published parts that are not among ours, by name.
+    """
+
+    entry: Entry
+    costs: Costs | None = None
+    body: int | None = None
+    notes: tuple[str, ...] = ()
+    beside: Mapping[str, int] = {}
+    why: str = ""
+
+    @property
+    def params(self) -> int | None:
+        """All of it, counted; of the body, where there is no more."""
+        return self.body if self.costs is None else self.costs.params + sum(self.beside.values())
+
+    @property
+    def expected(self) -> int | None:
+        """What another count found (see `entry.Counted`), of the entry or of the ancestor whose shape it has."""
+        owner = next((one for one in chain(self.entry) if one.shape), self.entry)
+        counted = self.entry.counted or (owner.counted if self.costs is not None else None)
+        return None if counted is None else counted.params
+
+    @property
+    def deviation(self) -> float | None:
+        """(counted - published) / published, in the published scope."""
+        published, counted = self.entry.published, self.entry.counted
+        if published is None or self.params is None:
+            return None
+        outside = 0 if counted is None or counted.in_scope is None else counted.params - counted.in_scope
+        return (self.params - outside) / published.params - 1
+
+
+def line(found: Entry) -> Line:
+    """An entry, counted."""
+    try:
+        made = built(found)
+    except UserError as error:
+        alone = body(found) if found.counted is not None and not found.buildable and found.family in TEXT else None
+        parts = None if alone is None else costs(alone, 1).parts
+        return Line(found, body=None if parts is None else sum(parts[part] for part in BODY), why=str(error))
+    return Line(found, costs(made.model, made.vocab_size), None, made.notes, made.beside)
+
+
+def lines() -> Iterator[Line]:
+    """Every entry that is a model of text, in the order of the files."""
+    return (line(found) for found in catalogue().values() if found.family in TEXT)
+
+
+HEAD = """# Published models of text, counted
+
+Made by `transduce catalogue counts --out docs/catalogue-counts.md`. *Counted* are the parameters, tied ones once, of
+the model that our parts make of the published shape. *Equal* says whether that is, to the last parameter, what another
+count gives: mostly that of the class of `transformers`, without numbers; else a closed form, or code of the authors.
+*Off* is how far the count is from what the authors printed; where they printed it of a part of the model, that of the
+part. *Active* are the parameters that one token meets, where there are experts. `model=ID` in a recipe, or
+`td.build("ID")`, makes the model. Dropout and start values are not published shapes: they are ours.
+"""
+
+
+def page(found: Iterable[Line]) -> str:
+    """The table of all entries, as Markdown."""
+    known = list(found)
+    rows = ["| id | published | counted | off | equal | active | |", "|---|--:|--:|--:|---|--:|---|", *map(row, known)]
+    made = [one for one in known if one.costs is not None and not one.beside]
+    checked = [one for one in known if one.entry.counted is not None]
+    equal = sum(one.params == one.expected for one in checked)
+    told = (
+        f"{len(known)} models of text; {len(made)} are built of our parts; {len(checked)} have another count, which "
+        f"{equal} meet to the last parameter."
+    )
+    return f"{HEAD}\n{textwrap.fill(told, 120)}\n\n" + "\n".join(rows) + "\n"
+
+
+def row(one: Line) -> str:
+    """A line of the table."""
+    published, costs = one.entry.published, one.costs
+    label = "" if published is None else published.label + ("" if published.scope == "all" else f" ({published.scope})")
+    counted = "" if one.params is None else f"{one.params:,}"
+    off = "" if one.deviation is None else off_by(one.deviation)
+    equal = "" if one.expected is None else "yes" if one.params == one.expected else f"no, {one.expected:,}"
+    active = f"{costs.active:,}" if costs is not None and costs.active != costs.params else ""
+    return f"| {one.entry.id} | {label} | {counted} | {off} | {equal} | {active} | {'; '.join(remarks(one))} |"
+
+
+def off_by(deviation: float) -> str:
+    """In percent."""
+    told = f"{deviation:+.1%}"
+    return "0.0%" if told in ("+0.0%", "-0.0%") else told
+
+
+def remarks(one: Line) -> list[str]:
+    """Where the model is not the published one, or why there is none."""
+    beside = [f"{count:,} of {name.replace('_', ' ')} are no part here" for name, count in one.beside.items()]
+    alone = ["counted are attention and feed-forwards alone"] if one.body is not None else []
+    why = [one.why.split(": ", 1)[-1]] if one.why else []
+    return [*why, *alone, *one.notes, *beside]

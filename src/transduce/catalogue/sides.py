@@ -1,0 +1,188 @@
+"""Two ways to compute one model, looked at from outside: ours, and that of transformers.
+
+Of each: what it computes layer by layer, what it writes greedily, and the ids of lines of text.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from transduce.data.batch import Batch
+from transduce.errors import UserError
+from transduce.model.layout import dense
+from transduce.model.models import EncoderDecoder, Model
+from transduce.model.stack import Stack
+from transduce.text.tokenizer import Tokenizer
+
+
+class Asked(NamedTuple):
+    """What both sides are given. ids: (B, T) of the decoder or the encoder alone. source: (B, N), or None.
+
+    prompt: of (1, P) ids, after which `new` tokens are written; 0: none are. lines: of text.
+    """
+
+    ids: Tensor
+    source: Tensor | None
+    prompt: Tensor
+    new: int
+    lines: Sequence[str]
+
+
+class Given(NamedTuple):
+    """What a side answers. layers: name -> (B, T, M), the logits, if there are any, last. text: ids written.
+
+    ids: of every line.
+    """
+
+    layers: dict[str, Tensor]
+    text: list[int]
+    ids: list[list[int]]
+
+
+class Side(Protocol):
+    def answer(self, asked: Asked) -> Given: ...
+
+
+class Ours:
+    """A model of ours. before, after: what a line of text is framed by."""
+
+    def __init__(
+        self, model: Model, tokenizer: Tokenizer, before: Sequence[int] = (), after: Sequence[int] = ()
+    ) -> None:  # fmt: skip
+        self.model, self.tokenizer, self.before, self.after = model.eval(), tokenizer, before, after
+
+    @torch.inference_mode()
+    def answer(self, asked: Asked) -> Given:
+        layers = traced(self.model, asked.ids, asked.source)
+        text = greedy(self.model, asked.prompt, asked.source, asked.new) if asked.new else []
+        ids = [[*self.before, *row, *self.after] for row in self.tokenizer.encode_batch(list(asked.lines))]
+        return Given(layers, text, ids)
+
+
+@torch.inference_mode()
+def traced(model: Model, ids: Tensor, source: Tensor | None) -> dict[str, Tensor]:
+    """Everything between the parts of a model: embeddings, layers, ends of stacks, logits."""
+    with watching(model) as found:
+        around = None if source is None else dense(source.shape[0], source.shape[1])
+        batch = Batch(ids, ids, dense(ids.shape[0], ids.shape[1]), source, around)
+        hidden = model.features(batch)
+        try:
+            return {**found, "logits": model.head(hidden)}
+        except UserError:  # a model without a head
+            return found
+
+
+@contextmanager
+def watching(model: Model) -> Generator[dict[str, Tensor]]:
+    """Inside, what leaves embeddings, blocks and stacks is noted in order of the model."""
+    found, handles, passes = dict[str, Tensor](), list[Any](), Counter[str]()
+    for prefix, embed, stack in parts(model):
+
+        def embedded(module: nn.Module, given: Any, out: Any, prefix: str = prefix) -> None:
+            found.setdefault(f"{prefix}embedding", out)
+
+        def passed(module: nn.Module, given: Any, out: Any, prefix: str = prefix) -> None:
+            passes[prefix] += 1
+            found[f"{prefix}layer {passes[prefix]}"] = stream(out[0])
+
+        def left(module: nn.Module, given: Any, out: Any, prefix: str = prefix) -> None:
+            found[f"{prefix}end"] = stream(out[0])
+
+        if embed is not None:
+            handles.append(embed.register_forward_hook(embedded))
+        handles += [block.register_forward_hook(passed) for block in stack.blocks]
+        handles.append(stack.register_forward_hook(left))
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def parts(model: Model) -> list[tuple[str, nn.Module | None, Stack]]:
+    """(prefix of names, embedding, stack) of every stack."""
+    if isinstance(model, EncoderDecoder):
+        shared = model.encoder.embed is model.decoder.embed
+        below = None if shared else model.decoder.embed
+        return [("encoder ", model.encoder.embed, model.encoder.stack), ("decoder ", below, model.decoder.stack)]
+    return [("", cast("nn.Module", model.embed), stack) for stack in model.stacks()]
+
+
+def stream(x: Any) -> Tensor:
+    """The residual stream; where it is of several tensors, side by side."""
+    return x if isinstance(x, Tensor) else torch.cat(list(x), -1)
+
+
+@torch.inference_mode()
+def greedy(model: Model, prompt: Tensor, source: Tensor | None, new: int) -> list[int]:
+    """The likeliest token, `new` times, with a cache; nothing ends it."""
+    memory = None if source is None else model.remember(source[:1], dense(1, source.shape[1]))
+    state, fed, start, out = model.init_state(1, prompt.shape[1] + new), prompt, 0, list[int]()
+    for _ in range(new):
+        hidden, state = model.step(fed, dense(1, fed.shape[1], start), state, memory)
+        start, fed = start + fed.shape[1], model.head(hidden)[:, -1:].argmax(-1)
+        out.append(int(fed))
+    return out
+
+
+class Theirs:
+    """The model of a folder as transformers computes it, in float32. Raises UserError where it cannot open it."""
+
+    def __init__(self, folder: Path) -> None:
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        import transformers
+
+        theirs = cast(Any, transformers)
+        theirs.utils.logging.disable_progress_bar()
+        try:
+            self.config = theirs.AutoConfig.from_pretrained(folder)
+            made = getattr(theirs, (self.config.architectures or ["AutoModel"])[0])
+            how = {"dtype": torch.float32, "attn_implementation": "eager", "local_files_only": True}
+            self.model = made.from_pretrained(folder, **how).eval()
+            self.tokenizer = theirs.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.generation = theirs.GenerationConfig
+        except Exception as error:
+            raise UserError(f"transformers does not open {folder}: {type(error).__name__}: {error}") from None
+
+    @torch.inference_mode()
+    def answer(self, asked: Asked) -> Given:
+        given = {"output_hidden_states": True}
+        if asked.source is None:
+            out = self.model(asked.ids, **given)
+        else:
+            out = self.model(input_ids=asked.source, decoder_input_ids=asked.ids, **given)
+        layers: dict[str, Tensor] = {}
+        stacks = {"": "hidden_states"} if asked.source is None else {
+            "encoder ": "encoder_hidden_states", "decoder ": "decoder_hidden_states",
+        }  # fmt: skip
+        for prefix, name in stacks.items():
+            hidden = list(getattr(out, name, None) or [])
+            names = ["embedding", *(f"layer {i + 1}" for i in range(len(hidden) - 2)), "end"]
+            layers |= {f"{prefix}{n}": x for n, x in zip(names, hidden, strict=False)}
+        logits = getattr(out, "logits", getattr(out, "prediction_logits", None))
+        end = "end" if asked.source is None else "decoder end"
+        layers |= {end: out.last_hidden_state} if logits is None else {"logits": logits}
+        writes = asked.new and logits is not None
+        return Given(layers, self.written(asked) if writes else [], self.ids(asked.lines))
+
+    def written(self, asked: Asked) -> list[int]:
+        """Greedily, with nothing of the folder's generation_config.json."""
+        self.model.generation_config = self.generation(
+            max_new_tokens=asked.new, do_sample=False, num_beams=1, pad_token_id=0, bos_token_id=0,
+            decoder_start_token_id=int(asked.prompt[0, 0]), eos_token_id=None,
+        )  # fmt: skip
+        if asked.source is None:
+            found = self.model.generate(asked.prompt, attention_mask=torch.ones_like(asked.prompt))
+        else:
+            mask = torch.ones_like(asked.source[:1])
+            found = self.model.generate(asked.source[:1], attention_mask=mask, decoder_input_ids=asked.prompt)
+        return found[0, asked.prompt.shape[1] :].tolist()
+
+    def ids(self, lines: Sequence[str]) -> list[list[int]]:
+        return self.tokenizer(list(lines))["input_ids"] if lines else []
