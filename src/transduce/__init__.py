@@ -4,8 +4,9 @@
     run = td.train("dates", {"train.max_steps": 500})
     model = td.load("runs/dates")
     model.translate(["3 de mayo de 2021"])
+    td.build("llama-7b", device="meta")
 
-Importing this imports no torch; the first use of `load`, `train` or `recipe` does.
+Importing this imports no torch; the first use of `build`, `load`, `train` or `recipe` does.
 """
 
 import importlib
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from transduce.errors import UserError
 
 if TYPE_CHECKING:
+    from transduce.api import build as build
     from transduce.api import doctor as doctor
     from transduce.api import load as load
     from transduce.api import plan as plan
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from transduce.transducer import Transducer as Transducer
 
 __version__ = "0.1.0"
-__all__ = ["Transducer", "UserError", "doctor", "load", "plan", "recipe", "train"]
+__all__ = ["Transducer", "UserError", "build", "doctor", "load", "plan", "recipe", "train"]
 
 
 def __getattr__(name: str) -> Any:

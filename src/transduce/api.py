@@ -9,19 +9,25 @@ from typing import Any, NamedTuple, cast
 import torch
 
 from transduce import recipes
+from transduce.catalogue import build as published
+from transduce.catalogue import certificate, hub
+from transduce.catalogue.parity import Apart, layer_by_layer
 from transduce.config import from_data, override, to_data
 from transduce.data import read
 from transduce.data.doctor import Findings, examine
 from transduce.data.examples import encode
 from transduce.errors import UserError
 from transduce.inspect.plan import Costs, Probe, Work, costs, probe
+from transduce.model.models import Model
 from transduce.text.tokenizer import Tokenizer, TokenizerConfig
 from transduce.train import checkpoint as checkpoints
+from transduce.train import exported, imported
 from transduce.train.precision import autocast
-from transduce.train.recipe import Recipe
+from transduce.train.recipe import Recipe, TrainConfig
 from transduce.train.resume import best_weights, load_weights
 from transduce.train.run import Run
-from transduce.train.training import build, device_of, threads
+from transduce.train.training import build as prepared
+from transduce.train.training import device_of, threads
 from transduce.train.training import train as train_recipe
 from transduce.transducer import Transducer
 
@@ -29,8 +35,11 @@ Overrides = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
 
 def recipe(spec: str = recipes.DEFAULT, overrides: Overrides = ()) -> Recipe:
-    """A built-in recipe or a YAML file, with dotted overrides: recipe("dates", {"model.width": 256})."""
-    found = from_data(Recipe, recipes.read(spec, pairs(overrides)))
+    """A built-in recipe or a YAML file, with dotted overrides: recipe("dates", {"model.width": 256}).
+
+    model may be the id of a published model, whose shape it then has: {"model": "bert-base", "model.layers": 4}.
+    """
+    found = from_data(Recipe, recipes.read(spec, pairs(overrides), published.section))
     try:
         return found.resolve()
     except UserError:
@@ -55,10 +64,10 @@ def train(
 
 
 def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", overrides: Overrides = ()) -> Transducer:
-    """A trained model from its run directory.
+    """A trained model from its run directory, or one of others from a folder with config.json and safetensors.
 
-    checkpoint: "best", "last", or a name in checkpoints/. device: "auto", "cpu" or "cuda". overrides: keys of the
-    recipe to change, such as where the data lies now. Raises UserError if the run or the checkpoint is not whole.
+    checkpoint: "best", "last", or a name in checkpoints/ of a run. device: "auto", "cpu" or "cuda". overrides: keys of
+    the recipe to change, such as where the data lies now. Raises UserError if the run or the checkpoint is not whole.
     """
     run = Run(Path(path))
     if run.path.suffix in (".yaml", ".yml") and run.path.is_file():
@@ -66,10 +75,12 @@ def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", ov
         raise UserError(f"{path} is a recipe, not a run; {made}")
     if not run.path.is_dir():
         raise UserError(f"{path} does not exist; `transduce train` makes runs, as directories in runs/")
-    data = to_data(run.recipe)
-    for dotted, value in [*pairs(overrides), ("train.device", device)]:
-        override(data, dotted, value)
-    config = from_data(Recipe, data)
+    if (run.path / "config.json").is_file() and not (run.path / "config.yaml").exists():
+        certificate.require_intact(run.path)
+        found = imported.read(run.path)
+        config = changed(found.recipe, overrides, device)
+        return Transducer(found.model.to(device_of(config.train)).eval(), found.tokenizer, config)
+    config = changed(run.recipe, overrides, device)
     where = run.path / checkpoint if checkpoint in ("best", "last") else run.checkpoints / checkpoint
     if not where.is_dir():
         names = [path.name for path in (run.best, run.last, *sorted(run.checkpoints.glob("*"))) if path.is_dir()]
@@ -80,6 +91,55 @@ def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", ov
     model = config.model.build(tokenizer.vocab_size)
     load_weights(model, best_weights(where))
     return Transducer(model.to(device_of(config.train)).eval(), tokenizer, config)
+
+
+def changed(config: Recipe, overrides: Overrides, device: str) -> Recipe:
+    """A recipe with overrides, and the device to use."""
+    data = to_data(config)
+    for dotted, value in [*pairs(overrides), ("train.device", device)]:
+        override(data, dotted, value)
+    return from_data(Recipe, data)
+
+
+def import_model(source: str | Path, out: str | Path | None = None) -> Run:
+    """A run of the model in a folder of Hugging Face's form, or of hub:OWNER/NAME; out: by default runs/NAME.
+
+    It ends with certificate.json. Raises UserError where the folder is not whole or not known, and where the run would
+    compute anything else.
+    """
+    folder = hub.snapshot(str(source)) if str(source).startswith(hub.PREFIX) else Path(source)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no directory; give one with config.json and safetensors, or hub:OWNER/NAME")
+    name = str(source).rsplit("/", 1)[-1] if str(source).startswith(hub.PREFIX) else folder.resolve().name
+    return imported.write(folder, Path("runs") / name if out is None else Path(out))
+
+
+def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best") -> None:
+    """Write a run as a folder that transformers opens with its own classes. Raises UserError if none of them fits."""
+    model = load(run, checkpoint=checkpoint, device="cpu")
+    exported.write(model.model, model.tokenizer, model.recipe, Path(run), Path(folder))
+
+
+def parity(first: str | Path, second: str | Path, texts: Iterable[str] = (), source: str = "") -> list[Apart]:
+    """How far two models are apart at every layer on texts; none: on some that are made here. Raises UserError."""
+    a, b = (load(path, device="cpu") for path in (first, second))
+    return layer_by_layer(a.model, b.model, a.tokenizer, list(texts), source)
+
+
+def build(
+    name: str, *, device: str = "auto", overrides: Overrides = (), vocab_size: int | None = None, seed: int = 0
+) -> Model:
+    """A published model, built from its shape, with start values: build("gpt-2-124m", overrides={"layers": 4}).
+
+    name: an id of `transduce catalogue ls`. device: "auto", "cpu", "cuda", or "meta", where it has shapes and no
+    numbers, however big it is. overrides: dotted keys of the model. vocab_size: None: as published. Published weights
+    are read by `load`. Raises UserError for an unknown id, one that cannot be built, and a model that does not fit.
+    """
+    config, rows = published.config_of(name, pairs(overrides))
+    if device not in ("auto", "cpu", "cuda", "meta"):
+        raise UserError(f"device={device} is none; use auto, cpu, cuda or meta")
+    where = torch.device("meta") if device == "meta" else device_of(TrainConfig(device=device))
+    return published.make(config, rows if vocab_size is None else vocab_size, where, seed)
 
 
 class Plan(NamedTuple):
@@ -103,7 +163,7 @@ def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, timed: bool 
     device = device_of(config.train)
     cuda = [device] if device.type == "cuda" else []
     with TemporaryDirectory() as folder, threads(config.train.threads), torch.random.fork_rng(cuda):
-        task = build(Run(Path(folder)), config, device)
+        task = prepared(Run(Path(folder)), config, device)
         precision = autocast(config.train, device)
         optimizers = config.optimizer.build(task.model)
         work = Work(task.model, task.objective, optimizers, precision, config.train.accumulate)

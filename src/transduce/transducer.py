@@ -69,7 +69,7 @@ class Transducer:
             raise UserError("this model has no encoder, so it cannot translate; use generate with a prompt")
         config = decoding(self.recipe.generate, nbest, options)
         many = [texts] if isinstance(texts, str) else list(texts)
-        found = decode(self.model, self.tokenizer, config, source=self.tokenizer.encode_batch(many)) if many else []
+        found = decode(self.model, self.tokenizer, config, **self._sources(many)) if many else []
         if nbest is not None:
             out = [[Candidate(self._text(h, config), h.score) for h in row] for row in found]
         else:
@@ -105,8 +105,8 @@ class Transducer:
             if any(isinstance(row, str) or len(row) != 2 for row in rows):
                 raise UserError("this model scores a target given its source; give (source, target) pairs")
             sources, targets = ([str(row[side]) for row in rows] for side in (0, 1))
-            encode = self.tokenizer.encode_batch
-            return score(self.model, self.tokenizer, sources=encode(sources), targets=encode(targets))
+            given, ids = self._sources(sources), self.tokenizer.encode_batch(targets)
+            return score(self.model, self.tokenizer, sources=given["source"], prompts=given["prompt"], targets=ids)
         texts = [row for row in rows if isinstance(row, str)]
         if len(texts) < len(rows):
             raise UserError("this model has no encoder, so it scores texts, not pairs; give strings")
@@ -127,16 +127,23 @@ class Transducer:
             split = usual
         if split not in splits:
             raise UserError(f"the data has no split `{split}`; it has {', '.join(splits)}: use --split {usual}")
-        held, objective = split_of(splits[split], self.tokenizer, self.recipe), self.recipe.objective.build()
+        held = split_of(splits[split], self.tokenizer, self.recipe)
+        objective = self.recipe.objective.build_for(self.model, self.tokenizer)
         found = evaluate(self.model, objective, held, self.tokenizer, self.recipe.generate)
         return dataclasses.replace(found, split=split)
+
+    def _sources(self, texts: list[str]) -> "_Sources":
+        """Sources with the tokens around them, and what an answer begins with."""
+        marks = self.tokenizer.marks
+        rows = [[*marks.before, *ids, *marks.after] for ids in self.tokenizer.encode_batch(texts)]
+        return {"source": rows, "prompt": [list(marks.opens)] * len(rows)}
 
     def _prompts(self, prompt: str) -> list[list[int]]:
         if self.takes_source:
             raise UserError("this model answers a source; use translate")
         ids = self.tokenizer.encode(prompt)
         if self.recipe.data.documents:
-            return [[self.tokenizer.bos, *ids]]
+            return [[*self.tokenizer.marks.opens, *ids]]
         if not ids:
             raise UserError("this model was trained on a stream, which has no beginning; give a prompt to go on from")
         return [ids]
@@ -194,6 +201,11 @@ def listen(write: Callable[[Callable[[str], None]], None]) -> Iterator[str]:
     finally:
         unheard.set()
         writer.join()
+
+
+class _Sources(TypedDict):
+    source: list[list[int]]
+    prompt: list[list[int]]
 
 
 class _Unheard(Exception):

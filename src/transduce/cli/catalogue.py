@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transduce.cli.words import fold
+from transduce.errors import UserError
 
 if TYPE_CHECKING:
     from transduce.catalogue.entry import Entry
@@ -78,6 +79,53 @@ def show(name: Name) -> None:
 
 
 @app.command()
+def params(name: Name) -> None:
+    """Count the parameters of one model, part by part, and what it costs."""
+    from transduce.catalogue.entry import entry
+    from transduce.catalogue.ledger import line, remarks
+
+    found = line(entry(name))
+    if found.costs is None:
+        raise UserError(found.why)
+    costs, total = found.costs, f"{found.params:,}"
+    for part, count in [*costs.parts.items(), *found.beside.items()]:
+        print(f"{count:>{len(total)},}  {part.replace('_', ' ')}")
+    equal = (
+        ""
+        if found.expected is None
+        else "; another count gives " + ("the same" if found.expected == found.params else f"{found.expected:,}")
+    )
+    print(f"{total}  parameters{equal}")
+    if costs.active != costs.params:
+        fact("active", f"{costs.active:,} for a token")
+    fact("forward", f"{rounded(costs.flops)} floating-point operations for a token, without the scores of attention")
+    if costs.source_flops:
+        fact("", f"{rounded(costs.source_flops)} for a token of the source")
+    if costs.state:
+        whole = f"{rounded(costs.full)} bytes for all {costs.context:,}"
+        fact("memory", f"{costs.state:,} bytes for a token that the decoder has read, in 2 bytes a number; {whole}")
+    if costs.source_state:
+        fact("", f"{costs.source_state:,} for a token of the source")
+    fact("training", f"{rounded(costs.training_bytes)} bytes: weights, gradients and the moments of AdamW in float32")
+    fact("notes", "; ".join(remarks(found)))
+
+
+@app.command()
+def counts(
+    out: Annotated[Path | None, typer.Option(help="Write the table into this file.", show_default=False)] = None,
+) -> None:
+    """Count all models of text, as a table in Markdown."""
+    from transduce.catalogue import ledger
+
+    text = ledger.page(ledger.lines())
+    if out is None:
+        sys.stdout.write(text)
+        return
+    out.write_text(text, encoding="utf-8")
+    print(out)
+
+
+@app.command()
 def tree(
     name: Annotated[str | None, typer.Argument(help="Only what came of this one.", show_default=False)] = None,
     svg: Annotated[Path | None, typer.Option(help="Draw it into this file.", show_default=False)] = None,
@@ -126,14 +174,28 @@ def plain(value: Any) -> str:
 
 def parameters(found: "Entry") -> str:
     """Published and counted, and by how much they differ."""
+    from transduce.catalogue.ledger import line, off_by
+
     words, scope = list[str](), ""
     if found.published is not None:
         scope = "" if found.published.scope == "all" else f" ({found.published.scope})"
         words.append(f"{found.published.label or f'{found.published.params:,}'} published{scope}")
-    if found.counted is not None:
-        words.append(f"{found.counted.params:,} counted" + (f" ({found.counted.of})" if found.counted.of else ""))
-    if found.deviation is not None:
-        words.append(
-            f"{found.deviation:+.1%}" + ("" if found.published and found.published.scope == "all" else " there")
-        )
+    own, theirs = line(found), found.counted
+    if own.params is not None:
+        alone = " of attention and feed-forwards alone" if own.body is not None else ""
+        same = theirs is not None and theirs.of and own.params == theirs.params
+        words.append(f"{own.params:,} counted{alone}" + (f" (as {theirs.of})" if theirs and same else ""))
+    elif theirs is not None:
+        words.append(f"{theirs.params:,} counted by others" + (f" ({theirs.of})" if theirs.of else ""))
+    off = found.deviation if own.params is None else own.deviation
+    if off is not None:
+        words.append(off_by(off) + (" there" if scope else ""))
     return ", ".join(words)
+
+
+def rounded(number: int) -> str:
+    """Three digits and a word."""
+    for size, word in ((10**15, "quadrillion"), (10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
+        if number >= size:
+            return f"{number / size:.3g} {word}"
+    return f"{number:,}"

@@ -12,8 +12,12 @@ from transduce import __version__
 from transduce.cli import (
     catalogue,
     doctor,
+    embed,
     evaluate,
+    export,
     generate,
+    import_,
+    parity,
     parts,
     plan,
     recipes,
@@ -36,9 +40,13 @@ app.command(context_settings=PASS_ON)(evaluate.evaluate)
 app.command()(translate.translate)
 app.command()(generate.generate)
 app.command()(score.score)
+app.command()(embed.embed)
 app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)
 app.command(context_settings=PASS_ON)(reproduce.reproduce)
+app.command("import")(import_.import_)
+app.command()(export.export)
+app.command()(parity.parity)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(parts.app, name="parts")
 app.add_typer(catalogue.app, name="catalogue")

@@ -72,13 +72,17 @@ def schema() -> None:
 
 
 def shorthands(definitions: dict[str, Any]) -> None:
-    """What may stand in a recipe for something longer: an architecture for a model, names of mixers for layers."""
-    named = {"enum": architectures.names()}
+    """What may stand in a recipe for something longer: an architecture or published model for a model, names of mixers
+    for layers."""
+    from transduce.catalogue.entry import TEXT, catalogue
+
+    published = [entry.id for entry in catalogue().values() if entry.family in TEXT and entry.buildable]
+    named = {"enum": [*architectures.names(), *published]}
     definitions["Recipe"]["properties"]["model"]["anyOf"].append(named)
     for definition in definitions.values():
         properties = definition.get("properties", {})
         if "layers" in properties and "width" in properties:
-            properties["base"] = {**named, "description": "The architecture this model starts from."}
+            properties["base"] = {**named, "description": "The architecture or published model this one starts from."}
             for key in (key for key in properties if key.endswith("layers")):
                 item = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/LayerConfig"}]}
                 names = [{"type": "string"}, {"type": "array", "items": item}]

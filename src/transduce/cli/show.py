@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from transduce.api import Plan
+from transduce.catalogue.certificate import NAME as CERTIFICATE
+from transduce.catalogue.certificate import read as read_certificate
 from transduce.data.doctor import Findings, Side, Token
 from transduce.text.tokenizer import Tokenizer
 from transduce.train.evaluate import Evaluation
@@ -51,9 +54,32 @@ def next_commands(run: Run) -> None:
     if run.recipe.objective.kind == "translation":
         text = "3 de mayo de 2021" if run.recipe.data.kind == "dates" else "..."
         use = f'transduce translate {path} "{text}"'
-    console.print("next: " + escape(use), soft_wrap=True)
+    writes = run.recipe.model.kind != "encoder"
+    if writes:
+        console.print("next: " + escape(use), soft_wrap=True)
     split = "test" if "test" in (run.result or {}) else "valid"
-    console.print(f"      transduce evaluate {path} --split {split}", soft_wrap=True)
+    console.print(f"{'     ' if writes else 'next:'} transduce evaluate {path} --split {split}", soft_wrap=True)
+
+
+def imported(run: Run) -> None:
+    """What one may do with a model that came from elsewhere."""
+    path = shlex.quote(str(run.path))
+    verb = "translate" if run.recipe.objective.kind == "translation" else "generate"
+    console.print("next: " + escape(f'transduce {verb} {path} "..."'), soft_wrap=True)
+    more = f"transduce train {path}/config.yaml name={shlex.quote(run.path.name)} data.kind=text data.path=..."
+    console.print("      " + escape(more), soft_wrap=True)
+
+
+def certificate(folder: Path) -> None:
+    """What a folder was held against, and how near it came."""
+    found = read_certificate(folder)
+    facts(f"{folder / CERTIFICATE}", [
+        ("compared with", found["compared_with"]),
+        ("parameters", f"{found['parameters']:,}"),
+        ("largest difference of logits", f"{found['largest_logit_difference']:.3g}, allowed {found['tolerance']:.3g}"),
+        ("greedy tokens alike", found["greedy_tokens_alike"]),
+        ("lines with the same ids", found["lines_with_the_same_ids"]),
+    ])  # fmt: skip
 
 
 def plan(found: Plan) -> None:

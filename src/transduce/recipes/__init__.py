@@ -38,15 +38,19 @@ def about(name: str) -> str:
     return text(name).split("\n", 1)[0].removeprefix("#").strip()
 
 
-def read(spec: str, overrides: Iterable[tuple[str, Any]] = ()) -> dict[str, Any]:
+def read(
+    spec: str, overrides: Iterable[tuple[str, Any]] = (), models: architectures.More | None = None
+) -> dict[str, Any]:  # fmt: skip
     """The plain data of a recipe: a built-in name or a YAML file, on its base, with dotted overrides laid on.
+
+    models: of names that may stand for a model beside those of architectures.
 
     Raises UserError for an unknown recipe, a file that is not YAML, and a need nobody filled.
     """
-    data = _with_base(spec, ())
+    data = _with_base(spec, (), models)
     for dotted, value in sorted(overrides, key=_depth):
         config.override(data, dotted, value)
-        architectures.expand(data)
+        architectures.expand(data, models)
     needs: Any = data.pop("needs", {})
     if not isinstance(needs, dict) or not all(isinstance(key, str) for key in cast("dict[Any, Any]", needs)):
         raise UserError(f"`needs` of recipe `{spec}` is {needs!r}; it must map dotted keys to what they are")
@@ -61,20 +65,20 @@ def _depth(override: tuple[str, Any]) -> int:
     return override[0].removesuffix(".kind").count(".")
 
 
-def _with_base(spec: str, seen: tuple[str, ...]) -> dict[str, Any]:
+def _with_base(spec: str, seen: tuple[str, ...], models: architectures.More | None) -> dict[str, Any]:
     if spec in seen:
         raise UserError(f"the recipes {' -> '.join([*seen, spec])} are based on each other; remove one `base`")
     data = _load(spec)
     base = data.pop("base", None)
     if base is None:
-        architectures.expand(data)
+        architectures.expand(data, models)
         return data
     if spec.endswith((".yaml", ".yml")) and str(base).endswith((".yaml", ".yml")):
         base = str(Path(spec).parent / str(base))  # a file names its base as seen from where it lies
-    merged = config.merge(_with_base(str(base), (*seen, spec)), data)
+    merged = config.merge(_with_base(str(base), (*seen, spec), models), data)
     if architectures.named(data.get("model")):
         merged["model"] = data["model"]  # in place of the model of the base
-        architectures.expand(merged)
+        architectures.expand(merged, models)
     return merged
 
 

@@ -6,6 +6,7 @@ source it is an encoder-decoder, without one the decoder of it is a language mod
 
 import difflib
 import importlib.resources
+from collections.abc import Callable
 from typing import Any, cast
 
 import yaml
@@ -14,8 +15,11 @@ from transduce import config
 from transduce.errors import UserError
 
 FOLDER = importlib.resources.files("transduce.recipes").joinpath("architectures")
-JOINING = ("encoder_mixer", "encoder_layers", "cross", "cross_place", "bridge")  # keys of an encoder-decoder alone
-KINDS = ("decoder", "encoder-decoder")
+JOINING = (  # keys of an encoder-decoder alone
+    "encoder_mixer", "encoder_layers", "cross", "cross_place", "bridge", "tie_positions", "source_vocab",
+)  # fmt: skip
+KINDS = ("decoder", "encoder", "encoder-decoder")
+More = Callable[[str], dict[str, Any] | None]  # the model section of a name that is known elsewhere
 
 
 def names() -> list[str]:
@@ -45,7 +49,7 @@ def model(name: str, translates: bool) -> dict[str, Any]:
     layers = data.pop("decoder_layers", data.get("layers"))
     if isinstance(layers, list):
         layers = [{k: v for k, v in run.items() if k != "cross"} for run in cast("list[dict[str, Any]]", layers)]
-    tied = data.get("tie_embeddings", "all") != "none"
+    tied = data.get("tie_embeddings", "all") in ("all", "output")
     kept = {key: value for key, value in data.items() if key not in JOINING}
     return {"kind": "decoder", **kept, "layers": layers, "tie_embeddings": tied}
 
@@ -57,12 +61,16 @@ def named(model: Any) -> bool:
     return isinstance(model, dict) and "base" in model
 
 
-def expand(data: dict[str, Any]) -> None:
-    """Replace the name of an architecture in a recipe by the model it stands for."""
+def expand(data: dict[str, Any], more: More | None = None) -> None:
+    """Replace the name of an architecture in a recipe by the model it stands for. more: of names not known here."""
     own = data.get("model")
     if not named(own):
         return
     changes = dict(cast("dict[str, Any]", own)) if isinstance(own, dict) else {"base": own}
     name, objective = str(changes.pop("base")), data.get("objective", {})
+    found = more(name) if more is not None and name not in names() else None
+    if found is not None:
+        data["model"] = config.merge(found, changes)
+        return
     kind = objective if isinstance(objective, str) else cast("dict[str, Any]", objective).get("kind")
     data["model"] = config.merge(model(name, translates=kind == "translation"), changes)

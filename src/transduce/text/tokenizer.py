@@ -1,5 +1,6 @@
 """One tokeniser for source and target, kept in a standard `tokenizer.json` that others read to the same ids."""
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import ClassVar
 
 import tokenizers
 
-from transduce.config import Part
+from transduce.config import Part, from_data, to_data
 from transduce.errors import UserError
 from transduce.text.stream import DecodeStream
 
@@ -18,6 +19,7 @@ if "TOKENIZERS_PARALLELISM" not in os.environ:  # chosen, so the library need no
         os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))
 
 PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"
+MARKS = "marks.json"
 SPECIALS = [PAD, BOS, EOS, UNK]  # ids 0, 1, 2, 3 of every tokeniser made here
 
 
@@ -32,32 +34,69 @@ class TokenizerConfig(Part):
         raise AssertionError("a kind of TokenizerConfig defines train")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """What a tokeniser of others says with special tokens, by id. eos: -1 where nothing ends a text.
+
+    opens: what stands before what a decoder writes: before a prompt, or where it answers a source. before, after: what
+    stands around a text that is read whole. silent: ids that are no text. rows: of the model's table, which may have
+    more or fewer than there are tokens. chat: a Jinja template, kept as it is. ends: what ends a text beside eos.
+    """
+
+    pad: int
+    bos: int
+    eos: int
+    unk: int | None = None
+    opens: tuple[int, ...] = ()
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+    silent: tuple[int, ...] = ()
+    rows: int
+    chat: str | None = None
+    ends: tuple[int, ...] = ()
+
+
 class Tokenizer:
     """Text to ids and back. Special tokens are added by whoever builds rows, never by `encode`.
 
     A special token that stands in the text ("</s>") is text like any other: nobody can end a sequence by writing it.
-    Raises UserError where `tokenizer` lacks one of the tokens <pad>, <s> and </s>.
+    marks: None for the special tokens of tokenisers made here. Raises UserError where one of them is missing.
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
-        ids = {name: tokenizer.token_to_id(name) for name in SPECIALS}
-        if missing := [name for name in SPECIALS[:3] if ids[name] is None]:
-            raise UserError(f"the tokeniser has no token {missing[0]}; it needs {PAD}, {BOS} and {EOS}")
-        present = [name for name, i in ids.items() if i is not None]
-        tokenizer.add_special_tokens(present)  # type: ignore[arg-type]  # marks them; they are in the vocabulary
+    def __init__(self, tokenizer: tokenizers.Tokenizer, marks: Marks | None = None) -> None:
+        self.marks = marks or own(tokenizer)
+        self.made_here = marks is None
         tokenizer.encode_special_tokens = True
         self.tokenizer = tokenizer
-        self.pad, self.bos, self.eos = (tokenizer.token_to_id(name) or 0 for name in SPECIALS[:3])
-        self.unk = ids[UNK]
-        if (last := max(tokenizer.get_vocab().values())) >= self.vocab_size:
+        self.pad, self.bos, self.eos, self.unk = self.marks.pad, self.marks.bos, self.marks.eos, self.marks.unk
+        self.ends = self.marks.ends
+        self._silent = frozenset((self.pad, self.bos, self.eos, *self.marks.silent))
+        self._names = self._silent if self.unk is None else self._silent | {self.unk}
+        last = max(tokenizer.get_vocab().values(), default=-1)
+        if self.made_here and last >= self.vocab_size:
             size = f"{self.vocab_size} tokens, whose ids must be 0 to {self.vocab_size - 1}"
             raise UserError(f"the tokeniser has the id {last}, but only {size}; number them without gaps")
-        self._silent = frozenset((self.pad, self.bos, self.eos))
+        self._beyond = last >= self.vocab_size
 
     @property
     def vocab_size(self) -> int:
         """Number of tokens, special ones included: ids are 0 .. vocab_size - 1."""
-        return self.tokenizer.get_vocab_size()
+        return self.marks.rows
+
+    @property
+    def silent(self) -> frozenset[int]:
+        """Ids that are no text."""
+        return self._silent
+
+    @property
+    def mask(self) -> int:
+        """What stands for a hidden token: [MASK] or <mask>; padding, which no text has, where there is neither."""
+        found = (self.tokenizer.token_to_id(name) for name in ("[MASK]", "<mask>"))
+        return next((i for i in found if i is not None), self.pad)
+
+    def whole(self, text: str) -> list[int]:
+        """The ids of a text that is read whole, with the special tokens around it."""
+        return [*self.marks.before, *self.encode(text), *self.marks.after]
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without special tokens."""
@@ -66,15 +105,21 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of every text, in parallel. Raises UserError for text that UTF-8 cannot write."""
         try:
-            return [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+            found = [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
         except TypeError:  # all that the library says about half of a surrogate pair
             for number, text in enumerate(texts):
                 if half := next((c for c in text if "\ud800" <= c <= "\udfff"), None):
                     raise UserError(f"text {number} holds {half!r}, half of a character; remove it") from None
             raise
+        if self._beyond and (most := max(map(max, filter(None, found)), default=0)) >= self.vocab_size:
+            size = self.vocab_size
+            raise UserError(
+                f"a text has the token {self._piece(most)}, id {most}, but the model's table ends at {size}"
+            )
+        return found
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`; <pad>, <s> and </s> are silent, bytes that are no UTF-8 become U+FFFD."""
+        """The text of `ids`; padding, start and end are silent, bytes that are no UTF-8 become U+FFFD."""
         return self.decode_batch([ids])[0]
 
     def decode_batch(self, batch: Sequence[Sequence[int]]) -> list[str]:
@@ -94,32 +139,58 @@ class Tokenizer:
     def _piece(self, i: int) -> str:
         name = self.tokenizer.id_to_token(i)
         text = self.tokenizer.decode([i], skip_special_tokens=False)
-        if name is None or name in SPECIALS or "\ufffd" not in text:
-            return name if name in SPECIALS else text
+        if name is None or i in self._names or "\ufffd" not in text:
+            return name if name is not None and i in self._names else text
         values = [BYTE_OF[c] for c in name] if all(c in BYTE_OF for c in name) else None
         return bytes(values).decode("utf-8", "backslashreplace") if values else text
 
     def save(self, folder: str | Path) -> None:
-        """Write `folder`/tokenizer.json, the folder too where it is missing."""
+        """Write `folder`/tokenizer.json, the folder too where it is missing; for marks of others, marks.json too."""
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         (path / "tokenizer.json").write_text(self.tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
+        if not self.made_here:
+            (path / MARKS).write_text(json.dumps(to_data(self.marks), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> "Tokenizer":
         """What `save` wrote, or any tokenizer.json with the tokens <pad>, <s> and </s>. Raises UserError."""
-        path = Path(folder) / "tokenizer.json"
+        path = Path(folder) / MARKS
+        if not path.exists():
+            return cls(backend(Path(folder)))
         try:
-            data = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise UserError(f"{path} does not exist; a run or an exported model keeps its tokeniser there") from None
-        except (OSError, UnicodeDecodeError) as error:
+            data: object = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read ({error}); restore it from a copy") from None
-        try:
-            tokenizer = tokenizers.Tokenizer.from_str(data)
-        except Exception as error:  # the library raises bare Exception for broken JSON and for fields it does not know
-            raise UserError(f"{path} is not a tokeniser ({error}); restore it from a copy") from None
-        return cls(tokenizer)
+        return cls(backend(Path(folder)), from_data(Marks, data))
+
+
+def own(tokenizer: tokenizers.Tokenizer) -> Marks:
+    """The special tokens that go by our names, marked as such. Raises UserError where one is missing."""
+    ids = {name: tokenizer.token_to_id(name) for name in SPECIALS}
+    if missing := [name for name in SPECIALS[:3] if ids[name] is None]:
+        raise UserError(f"the tokeniser has no token {missing[0]}; it needs {PAD}, {BOS} and {EOS}")
+    present = [name for name, i in ids.items() if i is not None]
+    tokenizer.add_special_tokens(present)  # type: ignore[arg-type]  # they are in the vocabulary already
+    pad, bos, eos = (ids[name] or 0 for name in SPECIALS[:3])
+    return Marks(pad=pad, bos=bos, eos=eos, unk=ids[UNK], opens=(bos,), after=(eos,), rows=tokenizer.get_vocab_size())
+
+
+def backend(folder: Path) -> tokenizers.Tokenizer:
+    """The tokenizer.json of a folder. Raises UserError."""
+    path = folder / "tokenizer.json"
+    try:
+        data = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; a run or an exported model keeps its tokeniser there") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); restore it from a copy") from None
+    try:
+        return tokenizers.Tokenizer.from_str(data)
+    except BaseException as error:  # bare Exception for broken JSON and unknown fields, or a panic, which is none
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise UserError(f"{path} is not a tokeniser ({error}); restore it from a copy") from None
 
 
 def byte_alphabet() -> dict[int, str]:

@@ -27,6 +27,10 @@ class Carried:
         self.model, self.state = model, cast(State, None)
 
     @property
+    def training(self) -> bool:
+        return self.model.training
+
+    @property
     def head(self) -> Head:
         return self.model.head
 

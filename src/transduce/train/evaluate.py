@@ -98,7 +98,7 @@ def evaluate(
             loss, tokens = loss_of(model, objective, split.loader, device)
             rows = spread(len(split.texts.targets), limit)
             if split.texts.sources is None:
-                samples = continuations(model, split, tokenizer, config) if rows else []
+                samples = continuations(model, split, tokenizer, config) if rows and model.writes else []
                 return Evaluation(loss, tokens, samples=tuple(samples))
             samples = translations(model, split, tokenizer, config, rows) if rows else []
     finally:

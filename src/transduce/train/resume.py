@@ -99,8 +99,8 @@ class Moving:
     def load(self, directory: Path) -> None:
         """Put the tensors of a checkpoint back."""
         load_weights(self.model, directory / "model.safetensors")
-        if self.average is not None:
-            assign(self.average.mean, checkpoint.read_tensors(directory / "ema.safetensors"))
+        if self.average is not None:  # which begins, in a run of an imported model, at what was imported
+            assign(self.average.mean, checkpoint.read_tensors(best_weights(directory)))
         carried = directory / "carried.safetensors"
         self.carried.load(checkpoint.read_tensors(carried) if carried.exists() else {})
         saved: dict[str, dict[str, Tensor]] = {}

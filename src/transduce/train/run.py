@@ -17,6 +17,7 @@ import torch
 import yaml
 
 from transduce.config import from_data, to_data
+from transduce.data.imported import Imported
 from transduce.data.source import Texts
 from transduce.errors import UserError
 from transduce.text.tokenizer import Tokenizer
@@ -139,6 +140,8 @@ def require_same(path: Path, recipe: Recipe) -> None:
     """Raise UserError, naming the keys that differ, if the run at `path` was started from another recipe."""
     old, new = flat(to_data(from_data(Recipe, read_config(path)))), flat(to_data(recipe))
     changed = [key for key in {**old, **new} if key not in FREE and old.get(key) != new.get(key)]
+    if old.get("data.kind") == Imported.kind:  # nothing has been trained here yet
+        changed = [key for key in changed if key.startswith(("model.", "tokenizer."))]
     if not changed:
         return
     shown = ", ".join(f"{key} (there {old.get(key)!r}, now {new.get(key)!r})" for key in changed[:5])

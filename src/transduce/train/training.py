@@ -76,6 +76,9 @@ def build(run: Run, recipe: Recipe, device: torch.device) -> Task:
     if model.limit is not None and recipe.batch.max_length > model.limit:
         limit = f"the model has {model.limit} positions"
         raise UserError(f"batch.max_length={recipe.batch.max_length}, but {limit}; lower it, or raise the limit")
+    objective = recipe.objective.build_for(model, tokenizer)
+    if tokenizer.eos < 0 and recipe.data.documents:
+        raise UserError("the tokeniser has no token that ends a text, so texts cannot be parted; use data.unit=file")
     model.to(device)
     arrange_blocks(model, config)
     documents, examples = recipe.data.documents, encode(texts["train"], tokenizer)
@@ -87,7 +90,7 @@ def build(run: Run, recipe: Recipe, device: torch.device) -> Task:
         raise UserError(f"train.metric={metric} compares translations, but this is a language model; use loss")
     if metric in ("bleu", "exact") and config.samples == 0:
         metric = "loss"  # auto: nothing is decoded
-    return Task(recipe, metric, tokenizer, model, recipe.objective.build(), loader, held.get("valid"), held.get("test"))
+    return Task(recipe, metric, tokenizer, model, objective, loader, held.get("valid"), held.get("test"))
 
 
 def introduction(session: Session) -> str:

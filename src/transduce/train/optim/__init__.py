@@ -14,7 +14,7 @@ from transduce.config import Part
 from transduce.errors import require_at_least
 
 Role = Literal["matrix", "table", "vector"]
-TABLES = ("*embed.weight", "*embed.types", "*embed.bands.*", "*head.weight", "*positions.*")
+TABLES = ("*embed.weight", "*embed.types", "*bands.tables.*", "*head.weight", "*positions.*")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,110 @@
+"""`transduce embed`: texts to vectors, and the lines of a file that are nearest to a query."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from heapq import nsmallest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+
+import typer
+
+from transduce.cli.options import Device
+from transduce.cli.words import chunks, lines
+from transduce.errors import UserError
+
+if TYPE_CHECKING:
+    from transduce.catalogue.sentences import Vectors
+
+    Embed = Callable[[list[str]], Vectors]
+
+Folder = Annotated[Path, typer.Argument(help="Of sentence-transformers, or an encoder.", show_default=False)]
+Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="bf16 is faster where processors multiply it.")]
+Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: lines of stdin.")]
+LINES = 8192  # read at once, so that a file of any size passes through; each chunk is batched by length
+
+
+def embed(
+    folder: Folder,
+    texts: Texts = None,
+    file: Annotated[str | None, typer.Option(help="Take the lines of this file; - is stdin.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write X.npy (one matrix) or X.jsonl; default: JSONL here.")] = None,
+    search: Annotated[str | None, typer.Option(metavar="QUERY", help="Rank the texts by likeness to this one.")] = None,
+    top: Annotated[int, typer.Option(help="With --search: how many to print.", min=1)] = 5,
+    precision: Precision = "fp32",
+    batch_tokens: Annotated[int, typer.Option(help="Most tokens of a batch.", min=1)] = 4096,
+    device: Device = "auto",
+) -> None:
+    """Turn arguments, a file or standard input into vectors, a text (or a line) each.
+
+    JSONL: {"text": ..., "vector": [...]}. With --search: cosine, number of the line and line, in tabs.
+
+    transduce embed DIR --file faq.txt --search "how do I pay?"
+    """
+    if texts and file is not None:
+        raise UserError(f"there are texts, and --file {file}; give one of them")
+    if out is not None and (out.suffix not in (".npy", ".jsonl") or search is not None):
+        what = "with --search nothing is written" if search is not None else "the name must end in .npy or .jsonl"
+        raise UserError(f"--out {out} cannot be: {what}")
+    from transduce.catalogue.sentences import SentenceEncoder
+    from transduce.config import from_data
+    from transduce.train.recipe import TrainConfig
+    from transduce.train.training import device_of
+
+    encoder = SentenceEncoder.read(folder)
+    encoder.model.to(device_of(from_data(TrainConfig, {"device": device})))
+    if encoder.told:
+        print(encoder.told, file=sys.stderr)
+
+    def vectors(some: list[str]) -> "Vectors":
+        return encoder.embed(some, batch_tokens=batch_tokens, precision=precision)
+
+    given = texts or lines(file or "-")
+    if search is not None:
+        for score, number, text in ranked(search, given, vectors, top):
+            sys.stdout.write(f"{score:.4f}\t{number}\t{text}\n")
+    elif out is None:
+        rows(given, vectors, sys.stdout)
+    elif out.suffix == ".jsonl":
+        with out.open("w", encoding="utf-8") as stream:
+            rows(given, vectors, stream)
+    else:
+        matrix(given, vectors, out)
+
+
+def rows(texts: Iterable[str], vectors: "Embed", stream: TextIO) -> None:
+    """A JSON object for each text, as they come."""
+    for chunk in chunks(texts, LINES):
+        for text, vector in zip(chunk, vectors(chunk), strict=True):
+            numbers = [float(f"{x:.9g}") for x in vector.tolist()]  # nine digits are a float32
+            stream.write(json.dumps({"text": text, "vector": numbers}, ensure_ascii=False) + "\n")
+        stream.flush()
+
+
+def matrix(texts: Iterable[str], vectors: "Embed", out: Path) -> None:
+    """(texts, features) float32 in one file."""
+    import numpy as np
+
+    parts = [vectors(chunk) for chunk in chunks(texts, LINES)]
+    np.save(out, np.concatenate(parts) if parts else vectors([]), allow_pickle=False)
+
+
+def ranked(query: str, texts: Iterable[str], vectors: "Embed", top: int) -> list[tuple[float, int, str]]:
+    """(cosine, line, text) of the `top` texts whose vectors point most where the query's does; blank ones are left out.
+
+    Lines count from 1.
+    """
+    import numpy as np
+
+    def units(some: list[str]) -> "Vectors":
+        found = vectors(some)
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+
+    asked, best, number = units([query])[0], list[tuple[float, int, str]](), 0
+    for chunk in chunks(texts, LINES):
+        full = [(number + i, text) for i, text in enumerate(chunk, 1) if text.strip()]
+        number += len(chunk)
+        scores = (units([text for _, text in full]) @ asked).tolist()
+        best += [(score, i, text) for score, (i, text) in zip(scores, full, strict=True)]
+        best = nsmallest(top, best, key=lambda one: (-one[0], one[1]))
+    return best

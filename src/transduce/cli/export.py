@@ -1,0 +1,24 @@
+"""`transduce export`: a run becomes a folder that transformers opens."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transduce.cli.options import Checkpoint, Run
+
+
+def export(
+    run: Run,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The directory to write.", show_default=False)],
+    checkpoint: Checkpoint = "best",
+) -> None:
+    """Write a run in the form of Hugging Face: weights, tokeniser, configs, and a certificate that they are the same.
+
+    transduce export runs/text my-model
+    """
+    from transduce import api
+    from transduce.cli import show
+
+    api.export(run, folder, checkpoint=checkpoint)
+    show.certificate(folder)

@@ -1,0 +1,22 @@
+"""`transduce import`: a published model becomes a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def import_(
+    source: Annotated[str, typer.Argument(metavar="DIR", help="config.json and safetensors; or hub:OWNER/NAME.")],
+    out: Annotated[Path | None, typer.Argument(metavar="[OUT]", help="The run; default: runs/NAME.")] = None,
+) -> None:
+    """Make a run of a model in the form of Hugging Face.
+
+    It is held against transformers, where that is installed, and the certificate is kept in the run.
+    """
+    from transduce import api
+    from transduce.cli import show
+
+    run = api.import_model(source, out)
+    show.certificate(run.path)
+    show.imported(run)

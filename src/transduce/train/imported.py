@@ -1,0 +1,145 @@
+"""Models of others as runs of ours: a recipe that says what is known, and a checkpoint before the first step."""
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+
+from transduce.catalogue import certificate
+from transduce.catalogue import checkpoint as published
+from transduce.catalogue.certificate import require_intact
+from transduce.catalogue.sides import Ours, Theirs
+from transduce.config import to_data
+from transduce.data.imported import Imported
+from transduce.data.loader import BatchConfig
+from transduce.errors import UserError
+from transduce.generate.config import GenerateConfig
+from transduce.model.models import EncoderOnly, Model
+from transduce.objectives.language import NextTokenConfig, TranslationConfig
+from transduce.objectives.masked import MaskedConfig
+from transduce.text.published import BESIDE, PIECES, File, json_object
+from transduce.text.published import published as tokenizer_of
+from transduce.text.tokenizer import Tokenizer
+from transduce.train import checkpoint
+from transduce.train.optim.adamw import AdamWConfig
+from transduce.train.recipe import Recipe
+from transduce.train.resume import Position, load_weights, rng_state, to_state, weights
+from transduce.train.run import Run, replace_text
+from transduce.train.schedule import Constant
+
+ORIGIN = "origin"  # the files of the tokeniser as they were
+
+
+class Found(NamedTuple):
+    """A model in a folder of another toolkit, with what it needs to be used."""
+
+    model: Model
+    tokenizer: Tokenizer
+    recipe: Recipe
+
+
+def read(folder: Path) -> Found:
+    """Everything in a folder with config.json. Raises UserError."""
+    found = published.read(folder)
+    tokenizer = tokenizer_of(folder, found.vocab_size, answers=found.model.takes_source)
+    path = folder / "generation_config.json"
+    said = json_object(path if path.exists() else folder / "config.json")
+    objective = TranslationConfig(label_smoothing=0.0) if found.model.takes_source else NextTokenConfig()
+    if isinstance(found.model, EncoderOnly):
+        objective = MaskedConfig()
+    limit = found.model.limit
+    recipe = Recipe(
+        name=folder.resolve().name.strip(".") or "imported",
+        data=Imported(origin=str(folder), ends=tokenizer.eos >= 0),
+        tokenizer=File(path=str(folder)),
+        model=found.config,
+        objective=objective,
+        batch=BatchConfig(max_length=min(BatchConfig().max_length, limit or 1 << 30)),
+        optimizer=AdamWConfig(learning_rate=2e-5),
+        schedule=Constant(),
+        generate=generating(said, limit),
+    )
+    return Found(found.model, tokenizer, recipe)
+
+
+def generating(said: dict[str, Any], limit: int | None) -> GenerateConfig:
+    """What generation_config.json says of decoding, as far as it is known here. Raises UserError for nonsense."""
+
+    def number(key: str, default: float) -> float:
+        value = said.get(key)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else default
+
+    room = 1 << 30 if limit is None else max(1, limit // 2)
+    most = int(number("max_new_tokens", number("max_length", 0) if number("max_length", 20) != 20 else 128))
+    beams = max(1, int(number("num_beams", 1)))
+    common: dict[str, Any] = {"max_new_tokens": max(1, min(most, room))}
+    if said.get("do_sample") is True and beams == 1:
+        top_k = int(number("top_k", 50))
+        return GenerateConfig(
+            temperature=number("temperature", 1.0) or 1.0, top_k=top_k if top_k > 0 else None,
+            top_p=None if number("top_p", 1.0) >= 1 else number("top_p", 1.0), **common,
+        )  # fmt: skip
+    return GenerateConfig(beam_size=beams, length_penalty=number("length_penalty", 1.0), **common)
+
+
+def write(folder: Path, out: Path, *, lines: int = 1000) -> Run:
+    """The model of a folder as a run in which nothing has been trained yet, with a certificate.
+
+    Raises UserError where something is in its way, and, leaving nothing behind, where the run computes something else.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is there already; name another directory, or remove it")
+    require_intact(folder)
+    beside = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        save(read(folder), folder, beside)
+        certify(folder, beside, lines)
+        out.rmdir() if out.exists() else None
+        beside.rename(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Run(out)
+
+
+def save(found: Found, folder: Path, out: Path) -> None:
+    """The files of a run."""
+    recipe, at = found.recipe.resolve(), out / "checkpoints" / checkpoint.name(0)
+    found.tokenizer.save(out / "tokenizer")
+    (out / "tokenizer" / ORIGIN).mkdir()
+    for name in ("config.json", *BESIDE, *PIECES):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, out / "tokenizer" / ORIGIN / name)
+    for name in ("samples", "plots", "checkpoints"):
+        (out / name).mkdir(exist_ok=True)
+    state = to_state(Position(), rng_state(torch.device("cpu")), regular=False, healthy=True)
+    checkpoint.write(at, {"model.safetensors": weights(found.model), "optimizer.safetensors": {}}, state)
+    for link in ("best", "last"):
+        checkpoint.point(out / link, f"checkpoints/{at.name}")
+    replace_text(out / "config.yaml", yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
+
+
+def certify(folder: Path, out: Path, count: int) -> None:
+    """Hold the run against transformers, or against a second reading of the folder. Raises UserError."""
+    config = Run(out).recipe
+    tokenizer = Tokenizer.load(out / "tokenizer")
+    model = config.model.build(tokenizer.vocab_size)
+    load_weights(model, out / "best" / "model.safetensors")
+    marks, parameters = tokenizer.marks, sum(p.numel() for p in model.parameters())
+    asked = certificate.questions(model, tokenizer, count)
+    ours = Ours(model, tokenizer, marks.before, marks.after).answer(asked)
+    del model
+    if certificate.has_transformers():
+        against, other = "transformers", Theirs(folder).answer(asked)
+    else:
+        again = read(folder)
+        against = "a second reading of the folder, since transformers is not installed"
+        other = Ours(again.model, again.tokenizer, marks.before, marks.after).answer(asked)
+    found = certificate.compare(ours, other)
+    certificate.require_equal(found, "the run", against)
+    files = (path for path in out.rglob("*") if path.is_file() and not path.parent.is_symlink())
+    hashed = certificate.hashes(out, (path for path in files if not ({"best", "last"} & set(path.parts))))
+    read_from = certificate.hashes(folder, (path for path in folder.glob("*") if path.is_file()))
+    certificate.write(out, certificate.document(found, against, parameters, hashed, read=read_from))
