@@ -1,13 +1,18 @@
 """A trained model as one uses it: text in, text out."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
+from transduce.catalogue.sentence_folder import MODULES
+from transduce.catalogue.sentences import Precision, SentenceEncoder, Vectors
 from transduce.config import nearest
+from transduce.data.imported import Imported
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
@@ -115,6 +120,28 @@ class Transducer:
             return score(self.model, self.tokenizer, targets=ids)
         heads, tails = [row[:1] for row in ids], [row[1:] for row in ids]
         return score(self.model, self.tokenizer, prompts=heads, targets=tails, ends=False)
+
+    def embed(self, texts: Sequence[str], *, precision: Precision = "fp32") -> Vectors:
+        """(N, features) float32: a vector of each text, as the folder it was read of says; else mean hidden states.
+
+        For models that are encoders. precision: "bf16" is faster where the processor multiplies it.
+        """
+        return self.sentences.embed(list(texts), precision=precision)
+
+    @functools.cached_property
+    def sentences(self) -> SentenceEncoder:
+        """What makes vectors of texts. Raises UserError if the model is no encoder."""
+        data = self.recipe.data
+        if not isinstance(data, Imported) or not data.sentences:
+            return SentenceEncoder.of(self.model, self.recipe.model, self.tokenizer)
+        if not (Path(data.origin) / MODULES).is_file():
+            raise UserError(
+                f"how texts become vectors stands in {data.origin}, from where this model was imported, but that is gone; "
+                f"bring it back"
+            )
+        found = SentenceEncoder.read(data.origin)
+        found.model.to(self.model.device)
+        return found
 
     def evaluate(self, split: str | None = None) -> Evaluation:
         """Loss, and for translation BLEU and exact match with every output, on a split of the recipe's data.

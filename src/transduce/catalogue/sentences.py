@@ -6,7 +6,7 @@ Reimers & Gurevych 2019, Sentence-BERT, arXiv:1908.10084.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import tokenizers
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from transduce.catalogue import checkpoint
-from transduce.catalogue.checkpoint import Checkpoint
+from transduce.catalogue.families.family import Family
 from transduce.catalogue.pooling import Pooling, Step
 from transduce.catalogue.sentence_folder import (
     KEPT,
@@ -27,12 +27,23 @@ from transduce.catalogue.sentence_folder import (
 )
 from transduce.errors import UserError
 from transduce.generate.packed import reader
+from transduce.model.architecture import ModelConfig
 from transduce.model.layout import Layout, dense, right_padded
-from transduce.model.models import EncoderOnly
+from transduce.model.models import EncoderOnly, Model
+from transduce.text.tokenizer import Tokenizer
 
 Precision = Literal["fp32", "bf16"]
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 ENOUGH = 256  # tokens of a batch that is not filled up with longer texts, which would need padding
+
+
+class Encoder(NamedTuple):
+    """A model, its config, the size of its vocabulary, and the family it was read of."""
+
+    model: Model
+    config: ModelConfig
+    vocab_size: int
+    family: Family | None = None
 
 
 class SentenceEncoder:
@@ -43,7 +54,7 @@ class SentenceEncoder:
     """
 
     def __init__(
-        self, found: Checkpoint, tokenizer: tokenizers.Tokenizer, pooling: Pooling, steps: Sequence[Step] = (),
+        self, found: Encoder, tokenizer: tokenizers.Tokenizer, pooling: Pooling, steps: Sequence[Step] = (),
         how: Reading = Reading(), *, told: str = "",  # noqa: B008
     ) -> None:  # fmt: skip
         if not isinstance(found.model, EncoderOnly):
@@ -73,10 +84,17 @@ class SentenceEncoder:
         width = found.config.width
         pooling = Pooling() if where.pooling is None else Pooling.read(where.pooling, width)
         steps = steps_of(where.rest, len(pooling.modes) * width)
-        out = cls(found, tokenizer_of(where.encoder), pooling, steps, how, told=where.told)
+        out = cls(Encoder(*found), tokenizer_of(where.encoder), pooling, steps, how, told=where.told)
         paths = [where.encoder / name for name in KEPT]
         out.files = {path.name: path.read_bytes() for path in paths if path.is_file()}
         return out
+
+    @classmethod
+    def of(cls, model: Model, config: ModelConfig, tokenizer: Tokenizer) -> "SentenceEncoder":
+        """Of a model that is at hand; its hidden states are averaged. Raises UserError if it is no encoder."""
+        found = Encoder(model, config, tokenizer.vocab_size)
+        copy = tokenizers.Tokenizer.from_str(tokenizer.tokenizer.to_str())
+        return cls(found, copy, Pooling(), told="vectors are means of hidden states")
 
     def write(self, folder: str | Path) -> None:
         """The same folder anew, which sentence-transformers and transformers open."""

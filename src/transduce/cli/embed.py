@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     Embed = Callable[[list[str]], Vectors]
 
-Folder = Annotated[Path, typer.Argument(help="Of sentence-transformers, or an encoder.", show_default=False)]
+Folder = Annotated[
+    Path, typer.Argument(help="Of sentence-transformers, an encoder, or a run of one.", show_default=False)
+]
 Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="bf16 is faster where processors multiply it.")]
 Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: lines of stdin.")]
 LINES = 8192  # read at once, so that a file of any size passes through; each chunk is batched by length
@@ -46,13 +48,17 @@ def embed(
     if out is not None and (out.suffix not in (".npy", ".jsonl") or search is not None):
         what = "with --search nothing is written" if search is not None else "the name must end in .npy or .jsonl"
         raise UserError(f"--out {out} cannot be: {what}")
+    from transduce.api import load
     from transduce.catalogue.sentences import SentenceEncoder
     from transduce.config import from_data
     from transduce.train.recipe import TrainConfig
     from transduce.train.training import device_of
 
-    encoder = SentenceEncoder.read(folder)
-    encoder.model.to(device_of(from_data(TrainConfig, {"device": device})))
+    if (folder / "config.yaml").is_file():
+        encoder = load(folder, device=device).sentences
+    else:
+        encoder = SentenceEncoder.read(folder)
+        encoder.model.to(device_of(from_data(TrainConfig, {"device": device})))
     if encoder.told:
         print(encoder.told, file=sys.stderr)
 

@@ -9,11 +9,15 @@ from transduce.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Imported(DataConfig):
-    """What an imported model has in the place of data. origin: where it was. ends: whether a text has an end."""
+    """What an imported model has in the place of data.
+
+    origin: where it was. ends: whether a text has an end. sentences: whether that folder says how texts become vectors.
+    """
 
     kind: ClassVar[str] = "imported"
     origin: str
     ends: bool = True
+    sentences: bool = False
 
     @property
     def documents(self) -> bool:

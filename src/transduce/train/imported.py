@@ -10,6 +10,7 @@ import yaml
 from transduce.catalogue import certificate
 from transduce.catalogue import checkpoint as published
 from transduce.catalogue.certificate import require_intact
+from transduce.catalogue.sentence_folder import MODULES
 from transduce.catalogue.sides import Ours, Theirs
 from transduce.config import to_data
 from transduce.data.imported import Imported
@@ -52,7 +53,7 @@ def read(folder: Path) -> Found:
     limit = found.model.limit
     recipe = Recipe(
         name=folder.resolve().name.strip(".") or "imported",
-        data=Imported(origin=str(folder), ends=tokenizer.eos >= 0),
+        data=Imported(origin=str(folder.resolve()), ends=tokenizer.eos >= 0, sentences=(folder / MODULES).is_file()),
         tokenizer=File(path=str(folder)),
         model=found.config,
         objective=objective,
