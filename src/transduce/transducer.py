@@ -136,7 +136,7 @@ class Transducer:
             return SentenceEncoder.of(self.model, self.recipe.model, self.tokenizer)
         if not (Path(data.origin) / MODULES).is_file():
             raise UserError(
-                f"how texts become vectors stands in {data.origin}, from where this model was imported, but that is gone; "
+                f"{data.origin} said how texts become vectors, and this model was imported from there; it is gone, so "
                 f"bring it back"
             )
         found = SentenceEncoder.read(data.origin)

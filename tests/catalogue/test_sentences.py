@@ -12,9 +12,11 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import models, pre_tokenizers, processors
 
+import transduce as td
 from transduce.catalogue.pooling import MODES
 from transduce.catalogue.sentences import SentenceEncoder, batches
 from transduce.errors import UserError
+from transduce.model.layout import dense
 from transduce.testing.families import saved
 
 pytest.importorskip("transformers")
@@ -204,3 +206,18 @@ def test_published_vectors_are_those_of_sentence_transformers(minilm: Path, tmp_
     np.testing.assert_allclose(again.encode(REAL), expected, atol=1e-6)
     again.save(str(tmp_path / "theirs"))  # as their newest release writes it
     np.testing.assert_allclose(SentenceEncoder.read(tmp_path / "theirs").embed(REAL), expected, atol=1e-5)
+
+
+def test_a_trained_encoder_gives_means_of_hidden_states(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("a rose is a rose\n" * 40)
+    parts = {"model.width": 16, "model.layers": 1, "model.mixer.heads": 2, "model.feedforward.hidden": 16}
+    steps = {"train.max_steps": 2, "train.validate_every": 2, "train.samples": 0, "schedule.warmup_steps": 1}
+    rows = {"batch.max_length": 16, "batch.batch_tokens": 64, "data.path": str(tmp_path / "text.txt")}
+    over = {"model": "bert-base", **parts, **steps, **rows, "objective": "masked-lm", "name": "bert"}
+    td.train("shakespeare", over, out=tmp_path, quiet=True)
+    model = td.load(tmp_path / "bert")
+    texts = ["a rose", "is a rose is"]
+    for text, vector in zip(texts, model.embed(texts), strict=True):
+        ids = torch.tensor([model.tokenizer.encode(text)])
+        expected = model.model.encode(ids, dense(*ids.shape)).mean(1)[0]  # type: ignore[operator]
+        torch.testing.assert_close(torch.from_numpy(vector), expected.detach(), atol=1e-5, rtol=1e-5)

@@ -64,7 +64,7 @@ def next_commands(run: Run) -> None:
 def imported(run: Run) -> None:
     """What one may do with a model that came from elsewhere."""
     path = shlex.quote(str(run.path))
-    verb = "translate" if run.recipe.objective.kind == "translation" else "generate"
+    verb = {"translation": "translate", "next-token": "generate"}.get(run.recipe.objective.kind, "embed")
     console.print("next: " + escape(f'transduce {verb} {path} "..."'), soft_wrap=True)
     more = f"transduce train {path}/config.yaml name={shlex.quote(run.path.name)} data.kind=text data.path=..."
     console.print("      " + escape(more), soft_wrap=True)
@@ -73,13 +73,14 @@ def imported(run: Run) -> None:
 def certificate(folder: Path) -> None:
     """What a folder was held against, and how near it came."""
     found = read_certificate(folder)
-    facts(f"{folder / CERTIFICATE}", [
+    rows = [
         ("compared with", found["compared_with"]),
         ("parameters", f"{found['parameters']:,}"),
         ("largest difference of logits", f"{found['largest_logit_difference']:.3g}, allowed {found['tolerance']:.3g}"),
         ("greedy tokens alike", found["greedy_tokens_alike"]),
         ("lines with the same ids", found["lines_with_the_same_ids"]),
-    ])  # fmt: skip
+    ]
+    facts(f"{folder / CERTIFICATE}", [row for row in rows if row[1] != "0 of 0"])  # encoders write nothing
 
 
 def plan(found: Plan) -> None:
