@@ -111,13 +111,20 @@ def import_model(source: str | Path, out: str | Path | None = None) -> Run:
     if not folder.is_dir():
         raise UserError(f"{folder} is no directory; give one with config.json and safetensors, or hub:OWNER/NAME")
     name = str(source).rsplit("/", 1)[-1] if str(source).startswith(hub.PREFIX) else folder.resolve().name
-    return imported.write(folder, Path("runs") / name if out is None else Path(out))
+    return imported.write(folder, made_anew(Path("runs") / name if out is None else Path(out)))
+
+
+def made_anew(out: Path) -> Path:
+    """A directory that is to be put in its place whole. Raises UserError for the one we are in."""
+    if out.exists() and out.samefile(Path()):
+        raise UserError(f"{out} is the directory you are in; name another, which is made here")
+    return out
 
 
 def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best") -> None:
     """Write a run as a folder that transformers opens with its own classes. Raises UserError if none of them fits."""
     model = load(run, checkpoint=checkpoint, device="cpu")
-    exported.write(model.model, model.tokenizer, model.recipe, Path(run), Path(folder))
+    exported.write(model.model, model.tokenizer, model.recipe, Path(run), made_anew(Path(folder)))
 
 
 def parity(first: str | Path, second: str | Path, texts: Iterable[str] = (), source: str = "") -> list[Apart]:

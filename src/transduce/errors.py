@@ -1,5 +1,7 @@
 """The one exception that is the user's to mend, never a bug of ours."""
 
+import os
+
 
 class UserError(ValueError):
     """Something asked for cannot be had.
@@ -23,3 +25,13 @@ def require_at_least(least: int, **values: int | None) -> None:
     for name, value in values.items():
         if value is not None and value < least:
             raise UserError(f"{name}={value} must be at least {least}")
+
+
+def require_memory(params: int, what: str) -> None:
+    """Raise UserError unless the weights alone fit the memory of this machine. what: to do with layers and width."""
+    need, have = 4 * params, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > have:
+        raise UserError(
+            f"the weights take {need / 1e9:,.0f} GB in float32, but this machine has {have / 1e9:,.0f} GB of memory; "
+            f"{what} layers and width"
+        )

@@ -33,7 +33,11 @@ def test_every_buildable_text_is_built_and_no_other() -> None:
 
 @pytest.mark.parametrize("found", LINES.values(), ids=LINES)
 def test_the_count_is_that_of_others(found: ledger.Line) -> None:
-    """To the last parameter; tied ones once. Of shapes that are not whole, attention and feed-forwards alone."""
+    """To the last parameter; tied ones once. Of shapes that are not whole, attention and feed-forwards alone.
+
+    So does that of the ancestor whose shape it has: `transduce catalogue show` relies on it.
+    """
+    assert found.params == found.expected
     if found.entry.counted is not None:
         assert found.params == found.entry.counted.params
         assert found.entry.fitted or found.deviation == pytest.approx(found.entry.deviation)

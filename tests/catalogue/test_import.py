@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from tokenizers import Tokenizer as Raw
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -361,6 +362,18 @@ def test_a_tokeniser_of_others_for_a_model_of_ours(gpt2: Path, tmp_path: Path):
         (lambda d: (d / "tokenizer.json").unlink(), r"no tokeniser that is known here: tokenizer\.json, vocab\.json"),
         (lambda d: say(d, "generation_config", eos_token_id=10**6), "eos_token_id=1000000, but the model's table has"),
         (lambda d: say(d, "added_tokens", **{"<x>": 7}), "wants the token <x> at id 7"),
+        (
+            lambda d: say(d, "tokenizer_config", added_tokens_decoder={"²": {"content": "<x>"}}),
+            "an added token that is none",
+        ),
+        (
+            lambda d: say(d, "generation_config", max_new_tokens=float("inf")),
+            r"generation_config\.json: max_new_tokens",
+        ),
+        (
+            lambda d: say(d, "generation_config", temperature=-1, do_sample=True),
+            r"generation_config\.json: temperature",
+        ),
     ],
 )
 def test_folders_that_do_not_fit_together(gpt2: Path, tmp_path: Path, change: Callable[[Path], object], message: str):
@@ -368,6 +381,34 @@ def test_folders_that_do_not_fit_together(gpt2: Path, tmp_path: Path, change: Ca
     change(folder)
     with pytest.raises(UserError, match=message):
         td.load(folder, device="cpu")
+
+
+def reweighted(folder: Path, out: Path, norm: torch.Tensor) -> Path:
+    """The folder with another last norm."""
+    shutil.copytree(folder, out)
+    tensors = safetensors.torch.load_file(out / "model.safetensors")
+    safetensors.torch.save_file(
+        {**tensors, "transformer.ln_f.weight": norm}, out / "model.safetensors", {"format": "pt"}
+    )
+    return out
+
+
+def test_weights_that_are_no_numbers_are_no_model(gpt2: Path, tmp_path: Path):
+    spoilt = reweighted(gpt2, tmp_path / "spoilt", torch.full((32,), float("nan")))
+    with pytest.raises(UserError, match="logits that are no numbers"):
+        api.import_model(spoilt, tmp_path / "run")
+    whole = reweighted(gpt2, tmp_path / "whole", torch.ones(32, dtype=torch.int32))
+    with pytest.raises(UserError, match=r"ln_f\.weight in .* is of type int32; weights are floating-point"):
+        api.import_model(whole, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_directory_we_are_in_is_not_replaced(gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for refused in (lambda: api.import_model(gpt2, "."), lambda: api.export(gpt2, tmp_path)):
+        with pytest.raises(UserError, match="is the directory you are in"):
+            refused()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path):

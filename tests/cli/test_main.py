@@ -23,8 +23,11 @@ def test_help_lists_the_commands_in_the_order_of_the_road(cli) -> None:
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
-def test_help_answers_in_half_a_second_and_without_torch(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["train", "--help"], ["catalogue", "show", "gpt-2-124m"], ["catalogue", "diff", "gpt", "bert-base"]],
+)
+def test_what_is_only_looked_up_answers_in_half_a_second_and_without_torch(words: list[str]) -> None:
     code = (
         f"import sys, time; from transduce.cli.main import main; assert main({words}) == 0; "
         "assert not {'torch', 'numpy', 'tokenizers'} & set(sys.modules); print(time.process_time(), file=sys.stderr)"

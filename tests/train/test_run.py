@@ -270,6 +270,11 @@ def test_without_a_validation_split_the_last_is_the_best(recipe: RecipeOf, tmp_p
     assert run.result["score"] is None
 
 
+def test_a_model_beyond_the_memory_is_refused_before_it_is_made(recipe: RecipeOf, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the weights take [\d,]+ GB in float32.*lower layers and width"):
+        train(recipe(over={"model.width": 1 << 20}), tmp_path, quiet=True)
+
+
 def test_wrong_pairings_are_refused(recipe: RecipeOf, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the data gives pairs, .* choose model.kind=encoder-decoder"):
         train(recipe(over={"model": {"kind": "decoder", "width": 16, "layers": 1}, "name": "a"}), tmp_path, quiet=True)

@@ -1,7 +1,6 @@
 """Published models as models of ours, with start values and without; their shapes in recipes."""
 
 import difflib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from transduce.catalogue.counts import costs
 from transduce.catalogue.entry import catalogue, entry
 from transduce.catalogue.shape import Built, built
 from transduce.config import from_data, override, to_data
-from transduce.errors import UserError
+from transduce.errors import UserError, require_memory
 from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
 from transduce.recipes import architectures
@@ -61,10 +60,5 @@ def make(model: ModelConfig, vocab_size: int, device: torch.device, seed: int = 
     if device.type == "meta":
         with device:
             return model.assemble(vocab_size)
-    need, have = 4 * costs(model, vocab_size).params, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if need > have:
-        raise UserError(
-            f"the weights take {need / 1e9:,.0f} GB in float32, but this machine has {have / 1e9:,.0f} GB of memory; "
-            "use device=meta, which holds no numbers, or override layers and width"
-        )
+    require_memory(costs(model, vocab_size).params, "use device=meta, which holds no numbers, or override")
     return model.build(vocab_size, seed).to(device)

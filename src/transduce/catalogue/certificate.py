@@ -39,6 +39,7 @@ class Findings(NamedTuple):
     of: int
     first: str | None
     odd: str | None  # a line whose ids differ
+    numbers: bool = True  # whether the logits are some, on either side
 
     @property
     def passed(self) -> bool:
@@ -78,6 +79,7 @@ def compare(ours: Given, other: Given) -> Findings:
     return Findings(
         logits, tolerance, agreed, len(written), sum(a == b for a, b in pairs), len(pairs), first,
         None if odd is None else f"line {odd + 1}: {ours.ids[odd][:12]} here, {other.ids[odd][:12]} there",
+        not (ours.layers[last].isnan().any() and other.layers[last].isnan().any()),
     )  # fmt: skip
 
 
@@ -97,6 +99,8 @@ def difference(a: Tensor, b: Tensor) -> float:
 
 def require_equal(found: Findings, what: str, against: str) -> None:
     """Raise UserError, naming the first layer, unless everything agrees."""
+    if not found.numbers:
+        raise UserError(f"{what} computes logits that are no numbers, and so does {against}; its weights are spoilt")
     if not found.logits <= found.tolerance:
         begins = f"they part at {found.first}" if found.first else "no single layer says where"
         raise UserError(

@@ -45,7 +45,8 @@ def read(folder: Path, dtype: torch.dtype | None = torch.float32) -> Checkpoint:
     except UserError:
         raise
     except (RuntimeError, OverflowError, ValueError, TypeError) as error:
-        raise UserError(f"config.json of {folder} asks for a model that cannot be ({error})") from None
+        reason = str(error).split("\n", 1)[0]  # after it come the frames of torch
+        raise UserError(f"config.json of {folder} asks for a model that cannot be ({reason})") from None
     shapes = dict(empty.named_parameters())
     require_room(empty, folder)
     table.check(table.names(files.where), files, shapes)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from transduce.catalogue.counts import Costs, costs
 from transduce.catalogue.entry import TEXT, Entry, catalogue
-from transduce.catalogue.lineage import chain
+from transduce.catalogue.lineage import counted, deviation, off_by
 from transduce.catalogue.shape import body, built
 from transduce.errors import UserError
 
@@ -34,19 +34,14 @@ class Line(NamedTuple):
 
     @property
     def expected(self) -> int | None:
-        """What another count found (see `entry.Counted`), of the entry or of the ancestor whose shape it has."""
-        owner = next((one for one in chain(self.entry) if one.shape), self.entry)
-        counted = self.entry.counted or (owner.counted if self.costs is not None else None)
-        return None if counted is None else counted.params
+        """What another count found, of the entry or of the ancestor whose shape it has."""
+        found = counted(self.entry)
+        return None if found is None else found.params
 
     @property
     def deviation(self) -> float | None:
         """(counted - published) / published, in the published scope."""
-        published, counted = self.entry.published, self.entry.counted
-        if published is None or self.params is None:
-            return None
-        outside = 0 if counted is None or counted.in_scope is None else counted.params - counted.in_scope
-        return (self.params - outside) / published.params - 1
+        return deviation(self.entry, self.params)
 
 
 def line(found: Entry) -> Line:
@@ -99,12 +94,6 @@ def row(one: Line) -> str:
     equal = "" if one.expected is None else "yes" if one.params == one.expected else f"no, {one.expected:,}"
     active = f"{costs.active:,}" if costs is not None and costs.active != costs.params else ""
     return f"| {one.entry.id} | {label} | {counted} | {off} | {equal} | {active} | {'; '.join(remarks(one))} |"
-
-
-def off_by(deviation: float) -> str:
-    """In percent."""
-    told = f"{deviation:+.1%}"
-    return "0.0%" if told in ("+0.0%", "-0.0%") else told
 
 
 def remarks(one: Line) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from transduce.catalogue.entry import Entry, catalogue, entry
+from transduce.catalogue.entry import TEXT, Counted, Entry, catalogue, entry
 
 
 def chain(found: Entry) -> list[Entry]:
@@ -17,6 +17,27 @@ def chain(found: Entry) -> list[Entry]:
 def shape(found: Entry) -> Mapping[str, Any]:
     """The shape, its own or that of the nearest ancestor that has one; empty if none has."""
     return next((one.shape for one in chain(found) if one.shape), found.shape)
+
+
+def counted(found: Entry) -> Counted | None:
+    """What another count found (see `entry.Counted`) of the entry, or of the ancestor whose shape it is built in."""
+    built = found.buildable and found.family in TEXT
+    return found.counted or (next(one for one in chain(found) if one.shape).counted if built else None)
+
+
+def deviation(found: Entry, params: int | None) -> float | None:
+    """(params - published) / published, in the published scope."""
+    if found.published is None or params is None:
+        return None
+    whole = found.counted
+    outside = 0 if whole is None or whole.in_scope is None else whole.params - whole.in_scope
+    return (params - outside) / found.published.params - 1
+
+
+def off_by(deviation: float) -> str:
+    """A deviation in percent."""
+    told = f"{deviation:+.1%}"
+    return "0.0%" if told in ("+0.0%", "-0.0%") else told
 
 
 ABSENT = "-"

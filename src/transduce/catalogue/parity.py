@@ -32,7 +32,8 @@ def layer_by_layer(
     Raises UserError for models that do not read alike, and for texts that are too long.
     """
     if type(first) is not type(second):
-        raise UserError(f"one is a {type(first).__name__}, the other a {type(second).__name__}; compare like with like")
+        kinds = f"{type(first).__name__}, {type(second).__name__}"
+        raise UserError(f"the two are of different kinds ({kinds}); compare like with like")
     if source and not first.takes_source:
         raise UserError("these models have no encoder, so they read no source; leave out --source")
     marks, apart = tokenizer.marks, dict[str, Apart]()

@@ -173,21 +173,25 @@ def plain(value: Any) -> str:
 
 
 def parameters(found: "Entry") -> str:
-    """Published and counted, and by how much they differ."""
-    from transduce.catalogue.ledger import line, off_by
+    """Published and counted, and by how much they differ.
+
+    The count is the one of others, which ours meets for every model of text (`transduce catalogue counts` makes it
+    again): to look something up, torch need not be there.
+    """
+    from transduce.catalogue.entry import TEXT
+    from transduce.catalogue.lineage import counted, deviation, off_by
 
     words, scope = list[str](), ""
     if found.published is not None:
         scope = "" if found.published.scope == "all" else f" ({found.published.scope})"
         words.append(f"{found.published.label or f'{found.published.params:,}'} published{scope}")
-    own, theirs = line(found), found.counted
-    if own.params is not None:
-        alone = " of attention and feed-forwards alone" if own.body is not None else ""
-        same = theirs is not None and theirs.of and own.params == theirs.params
-        words.append(f"{own.params:,} counted{alone}" + (f" (as {theirs.of})" if theirs and same else ""))
-    elif theirs is not None:
-        words.append(f"{theirs.params:,} counted by others" + (f" ({theirs.of})" if theirs.of else ""))
-    off = found.deviation if own.params is None else own.deviation
+    theirs = counted(found)
+    if theirs is not None:
+        text, of = found.family in TEXT, theirs.of if theirs is found.counted else ""
+        said = "counted" if found.buildable else "counted of attention and feed-forwards alone"
+        as_ = f" (as {of})" if text else f" ({of})"
+        words.append(f"{theirs.params:,} {said if text else 'counted by others'}" + (as_ if of else ""))
+    off = deviation(found, None if theirs is None else theirs.params)
     if off is not None:
         words.append(off_by(off) + (" there" if scope else ""))
     return ", ".join(words)

@@ -203,7 +203,7 @@ def add_tokens(made: tokenizers.Tokenizer, folder: Path, said: Mapping[str, Any]
     wanted: list[tuple[int, AddedToken]] = []
     decoder: Any = said.get("tokenizer_config", {}).get("added_tokens_decoder", {})
     for key, value in cast("dict[str, Any]", decoder).items() if isinstance(decoder, dict) else ():
-        if not key.isdigit() or not isinstance(value, dict) or not isinstance(value.get("content"), str):
+        if not key.isdecimal() or not isinstance(value, dict) or not isinstance(value.get("content"), str):
             raise UserError(f"{folder / 'tokenizer_config.json'} has an added token that is none ({key!r})")
         one = cast("dict[str, Any]", value)
         flags = {name: bool(one.get(name, False)) for name in ("special", "lstrip", "rstrip", "single_word")}

@@ -15,6 +15,7 @@ from transduce.catalogue.sides import Ours, Theirs
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.model.models import Model
+from transduce.objectives.masked import MaskedConfig
 from transduce.text.published import BESIDE, PIECES
 from transduce.text.tokenizer import Tokenizer
 from transduce.train import imported
@@ -107,6 +108,9 @@ def save_tokenizer(tokenizer: Tokenizer, model: Model, recipe: Recipe, folder: P
         i = getattr(marks, role)
         if i is not None and i >= 0 and (name := made.id_to_token(i)) is not None:
             said[f"{role}_token"] = name
+    if isinstance(recipe.objective, MaskedConfig):
+        mask = tokenizer.mask if recipe.objective.mask is None else recipe.objective.mask
+        said["mask_token"] = made.id_to_token(mask)
     (folder / "tokenizer_config.json").write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if marks.chat is not None:
         (folder / "chat_template.jinja").write_text(marks.chat, "utf-8")

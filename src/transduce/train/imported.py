@@ -51,6 +51,10 @@ def read(folder: Path) -> Found:
     if isinstance(found.model, EncoderOnly):
         objective = MaskedConfig()
     limit = found.model.limit
+    try:
+        decoding = generating(said, limit)
+    except UserError as error:
+        raise UserError(f"{path if path.exists() else folder / 'config.json'}: {error}") from None
     recipe = Recipe(
         name=folder.resolve().name.strip(".") or "imported",
         data=Imported(origin=str(folder.resolve()), ends=tokenizer.eos >= 0, sentences=(folder / MODULES).is_file()),
@@ -60,7 +64,7 @@ def read(folder: Path) -> Found:
         batch=BatchConfig(max_length=min(BatchConfig().max_length, limit or 1 << 30)),
         optimizer=AdamWConfig(learning_rate=2e-5),
         schedule=Constant(),
-        generate=generating(said, limit),
+        generate=decoding,
     )
     return Found(found.model, tokenizer, recipe)
 
@@ -70,7 +74,11 @@ def generating(said: dict[str, Any], limit: int | None) -> GenerateConfig:
 
     def number(key: str, default: float) -> float:
         value = said.get(key)
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else default
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return default
+        if not abs(value) < 1e300:
+            raise UserError(f"{key}={value} is no number to decode with")
+        return value
 
     room = 1 << 30 if limit is None else max(1, limit // 2)
     most = int(number("max_new_tokens", number("max_length", 0) if number("max_length", 20) != 20 else 128))

@@ -14,7 +14,7 @@ from torch import nn
 
 from transduce.data.examples import encode
 from transduce.data.loader import Loader
-from transduce.errors import UserError
+from transduce.errors import UserError, require_memory
 from transduce.model.block import Inside
 from transduce.model.models import Model
 from transduce.train import loop
@@ -69,6 +69,9 @@ def build(run: Run, recipe: Recipe, device: torch.device) -> Task:
     texts = recipe.data.load()
     record_data(run, texts)
     tokenizer = tokenizer_of(run, recipe, texts["train"])
+    with torch.device("meta"):
+        params = sum(p.numel() for p in recipe.model.assemble(tokenizer.vocab_size).parameters())
+    require_memory(params, "lower")
     model = recipe.model.build(tokenizer.vocab_size, config.seed)
     if model.takes_source != (texts["train"].sources is not None):
         has, kind = ("pairs", "encoder-decoder") if not model.takes_source else ("texts without a source", "decoder")

@@ -129,6 +129,10 @@ class Table:
         assert sorted(ours) == sorted(parameters), sorted(set(ours) ^ set(parameters))  # a mistake of the table
         for line in self.rows:
             theirs = [files.shapes[names[name]] for name in line.theirs]
+            for name, x in zip(line.theirs, theirs, strict=True):
+                if not x.is_floating_point():
+                    kind = str(x.dtype).removeprefix("torch.")
+                    raise UserError(f"{names[name]} in {files.folder} is of type {kind}; weights are floating-point")
             try:
                 made = line.op.read(theirs)
             except (RuntimeError, IndexError):  # of other dimensions than the operation is made for

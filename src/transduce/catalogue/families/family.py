@@ -54,7 +54,7 @@ class Fields:
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self.take(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e300:
             raise UserError(f"config.json has {key}={value!r}; it must be a number")
         return float(value)
 

@@ -54,7 +54,9 @@ class GPT2(Family):
             return None
         return {
             "n_embd": model.width, "n_head": mixer.heads, "n_layer": found.layers, "vocab_size": vocab_size,
-            "n_inner": feed.hidden or 4 * model.width, "n_positions": positions.limit, "layer_norm_epsilon": norm.eps,
+            "n_inner": feed.hidden or 4 * model.width, "n_positions": positions.limit,
+            "n_ctx": positions.limit,  # the same under the older name, by which llama.cpp reads it
+            "layer_norm_epsilon": norm.eps,
             "activation_function": named(ACTIVATIONS, feed.activation), "scale_attn_weights": mixer.scale is None,
             "tie_word_embeddings": found.tied,
         }  # fmt: skip
