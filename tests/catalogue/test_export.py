@@ -18,6 +18,7 @@ from transduce.model.init.init import NormalInit
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.linear import LinearConfig
 from transduce.model.positions.absolute import LearnedConfig
+from transduce.weights.files import Files
 
 transformers: Any = pytest.importorskip("transformers")
 
@@ -133,3 +134,32 @@ def test_an_export_that_transformers_computes_otherwise_is_refused(
     assert "computes other logits" in (told := capsys.readouterr().err)
     assert "they part at" in told
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_comes_out_as_it_went_in(dtype: str, text: Path, tmp_path: Path) -> None:
+    api.export(text, tmp_path / "a")
+    half = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "a", dtype=getattr(torch, dtype))
+    half.save_pretrained(tmp_path / "b")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "b" / name).write_bytes((tmp_path / "a" / name).read_bytes())
+    api.import_model(tmp_path / "b", tmp_path / "run")
+    api.export(tmp_path / "run", tmp_path / "c")
+    before, after = (Files(tmp_path / name) for name in "bc")
+    assert before.where.keys() == after.where.keys()
+    for name in before.where:
+        (x,), (y,) = before.read(name), after.read(name)
+        assert x.dtype == y.dtype == getattr(torch, dtype)
+        assert torch.equal(x, y)
+
+
+def test_positions_that_are_counted_from_another_padding_are_refused(text: Path, tmp_path: Path) -> None:
+    parts = {"model": "roberta-base", **{key: x for key, x in SMALL.items() if "model." in key}}
+    rest = {**{key: x for key, x in SMALL.items() if "model." not in key}, "train.samples": 0}
+    more = {"data.path": str(text.parent / "text.txt"), "tokenizer.vocab_size": 300, "batch.max_length": 32}
+    over = {**parts, **rest, **more, "objective": "masked-lm", "name": "roberta"}
+    td.train("text", over, out=tmp_path, quiet=True)
+    with pytest.raises(UserError, match=r"train with model\.positions\.offset=1 to export it"):
+        api.export(tmp_path / "roberta", tmp_path / "out")
+    td.train("text", {**over, "model.positions.offset": 1, "name": "one"}, out=tmp_path, quiet=True)
+    api.export(tmp_path / "one", tmp_path / "out")

@@ -122,12 +122,14 @@ def has_weights(folder: Path) -> bool:
 
 def write(
     model: Model, config: ModelConfig, vocab_size: int, folder: Path, family: Family | None = None,
-    more: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None, dtype: torch.dtype | None = None,
 ) -> Family:  # fmt: skip
     """config.json and model.safetensors for the first family that can express the model; returns it.
 
     family: asked before all others, such as the one that the model was read from. more: what config.json says besides,
-    such as the ids of special tokens. Raises UserError if none can, which names the first part without equivalent.
+    such as the ids of special tokens. dtype: of the tensors, by default as they are.
+
+    Raises UserError if none can, which names the first part without equivalent.
     """
     asked = (*([] if family is None else [family]), *families())
     found = expressed(asked, config, vocab_size)
@@ -137,10 +139,18 @@ def write(
     if found is None:
         raise UserError(nearest.told(config, vocab_size, families()))
     family, data = found
-    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    padding, given = data.get("pad_token_id"), (more or {}).get("pad_token_id")
+    if padding is not None and given not in (None, padding):
+        raise UserError(
+            f"a {family.model_type} counts positions from the id of its padding, here {padding}, but that of the "
+            f"tokeniser is {given}; train with model.positions.offset={given + 1} to export it"
+        )
+    dtype = dtype or next(model.parameters()).dtype
+    tensors = {name: x.to(dtype) for name, x in family.table(config).write(model).items()}
     folder.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file(family.table(config).write(model), folder / "model.safetensors", {"format": "pt"})
-    head = {"architectures": [family.architecture(config)], "model_type": family.model_type, "dtype": dtype}
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    said = str(dtype).removeprefix("torch.")
+    head = {"architectures": [family.architecture(config)], "model_type": family.model_type, "dtype": said}
     (folder / "config.json").write_text(json.dumps({**head, **data, **(more or {})}, indent=2) + "\n", "utf-8")
     return family
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+import torch
 from tokenizers import processors
 
 from transduce.catalogue import certificate
@@ -38,7 +39,8 @@ def write(model: Model, tokenizer: Tokenizer, recipe: Recipe, run: Path, folder:
         generation = generating(model, tokenizer, recipe.generate)
         ids = {key: value for key, value in generation.items() if key.endswith("_token_id")}
         origin = run / "tokenizer" / imported.ORIGIN
-        published.write(model, recipe.model, tokenizer.vocab_size, beside, family_of(origin), ids)
+        dtype = dtype_of(origin, model)
+        published.write(model, recipe.model, tokenizer.vocab_size, beside, family_of(origin), ids, dtype)
         text = json.dumps(generation, indent=2) + "\n"
         (beside / "generation_config.json").write_text(text, "utf-8")
         if origin.is_dir():
@@ -60,6 +62,17 @@ def family_of(origin: Path) -> Family | None:
         return None
     kind = read_json(origin / "config.json").get("model_type")
     return next((family for family in families() if family.model_type == kind), None)
+
+
+def dtype_of(origin: Path, model: Model) -> torch.dtype | None:
+    """That of the folder that was imported, where every weight is still a number of it; None: as it is here."""
+    data = read_json(origin / "config.json") if (origin / "config.json").is_file() else {}
+    dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(
+        str(data.get("dtype") or data.get("torch_dtype"))
+    )
+    if dtype is None or not all(torch.equal(p.to(dtype).to(p.dtype), p) for p in model.parameters()):
+        return None
+    return dtype
 
 
 def framing(model: Model, tokenizer: Tokenizer, recipe: Recipe) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -83,6 +83,8 @@ def generating(said: dict[str, Any], limit: int | None) -> GenerateConfig:
     room = 1 << 30 if limit is None else max(1, limit // 2)
     most = int(number("max_new_tokens", number("max_length", 0) if number("max_length", 20) != 20 else 128))
     beams = max(1, int(number("num_beams", 1)))
+    if beams > 1000:
+        raise UserError(f"num_beams={beams} hypotheses are more than anybody keeps; use 5, or 1 for none")
     common: dict[str, Any] = {"max_new_tokens": max(1, min(most, room))}
     if said.get("do_sample") is True and beams == 1:
         top_k = int(number("top_k", 50))
