@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def family_of(origin: Path) -> Family | None:
 
 def dtype_of(origin: Path, model: Model) -> torch.dtype | None:
     """That of the folder that was imported, where every weight is still a number of it; None: as it is here."""
-    data = read_json(origin / "config.json") if (origin / "config.json").is_file() else {}
+    data: Mapping[str, Any] = read_json(origin / "config.json") if (origin / "config.json").is_file() else {}
     dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(
         str(data.get("dtype") or data.get("torch_dtype"))
     )
