@@ -163,3 +163,12 @@ def test_positions_that_are_counted_from_another_padding_are_refused(text: Path,
         api.export(tmp_path / "roberta", tmp_path / "out")
     td.train("text", {**over, "model.positions.offset": 1, "name": "one"}, out=tmp_path, quiet=True)
     api.export(tmp_path / "one", tmp_path / "out")
+
+
+def test_where_no_folder_can_be_made_is_named(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    for place, told in (("file/out", "cannot be made"), ("link", "is a link to nothing"), ("file", "is there already")):
+        assert main(["export", str(text), str(tmp_path / place)]) == 2
+        assert f"{tmp_path / place} {told}" in " ".join(capsys.readouterr().err.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]

@@ -14,7 +14,6 @@ from transduce.catalogue import certificate
 from transduce.catalogue import checkpoint as published
 from transduce.catalogue.families.family import Family, families
 from transduce.catalogue.sides import Ours, Theirs
-from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.model.models import Model
 from transduce.objectives.masked import MaskedConfig
@@ -32,8 +31,7 @@ def write(model: Model, tokenizer: Tokenizer, recipe: Recipe, run: Path, folder:
 
     run: where the tokeniser's files may lie as they were when the model was imported.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already; name another directory, or remove it")
+    imported.require_new(folder)
     beside = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     try:

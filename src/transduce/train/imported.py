@@ -95,13 +95,24 @@ def generating(said: dict[str, Any], limit: int | None) -> GenerateConfig:
     return GenerateConfig(beam_size=beams, length_penalty=number("length_penalty", 1.0), **common)
 
 
+def require_new(folder: Path) -> None:
+    """Raise UserError unless a folder can be made here, or is empty. What is above it is made."""
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(f"{folder} is a link to nothing; name another directory, or remove it")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already; name another directory, or remove it")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made ({error.strerror}); name another directory") from None
+
+
 def write(folder: Path, out: Path, *, lines: int = 1000) -> Run:
     """The model of a folder as a run in which nothing has been trained yet, with a certificate.
 
     Raises UserError where something is in its way, and, leaving nothing behind, where the run computes something else.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already; name another directory, or remove it")
+    require_new(out)
     require_intact(folder)
     beside = out.with_name(f".{out.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
