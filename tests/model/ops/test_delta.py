@@ -21,11 +21,12 @@ def relative(a: Tensor, b: Tensor) -> float:
 
 @pytest.mark.parametrize("decays", [False, True])
 @pytest.mark.parametrize("documents", [False, True])
+@pytest.mark.parametrize("stretch", [2048, 10])
 @pytest.mark.parametrize(("T", "chunk"), [(77, 64), (77, 8), (64, 64), (13, 64), (2, 1), (1, 64)])
-def test_the_loop_and_the_chunks_agree(decays: bool, documents: bool, T: int, chunk: int) -> None:
+def test_the_loop_and_the_chunks_agree(decays: bool, documents: bool, T: int, chunk: int, stretch: int) -> None:
     q, k, v, beta, S, log_decay, starts = inputs(T)
     options = log_decay if decays else None, starts if documents else None
-    y, after = delta_rule(q, k, v, beta, S, *options, chunk)
+    y, after = delta_rule(q, k, v, beta, S, *options, chunk, stretch)
     slow, after_slow = delta_rule_loop(q, k, v, beta, S, *options)
     assert relative(y, slow) < 1e-12
     assert relative(after, after_slow) < 1e-12
@@ -63,15 +64,28 @@ def test_512_tokens_in_float32() -> None:
 
 
 @pytest.mark.parametrize("decays", [False, True])
+def test_one_document_of_512_tokens_in_float32(decays: bool) -> None:
+    """All at once, by tokens and by chunks, against tokens in float64."""
+    *tensors, log_decay, _ = inputs(512, dtype=torch.float32)
+    decay = log_decay if decays else None
+    exact = delta_rule_loop(*(x.double() for x in tensors), log_decay.double() if decays else None)[0]
+    whole, chunks = (delta_rule(*tensors, decay, chunk=size)[0] for size in (512, 32))
+    for y in (whole, delta_rule_loop(*tensors, decay)[0], chunks):
+        assert y.dtype == torch.float32
+        assert relative(y.double(), exact) < 1e-5
+
+
+@pytest.mark.parametrize("decays", [False, True])
 @pytest.mark.parametrize("read", [False, True])
-def test_gradients_are_those_of_the_loop(decays: bool, read: bool) -> None:
+@pytest.mark.parametrize("stretch", [2048, 10])
+def test_gradients_are_those_of_the_loop(decays: bool, read: bool, stretch: int) -> None:
     *tensors, starts = inputs(29)
     g = torch.randn(2, 3, 29, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
     def gradients(fast: bool) -> tuple[Tensor, ...]:
         leaves = [x.clone().requires_grad_() for x in tensors]
         options = leaves[5] if decays else None, starts
-        y, after = delta_rule(*leaves[:5], *options, 8) if fast else delta_rule_loop(*leaves[:5], *options)
+        y, after = delta_rule(*leaves[:5], *options, 8, stretch) if fast else delta_rule_loop(*leaves[:5], *options)
         if fast and not read:
             after = delta_write(*leaves[1:5], *options, 8)
         return torch.autograd.grad((y * g).sum() * read + after.square().sum(), leaves[: 5 + decays])

@@ -32,11 +32,14 @@ def relative(a: Tensor, b: Tensor) -> float:
 
 @pytest.mark.parametrize("decays", [False, True])
 @pytest.mark.parametrize("documents", [False, True])
+@pytest.mark.parametrize("stretch", [2048, 10])
 @pytest.mark.parametrize(("T", "chunk"), [(77, 64), (77, 8), (64, 64), (13, 64), (2, 1), (1, 64)])
-def test_the_loop_the_chunks_and_all_pairs_agree(decays: bool, documents: bool, T: int, chunk: int) -> None:
+def test_the_loop_the_chunks_and_all_pairs_agree(
+    decays: bool, documents: bool, T: int, chunk: int, stretch: int
+) -> None:
     q, k, v, S, log_decay, starts = inputs(T)
     options = log_decay if decays else None, starts if documents else None
-    y, after = sum_rule(q, k, v, S, *options, chunk)
+    y, after = sum_rule(q, k, v, S, *options, chunk, stretch)
     slow, after_slow = sum_rule_loop(q, k, v, S, *options)
     assert relative(y, slow) < 1e-12
     assert relative(after, after_slow) < 1e-12
@@ -53,7 +56,20 @@ def test_512_tokens_in_float32() -> None:
 
 
 @pytest.mark.parametrize("decays", [False, True])
-def test_gradients_are_those_of_the_loop(decays: bool) -> None:
+def test_one_document_of_512_tokens_in_float32(decays: bool) -> None:
+    """By pairs, by tokens and by chunks, against tokens in float64."""
+    *tensors, log_decay, _ = inputs(512, dtype=torch.float32)
+    decay = log_decay if decays else None
+    exact = sum_rule_loop(*(x.double() for x in tensors), log_decay.double() if decays else None)[0]
+    found = quadratic(*tensors, decay, None), sum_rule_loop(*tensors, decay)[0], sum_rule(*tensors, decay)[0]
+    for y in found:
+        assert y.dtype == torch.float32
+        assert relative(y.double(), exact) < 1e-5
+
+
+@pytest.mark.parametrize("decays", [False, True])
+@pytest.mark.parametrize("stretch", [2048, 10])
+def test_gradients_are_those_of_the_loop(decays: bool, stretch: int) -> None:
     *tensors, starts = inputs(29)
     g = torch.randn(2, 3, 29, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -62,7 +78,7 @@ def test_gradients_are_those_of_the_loop(decays: bool) -> None:
         y, after = rule(*leaves[:4], leaves[4] if decays else None, starts)  # type: ignore[operator]
         return torch.autograd.grad((y * g).sum() + after.square().sum(), leaves[: 4 + decays])
 
-    for fast, slow in zip(gradients(lambda *a: sum_rule(*a, 8)), gradients(sum_rule_loop), strict=True):
+    for fast, slow in zip(gradients(lambda *a: sum_rule(*a, 8, stretch)), gradients(sum_rule_loop), strict=True):
         assert relative(fast, slow) < 1e-12
     written = gradients(lambda q, k, v, *a: (q.sum() * torch.zeros_like(v), sum_write(k, v, *a)))
     looped = gradients(lambda q, *a: (0 * sum_rule_loop(q, *a)[0], sum_rule_loop(q, *a)[1]))

@@ -12,6 +12,7 @@ from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.norms.norm import NormConfig, RMSNorm, normed
 from transduce.model.ops.attention import attend
+from transduce.model.ops.near import attend_near
 from transduce.model.positions.position import Positions, Queries
 
 
@@ -47,11 +48,15 @@ class Attention(Mixer):
 
     def forward(self, x: Tensor, layout: Layout, state: Cache | None = None) -> tuple[Tensor, Cache | None]:
         q, new = self.project(x, layout)
+        if state is None and self.near(layout):
+            return self.out(self.combine_near(q, *new, layout, causal=True)), None
         seen, after = self.recall.forward(new, layout, state)
         return self.out(self.combine(q, layout, seen, whole=state is None)), after
 
     def encode(self, x: Tensor, layout: Layout) -> Tensor:
         q, new = self.project(x, layout)
+        if self.near(layout):
+            return self.out(self.combine_near(q, *new, layout, causal=False))
         seen = self.recall.read(layout, self.recall.write(new, layout))
         return self.out(self.combine(q, layout, seen, whole=True))
 
@@ -101,6 +106,20 @@ class Attention(Mixer):
             self.positions.lean(q), k, v, seen.mask, causal=seen.causal, p=self.p if self.training else 0.0,
             bias=bias, scale=self.scale, softcap=self.softcap,
         )  # fmt: skip
+
+    def near(self, layout: Layout) -> bool:
+        """Whether a whole sequence is read in blocks: it is long for the window, and nothing else changes scores."""
+        window, simple = self.recall.rule.window, layout.segments is None and layout.reach is None
+        if window is None or self.recall.rule.sinks or not simple:
+            return False
+        return layout.positions.shape[1] > 2 * window and type(self.positions).bias is Positions.bias
+
+    def combine_near(self, q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, causal: bool) -> Tensor:
+        window, p = self.recall.rule.window, self.p if self.training else 0.0
+        assert window is not None
+        return attend_near(
+            q, k, v, window, causal=causal, lengths=layout.lengths, p=p, scale=self.scale, softcap=self.softcap
+        )
 
     def bias(self, q: Tensor, layout: Layout, seen: Seen, whole: bool) -> Tensor | None:
         """What positions add to the scores of queries (B, T, H, D), and the types of tokens."""

@@ -5,17 +5,18 @@ log_decay = 0, writes nothing. Keys should have length 1 (or sum 1 and no negati
 matrix may grow without bound.
 """
 
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from transduce.model.ops.linear import Spans, chunks, each, left, spans, weigh
+from transduce.model.ops.linear import STRETCH, Spans, chunks, each, in_stretches, left, spans, weigh
 
 
 def delta_rule(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, S: Tensor,
-    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 32,
+    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 32, stretch: int = STRETCH,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """y_t = q_t S_t  with  S_t = a_t S_{t-1} + k_t u_t^T,  u_t = beta_t (v_t - a_t S_{t-1}^T k_t),  a = exp(log_decay).
 
@@ -25,6 +26,8 @@ def delta_rule(
     """
     if q.shape[2] == 1:
         return delta_step(q, k, v, beta, S, log_decay, starts)
+    if q.shape[2] > stretch:
+        return in_stretches(partial(delta_rule, chunk=chunk), (q, k, v, beta), S, log_decay, starts, stretch)
     weights = spans(log_decay, starts, k, chunk)
     u, found, after = corrections(k, v, beta, S, weights, chunk)
     queries, keys = chunks(q, chunk), chunks(k, chunk)

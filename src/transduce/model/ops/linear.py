@@ -6,16 +6,19 @@ before the first token. A token with k = 0 and log_decay = 0 writes nothing.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+STRETCH = 2048  # tokens whose chunks are in memory at once: those of a longer sequence would leave the cache
+
 
 def sum_rule(
     q: Tensor, k: Tensor, v: Tensor, S: Tensor,
-    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 32,
+    log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 32, stretch: int = STRETCH,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """y_t = q_t S_t  with  S_t = exp(log_decay_t) S_{t-1} + k_t v_t^T.   Katharopoulos et al. 2020, arXiv:2006.16236.
 
@@ -26,6 +29,8 @@ def sum_rule(
     T = q.shape[2]
     if T == 1:
         return sum_step(q, k, v, S, log_decay, starts)
+    if stretch < T:
+        return in_stretches(partial(sum_rule, chunk=chunk), (q, k, v), S, log_decay, starts, stretch)
     within, before, after = spans(log_decay, starts, k, chunk)
     q, k, v = (chunks(x, chunk) for x in (q, k, v))
     added = weigh(k, after).mT @ v  # (B, H, N, D, E)
@@ -98,10 +103,26 @@ def left(S: Tensor, log_decay: Tensor | None, starts: Tensor | None) -> Tensor:
     return s if starts is None else s.masked_fill(starts[..., None, None], 0.0)
 
 
-def each(log_decay: Tensor | None, starts: Tensor | None, T: int) -> Iterator[tuple[Tensor | None, Tensor | None]]:
-    """What `left` takes, token by token."""
-    decays = [None] * T if log_decay is None else torch.split(log_decay, 1, 2)
-    return zip(decays, [None] * T if starts is None else torch.split(starts, 1, 1), strict=True)
+def each(
+    log_decay: Tensor | None, starts: Tensor | None, count: int, size: int = 1
+) -> Iterator[tuple[Tensor | None, Tensor | None]]:
+    """What `left` takes, token by token, or by pieces of `size` tokens, `count` of them."""
+    decays = [None] * count if log_decay is None else torch.split(log_decay, size, 2)
+    return zip(decays, [None] * count if starts is None else torch.split(starts, size, 1), strict=True)
+
+
+def in_stretches(
+    rule: Callable[..., tuple[Tensor, Tensor]], given: tuple[Tensor, ...], S: Tensor,
+    log_decay: Tensor | None, starts: Tensor | None, size: int,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """A rule on `size` tokens after `size` tokens. given: what it takes before S, with time as the third dimension."""
+    parts: list[Tensor] = []
+    s = S
+    pieces = list(zip(*(torch.split(x, size, 2) for x in given), strict=True))
+    for piece, (decay, start) in zip(pieces, each(log_decay, starts, len(pieces), size), strict=True):
+        y, s = rule(*piece, s, decay, start)
+        parts.append(y)
+    return torch.cat(parts, 2), s
 
 
 def chunks(x: Tensor, size: int) -> Tensor:
