@@ -67,6 +67,17 @@ def test_subsampling_is_the_formula() -> None:
     torch.testing.assert_close(squash(torch.tensor(1.0)), torch.tensor(1.0), atol=1e-4, rtol=0)
 
 
+def test_maps_move_with_the_image() -> None:
+    """Through S4, four pixels of the image are one unit of the maps; whoever sees the border is left out."""
+    layers = lenet5().features[:6]  # type: ignore[index]
+    image = torch.randn(2, 1, 32, 32)
+    maps = layers(image)
+    assert maps.shape == (2, 16, 5, 5)
+    for axis in (2, 3):
+        moved = layers(image.roll(4, axis))
+        torch.testing.assert_close(moved.narrow(axis, 1, 4), maps.narrow(axis, 0, 4), atol=1e-6, rtol=0)
+
+
 def test_small_ones_read_eight_by_eight() -> None:
     for build in (small_lenet, modern_lenet):
         assert build(5)(torch.zeros(3, 1, 8, 8)).shape == (3, 5)

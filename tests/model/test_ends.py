@@ -9,7 +9,7 @@ from torch import nn
 from transduce.config import from_data
 from transduce.data.batch import Batch
 from transduce.errors import UserError
-from transduce.model.architecture import DecoderConfig, EncoderConfig, EncoderDecoderConfig
+from transduce.model.architecture import DecoderConfig, EncoderConfig, EncoderDecoderConfig, ModelConfig
 from transduce.model.layout import dense
 from transduce.objectives.objective import token_loss
 
@@ -24,6 +24,15 @@ def test_a_projection_is_linear_so_the_mean_may_come_before_or_after() -> None:
     assert [name for name, _ in model.head.named_parameters()] == ["out.weight"]
     with pytest.raises(UserError, match="size=0"):
         from_data(EncoderConfig, {**SMALL, "head": {"kind": "projection", "size": 0}})
+
+
+@pytest.mark.parametrize("config", [DecoderConfig, EncoderDecoderConfig, EncoderConfig])
+def test_what_is_embedded_has_a_deviation_of_one(config: type[ModelConfig]) -> None:
+    """By default, before positions are added."""
+    model = cast(Any, from_data(config, {"layers": 1, "positions": "none"}).build(2000)).eval()
+    ids = torch.randint(0, 2000, (8, 200), generator=torch.Generator().manual_seed(0))
+    for side in (model.encoder, model.decoder) if config is EncoderDecoderConfig else (model,):
+        assert 0.9 < side.embed(ids, dense(8, 200)).std() < 1.1
 
 
 def test_deep_norm_may_end_in_one_more_norm() -> None:

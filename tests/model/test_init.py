@@ -190,6 +190,15 @@ def test_what_adds_to_the_stream_is_scaled_by_the_depth(kind: str) -> None:
         assert model.get_parameter(name).std().item() == pytest.approx(factor * 120**-0.5, rel=0.02)
 
 
+def test_gpt2_divides_what_is_added_to_the_stream_by_the_root_of_its_summands() -> None:
+    """Radford et al. 2019, sec. 2.3: two additions per layer."""
+    model = from_data(DecoderConfig, {"width": 240, "layers": 6, "mixer": {"heads": 4}, "init": "normal"}).build(9)
+    for name, p in model.named_parameters():
+        if p.ndim == 2 and ".parts." in name:
+            last = name.endswith((".out.weight", ".down.weight"))
+            assert p.std().item() == pytest.approx(0.02 / math.sqrt(12) if last else 0.02, rel=0.02), name
+
+
 def test_additive_attention_begins_with_equal_weights_as_published() -> None:
     model = from_data(DecoderConfig, {**SMALL, "width": 96, "mixer": "additive", "init": "gaussian"}).build(9)
     found = {name.split("mixer.")[-1]: p for name, p in model.named_parameters() if ".0.parts.0.mixer" in name}

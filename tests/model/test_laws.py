@@ -5,13 +5,16 @@ from typing import cast
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from transduce.config import kinds
 from transduce.errors import UserError
 from transduce.model.init.init import Sizes, XavierInit
+from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import NoPositionsConfig, PositionsConfig
-from transduce.testing.laws import LAWS, compilation
+from transduce.testing.laws import LAWS, compilation, derivatives
 
 WIDTH = 16
 MIXERS = [cast(type[MixerConfig], kind) for kind in kinds(MixerConfig.folder).values()]
@@ -55,7 +58,7 @@ LAWS_AND_PRECISIONS = [
     pytest.param(law, dtype, id=f"{law.__name__}-{dtype}")
     for law in LAWS
     for dtype in (torch.float32, torch.float64)
-    if law is not compilation or dtype == torch.float32  # what is traced does not depend on the precision
+    if law not in (compilation, derivatives) or dtype == torch.float32  # these do not depend on the precision
 ]
 
 
@@ -66,3 +69,18 @@ def test_law(
 ) -> None:
     torch.manual_seed(0)
     law(build(mixer, position).to(dtype), WIDTH)
+
+
+class Slack(nn.Linear):
+    """Its gradient is right for the input, and 1 % too small for the weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, 0.99 * self.weight + 0.01 * self.weight.detach(), self.bias)
+
+
+def test_a_gradient_that_is_one_per_cent_off_is_found() -> None:
+    mixer = build(AttentionConfig(heads=2), NoPositionsConfig())
+    derivatives(mixer, WIDTH)
+    mixer.out = Slack(WIDTH, WIDTH)
+    with pytest.raises(RuntimeError, match="Jacobian mismatch"):
+        derivatives(mixer, WIDTH)

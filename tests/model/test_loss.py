@@ -25,6 +25,14 @@ def test_equals_cross_entropy(smoothing: float, chunk: int, monkeypatch: pytest.
     torch.testing.assert_close(got, wanted)
 
 
+def test_compiled_it_is_as_accurate_as_what_it_is_given() -> None:
+    hidden, weight, targets = torch.randn(3, 8).double(), torch.randn(7, 8).double(), torch.tensor([0, 6, 2])
+    torch.compiler.reset()
+    compiled = torch.compile(ops.cross_entropy, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(hidden, weight, targets), ops.cross_entropy(hidden, weight, targets))
+    torch.compiler.reset()
+
+
 def test_huge_logits_stay_finite() -> None:
     hidden = torch.tensor([[1e4, -1e4]], requires_grad=True)
     total, _ = ops.cross_entropy(hidden, torch.eye(2), torch.tensor([1]), 0.0)

@@ -83,12 +83,12 @@ def test_a_sinusoid_k_places_on_is_a_fixed_rotation() -> None:
     k, dim = 5, 16
     frequency = 10_000.0 ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
     cos, sin = (k * frequency).cos(), (k * frequency).sin()
-    pe = sinusoid(torch.arange(60), dim).double()
+    pe = sinusoid(torch.arange(60), dim)
     s, c = pe[:-k, ::2], pe[:-k, 1::2]
     turned = torch.stack([s * cos + c * sin, c * cos - s * sin], -1).flatten(-2)
-    torch.testing.assert_close(pe[k:], turned, atol=2e-7, rtol=0)
+    torch.testing.assert_close(pe[k:], turned, atol=1e-14, rtol=0)
     products = (pe[:-k] * pe[k:]).sum(-1)
-    torch.testing.assert_close(products, products[:1].expand_as(products), atol=1e-6, rtol=0)
+    torch.testing.assert_close(products, cos.sum().expand_as(products), atol=1e-14, rtol=0)
 
 
 @pytest.mark.parametrize("positions", RELATIVE, ids=str)

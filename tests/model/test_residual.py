@@ -119,6 +119,15 @@ def test_residual_dual_without_its_sum_is_post_norm() -> None:
     torch.testing.assert_close(features(dual, ids()), features(post, ids()), atol=1e-12, rtol=0)
 
 
+def test_residual_dual_without_its_stream_is_the_norm_of_its_sum() -> None:
+    """With alpha = 0 what leaves is norm(d) alone, as with pre-norm."""
+    dual, sums = decoder({"kind": "residual-dual", "alpha": 0.0}), list[Tensor]()
+    leave: Any = dual.stacks()[0].leave
+    leave.register_forward_pre_hook(lambda _, streams: sums.append(streams[0][1]))
+    y = features(dual, ids())
+    torch.testing.assert_close(y, norm(sums[0], leave.norm), atol=1e-12, rtol=0)
+
+
 def test_what_leaves_residual_dual_does_not_depend_on_the_scale() -> None:
     one, tenth = (decoder({"kind": "residual-dual", "scale": s}) for s in (1.0, 0.1))
     torch.testing.assert_close(features(one, ids()), features(tenth, ids()), atol=1e-4, rtol=0)  # eps is 1e-7

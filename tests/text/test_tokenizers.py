@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -45,6 +46,17 @@ def test_the_kinds_are_found_by_walking_the_folder():
 @given(text=st.text())
 def test_decoding_undoes_encoding_of_any_text(kind: str, text: str):
     tokenizer = TRAINED[kind]
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_a_megabyte_survives_bpe():
+    """Of words in many scripts, most of which the tokeniser has never seen."""
+    random = Random(0)
+    scripts = ["".join(map(chr, range(*ends))) for ends in ((97, 123), (224, 383), (1072, 1104), (20000, 20900))]
+    words = ["".join(random.choices(script, k=random.randint(1, 9))) for script in scripts for _ in range(2000)]
+    text = " ".join(random.choices([*words, *CORPUS, "\n", "  ", "🙂", "\u0000", "42"], k=100_000))
+    assert len(text.encode()) > 1_000_000
+    tokenizer = TRAINED["bpe"]
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 

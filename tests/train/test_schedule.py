@@ -4,7 +4,15 @@ import pytest
 
 from transduce.config import from_data, kinds
 from transduce.errors import UserError
-from transduce.train.schedule import Constant, Cosine, InverseSqrt, Linear, ScheduleConfig, WarmupStableDecay
+from transduce.train.schedule import (
+    Constant,
+    Cosine,
+    InverseSqrt,
+    Linear,
+    ScheduleConfig,
+    SlantedTriangular,
+    WarmupStableDecay,
+)
 
 
 def test_inverse_sqrt_is_the_formula_of_the_paper() -> None:
@@ -25,6 +33,24 @@ def test_closed_forms() -> None:
     assert [stable.factor(s) for s in (1, 10, 50, 80, 85, 100)] == pytest.approx([0.1, 1, 1, 1, 0.5, 0])
     assert Constant(warmup_steps=4).factor(2) == 0.5
     assert Constant().factor(1) == 1.0
+
+
+@pytest.mark.parametrize(("steps", "cut_frac", "ratio"), [(1000, 0.1, 32), (40, 0.25, 8)])
+def test_the_slanted_triangle_is_the_formula_of_the_paper(steps: int, cut_frac: float, ratio: float) -> None:
+    """Howard and Ruder 2018, eq. 3, with a peak rate of 1."""
+    triangle, cut = SlantedTriangular(cut_frac=cut_frac, ratio=ratio).resolve(steps), math.floor(steps * cut_frac)
+    for t in range(1, steps + 1):
+        p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / cut_frac - 1))
+        assert triangle.factor(t) == pytest.approx((1 + p * (ratio - 1)) / ratio, rel=1e-12)
+    assert [triangle.factor(t) for t in (cut, steps, steps + 9)] == pytest.approx([1, 1 / ratio, 1 / ratio])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 19, 109])
+def test_a_slanted_triangle_of_any_length_has_a_peak_and_ends_at_its_lowest(steps: int) -> None:
+    factors = [SlantedTriangular(steps=steps).factor(t) for t in range(1, steps + 1)]
+    assert max(factors) == 1.0
+    assert min(factors) >= 1 / 32
+    assert steps == 1 or factors[-1] == pytest.approx(1 / 32)
 
 
 @pytest.mark.parametrize("kind", kinds(ScheduleConfig.folder))
@@ -48,6 +74,8 @@ def test_the_end_of_training_is_filled_in_once() -> None:
         ("cosine", {"steps": 10, "warmup_steps": 10}, "no room for warmup_steps=10; use schedule.warmup_steps=1"),
         ("constant", {"warmup_steps": -1}, "warmup_steps=-1 is negative"),
         ("warmup-stable-decay", {"decay": 0.0}, "decay=0.0 is the share"),
+        ("slanted-triangular", {"cut_frac": 1.0}, "cut_frac=1.0 is the share"),
+        ("slanted-triangular", {"ratio": 0.5}, "ratio=0.5 is the highest rate over the lowest"),
     ],
 )
 def test_refusals(kind: str, values: dict[str, float], sentence: str) -> None:

@@ -29,12 +29,18 @@ def inputs(mixer: Mixer, width: int, rows: int = 2, tokens: int = T, seed: int =
 
 
 def close(a: Tensor, b: Tensor, what: str) -> None:
-    """Equal but for rounding, which in float32 is relative to the largest entries: sums have terms of their size."""
-    exact, largest = a.dtype == torch.float64, float(b.detach().abs().max())
-    torch.testing.assert_close(
-        a, b, atol=1e-10 if exact else 5e-6 * max(4.0, largest), rtol=1e-8 if exact else 1e-4,
-        msg=lambda m: f"{what}: {m}",
-    )  # fmt: skip
+    """Outputs are equal but for rounding."""
+    atol, rtol = (1e-10, 1e-10) if a.dtype == torch.float64 else (1e-5, 1e-6)
+    torch.testing.assert_close(a, b, atol=atol, rtol=rtol, msg=lambda m: f"{what}: {m}")
+
+
+def close_gradients(a: Tensor, b: Tensor, what: str) -> None:
+    """In float32 the rounding of gradients is relative to the largest entries: sums have terms of their size."""
+    if a.dtype == torch.float64:
+        close(a, b, what)
+    else:
+        atol = 5e-6 * max(4.0, float(b.abs().max()))
+        torch.testing.assert_close(a, b, atol=atol, rtol=1e-4, msg=lambda m: f"{what}: {m}")
 
 
 def outcome(mixer: Mixer, x: Tensor, run: Run) -> list[tuple[str, Tensor]]:
@@ -50,8 +56,11 @@ def outcome(mixer: Mixer, x: Tensor, run: Run) -> list[tuple[str, Tensor]]:
 
 
 def equal(mixer: Mixer, x: Tensor, one: Run, other: Run, law: str) -> None:
-    for (what, a), (_, b) in zip(outcome(mixer, x, one), outcome(mixer, x, other), strict=True):
-        close(a, b, f"{law}, {what}")
+    (_, y), *ours = outcome(mixer, x, one)
+    (_, z), *others = outcome(mixer, x, other)
+    close(y, z, f"{law}, output")
+    for (what, a), (_, b) in zip(ours, others, strict=True):
+        close_gradients(a, b, f"{law}, {what}")
 
 
 def fresh(mixer: Mixer, rows: int, max_len: int = T) -> State:
@@ -107,12 +116,12 @@ def chunking(mixer: Mixer, width: int) -> None:
 
 
 def causality(mixer: Mixer, width: int) -> None:
-    """Changing later tokens changes no earlier output, and no gradient flows back from it."""
+    """Changing later tokens changes no bit of an earlier output, and no gradient flows back from it."""
     if encodes_only(mixer, width):
         return
     x, grid = inputs(mixer, width), geometry.dense(2, T)
     other = torch.cat([x[:, :7], inputs(mixer, width, seed=3)[:, 7:]], 1)
-    close(mixer(x, grid)[0][:, :7], mixer(other, grid)[0][:, :7], "causality")
+    assert torch.equal(mixer(x, grid)[0][:, :7], mixer(other, grid)[0][:, :7]), "causality: later tokens seep back"
     x.requires_grad_()
     mixer(x, grid)[0][:, :7].square().sum().backward()
     assert x.grad is not None
@@ -304,6 +313,20 @@ def batch(mixer: Mixer, width: int) -> None:
     equal(mixer, x, run, one_by_one, "batch")
 
 
+def derivatives(mixer: Mixer, width: int) -> None:
+    """Gradients are those of finite differences in float64: of the input one by one, with all parameters at random."""
+    exact = deepcopy(mixer).double()
+    x = inputs(exact, width, rows=1, tokens=4).requires_grad_()
+    runs = [run for run, method in ((whole, "forward"), (around, "encode")) if method not in mixer.cannot]
+    for run in runs:
+
+        def y(x: Tensor, *_: Tensor, run: Run = run) -> Tensor:  # parameters are moved in place
+            return run(exact, x)
+
+        torch.autograd.gradcheck(y, x)
+        torch.autograd.gradcheck(y, (x, *exact.parameters()), fast_mode=True)
+
+
 def lower_precision(mixer: Mixer, width: int) -> None:
     """Under autocast to bfloat16, the same numbers but for its rounding, and memories stay in their precision."""
     if next(mixer.parameters()).dtype == torch.float64:
@@ -330,5 +353,5 @@ def lower_precision(mixer: Mixer, width: int) -> None:
 
 LAWS: tuple[Callable[[Mixer, int], None], ...] = (
     chunking, causality, write_then_read, padding, packing, rows, replay, sharding, compilation, batch,
-    lower_precision,
+    derivatives, lower_precision,
 )  # fmt: skip

@@ -82,10 +82,9 @@ class StepDecay(ScheduleConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class _Finite(ScheduleConfig, ABC):
-    """A schedule with an end: `steps` updates (None: as many as the training), then `final` of the peak rate."""
+    """A schedule with an end, after `steps` updates (None: as many as the training)."""
 
     steps: int | None = None
-    final: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,7 +104,14 @@ class _Finite(ScheduleConfig, ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cosine(_Finite):
+class _Falling(_Finite, ABC):
+    """One that falls to `final` of the peak rate."""
+
+    final: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(_Falling):
     """Half a cosine from 1 down to `final`.   Loshchilov and Hutter 2017, eq. 5, without restarts."""
 
     kind: ClassVar[str] = "cosine"
@@ -115,7 +121,7 @@ class Cosine(_Finite):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear(_Finite):
+class Linear(_Falling):
     """A straight line from 1 down to `final`."""
 
     kind: ClassVar[str] = "linear"
@@ -125,7 +131,7 @@ class Linear(_Finite):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WarmupStableDecay(_Finite):
+class WarmupStableDecay(_Falling):
     """The peak rate, then over the last `decay` share of the steps 1 - sqrt(progress) down to `final`.
 
     Hägele et al. 2024, arXiv:2405.18392.
@@ -143,3 +149,37 @@ class WarmupStableDecay(_Finite):
         assert self.steps is not None, "resolve() comes first"
         left = self._left(step, max(self.warmup_steps, round(self.steps * (1 - self.decay))))
         return self.final + (1 - self.final) * (1 - math.sqrt(1 - left))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlantedTriangular(_Finite):
+    """From 1 / ratio up to the peak rate in the first `cut_frac` of the steps, then down to 1 / ratio.
+
+    Howard and Ruder 2018, arXiv:1801.06146, eq. 3. warmup_steps: the length of the rise, if it is not to be cut_frac.
+    """
+
+    kind: ClassVar[str] = "slanted-triangular"
+    cut_frac: float = 0.1
+    ratio: float = 32.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.cut_frac < 1:
+            raise ValueError(f"cut_frac={self.cut_frac} is the share of the steps that the rise takes; use 0.1")
+        if self.ratio < 1:
+            raise ValueError(f"ratio={self.ratio} is the highest rate over the lowest and at least 1; use 32")
+
+    @property
+    def cut(self) -> int:
+        """The update that has the peak rate."""
+        assert self.steps is not None, "resolve() comes first"
+        return self.warmup_steps or max(1, int(self.steps * self.cut_frac))
+
+    def factor(self, step: int) -> float:
+        return self._above_lowest(step / self.cut) if step <= self.cut else self.after_warmup(step)
+
+    def after_warmup(self, step: int) -> float:
+        return self._above_lowest(self._left(step, self.cut))  # a cut rounded down leads to 1 / ratio, not below it
+
+    def _above_lowest(self, p: float) -> float:
+        return (1 + p * (self.ratio - 1)) / self.ratio

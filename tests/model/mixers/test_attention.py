@@ -138,6 +138,20 @@ def test_a_query_that_sees_nothing_gives_zeros_beside_a_bias(dtype: torch.dtype,
         assert not q.grad[1, 2].any()
 
 
+def test_bare_attention_has_no_parameters() -> None:
+    """softmax(x x^T) x, which keeps the order of its rows."""
+    x, order = torch.randn(2, 7, WIDTH, dtype=torch.float64), torch.tensor([3, 0, 6, 1, 2, 5, 4])
+
+    def bare(x: Tensor) -> Tensor:
+        one_head = x[:, :, None]
+        return attend(one_head, one_head, one_head, scale=1.0)
+
+    weights = torch.einsum("bik,bjk->bij", x, x).exp()
+    expected = torch.einsum("bij,bjk,bi->bik", weights, x, 1 / weights.sum(-1))
+    torch.testing.assert_close(bare(x), expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(bare(x[:, order]), bare(x)[:, order], atol=1e-12, rtol=0)
+
+
 def test_variance_of_a_product_is_its_size_hence_the_scale() -> None:
     torch.manual_seed(0)
     for size in (16, 64, 256):
@@ -181,6 +195,14 @@ def test_equals_multi_head_attention_of_torch() -> None:
     torch.testing.assert_close(m.read(y, dense(2, 5), memory), crossed, **near)
     found = m.weights(y, dense(2, 5), m.recall.read(dense(2, 5), memory))
     torch.testing.assert_close(found, weights, **near)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_one_head_is_scaled_dot_product_attention_between_projections(causal: bool) -> None:
+    m, x, layout = attention(heads=1), torch.randn(2, 7, WIDTH), dense(2, 7)
+    expected = m.out(F.scaled_dot_product_attention(m.q(x), m.k(x), m.v(x), is_causal=causal))
+    y = m(x, layout)[0] if causal else m.encode(x, layout)
+    torch.testing.assert_close(y, expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(

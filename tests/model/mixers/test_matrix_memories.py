@@ -61,6 +61,19 @@ def test_normalised_linear_attention(around: bool) -> None:
     torch.testing.assert_close(y, expected, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("around", [False, True])
+def test_the_weights_of_normalised_linear_attention_sum_to_one(around: bool) -> None:
+    """Values of ones give ones, up to the 1e-6 that is added to the sum."""
+    mixer, x = built(LinearConfig(heads=3, bias=True)), tokens()
+    with torch.no_grad():
+        mixer.v.weight.zero_()
+        mixer.v.bias.fill_(1.0)
+        mixer.out.weight.copy_(torch.eye(WIDTH))
+        mixer.out.bias.zero_()
+    y = mixer.encode(x, dense(2, T)) if around else mixer(x, dense(2, T))[0]
+    torch.testing.assert_close(y, torch.ones_like(y), atol=2e-6, rtol=0)
+
+
 def test_unnormalised_linear_attention_has_an_output_norm() -> None:
     config = LinearConfig(heads=2, feature="dpfp", nu=2, normalise=False)
     mixer, x = built(config), tokens()

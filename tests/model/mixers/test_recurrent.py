@@ -31,7 +31,7 @@ PEERS: dict[str, tuple[RecurrentConfig, Callable[..., nn.RNNBase]]] = {
     "gru": (GRUConfig(), nn.GRU),
 }
 COMMON = list(PEERS)
-TOLERANCE = {torch.float32: {"atol": 1e-6, "rtol": 1e-5}, torch.float64: {"atol": 1e-12, "rtol": 1e-10}}
+TOLERANCE = {torch.float32: {"atol": 1e-6, "rtol": 0.0}, torch.float64: {"atol": 1e-12, "rtol": 0.0}}
 
 
 def built(config: RecurrentConfig, width: int = M, dtype: torch.dtype = torch.float64, seed: int = 0) -> Recurrent:
@@ -180,7 +180,9 @@ def test_a_chunk_that_is_all_padding_leaves_the_state_of_its_row() -> None:
 @pytest.mark.parametrize("name", COMMON)
 def test_the_kernel_equals_the_loop(name: str, dtype: torch.dtype) -> None:
     ours = built(type(PEERS[name][0])(**{**vars(PEERS[name][0]), "size": S}), dtype=dtype)
-    x, begun, near = inputs(dtype), first_state(ours, dtype), TOLERANCE[dtype]
+    x, begun, near = inputs(dtype), first_state(ours, dtype), dict(TOLERANCE[dtype])
+    if dtype == torch.float32:
+        near["rtol"] = 1e-5  # gradients are sums over rows and tokens
     for layout in (dense(B, T), dense(B, T, start=3), right_padded(LENGTHS, T)):
         assert ours.direct
         results = list[tuple[Tensor, ...]]()

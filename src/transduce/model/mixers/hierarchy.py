@@ -56,7 +56,9 @@ class Hierarchy(Mixer):
         grid, filled = self.blocks(rows, count, lengths, x.device)
         y: Tensor = cast(Mixer, self.mixers[level]).encode(x.reshape(rows * count, self.block, width), grid)
         if level < len(self.scores):
-            score = self.scores[level](y).float().masked_fill(~grid.valid[..., None], torch.finfo(torch.float32).min)
+            score: Tensor = self.scores[level](y)
+            score = score.to(torch.promote_types(score.dtype, torch.float32))
+            score = score.masked_fill(~grid.valid[..., None], torch.finfo(torch.float32).min)
             summary = (score.softmax(1).to(y.dtype) * y).sum(1)
             above = self.climb(summary.view(rows, count, width), filled, level + 1)
             y = y + above.reshape(rows * count, 1, width)

@@ -12,7 +12,7 @@ CHUNK_ELEMENTS = 1 << 21  # logits held at once: 8 MiB in float32, which stay in
 
 
 def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Sum of the label-smoothed loss and sum of -log p(target), both float32 scalars.
+    """Sum of the label-smoothed loss and sum of -log p(target), both float32 (or float64) scalars.
 
     hidden: (S, M), weight: (V, M), targets: (S,) in 0..V-1. Logits are hidden weight^T, made a chunk of rows at a time.
     The smoothed loss of a row is (1 - s) (-log p_y) + s mean_v (-log p_v)   (Szegedy et al. 2016, sec. 7; what
@@ -20,7 +20,8 @@ def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: fl
     forward pass, chunk by chunk, so the backward pass needs no logits and only scales.
     """
     if torch.compiler.is_compiling():
-        logits = F.linear(hidden, weight).float()
+        logits = F.linear(hidden, weight)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         nll = F.cross_entropy(logits, targets, reduction="sum")
         total = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
         return total, nll.detach()

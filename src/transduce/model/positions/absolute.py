@@ -19,15 +19,15 @@ def sinusoid(
     """sin and cos of position * base^(-2i/dim), interleaved or all sines first.   Vaswani et al. 2017, sec. 3.5.
 
     positions: integers of any shape (...). ends: base^(-2i/(dim-2)) instead, so that the last is 1/base.
-    Returns (..., dim) float32 in [-1, 1].  Raises UserError if dim is odd.
+    Returns (..., dim) float64 in [-1, 1].  Raises UserError if dim is odd.
     """
     if dim % 2:
         raise UserError(f"width={dim} is odd, but sines and cosines come in pairs; use {dim + 1}")
     pairs = torch.arange(0, dim, 2, dtype=torch.float64)
     angle = positions.double()[..., None] * base ** (-pairs / (max(dim - 2, 1) if ends else dim))
     if order == "halves":
-        return torch.cat([angle.sin(), angle.cos()], dim=-1).float()
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2).float()
+        return torch.cat([angle.sin(), angle.cos()], dim=-1)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)
 
 
 class Sinusoidal(Positions):
@@ -37,7 +37,7 @@ class Sinusoidal(Positions):
         super().__init__()
         self.limit, start = config.limit, config.offset
         table = sinusoid(torch.arange(start, start + config.limit), width, config.base, config.order, config.ends)
-        self.register_buffer("table", table, persistent=False)
+        self.register_buffer("table", table.float(), persistent=False)
 
     def add(self, x: Tensor, positions: Tensor) -> Tensor:
         return x + F.embedding(positions.clamp(min=0), self.table).to(x.dtype)
