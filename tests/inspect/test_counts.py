@@ -8,7 +8,11 @@ from transduce.inspect.counts import flops, parameters, saved_bytes, state_bytes
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.layout import dense
 from transduce.model.mixers.attention import AttentionConfig
+from transduce.model.mixers.convolution import ConvolutionConfig
+from transduce.model.mixers.elman import ElmanConfig
+from transduce.model.mixers.gru import GRUConfig
 from transduce.model.mixers.lstm import LSTMConfig
+from transduce.model.mixers.mixer import MixerConfig
 from transduce.model.positions.position import Positions
 from transduce.model.residual.norm_first import PreNormConfig
 from transduce.objectives.language import NextTokenConfig, TranslationConfig
@@ -106,3 +110,25 @@ def test_the_fused_kernel_of_the_lstm_is_counted_as_its_products() -> None:
         forward = flops(lambda: mixer(x, dense(2, 5)))
     assert forward == 2 * 2 * 5 * (4 * 8 * 8 + 4 * 8 * 8)
     assert flops(lambda: mixer(x, dense(2, 5))[0].sum().backward()) == 3 * forward
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # which have kernels of their own
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize(
+    ("config", "squares", "besides"),
+    [
+        (ElmanConfig(), 2, 0),
+        (ElmanConfig(activation="sigmoid"), 2, 0),
+        (GRUConfig(), 6, 0),
+        (LSTMConfig(bias=False), 8, 0),
+        (ConvolutionConfig(kernel=5), 11, 0),
+        (AttentionConfig(), 4, 2 * 70 * 70 * 8),
+        (AttentionConfig(window=3), 4, 2 * 70 * 70 * 8),
+    ],
+)
+def test_every_way_through_a_mixer_is_counted(
+    config: MixerConfig, squares: int, besides: int, gradient: bool, dtype: torch.dtype
+) -> None:
+    mixer, x = config.build(8, Positions()).to(dtype), torch.randn(1, 70, 8, dtype=dtype)
+    with torch.set_grad_enabled(gradient):
+        assert flops(lambda: mixer(x, dense(1, 70))) == 2 * (squares * 70 * 8 * 8 + besides)
