@@ -28,6 +28,13 @@ def test_a_missing_file_names_the_nearest(write, tmp_path: Path):
         read.text(tmp_path / "trian.de")
 
 
+def test_a_name_without_gz_finds_the_packed_file_where_there_is_no_other(write, tmp_path: Path):
+    write("a.txt.gz", "packed")
+    assert read.text(tmp_path / "a.txt") == "packed"
+    write("a.txt", "plain")
+    assert read.text(tmp_path / "a.txt") == "plain"
+
+
 def test_a_missing_folder_is_named(write, tmp_path: Path):
     write("corpus/train.de", "x")
     with pytest.raises(UserError, match=r"there is no `corpsu` in .*; the nearest name there is `corpus`"):

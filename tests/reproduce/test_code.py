@@ -71,6 +71,7 @@ def test_code_that_an_experiment_computes_with_counts_too() -> None:
     assert parts("lenet") == {"reproduce.experiments.lenet", "reproduce.fit", "ancestors.digits", "ancestors.lenet"}
     assert parts("warm-up") == {"reproduce.experiments.warm_up", "reproduce.fit", "reproduce.corpus"}
     assert "reproduce.tasks" in parts("copying-and-attention")
+    assert "reproduce.reviews" in parts("sentence-polarity")
     assert "reproduce.experiments.cost_per_token" in parts("rms-norm")
 
 

@@ -1,13 +1,16 @@
 """Every experiment that the folder holds: what it states, and that it measures what it states."""
 
 import dataclasses
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from transduce.errors import UserError
+from transduce.reproduce.corpus import Corpus
 from transduce.reproduce.experiment import Experiment, named, names
 from transduce.reproduce.mark import finite
 
@@ -27,10 +30,10 @@ def test_what_is_stated_before_a_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", names())
-def test_it_measures_what_its_marks_ask_for_and_draws_it(name: str, text: Path) -> None:
+def test_it_measures_what_its_marks_ask_for_and_draws_it(name: str, folder: Callable[[str], Path]) -> None:
     experiment = small(name)
     torch.manual_seed(0)
-    measured = [finite(experiment.measure(0, text))] * len(experiment.seeds)
+    measured = [finite(experiment.measure(0, folder(name)))] * len(experiment.seeds)
     json.dumps(measured, allow_nan=False)
     for mark in experiment.marks:
         assert mark.what in measured[0], mark.what
@@ -84,6 +87,14 @@ def test_text_that_is_not_given(tmp_path: Path) -> None:
         small("gru-and-lstm").measure(0, None)
     with pytest.raises(UserError, match=r"train\.txt does not exist"):
         small("gru-and-lstm").measure(0, tmp_path)
+
+
+def test_text_may_be_packed(text: Path, tmp_path: Path) -> None:
+    for name in ("train.txt", "valid.txt"):
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress((text / name).read_bytes()))
+    plain, packed = Corpus.read(text), Corpus.read(tmp_path)
+    assert torch.equal(plain.train, packed.train)
+    assert torch.equal(plain.valid, packed.valid)
 
 
 def test_without_all_seeds_there_is_no_verdict() -> None:

@@ -33,7 +33,8 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Where the results lie; OUT.md tells of them.")] = OUT,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1; default: those of the experiment.")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="A folder with train.txt and valid.txt.", show_default=False)
+        Path | None,
+        typer.Option(help="A folder with what the experiment reads, such as train.txt.", show_default=False),
     ] = None,
     threads: Annotated[int, typer.Option(help="Of the processor.")] = 2,
     force: Annotated[bool, typer.Option("--force", metavar="", help="Measure again what was measured.")] = False,

@@ -13,10 +13,12 @@ from transduce.errors import UserError
 
 
 def text(path: Path) -> str:
-    """All of a file, gz or plain, without a byte order mark.
+    """All of a file, gz or plain, without a byte order mark. Where there is none of this name, that with .gz behind it.
 
     Raises UserError where it is missing, unreadable, empty, no valid gz, or not UTF-8 (naming the line and the byte).
     """
+    if not path.exists() and (packed := path.with_name(f"{path.name}.gz")).is_file():
+        path = packed
     try:
         data = path.read_bytes()
         if path.suffix == ".gz":

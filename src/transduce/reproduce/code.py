@@ -12,7 +12,8 @@ from typing import Any
 SAID = {"claim", "source", "paper", "explain", "minutes", "marks", "seeds"}
 SHOWN = {"plot"}
 COMPUTING = ("transduce.reproduce.fit", "transduce.reproduce.tasks", "transduce.reproduce.corpus",
-             "transduce.reproduce.experiments.", "transduce.ancestors.")  # fmt: skip
+             "transduce.reproduce.pairs", "transduce.reproduce.reviews", "transduce.reproduce.sentences",
+             "transduce.reproduce.vision", "transduce.reproduce.experiments.", "transduce.ancestors.")  # fmt: skip
 
 
 @functools.cache

@@ -24,7 +24,7 @@ class Corpus:
 
     @classmethod
     def read(cls, folder: Path | None) -> "Corpus":
-        """train.txt and valid.txt of a folder."""
+        """train.txt and valid.txt of a folder, or train.txt.gz and valid.txt.gz."""
         if folder is None:
             raise UserError("this experiment reads a text; give --data DIR, a folder with train.txt and valid.txt")
         train, valid = text(folder / "train.txt"), text(folder / "valid.txt")

@@ -1,0 +1,59 @@
+"""Pairs of source and target, right and wrong, and what a trained model holds of them."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import torch
+
+from transduce.generate.inputs import prepare
+from transduce.model.layout import dense
+from transduce.text.tokenizer import Tokenizer
+from transduce.train.recipe import Recipe
+from transduce.train.resume import best_weights, load_weights
+from transduce.train.training import train
+from transduce.transducer import Transducer
+
+Pair = tuple[str, str]
+
+
+def trained(recipe: Recipe, folder: Path) -> Transducer:
+    """What `transduce train` makes of a recipe, with the weights that were best on its validation pairs."""
+    run = train(recipe, folder, quiet=True)
+    tokenizer = Tokenizer.load(run.path / "tokenizer")
+    model = recipe.model.build(tokenizer.vocab_size)
+    load_weights(model, best_weights(run.best))
+    return Transducer(model.eval(), tokenizer, recipe)
+
+
+def by_steps(model: Transducer, pair: Pair) -> float:
+    """log p of a target, read one token at a time."""
+    source, target = (model.tokenizer.encode(text) for text in pair)
+    inputs = prepare(model.model, model.tokenizer, [source], None)
+    assert inputs.sources is not None
+    ids = [*inputs.prompts[0], *target, model.tokenizer.eos]
+    total, network = 0.0, model.model
+    with torch.inference_mode():
+        memory = network.remember(torch.tensor(inputs.sources), dense(1, len(inputs.sources[0])))
+        state = network.init_state(1, len(ids))
+        for t, (given, wanted) in enumerate(pairwise(ids)):
+            hidden, state = network.step(torch.tensor([[given]]), dense(1, 1, t), state, memory)
+            total += float(network.head(hidden)[0, 0].double().log_softmax(-1)[wanted])
+    return total
+
+
+def shuffled(pairs: Sequence[Pair], seed: int) -> list[Pair]:
+    """The words of every target in another order; a target that has none stays."""
+    random, found = Random(seed), list[Pair]()
+    for source, target in pairs:
+        words, other = target.split(), target.split()
+        while other == words and len(set(words)) > 1:
+            random.shuffle(other)
+        found.append((source, target if other == words else " ".join(other)))
+    return found
+
+
+def foreign(pairs: Sequence[Pair]) -> list[Pair]:
+    """Every source with the target of the next pair."""
+    return [(source, pairs[i - 1][1]) for i, (source, _) in enumerate(pairs)]
