@@ -11,6 +11,7 @@ from transduce.reproduce.corpus import Corpus
 from transduce.reproduce.experiment import Experiment, named
 from transduce.reproduce.experiments import (
     batch_mates,
+    leak_guard,
     linear_is_fast_weights,
     order_blind,
     representation_collapse,
@@ -95,6 +96,22 @@ def test_positions_where_there_should_be_none_are_seen(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(order_blind, "tagger", tagger)
     assert shuffling <= missed(experiment)
+
+
+@pytest.mark.parametrize(("name", "right"), [("with a wrong shift", True), ("with mask", False)])
+def test_a_model_that_reads_what_it_is_to_write_is_seen(
+    monkeypatch: pytest.MonkeyPatch, name: str, right: bool
+) -> None:
+    experiment = part_of("leak-guard", tokens=8, width=32, steps=200, rate=5e-3)
+    monkeypatch.setattr(leak_guard, "KINDS", (name,))
+
+    def holding() -> list[bool]:
+        measured = experiment.measure(0, None)
+        return [mark.holds([measured]) for mark in experiment.marks if mark.what in measured]
+
+    assert holding() == [True, True]
+    monkeypatch.setattr(leak_guard, "read", lambda text, name: text[:, :-1] if right else text[:, 1:])
+    assert holding() == [False, False]
 
 
 def test_the_rate_rises_in_a_line_and_stays() -> None:

@@ -29,7 +29,7 @@ SCHEMES: dict[str, tuple[Callable[[Tensor], Tensor], InitConfig]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Initialisation(Experiment):
-    """The root mean square of activations after each of 50 layers of random weights, in float64."""
+    """The standard deviation of activations after each of 50 layers of random weights, in float64."""
 
     kind: ClassVar[str] = "initialisation"
     claim = "Start values that fit the non-linearity keep the scale of activations through fifty layers."
@@ -49,10 +49,10 @@ class Initialisation(Experiment):
     explain = (
         "He is `init: kaiming`, Xavier `xavier`, the gain a rule of `rules`, and the others `normal`, on plain layers. "
         "Xavier without a gain fits a linear network: through tanh the scale shrinks as the inverse root of the depth, "
-        "through relu by a factor of root two per layer. With He the scale is kept on average, not in every draw: it "
-        "wanders by about a tenth per layer of 256 units, and in one seed of three sinks to 0.296, just below the mark."
+        "through relu by a factor of root two per layer. With He the scale is kept on average, not in every draw: in "
+        "layers of 256 units it wanders by about a tenth per layer, and sank to 0.296 in one seed of three."
     )
-    width: int = 256
+    width: int = 1000
     rows: int = 128
     depth: int = 50
 
@@ -64,7 +64,7 @@ class Initialisation(Experiment):
             with torch.no_grad():
                 for layer in started(init, self.width, self.depth, generator):
                     x = activation(layer(x))
-                    scales.append(float(x.square().mean().sqrt()))
+                    scales.append(float(x.std()))
             found |= {name: scales, f"{name}, least": min(scales), f"{name}, greatest": max(scales)}
         for name, init, formula in (("Xavier", XavierInit(), (2 / 2000) ** 0.5), ("He", KaimingInit(), 0.002**0.5)):
             [square] = started(init, 1000, 1, generator)
@@ -75,7 +75,7 @@ class Initialisation(Experiment):
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         figure, axes = draw.figure(
-            {"title": "Activations through random layers", "xlabel": "layer", "ylabel": "root mean square",
+            {"title": "Activations through random layers", "xlabel": "layer", "ylabel": "standard deviation",
              "yscale": "log", "ylim": (1e-6, 1e6)}
         )  # fmt: skip
         draw.lines(axes[0], results, None, {name: name for name in SCHEMES})

@@ -27,6 +27,7 @@ class Lenet(Experiment):
     paper = "LeNet-5 on MNIST, 60,000 larger digits: about 0.99"
     marks = (
         Mark("test accuracy, units of 1998", ">=", 0.955),
+        Mark("test accuracy, units of today", ">=", 0.955),
         Mark("parameters of LeNet-5 below its output", "=", 60_000),
         Mark("change when the image moves by two pixels", "<=", 1e-5, proposed=True),
     )
@@ -35,9 +36,9 @@ class Lenet(Experiment):
         "The table of which map sees which gives LeNet-5 exactly the 60,000 trainable parameters of the paper. "
         "A digit moved by two pixels moves in the map of S2 by one, exactly, away from the borders. "
         "Units of 1998 are a scaled tanh behind every layer and trained averages, those of today relu and the greatest "
-        "of four pixels. The first runs lacked the tanh behind the convolutions: at a rate of 0.001 they gave 0.947 "
-        "(0.926 to 0.958) with the units of 1998, and had not converged after their 1,500 updates; at 0.002, the rate "
-        "of `transfer`, 0.952 (0.930 to 0.966)."
+        "of four pixels; their mark was added when both had been measured. The first runs lacked the tanh behind the "
+        "convolutions: at a rate of 0.001 they gave 0.947 (0.926 to 0.958) with the units of 1998, and had not "
+        "converged after their 1,500 updates; at 0.002, the rate of `transfer`, 0.952 (0.930 to 0.966)."
     )
     steps: int = 1500
     rate: float = 2e-3

@@ -38,8 +38,10 @@ class VanishingGradient(Experiment):
     marks = (
         Mark("slope, Elman", "<=", -0.15),
         Mark("slope, LSTM, forget bias 3", ">=", -0.02),
-        Mark("updates until 99%, LSTM, forget bias 5", "<=", 1500, proposed=True),
+        Mark("updates until 99%, LSTM, forget bias 5", "<=", 340),
+        Mark("updates until 99%, GRU", "<=", 1500, proposed=True),
         Mark("accuracy, Elman", "<=", 0.2, proposed=True),
+        Mark("accuracy, LSTM, forget bias 0", "<=", 0.2, proposed=True),
     )
     minutes = 5
     explain = (

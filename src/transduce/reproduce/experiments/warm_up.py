@@ -16,7 +16,10 @@ from transduce.reproduce.mark import Mark, Measurements
 
 @dataclass(frozen=True, kw_only=True)
 class Training(TextExperiment):
-    """What `warm-up` and `twelve-layers` share: one small Transformer, the norm elsewhere, Adam at a constant rate."""
+    """What `warm-up` and others share: one small Transformer, the norm elsewhere, Adam at a constant rate.
+
+    Vectors of positions start as large as those of tokens, which are multiplied by the root of the width.
+    """
 
     width: int = 128
     tokens: int = 64
@@ -33,6 +36,7 @@ class Training(TextExperiment):
         model = decoder(
             corpus.symbols, seed, width=self.width, layers=layers, positions="learned", tie_embeddings=False,
             residual={"kind": residual, "dropout": 0.0},
+            init={"kind": "rules", "patterns": [["*positions*", "normal", 1]]},
         )  # fmt: skip
         optimizer, losses, valid = adam(model, rate, (0.9, 0.98)), list[float](), list[float]()
 
