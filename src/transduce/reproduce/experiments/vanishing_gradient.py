@@ -24,6 +24,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "LSTM of 1997": {"kind": "lstm", "forget_gate": False},
     "GRU": {"kind": "gru"},
 }
+UNUSED = 2  # ids before the symbols, which never occur
 LEARNING = ("Elman", "LSTM, forget bias 0", "LSTM, forget bias 5", "GRU")
 
 
@@ -39,7 +40,7 @@ class VanishingGradient(Experiment):
         Mark("slope, Elman", "<=", -0.15),
         Mark("slope, LSTM, forget bias 3", ">=", -0.02),
         Mark("updates until 99%, LSTM, forget bias 5", "<=", 340),
-        Mark("updates until 99%, GRU", "<=", 1500, proposed=True),
+        Mark("updates until 99%, GRU", "<=", 670),
         Mark("accuracy, Elman", "<=", 0.2, proposed=True),
         Mark("accuracy, LSTM, forget bias 0", "<=", 0.2, proposed=True),
     )
@@ -47,7 +48,9 @@ class VanishingGradient(Experiment):
     explain = (
         "Slope: of the decimal logarithm of the gradient, per token, from 10 to 99 tokens back. An LSTM whose forget "
         "bias starts at 0 keeps half of its cell at each token, and its gradient vanishes, too; what keeps it is the "
-        "cell of 1997, which has no forget gate, or a forget bias of 3 or more. Chance of the recall is 0.125."
+        "cell of 1997, which has no forget gate, or a forget bias of 3 or more. Chance of the recall is 0.125. The "
+        "symbols have the ids 2 to 9 and the network has ten answers, as usual where ids are reserved: that is not "
+        "indifferent. With eight answers a GRU, torch's own too, stayed at chance for 1,500 updates."
     )
     width: int = 64
     tokens: int = 100
@@ -69,13 +72,12 @@ class VanishingGradient(Experiment):
 
     def recalled(self, name: str, seed: int) -> Measurements:
         generator = torch.Generator().manual_seed(seed)
-        model = tagger(
-            self.symbols, self.symbols, seed, causal=True, mixer=NETWORKS[name], width=self.width, layers=1, **BARE
-        )
+        known = self.symbols + UNUSED
+        model = tagger(known, known, seed, causal=True, mixer=NETWORKS[name], width=self.width, layers=1, **BARE)
 
         def ask() -> Score:
             task = recall(self.batch, self.distance, self.symbols, generator)
-            return graded(model(task.ids), task.targets)
+            return graded(model(task.ids + UNUSED), torch.where(task.targets < 0, -1, task.targets + UNUSED))
 
         right = learn(model, ask, self.steps, adam(model, self.rate), enough=0.99).accuracies
         return {
