@@ -29,6 +29,7 @@ class TrainConfig:
     time has passed, so that a kill costs no more; this changes no number. keep: how many checkpoints, beside the best.
     patience: stop after so many validations without a better one. average: at the end, try the mean of the last so
     many checkpoints. samples: validation examples that are decoded each time. threads: of the CPU, None: as found.
+    kernels: of linear attention, the delta rule and their kin; fla: those of flash-linear-attention, on a GPU, in TF32.
     """
 
     max_steps: int = 10_000
@@ -38,6 +39,7 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     recompute: bool = False
+    kernels: Literal["torch", "fla"] = "torch"
     validate_every: int = 500
     save_every: int | None = None
     save_minutes: float = 5.0

@@ -17,6 +17,7 @@ from transduce.data.loader import Loader
 from transduce.errors import UserError, require_memory
 from transduce.model.block import Inside
 from transduce.model.models import Model
+from transduce.model.ops import fast
 from transduce.train import loop
 from transduce.train.carry import Carried, require_bounded
 from transduce.train.evaluate import auto_metric, split_of
@@ -37,6 +38,7 @@ def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False) -> 
     """
     recipe = recipe.resolve()
     config, device = recipe.train, device_of(recipe.train)
+    fast.use(config.kernels == "fla", device)
     path, cuda = root / recipe.name, [device] if device.type == "cuda" else []
     try:
         with (

@@ -1,0 +1,84 @@
+"""The kernels of flash-linear-attention for the matrix rules, on a GPU, for those who ask for them.
+
+Yang & Zhang 2024, github.com/fla-org/flash-linear-attention. They multiply float32 in TF32, about as exactly as
+bfloat16, so they are not taken unasked. Shapes as in `ops.linear`; theirs have time before heads.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transduce.errors import UserError
+
+Kernel = Callable[..., tuple[Tensor, Tensor]]
+KERNELS = {
+    "sum": ("fla.ops.simple_gla", "chunk_simple_gla"),
+    "delta": ("fla.ops.gated_delta_rule", "chunk_gated_delta_rule"),
+}
+_asked = {"fla": False}  # for the process: a backward pass that computes activations again runs in another thread
+
+
+def use(wanted: bool, device: torch.device) -> None:
+    """Whether the rules run by these kernels from now on. Raises UserError where they cannot."""
+    if wanted and device.type != "cuda":
+        raise UserError(f"kernels=fla run on a GPU, but this is training on {device.type}; use kernels=torch")
+    if wanted and find_spec("fla") is None:
+        raise UserError("kernels=fla are those of flash-linear-attention; run `pip install 'transduce[fast]'`")
+    _asked["fla"] = wanted
+
+
+def applies(q: Tensor) -> bool:
+    """Whether they are asked for and can do this: (B, H, T, D) on a GPU, several tokens, no float64."""
+    return _asked["fla"] and q.is_cuda and q.shape[2] > 1 and q.dtype != torch.float64
+
+
+def kernel(name: str) -> Kernel:
+    module, function = KERNELS[name]
+    return getattr(import_module(module), function)
+
+
+def sum_rule(
+    q: Tensor, k: Tensor, v: Tensor, S: Tensor, log_decay: Tensor | None, starts: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """`linear.sum_rule` in one kernel."""
+    return by_document(kernel("sum"), {"q": q, "k": k, "v": v, "g": log_decay}, S, starts)
+
+
+def delta_rule(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, S: Tensor, log_decay: Tensor | None, starts: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """`delta.delta_rule` in one kernel, with a decay of 1 if there is none: the one without it takes no float32."""
+    decay = torch.zeros_like(beta) if log_decay is None else log_decay
+    return by_document(kernel("delta"), {"q": q, "k": k, "v": v, "beta": beta, "g": decay}, S, starts)
+
+
+def by_document(
+    run: Kernel, given: dict[str, Tensor | None], S: Tensor, starts: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Call a kernel that takes rows of equal length, or one row of documents that each have a state of their own."""
+    (rows, tokens), heads = (S.shape[0], _of(given, "v").shape[2]), S.shape[1]
+    known = {name: x.expand(rows, heads, *x.shape[2:]).transpose(1, 2) for name, x in given.items() if x is not None}
+    options: dict[str, Any] = {"scale": 1.0, "output_final_state": True}
+    if starts is None:
+        y, after = run(**{name: x.contiguous() for name, x in known.items()}, initial_state=S.contiguous(), **options)
+        return y.transpose(1, 2).to(S.dtype), after
+    first = torch.arange(tokens, device=starts.device) == 0
+    borders = (starts | first).flatten().nonzero()[:, 0]
+    row, anew = borders // tokens, starts.flatten()[borders]
+    ends = torch.cat([borders, borders.new_tensor([rows * tokens])])
+    y, after = run(
+        **{name: x.flatten(0, 1)[None].contiguous() for name, x in known.items()},
+        initial_state=S[row].masked_fill(anew[:, None, None, None], 0.0), cu_seqlens=ends, **options,
+    )  # fmt: skip
+    last = torch.searchsorted(row, torch.arange(rows, device=row.device), right=True) - 1
+    return y[0].unflatten(0, (rows, tokens)).transpose(1, 2).to(S.dtype), after[last]
+
+
+def _of(given: dict[str, Tensor | None], name: str) -> Tensor:
+    found = given[name]
+    assert found is not None
+    return found
