@@ -26,6 +26,7 @@ OTHER = {
     "associative-retrieval": {"size": 16},  # that of its random features
     "copying-and-attention": {"lengths": [10, 20], "steps": 2},  # which its marks name
     "path-length": {"lengths": [10, 50, 256], "steps": 2},
+    "imputation": {"topics": 2, "tests": 4},
     "layer-costs": {
         "lengths": [64, 128], "widths": [8, 16], "kernels": [2, 3], "windows": [16, 32], "distances": [2, 5, 47],
         "path_width": 4,
