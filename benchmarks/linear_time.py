@@ -4,8 +4,8 @@
 
 On the CPU, in float32: a batch of one, heads and sizes as given. First T = 1,024 tokens by the loop and in chunks,
 taking turns; printed is the ratio of the medians. Then 1,024 to 16,384 tokens, forward, the best of all rounds:
-attention with its weights written out (to 4,096 tokens), the fused one of PyTorch, and the chunks, with the exponent p
-of time ~ T^p.
+attention with its weights written out (to 4,096 tokens), the fused one of PyTorch, attention to the 128 tokens before
+each, and the chunks, with the exponent p of time ~ T^p.
 """
 
 import argparse
@@ -21,9 +21,11 @@ from torch import Tensor
 
 from transduce.model.ops.delta import delta_rule, delta_rule_loop
 from transduce.model.ops.linear import sum_rule, sum_rule_loop
+from transduce.model.ops.near import attend_near
 
 Run = Callable[[int], object]
 LENGTHS = [1024 << n for n in range(5)]
+WINDOW = 128
 EXPLICIT = 4096  # tokens whose weights are still written out
 
 
@@ -101,6 +103,8 @@ def main() -> None:
             contestants[f"attention, explicit/{tokens}"] = partial(forward, partial(explicit, q, k, v))
         fused = partial(F.scaled_dot_product_attention, q, k, v, is_causal=True)
         contestants[f"attention, fused/{tokens}"] = partial(forward, fused)
+        near = partial(attend_near, *(x.transpose(1, 2) for x in (q, k, v)), WINDOW, causal=True)
+        contestants[f"attention, window/{tokens}"] = partial(forward, near)
         for name, (_, chunked) in rules(given, args.chunk).items():
             contestants[f"{name}/{tokens}"] = partial(forward, chunked)
     times = in_turn(contestants, args.rounds, warmup=1)
