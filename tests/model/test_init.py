@@ -58,7 +58,7 @@ def test_every_scheme_gives_every_parameter_a_value_and_the_same_one_for_a_seed(
             for p in again.parameters():
                 p.fill_(float("nan"))  # what is not given a value stays so
         depths = [len(stack.order) for stack in again.stacks()]
-        model.init.apply(again, Sizes(16, depths[0] if len(depths) > 1 else 0, depths[-1]), seed=3)
+        model.init.apply(again, Sizes(16, depths[0] if len(depths) > 1 else 0, depths[-1], model.scale), seed=3)
         for (name, a), b, c in zip(one.named_parameters(), again.parameters(), other.parameters(), strict=True):
             assert torch.equal(a, b), name
             if a.ndim > 1 and name not in declared(one) and not (kind == "gaussian" and "score" in name):
@@ -295,3 +295,12 @@ def test_rules_of_the_user_come_first_in_their_order() -> None:
     assert not mixer.k.bias.any()
     up = model.get_parameter("stack.blocks.0.parts.1.feedforward.up.weight")
     assert up.std().item() == pytest.approx(math.sqrt(2 / 80), rel=0.1)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_learned_positions_start_as_large_as_the_tokens_they_are_added_to(scaled: bool) -> None:
+    model = from_data(
+        DecoderConfig, {"width": 64, "layers": 1, "positions": "learned", "scale_embedding": scaled}
+    ).build(500)  # fmt: skip
+    tokens, places = model.embed.weight.detach(), model.embed.positions.weight.detach()
+    assert math.isclose(float(places.std()), float(tokens.std()) * (8 if scaled else 1), rel_tol=0.03)

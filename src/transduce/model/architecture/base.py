@@ -83,7 +83,8 @@ class ModelConfig(Part):
         """The model with start values drawn from `seed`."""
         model = self.assemble(vocab_size)
         depths = [len(stack.order) for stack in model.stacks()]
-        self.init.apply(model, Sizes(self.width, depths[0] if len(depths) > 1 else 0, depths[-1]), seed)
+        sizes = Sizes(self.width, depths[0] if len(depths) > 1 else 0, depths[-1], self.scale)
+        self.init.apply(model, sizes, seed)
         return model
 
     def assemble(self, vocab_size: int) -> Model:
@@ -92,10 +93,14 @@ class ModelConfig(Part):
 
     def embed(self, vocab_size: int, positions: Positions, shared: Embedding | None = None) -> Embedding:
         """The input of a stack. shared: another one, whose table it uses."""
-        scale = self.width**0.5 if self.scale_embedding else 1.0
         return self.embedding.build(
-            vocab_size, self.width, self.norm, positions, scale=scale, p=self.residual.dropout, shared=shared
+            vocab_size, self.width, self.norm, positions, scale=self.scale, p=self.residual.dropout, shared=shared
         )
+
+    @property
+    def scale(self) -> float:
+        """By which vectors of tokens are multiplied."""
+        return self.width**0.5 if self.scale_embedding else 1.0
 
     def encodings(self) -> Positions:
         """The positions of the whole model. Raises UserError if mixers that take them disagree about their queries."""

@@ -27,6 +27,7 @@ class Sizes(NamedTuple):
     width: int
     encoder_layers: int
     decoder_layers: int
+    scale: float = 1.0  # by which vectors of tokens are multiplied, before those of positions are added
 
     @property
     def layers(self) -> int:
@@ -132,12 +133,16 @@ def tables(std: float) -> list[Rule]:
 
 @dataclass(frozen=True, kw_only=True)
 class XavierInit(InitConfig):
-    """Matrices U(-a, a), a = sqrt(6 / (in + out)), tables N(0, 1 / width).   Glorot & Bengio 2010, eq. 16."""
+    """Matrices U(-a, a), a = sqrt(6 / (in + out)), tables N(0, 1 / width).   Glorot & Bengio 2010, eq. 16.
+
+    Learned positions start as large as what they are added to, the vectors of tokens times their scale.
+    """
 
     kind: ClassVar[str] = "xavier"
 
     def rules(self, sizes: Sizes) -> list[Rule]:
-        return [*COMMON, *tables(sizes.width**-0.5), ("*", xavier)]
+        std = sizes.width**-0.5
+        return [*COMMON, ("*embed.positions.weight", normal(sizes.scale * std)), *tables(std), ("*", xavier)]
 
 
 @dataclass(frozen=True, kw_only=True)

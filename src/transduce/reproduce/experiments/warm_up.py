@@ -111,8 +111,9 @@ class TwelveLayers(Training):
     )
     minutes = 10
     explain = (
-        "ResiDual trains without warm-up, where Post-LN does not, but more slowly than Pre-LN: it needs close to twice "
-        "the updates for the same loss, and after 600 it is 0.01 to 0.05 above a mark taken from earlier measurements."
+        "ResiDual trains without warm-up, where Post-LN does not, but more slowly than Pre-LN: it needs nearly twice the "
+        "updates for the same loss. In earlier runs vectors of positions started at a tenth of their size here, and all "
+        "that trained did so more slowly: Pre-LN 2.39, ResiDual 2.44 and 2.33."
     )
     layers: int = 12
     steps: int = 300
