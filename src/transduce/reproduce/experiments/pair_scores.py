@@ -138,8 +138,8 @@ class TranslationScores(Scoring):
     minutes = 8
     explain = (
         "Scores are sums over tokens, as they are defined, so a short target starts ahead of a long one, and after "
-        "1,200 updates of a small model that still outweighs the source in one pair of seven. In a first trial with 400 "
-        "updates, which teach how English reads and little else, 0.999 of the targets stood above their own words "
+        "1,200 updates of a small model that still outweighs the source in one pair of seven. In a first trial with "
+        "400 updates, which teach how English reads and little else, 0.999 of the targets stood above their own words "
         "shuffled, but 0.70 above the target of another pair."
     )
     vocabulary: int = 4000
