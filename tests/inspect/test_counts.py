@@ -123,7 +123,7 @@ def test_the_fused_kernel_of_the_lstm_is_counted_as_its_products() -> None:
         (LSTMConfig(bias=False), 8, 0),
         (ConvolutionConfig(kernel=5), 11, 0),
         (AttentionConfig(), 4, 2 * 70 * 70 * 8),
-        (AttentionConfig(window=3), 4, 2 * 70 * 70 * 8),
+        (AttentionConfig(window=3), 4, 2 * 80 * 32 * 8),  # blocks of 16 tokens, each with the one before it
     ],
 )
 def test_every_way_through_a_mixer_is_counted(
