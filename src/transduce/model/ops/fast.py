@@ -75,7 +75,7 @@ def by_document(
         initial_state=S[row].masked_fill(anew[:, None, None, None], 0.0), cu_seqlens=ends, **options,
     )  # fmt: skip
     last = torch.searchsorted(row, torch.arange(rows, device=row.device), right=True) - 1
-    return y[0].unflatten(0, (rows, tokens)).transpose(1, 2).to(S.dtype), after[last]
+    return y[0].reshape(rows, tokens, *y.shape[2:]).transpose(1, 2).to(S.dtype), after[last]
 
 
 def _of(given: dict[str, Tensor | None], name: str) -> Tensor:

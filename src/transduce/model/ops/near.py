@@ -22,7 +22,8 @@ def attend_near(
     """
     (rows, tokens), size = q.shape[:2], max(window, LEAST)
     count = -(-tokens // size)
-    q, k, v = (F.pad(x, (0, 0, 0, 0, 0, count * size - tokens)).unflatten(1, (count, size)) for x in (q, k, v))
+    missing = count * size - tokens
+    q, k, v = (F.pad(x, (0, 0, 0, 0, 0, missing)).reshape(rows, count, size, *x.shape[2:]) for x in (q, k, v))
     k, v = (beside(x, causal) for x in (k, v))
     at = torch.arange(count * size, device=q.device).view(count, size)
     keys = beside(at[None, ..., None, None] + 1, causal)[0, ..., 0, 0] - 1  # (N, 2 C or 3 C); -1: there is no block
