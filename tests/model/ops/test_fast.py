@@ -73,6 +73,16 @@ def test_what_is_handed_over(monkeypatch: pytest.MonkeyPatch, rule: str, decays:
         assert relative(ours, theirs) < 1e-11
 
 
+def test_the_rules_take_them_where_they_apply(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = list[str]()
+    monkeypatch.setattr(fast, "kernel", lambda name: taken.append(name) or stand_in(name))
+    monkeypatch.setattr(fast, "applies", lambda q: q.shape[2] > 1)
+    q, k, v, beta, S, *_ = inputs(9)
+    assert relative(sum_rule(q, k, v, S)[0], sum_rule_loop(q, k, v, S)[0]) < 1e-12
+    assert relative(delta_rule(q, k, v, beta, S)[0], delta_rule_loop(q, k, v, beta, S)[0]) < 1e-12
+    assert taken == ["sum", "delta"]
+
+
 def test_they_are_not_taken_unasked_nor_where_they_cannot() -> None:
     assert not fast.applies(torch.zeros(1, 1, 9, 2))
     with pytest.raises(UserError, match="kernels=fla run on a GPU, but this is training on cpu; use kernels=torch"):

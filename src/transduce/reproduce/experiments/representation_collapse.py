@@ -42,8 +42,8 @@ class RepresentationCollapse(TextExperiment):
     explain = (
         "45 / 2: the mean absolute difference behind the 45th sublayer, divided by that behind the second. Sublayers "
         "of ResiDual are given what those of Post-LN are, as its second stream is only read at the end: only training "
-        "can make the two differ. Vectors of positions start small beside those of tokens here. Where both start as "
-        "large, the stream is larger from the beginning, and Pre-LN has 0.50, 0.53 and 0.50."
+        "can make the two differ. Vectors of positions start small beside those of tokens here; where they start as "
+        "large, as they do by default, the stream is larger from the beginning, and Pre-LN's ratio lies at the mark."
     )
     layers: int = 24
     width: int = 128
