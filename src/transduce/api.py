@@ -87,7 +87,7 @@ def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", ov
         there = f"there are {', '.join(names)}" if names else "there is none yet; train it first"
         raise UserError(f"{run.path} has no checkpoint `{checkpoint}`; {there}")
     checkpoints.require_intact(where)
-    tokenizer = Tokenizer.load(run.path / "tokenizer")
+    tokenizer = run.tokenizer
     model = config.model.build(tokenizer.vocab_size)
     load_weights(model, best_weights(where))
     return Transducer(model.to(device_of(config.train)).eval(), tokenizer, config)

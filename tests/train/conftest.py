@@ -17,11 +17,11 @@ from transduce.data.batch import Batch
 from transduce.data.loader import Cursor
 from transduce.train import training
 from transduce.train.carry import Carried
+from transduce.train.claim import claim
 from transduce.train.progress import Display
 from transduce.train.recipe import Recipe
 from transduce.train.report import Report
 from transduce.train.resume import Average, Moving
-from transduce.train.run import claim
 from transduce.train.session import Session
 
 Tiny = Callable[..., dict[str, Any]]

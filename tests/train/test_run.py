@@ -18,9 +18,10 @@ import yaml
 from transduce.config import from_data
 from transduce.errors import UserError
 from transduce.train import Run, checkpoint, train
+from transduce.train.claim import claim
 from transduce.train.recipe import Recipe
 from transduce.train.resume import Position, from_state, to_state
-from transduce.train.run import claim, record_data
+from transduce.train.run import record_data
 
 RecipeOf = Callable[..., Recipe]
 
@@ -35,8 +36,8 @@ def finished(recipe: RecipeOf, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_run_is_one_directory_with_everything(finished: Run) -> None:
     names = sorted(p.name for p in finished.path.iterdir() if not p.name.startswith("."))
     assert names == [
-        "best", "checkpoints", "config.yaml", "data.json", "env.json", "last", "log.txt", "metrics.jsonl", "plots",
-        "result.json", "samples", "timings.jsonl", "tokenizer",
+        "best", "checkpoints", "config.yaml", "data.json", "env.json", "hashes.json", "last", "log.txt", "metrics.jsonl",
+        "plots", "result.json", "samples", "timings.jsonl", "tokenizer",
     ]  # fmt: skip
     assert [p.name for p in sorted((finished.path / "samples").iterdir())] == [
         f"step-{step:08d}.txt" for step in (4, 8, 12)
@@ -158,7 +159,7 @@ def test_a_state_that_lacks_something_is_one_sentence(keys: list[str]) -> None:
 def test_two_writers_are_kept_apart(recipe: RecipeOf, tmp_path: Path) -> None:
     holder = (
         "import sys; from pathlib import Path; from transduce.config import from_data; import json\n"
-        "from transduce.train.recipe import Recipe; from transduce.train.run import claim\n"
+        "from transduce.train.recipe import Recipe; from transduce.train.claim import claim\n"
         "with claim(from_data(Recipe, json.loads(sys.argv[1])), Path(sys.argv[2])): print('held', flush=True); input()"
     )
     from transduce.config import to_data

@@ -1,7 +1,6 @@
 """A checkpoint: a directory that is either whole or not there, and the proof that it is whole."""
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -14,6 +13,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from transduce.disk import digest, mismatch, read_json, remove, sync
 from transduce.errors import UserError
 
 Tensors = Mapping[str, Tensor]
@@ -22,13 +22,13 @@ Tensors = Mapping[str, Tensor]
 def write(target: Path, parts: Mapping[str, Tensors], state: Mapping[str, Any]) -> None:
     """Write `target` beside its place, hash it, force it to the disk, and rename it: at no instant is it half there.
 
-    parts: file name -> tensors by name. state: what goes to state.json.  Raises OSError (a full disk, say), after
-    which nothing is left of it and an earlier directory of that name is as it was.
+    parts: file name -> tensors by name. state: what goes to state.json.  Raises OSError (a full disk, say, or no
+    directory to write it in), after which nothing is left of it and an earlier directory of that name is as it was.
     """
     beside, old = target.with_name(f".{target.name}.partial"), target.with_name(f".{target.name}.old")
-    shutil.rmtree(beside, ignore_errors=True)
     try:
-        beside.mkdir(parents=True)
+        remove(beside)
+        beside.mkdir()
         for name, tensors in parts.items():
             save_tensors(tensors, beside / name)
         (beside / "state.json").write_text(json.dumps(state, indent=1) + "\n")
@@ -87,13 +87,9 @@ def fault(directory: Path) -> str | None:
         return "its DONE is not readable"
     if not isinstance(hashes, dict) or "model.safetensors" not in hashes:
         return "its DONE does not name model.safetensors"
-    for name, expected in cast("dict[str, Any]", hashes).items():
-        path = directory / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if digest(path) != expected:
-            return f"{name} is not what was written (its sha256 differs)"
-    return None
+    if strange := sorted(path.name for path in directory.glob("*.safetensors") if path.name not in hashes):
+        return f"its DONE does not name {strange[0]}"
+    return mismatch(directory, cast("dict[str, Any]", hashes))
 
 
 def require_intact(directory: Path) -> None:
@@ -156,12 +152,13 @@ def steps(checkpoints: Path) -> list[int]:
 
 
 def read_state(directory: Path) -> dict[str, Any]:
-    """What state.json holds; where it cannot be read, that the checkpoint is not healthy."""
+    """Returns what state.json holds; where that is not what was written, that the checkpoint is not healthy."""
     try:
-        state: Any = json.loads((directory / "state.json").read_text())
-    except (OSError, ValueError, RecursionError):
+        expected = read_json(directory / "DONE").get("state.json")
+        state = read_json(directory / "state.json")
+        return state if expected == digest(directory / "state.json") else {"healthy": False}
+    except (UserError, OSError):
         return {"healthy": False}
-    return cast("dict[str, Any]", state) if isinstance(state, dict) else {"healthy": False}
 
 
 def point(link: Path, target: str) -> None:
@@ -170,17 +167,3 @@ def point(link: Path, target: str) -> None:
     beside.unlink(missing_ok=True)
     beside.symlink_to(target)
     beside.replace(link)
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Force a file, or the names in a directory, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

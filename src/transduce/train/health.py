@@ -39,7 +39,9 @@ def first_bad(model: nn.Module, total: Callable[[], Tensor]) -> str | None:
 
     modules = cast("Iterator[tuple[str, nn.Module]]", model.named_modules())
     handles: list[RemovableHandle] = [m.register_forward_hook(watch(n)) for n, m in modules]
-    handles += [p.register_post_accumulate_grad_hook(grad_watch(n)) for n, p in model.named_parameters()]
+    handles += [
+        p.register_post_accumulate_grad_hook(grad_watch(n)) for n, p in model.named_parameters() if p.requires_grad
+    ]
     model.zero_grad(set_to_none=True)
     try:
         with torch.compiler.set_stance("force_eager"):
@@ -63,7 +65,8 @@ def all_finite(value: Any) -> bool:
 
 
 def save_failure(folder: Path, batches: Sequence[Batch], about: dict[str, Any]) -> None:
-    """Keep the batches of a failed update, as tensors, and what is known about it."""
+    """Keeps the batches of a failed update, as tensors, and what is known about it."""
+    folder.parent.mkdir(exist_ok=True)
     parts = {f"batch-{i}.safetensors": batch_tensors(batch) for i, batch in enumerate(batches)}
     checkpoint.write(folder, parts, {**about, "examples": [batch.examples for batch in batches]})
 

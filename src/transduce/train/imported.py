@@ -15,6 +15,7 @@ from transduce.catalogue.sides import Ours, Theirs
 from transduce.config import to_data
 from transduce.data.imported import Imported
 from transduce.data.loader import BatchConfig
+from transduce.disk import replace_text
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.model.models import EncoderOnly, Model
@@ -27,7 +28,7 @@ from transduce.train import checkpoint
 from transduce.train.optim.adamw import AdamWConfig
 from transduce.train.recipe import Recipe
 from transduce.train.resume import Position, load_weights, rng_state, to_state, weights
-from transduce.train.run import Run, replace_text
+from transduce.train.run import Run
 from transduce.train.schedule import Constant
 
 ORIGIN = "origin"  # the files of the tokeniser as they were

@@ -80,6 +80,7 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
         rate = task.recipe.optimizer.learning_rate * factor
         display.step(position.step, sum(batch.tokens for _, batch in micro), sums["loss"] / count, rate, norm)
         if position.step % config.log_every == 0:
+            session.run.require_in_place()
             total = max(position.sums.pop("count"), 1.0)
             means = {name: value / total for name, value in position.sums.items()}
             others = {"learning_rate": rate, "grad_norm": norm, "tokens": position.tokens}

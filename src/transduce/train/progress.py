@@ -3,12 +3,14 @@
 import textwrap
 import time
 from collections.abc import Sequence
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from transduce.screen import Screen
 from transduce.train.evaluate import Sample
 
 LINE_SECONDS = 10.0  # between two plain lines
@@ -25,7 +27,8 @@ class Display:
     """
 
     def __init__(self, name: str, steps: int, *, quiet: bool = False) -> None:
-        self.console = Console(quiet=quiet)
+        self.screen = Screen()
+        self.console = Console(file=cast("TextIO", self.screen), quiet=quiet)
         self.live = self.console.is_terminal and not quiet
         self.steps = steps
         self.speed = Speed()
@@ -65,14 +68,14 @@ class Display:
             self.progress.update(self.task, completed=step, numbers=numbers, refresh=True)
         elif not self.console.quiet:
             numbers = "  ".join([f"loss {loss:.3f}", *rest, *speed])
-            print(f"step {step}/{self.steps}  {numbers}", flush=True)
+            self.screen.say(f"step {step}/{self.steps}  {numbers}")
 
     def say(self, text: str) -> None:
         """A line above the bar."""
         if self.live:
             self.console.print(Text(text))
         elif not self.console.quiet:
-            print(text, flush=True)
+            self.screen.say(text)
 
     def samples(self, samples: Sequence[Sample], pairs: bool) -> None:
         """A few examples: pairs as a table with what was expected, prompts (>) with how the model goes on (|)."""

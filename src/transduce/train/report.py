@@ -1,5 +1,7 @@
 """What a run writes down: numbers that repeat (metrics), times that do not (timings), and what was said (log)."""
 
+import gc
+import io
 import json
 import math
 import os
@@ -8,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, cast
 
+from transduce.disk import open_own, replace_bytes
 from transduce.errors import UserError
 
 FLUSH_SECONDS = 2.0
@@ -24,9 +27,9 @@ class Report:
     def __init__(self, path: Path, *, tensorboard: bool = False) -> None:
         self.path = path
         self.board = _board(path) if tensorboard else None
-        self.metrics_file = (path / "metrics.jsonl").open("ab")
-        self.timings_file = (path / "timings.jsonl").open("ab")
-        self.log_file = (path / "log.txt").open("a", encoding="utf-8")
+        self.metrics_file = open_own(path / "metrics.jsonl", "ab")
+        self.timings_file = open_own(path / "timings.jsonl", "ab")
+        self.log_file = open_own(path / "log.txt", "a")
         self.flushed = self.plotted = time.monotonic()
 
     def metrics(self, step: int, values: Mapping[str, float | int | None]) -> None:
@@ -110,8 +113,16 @@ def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
         steps, losses = zip(*valid, strict=True)
         axes.plot(steps, losses, color="tab:orange", marker="o", markersize=3, label="validation")
         best = min(range(len(losses)), key=losses.__getitem__)
-        axes.annotate(
-            f"{losses[best]:.3g}", (steps[best], losses[best]), xytext=(-4, 8), textcoords="offset points", ha="right"
+        label = f"best: {losses[best]:.3g} at {steps[best]:,}"  # in the legend, which no curve crosses
+        axes.plot(
+            steps[best],
+            losses[best],
+            color="tab:red",
+            marker="o",
+            markersize=6,
+            fillstyle="none",
+            linestyle="",
+            label=label,
         )
     axes.set(title=title, xlabel="update", ylabel="loss (nats per token)")
     shown = [loss for _, loss in [*train, *valid] if loss > 0]
@@ -121,9 +132,11 @@ def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
     if train or valid:
         axes.legend()
     path.parent.mkdir(exist_ok=True)
-    beside = path.with_name(f".{path.name}")
-    figure.savefig(beside, format="png")
-    beside.replace(path)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    replace_bytes(path, content.getvalue())
+    del figure, axes
+    gc.collect()  # a figure is full of cycles, and a process that trains makes too little garbage to notice a megabyte
 
 
 def smooth(values: Iterable[float], weight: float) -> list[float]:

@@ -1,48 +1,48 @@
 """A run: one directory that holds everything about a training, and can be zipped and sent."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import platform
-import shutil
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import yaml
 
-from transduce.config import from_data, to_data
-from transduce.data.imported import Imported
+from transduce.config import from_data
 from transduce.data.source import Texts
+from transduce.disk import read_json, replace_text
 from transduce.errors import UserError
 from transduce.text.tokenizer import Tokenizer
-from transduce.train.checkpoint import steps
 from transduce.train.recipe import Recipe
 from transduce.train.report import read_metrics
 from transduce.train.resume import versions
+from transduce.train.seal import require_sealed
 
-# What a run may change on its way: keys that extend it, or do not change its numbers but for rounding.
-FREE = {
-    "train.max_steps", "train.patience", "train.keep", "train.save_minutes", "train.average",
-    "train.tensorboard", "train.threads", "train.device", "train.recompute", "batch.workers", "data.path",
-}  # fmt: skip
+NEEDED = ("config.yaml", "metrics.jsonl", "checkpoints")  # by a training, from its beginning to its end
 
 
 @dataclass(frozen=True)
 class Run:
-    """The directory of a run and what is in it."""
+    """The directory of a run and what is in it. handle: of that directory, while it is trained in."""
 
     path: Path
+    handle: int | None = None
 
     @property
     def recipe(self) -> Recipe:
-        """The resolved recipe, from config.yaml."""
+        """The resolved recipe, from config.yaml. Raises UserError where that is not what was written."""
+        require_sealed(self.path, "config.yaml")
         return from_data(Recipe, read_config(self.path))
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokeniser. Raises UserError where it is not what was written."""
+        require_sealed(self.path, "tokenizer")
+        return Tokenizer.load(self.path / "tokenizer")
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -57,6 +57,24 @@ class Run:
         if found is not None and not all(isinstance(found.get(name), int) for name in ("step", "stale")):
             raise UserError(f"{path} does not say where training ended; remove it to finish the run once more")
         return found
+
+    @property
+    def in_place(self) -> bool:
+        """Says whether the directory is still the one that is trained in."""
+        try:
+            return self.handle is None or os.path.samestat(os.fstat(self.handle), self.path.stat())
+        except OSError:
+            return False
+
+    def require_in_place(self) -> None:
+        """Raises UserError where the directory, or what training needs in it, was removed while it was trained in."""
+        missing = [name for name in NEEDED if not (self.path / name).exists()]
+        if missing or not self.in_place:
+            what = f"{self.path}/{missing[0]}" if missing and self.in_place else f"{self.path}"
+            raise UserError(
+                f"{what} was removed or renamed while the run was trained, so nothing more can be saved; put it back, "
+                "or choose another name=, and run the command again"
+            )
 
     @property
     def checkpoints(self) -> Path:
@@ -81,85 +99,6 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a run: it has no config.yaml; choose another name= or directory") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path / 'config.yaml'} cannot be read ({error}); restore it from a copy") from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What was written as a JSON object. Raises UserError."""
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({error}); restore it from a copy, or remove it") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds {type(found).__name__}, not an object; restore it from a copy, or remove it")
-    return cast("dict[str, Any]", found)
-
-
-@contextmanager
-def claim(recipe: Recipe, root: Path) -> Generator[Run]:
-    """The run directory of a resolved recipe, made or found again, with the right to write in it.
-
-    A new one goes again with a UserError inside, unless there is a checkpoint in it.
-    Raises UserError where it holds another config, belongs to another process, or cannot be written.
-    """
-    path = root / recipe.name
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        fresh = not path.exists() or all(p.name.startswith(".") for p in path.iterdir())
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / ".lock").open("a+")
-    except OSError as error:
-        raise refused(path, error) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            told = f"{path} is being written by process {owner}; wait for it, or choose another name="
-            raise UserError(told) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        if not fresh:
-            require_same(path, recipe)
-        replace_text(path / "config.yaml", yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
-        for name in ("samples", "plots", "checkpoints"):
-            (path / name).mkdir(exist_ok=True)
-        try:
-            yield Run(path)
-        except UserError:
-            if made and not steps(path / "checkpoints"):
-                shutil.rmtree(path)
-                for folder in made[1:]:
-                    with suppress(OSError):  # something else is in it by now
-                        folder.rmdir()
-            raise
-
-
-def require_same(path: Path, recipe: Recipe) -> None:
-    """Raise UserError, naming the keys that differ, if the run at `path` was started from another recipe."""
-    old, new = flat(to_data(from_data(Recipe, read_config(path)))), flat(to_data(recipe))
-    changed = [key for key in {**old, **new} if key not in FREE and old.get(key) != new.get(key)]
-    if old.get("data.kind") == Imported.kind:  # nothing has been trained here yet
-        changed = [key for key in changed if key.startswith(("model.", "tokenizer."))]
-    if not changed:
-        return
-    shown = ", ".join(f"{key} (there {old.get(key)!r}, now {new.get(key)!r})" for key in changed[:5])
-    more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-    way = "choose another name= for this one, or give the old values to go on with that one"
-    if changed == ["schedule.steps"]:
-        way = f"add schedule.steps={old['schedule.steps']} to go on at the last rate, or choose another name="
-    raise UserError(f"{path} is a run of another config: {shown}{more}; {way}")
-
-
-def flat(data: Any, where: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
-    if not isinstance(data, Mapping):
-        return {where: data}
-    items: dict[str, Any] = {}
-    for key, value in cast("Mapping[str, Any]", data).items():
-        items |= flat(value, f"{where}.{key}" if where else key)
-    return items
 
 
 def record_environment(run: Run, device: torch.device) -> None:
@@ -201,14 +140,7 @@ def tokenizer_of(run: Run, recipe: Recipe, texts: Texts) -> Tokenizer:
         beside = run.path / ".tokenizer"
         recipe.tokenizer.train([*(texts.sources or ()), *texts.targets]).save(beside)
         beside.rename(folder)
-    return Tokenizer.load(folder)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a small file so that it is never seen half written."""
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    return run.tokenizer
 
 
 def refused(path: Path, error: OSError) -> UserError:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from transduce.data.batch import Batch
 from transduce.data.loader import Cursor, Loader
+from transduce.disk import replace_text
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.model.models import Model
@@ -24,7 +25,7 @@ from transduce.train.progress import Display
 from transduce.train.recipe import Recipe
 from transduce.train.report import Report
 from transduce.train.resume import Moving, Position, from_state, made_with, rng_state, set_rng_state, to_state
-from transduce.train.run import Run, replace_text
+from transduce.train.run import Run
 
 FAILURES = 3  # updates that may fail between two checkpoints
 SHOWN = 3
@@ -65,6 +66,7 @@ class Session:
     report: Report
     display: Display
     failures: int = field(default=0, init=False)  # since the last checkpoint
+    deaf: bool = field(default=False, init=False)  # nobody reads what is displayed
     saved: float = field(default_factory=time.monotonic, init=False)  # when it was written
 
     @property
@@ -80,6 +82,11 @@ class Session:
         """To the user and the log."""
         self.display.say(text)
         self.report.log(text)
+        if self.display.screen.lost and not self.deaf:
+            self.deaf = True
+            self.report.log(
+                f"standard output cannot be written any more ({self.display.screen.lost}); going on without"
+            )
 
     def restore(self) -> Position:
         """Put everything back as the newest intact checkpoint has it; before the first one, as it starts."""
@@ -99,9 +106,14 @@ class Session:
         ]:
             self.say(f"made with {'; '.join(changed)}: the numbers may differ in their last bits from here on")
         set_rng_state(rng, self.moving.device)
-        if position.best_step is not None and not (self.run.checkpoints / checkpoint.name(position.best_step)).exists():
-            self.say(f"the best checkpoint, of step {position.best_step}, is gone; the next validation is the best")
-            position.best_step, position.best_score = None, None
+        if position.best_step is not None and position.best_step != position.step:
+            best = self.run.checkpoints / checkpoint.name(position.best_step)
+            problem = checkpoint.fault(best) if best.exists() else "it is gone"
+            if problem is not None:
+                self.say(
+                    f"the best checkpoint, {best.name}, cannot be used: {problem}; the next validation is the best"
+                )
+                position.best_step, position.best_score = None, None
         self.report.rewind(position.step, position.metrics_bytes)
         self.tidy(position)
         return position
@@ -114,6 +126,7 @@ class Session:
         task, step = self.task, position.step
         if task.valid is None:
             return False
+        self.run.require_in_place()
         rng = rng_state(self.moving.device)
         with self.moving.averaged():
             found = task.validate(task.valid)
@@ -133,6 +146,7 @@ class Session:
 
     def save(self, position: Position, *, regular: bool) -> None:
         """A checkpoint of this moment, which is healthy. regular: by schedule, so that rotation counts it."""
+        self.run.require_in_place()
         path = self.run.checkpoints / checkpoint.name(position.step)
         position.metrics_bytes = self.report.flush(force=True)
         rng = rng_state(self.moving.device)

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from transduce.model.models import Model
 from transduce.model.ops import fast
 from transduce.train import loop
 from transduce.train.carry import Carried, require_bounded
+from transduce.train.claim import claim
 from transduce.train.evaluate import auto_metric, split_of
 from transduce.train.finish import finish
 from transduce.train.loop import Interrupted
@@ -27,8 +28,11 @@ from transduce.train.progress import Display
 from transduce.train.recipe import Recipe, TrainConfig
 from transduce.train.report import Report
 from transduce.train.resume import Average, Moving
-from transduce.train.run import Run, claim, record_data, record_environment, refused, tokenizer_of
+from transduce.train.run import Run, record_data, record_environment, refused, tokenizer_of
+from transduce.train.seal import seal
 from transduce.train.session import Session, Task
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # after which a training saves and stops
 
 
 def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False) -> Run:
@@ -49,6 +53,7 @@ def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False) -> 
             require_steps_left(run, config)
             record_environment(run, device)
             task = build(run, recipe, device)
+            seal(path)
             average = None if config.ema is None else Average(task.model, config.ema)
             optimizers = recipe.optimizer.build(task.model)
             moving = Moving(task.model, optimizers, average, device, Carried(task.model))
@@ -62,7 +67,7 @@ def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False) -> 
         raise Interrupted(told) from None
     except OSError as error:
         raise refused(path, error) from error
-    return run
+    return Run(path)
 
 
 def build(run: Run, recipe: Recipe, device: torch.device) -> Task:
@@ -158,19 +163,27 @@ def threads(count: int | None) -> Generator[None]:
 
 @contextmanager
 def stop_signals(say: Callable[[str], None]) -> Generator[Callable[[], bool]]:
-    """Inside, the first Ctrl-C or SIGTERM makes the function that is given true; the second stops at once."""
+    """Inside, the first Ctrl-C, SIGTERM or SIGHUP makes the function that is given true; a second Ctrl-C stops at once.
+
+    A terminal that closes may send SIGHUP more than once, so that one never stops at once. Where it is ignored already,
+    as by nohup, it stays so.
+    """
     asked: list[int] = []
 
     def handle(number: int, frame: object) -> None:
-        if asked:
+        if asked and number != signal.SIGHUP:
             raise KeyboardInterrupt
         asked.append(number)
-        say("finishing this step, then saving (press Ctrl-C again to stop at once)")
+        why = "the terminal is closed: " if number == signal.SIGHUP else ""
+        again = "" if why else " (press Ctrl-C again to stop at once)"
+        with suppress(RuntimeError):  # a line is being written at this moment
+            say(f"{why}finishing this step, then saving{again}")
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield lambda: bool(asked)
     finally:
