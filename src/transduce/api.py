@@ -190,11 +190,10 @@ def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: i
 
 
 def train_tokenizer(files: Iterable[str], kind: str, **options: Any) -> Tokenizer:
-    """A tokeniser for the lines of text files."""
-    paths = [path for file in files for path in read.required(Path(), file)]
-    texts = [line for path in paths for line in read.lines(path, max_chars=1_000_000)]
+    """A tokeniser for the lines of text files, which are read as it is trained. Raises UserError."""
+    paths = [path for file in files for path in read.required(Path(), file, hint="")]
     made: TokenizerConfig = from_data(_Tokenizer, {"tokenizer": {"kind": kind, **options}}).tokenizer
-    return made.train(texts)
+    return made.train(line for path in paths for line in read.each(path, 1_000_000, "split the line"))
 
 
 @dataclass(frozen=True, kw_only=True)

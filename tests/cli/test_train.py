@@ -106,8 +106,8 @@ def break_files(folder: Path, how: str) -> None:
         ("missing", r"train\.en does not exist; the nearest name there is `train\.de\.gz`"),
         ("empty", r"train\.en is empty; give a file with text in it"),
         ("short", r"train\.de\.gz has 30 lines but .*train\.en has 29; line n of one must translate"),
-        ("latin", r"train\.en is not UTF-8: line 4 has the byte 0xe9 at offset \d+; convert the file"),
-        ("long", r"train\.en, line 30, has 10001 characters, more than max_chars=10000; split the line"),
+        ("latin", r"train\.en is not UTF-8: line 4 has the byte 0xe9 at offset \d+; convert it"),
+        ("long", r"train\.en, line 30, has more than 10,000 characters; split the line"),
     ],
 )
 def test_what_is_wrong_with_parallel_files(cli, files: Path, how: str, told: str) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 import transduce
+from transduce.cli.main import main
+
+from .conftest import DATES
 
 LINES = ["3 May 2021", "", "4.5.2021", "   ", "2021年11月20日", "20 nov. 2026"]
 STDIN = ("\n".join(LINES) + "\n").encode()
@@ -64,19 +67,46 @@ def test_a_line_that_is_no_pair(cli, dates: Path, tmp_path: Path, line: str, cou
         ("standard input", cli("score", dates, stdin=f"a\tb\n{line}\n".encode())),
     ):
         assert found.code == 2
-        assert found.err == f"transduce: {where}, line 2 has {count} tabs; write source<TAB>target\n"
+        assert found.err == f"transduce: {where}, line 2: there are {count} tabs; write source<TAB>target\n"
 
 
 def test_input_that_is_not_utf8(cli, dates: Path, tmp_path: Path) -> None:
     (tmp_path / "pairs.tsv").write_bytes(b"a\tb\n\xe9\tc\n")
-    told = "line 2, byte 0: not UTF-8; convert it first"
-    assert cli("score", dates, "pairs.tsv").err == f"transduce: pairs.tsv, {told}\n"
-    assert cli("translate", dates, stdin=b"a\n\xe9\n").err == f"transduce: standard input, {told}\n"
+    told = (
+        "is not UTF-8: line 2 has the byte 0xe9 at offset {}; convert it, for example with iconv -f latin1 -t utf-8\n"
+    )
+    assert cli("score", dates, "pairs.tsv").err.startswith(f"transduce: pairs.tsv {told.format(4)}")
+    assert cli("translate", dates, stdin=b"a\n\xe9\n").err.startswith(f"transduce: standard input {told.format(2)}")
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the default recipe whose model reads 20 tokens."""
+    out = tmp_path_factory.mktemp("runs")
+    words = ("model.positions.kind=learned", "model.positions.limit=20", "batch.max_length=20", "name=short")
+    assert main(["train", *DATES, *words, "--out", str(out), "--quiet"]) == 0
+    return out / "short"
+
+
+@pytest.mark.parametrize("line", [b"3 May " * 9, b"\xff", b"x" * 100_001])
+@pytest.mark.parametrize("command", ["translate", "score"])
+def test_what_comes_before_a_line_that_is_refused_is_printed(cli, short: Path, command: str, line: bytes) -> None:
+    """Wherever in the file it is: nothing before it is lost, nothing after it is printed."""
+    end = b"\t2021-05-03" if command == "score" else b""
+    good = [b"%d May 2021" % (n + 1) + end for n in range(9)]
+    alone = cli(command, short, stdin=b"\n".join(good)).out.splitlines()
+    for place in (0, 1, 4, 8):
+        found = cli(command, short, stdin=b"\n".join([*good[:place], line + end, *good[place:]]))
+        assert found.code == 2
+        assert found.out.splitlines() == alone[:place]
+        assert found.err.startswith("transduce: standard input")
+        assert f"line {place + 1}" in found.err
+        assert found.err.count("\n") == 1
 
 
 def test_a_missing_file_or_run_or_checkpoint(cli, dates: Path) -> None:
     missing = cli("score", dates, "pairs.tsv")
-    assert (missing.code, missing.err) == (2, "transduce: pairs.tsv: no such file or directory\n")
+    assert (missing.code, missing.err) == (2, "transduce: pairs.tsv does not exist\n")
     Path("mine.yaml").write_text("base: dates\n", "utf-8")
     assert cli("translate", "mine.yaml", "x").err.startswith("transduce: mine.yaml is a recipe, not a run; `transduce")
     assert cli("translate", "runs/nothing", "x").err.startswith(

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from transduce.config import from_data
+from transduce.data import table
 from transduce.data.pairs import Pairs
 from transduce.errors import UserError
 
@@ -58,10 +59,61 @@ def test_globs_and_holding_out(write, tmp_path):
 
 
 def test_too_few_columns_are_refused(write):
-    with pytest.raises(UserError, match=r"a\.tsv, line 2, has 1 columns, but column 1 \(counted from 0\) is asked for"):
+    with pytest.raises(UserError, match=r"a\.tsv has 1 column, but column 1 \(counted from 0\) is asked for; set data"):
+        load(write("a.tsv", "a\nc\n"))
+    with pytest.raises(UserError, match=r"a\.tsv, line 2, has 1 column, but 1 of 2 rows have 2; remove the tab"):
         load(write("a.tsv", "a\tb\nc\n"))
-    with pytest.raises(UserError, match=r"a\.csv, line 4, has 1 columns"):
+    with pytest.raises(UserError, match=r"a\.csv, line 4, has 1 column,"):
         load(write("a.csv", '"a\n1\n2",b\nc\n'))
+
+
+@pytest.mark.parametrize(("name", "mark"), [("a.tsv", "\t"), ("a.csv", ","), ("a.tsv.gz", "\t")])
+@pytest.mark.parametrize("place", [0, 3, 9])
+@pytest.mark.parametrize("header", [False, True])
+def test_a_column_too_many_or_too_few_is_refused_with_its_line(write, name, mark, place, header):
+    rows = [mark.join(("red", "dog")) for _ in range(10)]
+    for bad, count in ((mark.join("abc"), "3 columns"), ("a", "1 column")):
+        lines = [*(["x" + mark + "y"] if header else []), *rows[:place], bad, *rows[place:]]
+        with pytest.raises(UserError, match=rf"a\..*, line {place + 1 + header}, has {count}, but "):
+            load(write(name, "\n".join(lines)), header=header)
+    with pytest.raises(UserError, match=r"line 1, has 3 columns, but 10 of 12 rows have 2 \(2 rows differ\)"):
+        load(write(name, "\n".join([mark.join("abc"), *rows, "a"])))
+
+
+def test_columns_that_all_rows_have_may_be_more_than_are_used(write):
+    path = write("a.tsv", "a\tb\tc\n" * 3)
+    assert len(load(path)["train"].targets) == 3
+    assert table.remarks(path, (0, 1), False, 99) == [f"1 of 3 columns of {path} are not used: 2"]
+    path = write("a.csv", "x,y,z\n1,2,3\n")
+    assert table.remarks(path, ("z", "x"), False, 99) == [f"1 of 3 columns of {path} are not used: y"]
+
+
+@pytest.mark.parametrize(("name", "mark", "told"), [
+    ("a.csv", ";", "semicolons seem to part them: convert them to commas"),
+    ("a.csv", "\t", "tabs seem to part them: name the file .tsv"),
+    ("a.tsv", ",", "commas seem to part them: name the file .csv"),
+    ("a.txt", "|", "bars seem to part them: convert them to tabs"),
+])  # fmt: skip
+def test_columns_parted_by_something_else_are_told_by_name(write, name, mark, told):
+    lines = [f"source{mark}target", *(f"text {i}{mark}other {i}" for i in range(9))]
+    for fields in ({}, {"source_field": "source", "target_field": "target"}):
+        with pytest.raises(UserError, match=told):
+            load(write(name, "\n".join(lines)), **fields)
+    if mark == ";":
+        with pytest.raises(UserError, match="but 9 of 10 rows have 1; semicolons seem to part them"):
+            load(write(name, "\n".join([*lines[:9], "a, b;c"])))
+        path = write(name, "\n".join(["a, b;c"] * 9))
+        assert any("every row of" in told for told in table.remarks(path, (0, 1), False, 99))
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("a.tsv", "source\ttarget\n"), ("a.csv", "source,target"), ("a.csv", "\n\n"), ("a.jsonl", "\n \n"),
+    ("a.tsv", b"\xef\xbb\xbf"), ("a.csv", b"\xef\xbb\xbf"), ("a.csv.gz", ""),
+])  # fmt: skip
+def test_a_table_without_rows_is_refused(write, name, content):
+    for values in ({"header": True}, {"source_field": "source", "target_field": "target"}):
+        with pytest.raises(UserError, match=r"has no rows|has no line that names its columns|is empty"):
+            load(write(name, content), **values)
 
 
 def test_a_missing_jsonl_field_is_refused(write):
@@ -105,7 +157,7 @@ def test_broken_csv_is_refused(write):
 
 
 def test_a_field_beyond_the_limit_is_refused(write):
-    with pytest.raises(UserError, match=r"a\.csv, line 2, has 5 characters, more than max_chars=4"):
+    with pytest.raises(UserError, match=r"a\.csv, line 2, has more than 4 characters"):
         load(write("a.csv", "a,b\nc,12345\n"), max_chars=4)
     assert len(load(write("b.csv", f"a,{'x' * 200_000}\n"), max_chars=1_000_000)["train"].targets[0]) == 200_000
 

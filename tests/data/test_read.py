@@ -49,13 +49,13 @@ def test_an_empty_file_is_refused(write):
 
 
 def test_text_that_is_not_utf8_is_refused_with_its_place(write):
-    with pytest.raises(UserError, match="latin is not UTF-8: line 2 has the byte 0xf0 at offset 6; convert the file"):
+    with pytest.raises(UserError, match="latin is not UTF-8: line 2 has the byte 0xf0 at offset 6; convert it"):
         read.text(write("latin", b"four\nx\xf0y\n"))
 
 
 def test_a_line_beyond_the_limit_is_refused(write):
     path = write("long", "ab\nabcdef\n")
-    with pytest.raises(UserError, match="line 2, has 6 characters, more than max_chars=5; split the line, or raise"):
+    with pytest.raises(UserError, match="line 2, has more than 5 characters; split the line, or raise"):
         read.lines(path, 5)
     assert len(read.lines(path, 6)) == 2
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from heapq import nsmallest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 import typer
 
 from transduce.cli.options import Device
-from transduce.cli.words import chunks, lines
+from transduce.cli.words import lines, places, results
 from transduce.errors import UserError
 
 if TYPE_CHECKING:
     from transduce.catalogue.sentences import Vectors
 
     Embed = Callable[[list[str]], Vectors]
+    Results = Iterator[tuple[int, str, Vectors]]
 
 Folder = Annotated[
     Path, typer.Argument(help="Of sentence-transformers, an encoder, or a run of one.", show_default=False)
@@ -65,37 +66,44 @@ def embed(
     def vectors(some: list[str]) -> "Vectors":
         return encoder.embed(some, batch_tokens=batch_tokens, precision=precision)
 
-    given = texts or lines(file or "-")
+    name = "-" if file is None else file
+    given, place = texts or lines(name), places(None if texts else name)
+    found = results(given, LINES, vectors, place)
     if search is not None:
-        for score, number, text in ranked(search, given, vectors, top):
+        for score, number, text in ranked(search, given, vectors, top, place):
             sys.stdout.write(f"{score:.4f}\t{number}\t{text}\n")
     elif out is None:
-        rows(given, vectors, sys.stdout)
+        rows(found, sys.stdout)
     elif out.suffix == ".jsonl":
         with out.open("w", encoding="utf-8") as stream:
-            rows(given, vectors, stream)
+            rows(found, stream)
     else:
-        matrix(given, vectors, out)
+        matrix(found, encoder.features, out)
 
 
-def rows(texts: Iterable[str], vectors: "Embed", stream: TextIO) -> None:
+def rows(results: "Results", stream: TextIO) -> None:
     """A JSON object for each text, as they come."""
-    for chunk in chunks(texts, LINES):
-        for text, vector in zip(chunk, vectors(chunk), strict=True):
-            numbers = [float(f"{x:.9g}") for x in vector.tolist()]  # nine digits are a float32
-            stream.write(json.dumps({"text": text, "vector": numbers}, ensure_ascii=False) + "\n")
+    for _, text, vector in results:
+        numbers = [float(f"{x:.9g}") for x in vector.tolist()]  # nine digits are a float32
+        stream.write(json.dumps({"text": text, "vector": numbers}, ensure_ascii=False) + "\n")
         stream.flush()
 
 
-def matrix(texts: Iterable[str], vectors: "Embed", out: Path) -> None:
-    """(texts, features) float32 in one file."""
+def matrix(results: "Results", features: int, out: Path) -> None:
+    """(texts, features) float32 in one file; also where a text is refused: of those before it."""
     import numpy as np
 
-    parts = [vectors(chunk) for chunk in chunks(texts, LINES)]
-    np.save(out, np.concatenate(parts) if parts else vectors([]), allow_pickle=False)
+    parts = [np.zeros((0, features), np.float32)]
+    try:
+        for _, _, vector in results:
+            parts.append(vector[None])
+    finally:
+        np.save(out, np.concatenate(parts), allow_pickle=False)
 
 
-def ranked(query: str, texts: Iterable[str], vectors: "Embed", top: int) -> list[tuple[float, int, str]]:
+def ranked(
+    query: str, texts: Iterable[str], vectors: "Embed", top: int, place: Callable[[int], str]
+) -> list[tuple[float, int, str]]:  # fmt: skip
     """(cosine, line, text) of the `top` texts whose vectors point most where the query's does; blank ones are left out.
 
     Lines count from 1.
@@ -106,11 +114,12 @@ def ranked(query: str, texts: Iterable[str], vectors: "Embed", top: int) -> list
         found = vectors(some)
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
-    asked, best, number = units([query])[0], list[tuple[float, int, str]](), 0
-    for chunk in chunks(texts, LINES):
-        full = [(number + i, text) for i, text in enumerate(chunk, 1) if text.strip()]
-        number += len(chunk)
-        scores = (units([text for _, text in full]) @ asked).tolist()
-        best += [(score, i, text) for score, (i, text) in zip(scores, full, strict=True)]
-        best = nsmallest(top, best, key=lambda one: (-one[0], one[1]))
+    def scores(chunk: list[str]) -> list[float | None]:
+        found = iter((units([text for text in chunk if text.strip()]) @ asked).tolist())
+        return [next(found) if text.strip() else None for text in chunk]
+
+    asked, best = units([query])[0], list[tuple[float, int, str]]()
+    for number, text, score in results(texts, LINES, scores, place):
+        if score is not None and (len(best) < top or score > best[-1][0]):
+            best = nsmallest(top, [*best, (score, number, text)], key=lambda one: (-one[0], one[1]))
     return best

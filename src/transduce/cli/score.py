@@ -1,15 +1,19 @@
 """`transduce score`: how likely a model holds given texts to be."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from transduce.cli.options import Checkpoint, Device, Run
-from transduce.cli.words import chunks, lines
+from transduce.cli.words import lines, places, results
 from transduce.errors import UserError
 
+if TYPE_CHECKING:
+    from transduce.generate.score import Scores
+
 LINES = 2048
+LONGEST = 100_000  # characters of a line
 
 
 def score(
@@ -27,19 +31,18 @@ def score(
     from transduce import api
 
     model = api.load(run, checkpoint=checkpoint, device=device)
-    number, name = 0, "standard input" if file == "-" else file
-    for chunk in chunks(lines(file), LINES):
-        places = [f"{name}, line {number + i}" for i in range(1, len(chunk) + 1)]
-        pairs = map(_pair, chunk, places)
-        number += len(chunk)
-        for line, found in zip(chunk, model.score(pairs if model.takes_source else chunk), strict=True):
-            tokens = len(found.tokens)
-            sys.stdout.write(f"{found.total:.6f}\t{tokens}\t{found.total / max(tokens, 1):.6f}\t{line}\n")
+
+    def scores(chunk: list[str]) -> "list[Scores]":
+        return model.score(map(pair, chunk)) if model.takes_source else model.score(chunk)
+
+    for _, line, found in results(lines(file, LONGEST), LINES, scores, places(file)):
+        tokens = len(found.tokens)
+        sys.stdout.write(f"{found.total:.6f}\t{tokens}\t{found.total / max(tokens, 1):.6f}\t{line}\n")
         sys.stdout.flush()
 
 
-def _pair(line: str, where: str) -> tuple[str, str]:
+def pair(line: str) -> tuple[str, str]:
     source, tab, target = line.partition("\t")
     if not tab or "\t" in target:
-        raise UserError(f"{where} has {line.count(chr(9))} tabs; write source<TAB>target")
+        raise UserError(f"there are {line.count(chr(9))} tabs; write source<TAB>target")
     return source, target

@@ -1,12 +1,13 @@
 """`transduce translate`: text in, translations out, a line each."""
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from transduce.cli.options import BeamSize, Checkpoint, Device, LengthPenalty, MaxNewTokens, Run, Seed, Temperature
-from transduce.cli.words import chunks, given, lines
+from transduce.cli.words import given, lines, places, results
 
 if TYPE_CHECKING:
     from transduce.transducer import Options
@@ -16,6 +17,7 @@ NBEST = (
     "length penalty, while the number printed is log p."
 )
 LINES = 2048  # read at once, so that a file of any size passes through; each chunk is batched by length
+LONGEST = 100_000  # characters of a text
 
 
 def translate(
@@ -39,19 +41,20 @@ def translate(
     model = api.load(run, checkpoint=checkpoint, device=device)
     asked = {"beam_size": beam_size, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
     options = cast("Options", given(**asked, temperature=temperature, seed=seed))
-    number = 0
-    for chunk in chunks(texts or lines("-"), 1 if sys.stdin.isatty() else LINES):
+
+    def rows(chunk: list[str]) -> Iterator[list[str]]:
         full = [text for text in chunk if text.strip()]  # a blank line has no translation, but keeps its place
         if nbest is None:
-            found = iter(model.translate(full, **options))
-            rows = [next(found).replace("\n", " ") if text.strip() else "" for text in chunk]
-        else:
-            candidates = iter(model.translate(full, nbest=nbest, **options))
-            numbered = [(number + i, next(candidates)) for i, text in enumerate(chunk) if text.strip()]
-            rows = [f"{i}\t{one.score:.6f}\t{flat(one.text)}" for i, many in numbered for one in many]
-        sys.stdout.writelines(f"{row}\n" for row in rows)
+            found = iter([[text.replace("\n", " ")] for text in model.translate(full, **options)])
+            return (next(found) if text.strip() else [""] for text in chunk)
+        tables = model.translate(full, nbest=nbest, **options)
+        many = ([f"{one.score:.6f}\t{flat(one.text)}" for one in table] for table in tables)
+        return (next(many) if text.strip() else [] for text in chunk)
+
+    size = 1 if sys.stdin.isatty() else LINES
+    for number, _, found in results(texts or lines("-", LONGEST), size, rows, places(None if texts else "-")):
+        sys.stdout.writelines(f"{row}\n" if nbest is None else f"{number - 1}\t{row}\n" for row in found)
         sys.stdout.flush()
-        number += len(chunk)
 
 
 def flat(text: str) -> str:

@@ -4,11 +4,15 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
+from transduce.data import read
 from transduce.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 PASS_ON = {"ignore_unknown_options": True}  # so that --model.width 512 reaches `overrides`
 
@@ -47,17 +51,14 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def lines(file: str) -> Iterator[str]:
-    r"""The lines of a file, or of standard input for `-`, parted at "\n" alone. Raises UserError if it is not UTF-8."""
-    name = "standard input" if file == "-" else file
-    if file == "-" and sys.stdin.isatty():
+def lines(file: str, max_chars: int = 1_000_000) -> Iterator[str]:
+    """The lines of a file (gz too), or of standard input for `-`, as data are read.
+
+    Raises UserError for what is no UTF-8, and for a line of more than `max_chars` characters.
+    """
+    if file == read.STANDARD_INPUT and sys.stdin.isatty():
         print("a line each, Ctrl-D to end", file=sys.stderr)
-    with sys.stdin.buffer if file == "-" else open(file, "rb") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-            except UnicodeDecodeError as error:
-                raise UserError(f"{name}, line {number}, byte {error.start}: not UTF-8; convert it first") from None
+    return read.passing(file, max_chars)
 
 
 def fold(text: str, stream: TextIO, indent: int = 0) -> str:
@@ -68,8 +69,58 @@ def fold(text: str, stream: TextIO, indent: int = 0) -> str:
     return textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
-def chunks(values: Iterable[str], size: int) -> Iterator[list[str]]:
-    """The same values, `size` at a time."""
-    iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
+def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The same values, `size` at a time. Where getting one raises UserError, those before it come first."""
+    iterator, refusal = iter(values), None
+    while refusal is None:
+        chunk: list[T] = []
+        try:
+            for value in islice(iterator, size):
+                chunk.append(value)  # what came before an error stays
+        except UserError as error:
+            refusal = error
+        if not chunk:
+            break
         yield chunk
+    if refusal is not None:
+        raise refusal
+
+
+def results(
+    values: Iterable[T], size: int, work: Callable[[list[T]], Iterable[R]], place: Callable[[int], str]
+) -> Iterator[tuple[int, T, R]]:  # fmt: skip
+    """(number from 1, value, result) of every value in order, where `work` gives the results of `size` at a time.
+
+    What `work` refuses of all values, it must refuse of none. Where it refuses one, those before it come first; then
+    UserError says which one it is, as `place` calls that number.
+    """
+    work([])
+    number = 1
+    for chunk in chunks(values, size):
+        yield from _results(chunk, number, work, place)
+        number += len(chunk)
+
+
+def _results(
+    chunk: list[T], number: int, work: Callable[[list[T]], Iterable[R]], place: Callable[[int], str]
+) -> Iterator[tuple[int, T, R]]:  # fmt: skip
+    try:
+        done = list(work(chunk))
+    except UserError as error:
+        if len(chunk) == 1:
+            told, alone = str(error), "text 0 "  # as a list of one calls it
+            joined = f" {told.removeprefix(alone)}" if told.startswith(alone) else f": {told}"
+            raise UserError(f"{place(number)}{joined}") from None
+        half = len(chunk) // 2
+        yield from _results(chunk[:half], number, work, place)
+        yield from _results(chunk[half:], number + half, work, place)
+        return
+    yield from zip(range(number, number + len(chunk)), chunk, done, strict=True)
+
+
+def places(file: str | None) -> Callable[[int], str]:
+    """What to call the n-th line of a file or of standard input; None: the n-th text of the command line."""
+    if file is None:
+        return lambda number: f"text {number}"
+    name = "standard input" if file == read.STANDARD_INPUT else file
+    return lambda number: f"{name}, line {number}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -62,10 +63,10 @@ class Text(DataConfig):
         elif self.unit == "file":
             yield read.text(path)
         elif self.unit == "line":
-            yield from (line for line in read.lines(path, self.max_chars) if line.strip())
+            yield from (line for line in read.each(path, self.max_chars) if line.strip())
         else:
             paragraph: list[str] = []
-            for line in [*read.lines(path, self.max_chars), ""]:
+            for line in chain(read.each(path, self.max_chars), [""]):
                 if line.strip():
                     paragraph.append(line)
                 elif paragraph:
