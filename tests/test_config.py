@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from transduce import recipes
-from transduce.config import from_data, kinds, merge, nearest, override, parse, schema, to_data
+from transduce.config import from_data, kinds, merge, nearest, override, schema, to_data
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.mixer import MixerConfig
 from transduce.model.residual.norm_first import PreNormConfig
+from transduce.plain_yaml import Word
 from transduce.train.recipe import Recipe
 
 
@@ -31,18 +32,11 @@ def test_keys_left_out_keep_what_the_enclosing_default_chose() -> None:
 def test_a_changed_kind_drops_the_keys_of_the_old_one() -> None:
     data: dict[str, Any] = {"model": {"feedforward": {"kind": "mlp", "activation": "relu"}}}
     override(data, "model.feedforward.kind", "gated")
-    override(data, "model.feedforward.hidden", "24")
+    override(data, "model.feedforward.hidden", Word("24"))
     assert data == {"model": {"feedforward": {"kind": "gated", "hidden": 24}}}
     base = {"a": {"kind": "x", "one": 1}, "b": {"two": 2}}
     assert merge(base, {"a": {"kind": "y"}, "b": {"three": 3}}) == {"a": {"kind": "y"}, "b": {"two": 2, "three": 3}}
     assert base == {"a": {"kind": "x", "one": 1}, "b": {"two": 2}}
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("3", 3), ("true", True), ("null", None), ("[1, 2]", [1, 2]), ("a: b: c", "a: b: c")]
-)
-def test_text_is_read_as_yaml(text: str, value: object) -> None:
-    assert parse(text) == value
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-import yaml
-
 from transduce.errors import UserError
+from transduce.plain_yaml import Scalar, TypedMapping, Word, plain, read_word
+from transduce.scalars import clipped, read_scalar, read_text, shown
 
 C = TypeVar("C")
+TEXTS = str | Scalar | TypedMapping | int | float  # what may stand for a list of one text
 
 ALIASES = {
     "n_layer": "layers",
@@ -109,6 +110,8 @@ def nearest(name: str, valid: list[str]) -> str | None:
     """The valid name a person most likely meant, or None."""
     if ALIASES.get(name) in valid:
         return ALIASES[name]
+    if len(name) > 100:
+        return None
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
     return close[0] if close else None
 
@@ -119,7 +122,7 @@ def from_data(cls: type[C], data: Any, where: str = "") -> C:
     Raises UserError, naming the dotted key, for an unknown key, a wrong type, or a value the config refuses.
     """
     if not isinstance(data, Mapping):
-        raise UserError(f"`{where or 'the configuration'}` is {data!r}; it must be a mapping of keys to values")
+        raise UserError(f"`{where or 'the configuration'}` is {shown(data)}; it must be a mapping of keys to values")
     data = typing.cast("Mapping[Any, Any]", data)
     written_out = getattr(cls, "written_out", None)  # a class may have shorthands
     data = data if written_out is None else written_out(data)
@@ -127,7 +130,7 @@ def from_data(cls: type[C], data: Any, where: str = "") -> C:
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     for key, value in data.items():
-        path = f"{where}.{key}" if where else str(key)
+        path = clipped(f"{where}.{key}" if where else str(key))
         if key == "kind" and issubclass(cls, Part):
             continue
         if key not in fields:
@@ -192,30 +195,27 @@ def _default(field: "dataclasses.Field[Any]") -> Any:
 def _convert(hint: Any, value: Any, path: str, default: Any = dataclasses.MISSING) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        options = [a for a in args if a is not type(None)]
-        for option in options[:-1]:  # a number or a list: the first that fits
-            try:
-                return _convert(option, value, path, default)
-            except UserError:
-                continue
-        return _convert(options[-1], value, path, default)
+        return _union(args, value, path, default)
     if origin is typing.Literal:
-        if value in args:
-            return value
-        guess = nearest(str(value), [str(a) for a in args])
+        text: Any = getattr(value, "text", value)
+        if text in args:
+            return args[args.index(text)]
+        guess = nearest(str(text), [str(a) for a in args]) if isinstance(text, str) else None
         hint_text = f"; did you mean `{guess}`?" if guess else ""
-        raise UserError(f"`{path}` is {value!r}, but must be one of {', '.join(map(str, args))}{hint_text}")
+        raise UserError(f"`{path}` is {shown(value)}, but must be one of {', '.join(map(str, args))}{hint_text}")
     if origin is tuple:
-        if isinstance(value, str) and args[0] is str:
+        if (
+            args[0] is str
+            and isinstance(value, str | Scalar | TypedMapping | int | float)
+            and value != Scalar("", None)
+        ):
             value = [value]
         if not isinstance(value, list | tuple):
-            raise UserError(f"`{path}` is {value!r}; it must be a list")
+            raise UserError(f"`{path}` is {shown(value)}; it must be a list, such as [a, b]; [] is an empty one")
         return tuple(_convert(args[0], v, f"{path}[{i}]") for i, v in enumerate(typing.cast("list[Any]", value)))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise UserError(f"`{path}` is {value!r}; it must be a mapping")
+            raise UserError(f"`{path}` is {shown(value)}; it must be a mapping")
         return {str(k): _convert(args[1], v, f"{path}.{k}") for k, v in typing.cast("dict[Any, Any]", value).items()}
     if isinstance(hint, type) and issubclass(hint, Part):
         return _part(hint, value, path, default)
@@ -225,48 +225,46 @@ def _convert(hint: Any, value: Any, path: str, default: Any = dataclasses.MISSIN
             if isinstance(value, typing.cast("type[Any]", hint))
             else from_data(typing.cast("Any", hint), value, path)
         )
-    return _scalar(hint, value, path)
+    return read_scalar(hint, value, path)
+
+
+def _union(args: tuple[Any, ...], value: Any, path: str, default: Any) -> Any:
+    """Returns a value as the first type that takes it; where text is one of them, only plain numbers are none."""
+    options = [a for a in args if a is not type(None)]
+    empty = value == Scalar("", None)  # `train.clip=`: more often a variable of the shell that is not set than a wish
+    if len(options) < len(args) and plain(value) is None and not empty:
+        return None
+    if str in options and isinstance(value, str | Scalar | float):
+        return read_text(value, path)
+    if empty:
+        raise UserError(f"`{path}` has no value; write {path}=null for none")
+    errors: list[UserError] = []
+    for option in options:
+        try:
+            return _convert(option, value, path, default)
+        except UserError as error:
+            errors.append(error)
+    raise errors[-1 if isinstance(value, list | Mapping) else 0]
 
 
 def _part(hint: type[Part], value: Any, path: str, default: Any) -> Any:
     if isinstance(value, hint):
         return value
-    value = {"kind": value} if isinstance(value, str) else value
+    value = {"kind": value} if isinstance(value, str | Scalar) else value
     if not isinstance(value, Mapping):
-        raise UserError(f"`{path}` is {value!r}; give a kind, or a mapping with `kind`")
+        raise UserError(f"`{path}` is {shown(value)}; give a kind, or a mapping with `kind`")
     data = typing.cast("Mapping[str, Any]", value)
     known = kinds(hint.folder)
     fallback = type(default).kind if isinstance(default, Part) else None
     kind = data.get("kind", fallback)
-    if kind not in known:
-        guess = nearest(str(kind), list(known))
+    kind = kind.text if isinstance(kind, Scalar) else kind
+    if not isinstance(kind, str) or kind not in known:
+        guess = nearest(kind, list(known)) if isinstance(kind, str) else None
         suffix = f"; did you mean `{guess}`?" if guess else ""
-        raise UserError(f"`{path}.kind` is {kind!r}, but must be one of {', '.join(known)}{suffix}")
+        raise UserError(f"`{path}.kind` is {shown(kind)}, but must be one of {', '.join(known)}{suffix}")
     if isinstance(default, Part) and kind == fallback:  # keys left out keep what the enclosing default chose
         data = {**to_data(default), **data}
     return from_data(known[kind], data, path)
-
-
-def _scalar(hint: Any, value: Any, path: str) -> Any:
-    if hint is Any:
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    if value is True:  # `--train.max-steps` alone
-        raise UserError(f"`{path}` needs a value: {names.get(hint, hint)}, not true")
-    raise UserError(f"`{path}` is {value!r} ({type(value).__name__}), but must be {names.get(hint, hint)}")
 
 
 def to_data(config: Any) -> Any:
@@ -282,26 +280,23 @@ def to_data(config: Any) -> Any:
 
 
 def override(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set `data["a"]["b"] = value` for "a.b". Text is read as YAML. A changed kind drops the old kind's keys."""
+    """Set `data["a"]["b"] = value` for "a.b". A `Word` waits for the type of its field; other values are what they are.
+
+    A changed kind drops the old kind's keys.
+    """
     *path, last = dotted.split(".")
     for key in path:
         inner = data.setdefault(key, {})
+        if inner is None:  # a section of a file with nothing in it
+            inner = data[key] = {}
         if isinstance(inner, str):  # `mixer: attention` is short for `mixer: {kind: attention}`
             inner = data[key] = {"kind": inner}
         if not isinstance(inner, dict):
-            raise UserError(f"`{dotted}` cannot be set: `{key}` is {inner!r}, which has no keys")
+            raise UserError(f"`{clipped(dotted)}` cannot be set: `{clipped(key)}` is {shown(inner)}, which has no keys")
         data = typing.cast("dict[str, Any]", inner)
     if last == "kind" and data.get("kind") != value:
         data.clear()
-    data[last] = parse(value) if isinstance(value, str) else value
-
-
-def parse(text: str) -> Any:
-    """One value as YAML reads it; text that is no valid YAML stays text."""
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # no such day (2026-13-45), too many brackets
-        return text
+    data[last] = read_word(value) if isinstance(value, Word) else value
 
 
 def merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

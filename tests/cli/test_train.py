@@ -169,3 +169,15 @@ def test_a_full_disk(cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.code == 2
     assert found.err.startswith("transduce: the disk is full, so runs/dates cannot be written")
     assert found.err.count("\n") == 1
+
+
+def test_a_key_that_stands_twice_ends_the_command(cli, tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("base: dates\ntrain: {max_steps: 3}\ntrain:\n  keep: 1\n", "utf-8")
+    found = cli("train", "my.yaml")
+    assert found.code == 2
+    assert found.err == "transduce: my.yaml, line 3: the key `train` stands here twice, first in line 2; remove one\n"
+
+
+def test_the_words_decide_which_run_is_meant(cli) -> None:
+    found = cli("plan", "dates", "name=1.10", "data.train_size=20", "data.locales=no")
+    assert "1.10" in found.out.split("\n")[0], found.err

@@ -3,7 +3,7 @@
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,7 +45,7 @@ def reproduce(
     """
     import torch
 
-    from transduce.config import from_data, parse
+    from transduce.config import from_data, override
     from transduce.reproduce import experiment as experiments
     from transduce.reproduce.page import page
     from transduce.reproduce.store import Store, write
@@ -60,7 +60,9 @@ def reproduce(
     if changes and (name == "all" or out == OUT):
         raise UserError("other settings are not the experiment of record; name one experiment, and give --out DIR")
     for each in chosen:
-        settings = {key: parse(value) if isinstance(value, str) else value for key, value in changes}
+        settings: dict[str, Any] = {}
+        for key, value in changes:
+            override(settings, key, value)
         experiment = from_data(experiments.named(each), settings, each)
         try:
             run(store, experiment, chosen_seeds(seeds, experiment), data, force)

@@ -10,6 +10,7 @@ from typing import Any, TextIO, TypeVar
 
 from transduce.data import read
 from transduce.errors import UserError
+from transduce.plain_yaml import Word
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,10 +31,10 @@ def overrides(words: Iterable[str] | None) -> list[tuple[str, Any]]:
         key = word.removeprefix("--").replace("-", "_") if "=" not in word else word.removeprefix("--")
         if KEY.match(key):
             name, _, value = key.partition("=")
-            found.append((name, value))
+            found.append((name, Word(value)))
         elif word.startswith("--"):
             follows = bool(rest) and not rest[0].startswith("--") and not KEY.match(rest[0])
-            found.append((key, rest.pop(0) if follows else True))
+            found.append((key, Word(rest.pop(0)) if follows else True))
         else:
             raise UserError(f"`{word}` is not understood; write key=value or --key value, such as model.width=512")
     return found

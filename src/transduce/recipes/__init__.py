@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from transduce import config
 from transduce.errors import UserError
+from transduce.plain_yaml import LONGEST, plain, read_file
 from transduce.recipes import architectures
 
 DEFAULT = "dates"
@@ -55,7 +54,7 @@ def read(
     if not isinstance(needs, dict) or not all(isinstance(key, str) for key in cast("dict[Any, Any]", needs)):
         raise UserError(f"`needs` of recipe `{spec}` is {needs!r}; it must map dotted keys to what they are")
     for dotted, what in cast("dict[str, Any]", needs).items():
-        if _at(data, dotted) is None:
+        if plain(_at(data, dotted)) in (None, ""):
             raise UserError(f"recipe `{spec}` needs {what}; add {dotted}=...")
     return data
 
@@ -86,18 +85,15 @@ def _load(spec: str) -> dict[str, Any]:
     if spec in names():
         source = text(spec)
     elif (file := Path(spec)).is_file():
+        if (size := file.stat().st_size) > 4 * LONGEST:
+            raise UserError(f"{spec} has {size:,} bytes, more than any recipe; name data as data.path={spec}")
         try:
             source = file.read_text("utf-8")
         except UnicodeDecodeError as error:
             raise UserError(f"{spec} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     else:
         raise UserError(f"there is no recipe or file `{spec}`{_guess(spec)}; `transduce recipes ls` lists the recipes")
-    try:
-        data = yaml.safe_load(source)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # no such day, too many brackets
-        mark = getattr(error, "problem_mark", None)
-        where = f"{spec}, line {mark.line + 1}, column {mark.column + 1}" if mark else spec
-        raise UserError(f"{where}: {getattr(error, 'problem', None) or 'this is not YAML'}") from None
+    data = read_file(source, spec)
     if data is None:
         raise UserError(f"{spec} is empty; `transduce recipes cp` makes a recipe to start from")
     if not isinstance(data, Mapping):

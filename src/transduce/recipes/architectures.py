@@ -9,10 +9,9 @@ import importlib.resources
 from collections.abc import Callable
 from typing import Any, cast
 
-import yaml
-
 from transduce import config
 from transduce.errors import UserError
+from transduce.plain_yaml import read_file
 
 FOLDER = importlib.resources.files("transduce.recipes").joinpath("architectures")
 JOINING = (  # keys of an encoder-decoder alone
@@ -43,7 +42,7 @@ def about(name: str) -> str:
 
 def model(name: str, translates: bool) -> dict[str, Any]:
     """The model section of a recipe. translates: whether there is a source."""
-    data = cast("dict[str, Any]", yaml.safe_load(text(name)))
+    data = cast("dict[str, Any]", read_file(text(name), name))
     if translates:
         return {"kind": "encoder-decoder", **data}
     layers = data.pop("decoder_layers", data.get("layers"))
@@ -72,5 +71,5 @@ def expand(data: dict[str, Any], more: More | None = None) -> None:
     if found is not None:
         data["model"] = config.merge(found, changes)
         return
-    kind = objective if isinstance(objective, str) else cast("dict[str, Any]", objective).get("kind")
+    kind = cast("dict[str, Any]", objective).get("kind") if isinstance(objective, dict) else objective
     data["model"] = config.merge(model(name, translates=kind == "translation"), changes)

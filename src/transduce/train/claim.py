@@ -11,13 +11,13 @@ from typing import IO, Any, cast
 
 import yaml
 
-from transduce.config import from_data, to_data
+from transduce.config import to_data
 from transduce.data.imported import Imported
 from transduce.disk import open_own
 from transduce.errors import UserError
 from transduce.train.checkpoint import steps
 from transduce.train.recipe import Recipe
-from transduce.train.run import Run, read_config, refused
+from transduce.train.run import Run, read_recipe, refused
 from transduce.train.seal import require_sealed, write_config
 
 # What a run may change on its way: keys that extend it, or do not change its numbers but for rounding.
@@ -115,7 +115,7 @@ def points_inside(target: str) -> bool:
 
 def require_same(path: Path, recipe: Recipe) -> None:
     """Raise UserError, naming the keys that differ, if the run at `path` was started from another recipe."""
-    old, new = flat(to_data(from_data(Recipe, read_config(path)))), flat(to_data(recipe))
+    old, new = flat(to_data(read_recipe(path))), flat(to_data(recipe))
     changed = [key for key in {**old, **new} if key not in FREE and old.get(key) != new.get(key)]
     if old.get("data.kind") == Imported.kind:  # nothing has been trained here yet
         changed = [key for key in changed if key.startswith(("model.", "tokenizer."))]

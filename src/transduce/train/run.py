@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from transduce.config import from_data
 from transduce.data.source import Texts
 from transduce.disk import read_json, replace_text
 from transduce.errors import UserError
+from transduce.plain_yaml import read_file
 from transduce.text.tokenizer import Tokenizer
 from transduce.train.recipe import Recipe
 from transduce.train.report import read_metrics
@@ -36,7 +36,7 @@ class Run:
     def recipe(self) -> Recipe:
         """The resolved recipe, from config.yaml. Raises UserError where that is not what was written."""
         require_sealed(self.path, "config.yaml")
-        return from_data(Recipe, read_config(self.path))
+        return read_recipe(self.path)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -93,12 +93,24 @@ class Run:
 
 def read_config(path: Path) -> dict[str, Any]:
     """config.yaml of a run as plain data. Raises UserError."""
+    file = path / "config.yaml"
     try:
-        return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        return read_file(file.read_text(encoding="utf-8"), str(file))
     except FileNotFoundError:
         raise UserError(f"{path} is not a run: it has no config.yaml; choose another name= or directory") from None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise UserError(f"{path / 'config.yaml'} cannot be read ({error}); restore it from a copy") from None
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}); restore it from a copy") from None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Returns the recipe of a run. Raises UserError, naming config.yaml, where something in it cannot be used."""
+    data = read_config(path)
+    try:
+        return from_data(Recipe, data)
+    except UserError as error:
+        raise UserError(f"{path / 'config.yaml'} cannot be used: {error}") from None
 
 
 def record_environment(run: Run, device: torch.device) -> None:
