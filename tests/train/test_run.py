@@ -36,8 +36,8 @@ def finished(recipe: RecipeOf, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_run_is_one_directory_with_everything(finished: Run) -> None:
     names = sorted(p.name for p in finished.path.iterdir() if not p.name.startswith("."))
     assert names == [
-        "best", "checkpoints", "config.yaml", "data.json", "env.json", "hashes.json", "last", "log.txt", "metrics.jsonl",
-        "plots", "result.json", "samples", "timings.jsonl", "tokenizer",
+        "best", "checkpoints", "config.yaml", "data.json", "env.json", "hashes.json", "last", "log.txt",
+        "metrics.jsonl", "plots", "result.json", "samples", "timings.jsonl", "tokenizer",
     ]  # fmt: skip
     assert [p.name for p in sorted((finished.path / "samples").iterdir())] == [
         f"step-{step:08d}.txt" for step in (4, 8, 12)
@@ -142,11 +142,14 @@ def test_files_of_a_run_that_are_broken_are_one_sentence(
         _ = Run(tmp_path).result if name == "result.json" else record_data(Run(tmp_path), recipe().data.load())
 
 
-@pytest.mark.parametrize("content", [b"a: 2026-13-45", b"[" * 10**5, b"a: [", b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"a: 2026-13-45", b"modle: {}", b"model: 3", b"name: no", b"[" * 10**5, b"a: [", b"\xff", b"a: 1\na: 2"]
+)
 def test_a_config_that_cannot_be_read_is_one_sentence(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes(content)
-    with pytest.raises(UserError, match=r"config\.yaml cannot be read"):
+    with pytest.raises(UserError, match=r"config\.yaml") as caught:
         _ = Run(tmp_path).recipe
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("keys", [["rng"], ["cursor"], ["step", "tokens"]])
