@@ -80,6 +80,7 @@ def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", ov
         found = imported.read(run.path)
         config = changed(found.recipe, overrides, device)
         return Transducer(found.model.to(device_of(config.train)).eval(), found.tokenizer, config)
+    imported.require_certificate(run)
     config = changed(run.recipe, overrides, device)
     where = run.path / checkpoint if checkpoint in ("best", "last") else run.checkpoints / checkpoint
     if not where.is_dir():
@@ -90,7 +91,7 @@ def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", ov
     tokenizer = run.tokenizer
     model = config.model.build(tokenizer.vocab_size)
     load_weights(model, best_weights(where))
-    return Transducer(model.to(device_of(config.train)).eval(), tokenizer, config)
+    return Transducer(model.to(device_of(config.train)).eval(), tokenizer, config, run.path)
 
 
 def changed(config: Recipe, overrides: Overrides, device: str) -> Recipe:

@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
+from transduce.catalogue.certificate import require_source
 from transduce.catalogue.sentence_folder import MODULES
 from transduce.catalogue.sentences import Precision, SentenceEncoder, Vectors
 from transduce.config import nearest
@@ -49,11 +50,12 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Transducer:
-    """A trained model with what it needs to read and write text."""
+    """A trained model with what it needs to read and write text. run: its directory, where it has one."""
 
     model: Model
     tokenizer: Tokenizer
     recipe: Recipe
+    run: Path | None = None
 
     @property
     def takes_source(self) -> bool:
@@ -139,6 +141,8 @@ class Transducer:
                 f"{data.origin} said how texts become vectors, and this model was imported from there; it is gone, so "
                 f"bring it back"
             )
+        if self.run is not None:
+            require_source(Path(data.origin), self.run)
         found = SentenceEncoder.read(data.origin)
         found.model.to(self.model.device)
         return found

@@ -50,7 +50,7 @@ def folder_of(folder: Path, pooling: dict[str, Any] | None = None, *rest: str, *
     if pooling is not None:
         kinds = ["Transformer", "Pooling", *rest]
         write(folder / "modules.json", [
-            {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "", "type": f"x.models.{kind}"}
+            {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "", "type": f"sentence_transformers.{kind}"}
             for i, kind in enumerate(kinds)
         ])  # fmt: skip
         write(folder / "1_Pooling/config.json", {"word_embedding_dimension": 24, **pooling})
@@ -157,8 +157,13 @@ def test_dense_normalised_lowered_cut_and_prompted(tmp_path: Path) -> None:
     [
         ("modules.json", [], "known are Transformer, Pooling"),
         ("modules.json", "oh", "which is no type and no folder"),
-        ("modules.json", [{"type": "x.Transformer", "path": "../up"}], "no folder beside it"),
-        ("modules.json", [{"type": f"x.{k}", "path": ""} for k in ("Transformer", "Pooling", "LSTM")], "LSTM; known"),
+        ("modules.json", [{"type": "sentence_transformers.Transformer", "path": "../up"}], "no folder beside it"),
+        (
+            "modules.json",
+            [{"type": f"sentence_transformers.{k}", "path": ""} for k in ("Transformer", "Pooling", "LSTM")],
+            "LSTM; known",
+        ),
+        ("modules.json", [{"type": "custom_st.Transformer", "path": ""}], "custom_st.Transformer, code of the folder"),
         ("1_Pooling/config.json", {"pooling_mode": "attention"}, "mode 'attention'; known are cls"),
         ("1_Pooling/config.json", {"word_embedding_dimension": 9}, "9 features, but the encoder has 24"),
         ("1_Pooling/config.json", {"odd": 1}, "odd=1"),

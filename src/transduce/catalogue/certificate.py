@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -22,13 +23,19 @@ from transduce.weights.files import read_json
 NAME = "certificate.json"
 TOLERANCE = 1e-4  # of logits, in float32, and of their greatest where that is more than 1
 ROWS, TOKENS, NEW = 4, 24, 64
+NAMES = {"logits": "logits", "pair": "logits of pairs", "pooled": "pooled vectors"}
+ENDS = ("end", "decoder end")  # the last hidden states, which are what comes out of a model without logits
+SEAL, AGAIN = "sha256", "take the folder again, or import or export it again"
 PACKAGES = ("transduce", "torch", "transformers", "tokenizers", "safetensors")
 
 
 class Findings(NamedTuple):
-    """Of two sides. logits: the greatest difference. agreed: tokens written alike from the first one on, of `new`.
+    """How far the answers of two sides are apart.
 
-    lines: how many of them have the same ids. first: the layer from which on the two differ, or None.
+    logits: the greatest difference of what comes out, which `output` names; tolerance: what is allowed there.
+    agreed: tokens written alike from the first one on, of `new`.
+    lines: how many of them have the same ids, of `of`.
+    first: the layer from which on the two differ, or None.
     """
 
     logits: float
@@ -39,11 +46,14 @@ class Findings(NamedTuple):
     of: int
     first: str | None
     odd: str | None  # a line whose ids differ
-    numbers: bool = True  # whether the logits are some, on either side
+    numbers: bool = True  # whether everything that comes out is finite or infinite, on one side at least
+    output: str = "logits"
 
     @property
     def passed(self) -> bool:
-        return self.logits <= self.tolerance and self.agreed == self.new and self.lines == self.of
+        return (
+            self.numbers and self.logits <= self.tolerance and self.agreed == self.new and self.lines == self.of
+        )  # fmt: skip
 
 
 def questions(model: Model, tokenizer: Tokenizer, count: int = 1000) -> Asked:
@@ -66,45 +76,51 @@ def questions(model: Model, tokenizer: Tokenizer, count: int = 1000) -> Asked:
 
 
 def compare(ours: Given, other: Given) -> Findings:
-    """The differences of two answers to the same questions."""
+    """The differences of two answers to the same questions: of everything that comes out, of text, and of ids."""
     shared = [name for name in other.layers if name in ours.layers]
-    last = shared[-1]  # the logits; of models without, the hidden states
-    logits, tolerance = difference(ours.layers[last], other.layers[last]), limit_of(other.layers[last])
-    worst = {name: difference(ours.layers[name], other.layers[name]) for name in shared}
-    first = next((name for name in shared if not worst[name] <= limit_of(other.layers[name])), None)
-    written = list(zip(ours.text, other.text, strict=False))
-    agreed = next((i for i, (a, b) in enumerate(written) if a != b), len(written))
-    pairs = list(zip(ours.ids, other.ids, strict=True))
+    worst = {name: (difference(ours.layers[name], other.layers[name]), limit_of(other.layers[name])) for name in shared}
+    first = next((name for name, (gap, most) in worst.items() if not gap <= most), None)
+    ends = [name for name in (*NAMES, *(() if "logits" in shared else ENDS)) if name in shared]
+    output = max(ends, key=lambda name: worst[name][0] / worst[name][1])
+    agreed = next((i for i, (a, b) in enumerate(zip(ours.text, other.text, strict=False)) if a != b), None)
+    new, shorter = (choose(len(ours.text), len(other.text)) for choose in (max, min))
+    pairs = list(zip_longest(ours.ids, other.ids))
     odd = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
     return Findings(
-        logits, tolerance, agreed, len(written), sum(a == b for a, b in pairs), len(pairs), first,
-        None if odd is None else f"line {odd + 1}: {ours.ids[odd][:12]} here, {other.ids[odd][:12]} there",
-        not (ours.layers[last].isnan().any() and other.layers[last].isnan().any()),
+        *worst[output], shorter if agreed is None else agreed, new, sum(a == b for a, b in pairs), len(pairs), first,
+        None if odd is None else f"line {odd + 1}: {shown(ours.ids, odd)} here, {shown(other.ids, odd)} there",
+        not any(ours.layers[name].isnan().any() and other.layers[name].isnan().any() for name in ends), output,
     )  # fmt: skip
 
 
+def shown(rows: Sequence[Sequence[int]], line: int) -> str:
+    """The first ids of a line."""
+    return str(list(rows[line][:12])) if line < len(rows) else "nothing"
+
+
 def limit_of(x: Tensor) -> float:
-    scale = float(x.abs().max())
+    scale = float(x.abs().max()) if x.numel() else 1.0
     return TOLERANCE * max(1.0, scale if scale < float("inf") else 1.0)
 
 
 def difference(a: Tensor, b: Tensor) -> float:
-    """The greatest absolute one; infinite where shapes differ or something is not a number."""
+    """The greatest absolute one; infinite where shapes differ, and where something is not a number on either side."""
     if a.shape != b.shape:
         return float("inf")
-    same = (a == b) | (a.isnan() & b.isnan())
-    found = float(torch.where(same, 0.0, (a.double() - b.double()).abs()).max()) if a.numel() else 0.0
+    gap = torch.where(a == b, 0.0, (a.double() - b.double()).abs())
+    found = float(gap.max()) if gap.numel() else 0.0
     return found if found == found else float("inf")
 
 
 def require_equal(found: Findings, what: str, against: str) -> None:
     """Raise UserError, naming the first layer, unless everything agrees."""
+    output = NAMES.get(found.output, "hidden states")
     if not found.numbers:
-        raise UserError(f"{what} computes logits that are no numbers, and so does {against}; its weights are spoilt")
+        raise UserError(f"{what} computes {output} that are no numbers, and so does {against}; its weights are spoilt")
     if not found.logits <= found.tolerance:
         begins = f"they part at {found.first}" if found.first else "no single layer says where"
         raise UserError(
-            f"{what} computes other logits than {against}: they differ by up to {found.logits:.3g}, where "
+            f"{what} computes other {output} than {against}: they differ by up to {found.logits:.3g}, where "
             f"{found.tolerance:.3g} is allowed; {begins}"
         )
     if found.agreed < found.new:
@@ -126,6 +142,7 @@ def document(found: Findings, against: str, parameters: int, files: Mapping[str,
         "parameters": parameters,
         "largest_logit_difference": found.logits,
         "tolerance": found.tolerance,
+        "compared": NAMES.get(found.output, "hidden states"),
         "greedy_tokens_alike": f"{found.agreed} of {found.new}",
         "lines_with_the_same_ids": f"{found.lines} of {found.of}",
         "versions": versions(),
@@ -149,26 +166,53 @@ def hashes(folder: Path, files: Iterable[Path]) -> dict[str, str]:
 
 
 def write(folder: Path, said: Mapping[str, Any]) -> None:
-    (folder / NAME).write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    """Writes certificate.json, with the hash of what it says."""
+    text = json.dumps({**said, SEAL: seal(said)}, indent=1, ensure_ascii=False)
+    (folder / NAME).write_text(text + "\n", "utf-8")
+
+
+def seal(said: Mapping[str, Any]) -> str:
+    """Returns the sha256 of what a certificate says, however it is laid out."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def read(folder: Path) -> Mapping[str, Any]:
-    return read_json(folder / NAME)
+    """Returns what certificate.json says. Raises UserError where that is not what was written."""
+    said = dict(read_json(folder / NAME))
+    expected = said.pop(SEAL, None)  # older ones have none
+    if expected is not None and expected != seal(said):
+        raise UserError(f"{folder / NAME} is not what was written (its own sha256 differs); {AGAIN}")
+    return said
 
 
 def require_intact(folder: Path) -> None:
-    """Raise UserError if a folder has a certificate, and a file that is not the one it tells of."""
+    """Raises UserError if a folder or a run has a certificate, and a file that is not the one it tells of.
+
+    A run that was trained since has another config, and checkpoints that have hashes of their own.
+    """
     if not (folder / NAME).exists():
         return
-    known: Any = read_json(folder / NAME).get("files")
+    known: Any = read(folder).get("files")
     if not isinstance(known, dict):
-        raise UserError(f"{folder / NAME} has no hashes of files; remove it to use the folder without")
+        raise UserError(f"{folder / NAME} has no hashes of files; {AGAIN}, or remove it to use the folder without")
+    trained = (folder / "env.json").exists()  # what a training writes first
     for name, expected in cast("dict[str, Any]", known).items():
-        path = folder / name
-        if Path(name).name != name or not path.is_file():
-            raise UserError(f"{folder / NAME} tells of a file {name!r} that is not there; take the folder again")
+        path, place = folder / name, Path(name)
+        if trained and place.parts[:1] in (("config.yaml",), ("checkpoints",)):
+            continue
+        if place.is_absolute() or ".." in place.parts or not path.is_file():
+            raise UserError(f"{folder / NAME} tells of a file {name!r} that is not there; {AGAIN}")
         if digest(path) != expected:
-            raise UserError(f"{path} is not the file of {NAME} (its sha256 differs); take the folder again")
+            raise UserError(f"{path} is not the file of {NAME} (its sha256 differs); {AGAIN}")
+
+
+def require_source(folder: Path, run: Path) -> None:
+    """Raises UserError unless the files of a folder are those that a run was imported from."""
+    known: Any = read(run).get("read") if (run / NAME).exists() else {}
+    for name, expected in cast("dict[str, Any]", known or {}).items():
+        path = folder / name
+        if path.is_file() and digest(path) != expected:
+            raise UserError(f"{path} is not the file that {run} was imported from (its sha256 differs); import it anew")
 
 
 def digest(path: Path) -> str:

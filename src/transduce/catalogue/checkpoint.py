@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from transduce.catalogue import nearest, reordered
+from transduce.catalogue import nearest, remote_code, reordered
 from transduce.catalogue.families.family import Family, Fields, families
 from transduce.errors import UserError
 from transduce.model.architecture import ModelConfig
@@ -84,12 +84,8 @@ def depth(config: ModelConfig) -> int:
 
 def described(folder: Path) -> tuple[ModelConfig, int, Family]:
     """What config.json says. Raises UserError."""
+    remote_code.require_none(folder)
     data = read_json(folder / "config.json")
-    if "auto_map" in data:
-        raise UserError(
-            f"{folder / 'config.json'} has auto_map, code of its own, which is never run here; where its model_type is "
-            f"known without it, delete that key"
-        )
     kind = data.get("model_type")
     family = next((family for family in families() if family.model_type == kind), None)
     if family is None:

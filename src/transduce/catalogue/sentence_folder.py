@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 import tokenizers
 
+from transduce.catalogue import remote_code
 from transduce.catalogue.families.family import Fields
 from transduce.catalogue.pooling import STEPS, Dense, Pooling, Step
 from transduce.errors import UserError
@@ -17,6 +18,8 @@ KEPT = (  # what others read beside tokenizer.json
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
     "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model",
 )  # fmt: skip
+PACKAGE = "sentence_transformers"  # whose modules are known
+OWN_MODULES = f"use a folder whose modules are those of {PACKAGE}"
 ASSUMED = "{} has no modules.json, so a text's vector is the mean of its hidden states (mean pooling)"
 
 
@@ -50,6 +53,7 @@ class Places(NamedTuple):
 
 def places(folder: Path) -> Places:
     """Where everything is, by modules.json. Raises UserError for modules that are not known, or of another order."""
+    remote_code.require_none(folder)
     path = folder / MODULES
     if not path.is_file():
         return Places(folder, None, [], ASSUMED.format(folder))
@@ -63,6 +67,9 @@ def places(folder: Path) -> Places:
         kind, place = fields.get("type"), fields.get("path")
         if not isinstance(kind, str) or not isinstance(place, str) or Path(place).name != place or "\\" in place:
             raise UserError(f"{path} lists {module!r}, which is no type and no folder beside it; download it again")
+        package, _, _ = kind.partition(".")
+        if package != PACKAGE:
+            raise UserError(f"{path} names {kind}, code of the folder's own, which is never run here; {OWN_MODULES}")
         found.append((kind.rpartition(".")[2], folder / place))
     kinds = [kind for kind, _ in found]
     if kinds[:2] != ["Transformer", "Pooling"] or (set(kinds[2:]) - STEPS.keys()):

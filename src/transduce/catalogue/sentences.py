@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from transduce.catalogue import checkpoint
+from transduce.catalogue.certificate import require_intact
 from transduce.catalogue.families.family import Family
 from transduce.catalogue.pooling import Pooling, Step
 from transduce.catalogue.sentence_folder import (
@@ -79,6 +80,7 @@ class SentenceEncoder:
         Raises UserError for what is missing or not known. No code and no pickle is run.
         """
         folder = Path(folder)
+        require_intact(folder)
         where = places(folder)
         found, how = checkpoint.read(where.encoder), reading(folder, where.encoder)
         width = found.config.width

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.layout import dense
-from transduce.model.models import EncoderDecoder, Model
+from transduce.model.models import EncoderDecoder, EncoderOnly, Model
 from transduce.model.stack import Stack
 from transduce.text.tokenizer import Tokenizer
 
@@ -67,15 +67,19 @@ class Ours:
 
 @torch.inference_mode()
 def traced(model: Model, ids: Tensor, source: Tensor | None) -> dict[str, Tensor]:
-    """Everything between the parts of a model: embeddings, layers, ends of stacks, logits."""
+    """Everything between the parts of a model: embeddings, layers, ends of stacks, and all that comes out of it."""
     with watching(model) as found:
         around = None if source is None else dense(source.shape[0], source.shape[1])
         batch = Batch(ids, ids, dense(ids.shape[0], ids.shape[1]), source, around)
         hidden = model.features(batch)
+        out = dict(found)
+        if isinstance(model, EncoderOnly) and model.pooler is not None:
+            out["pooled"] = model.pooled(hidden)
+            out |= {} if model.pair is None else {"pair": model.pair(out["pooled"])}
         try:
-            return {**found, "logits": model.head(hidden)}
+            return {**out, "logits": model.head(hidden)}
         except UserError:  # a model without a head
-            return found
+            return out
 
 
 @contextmanager
@@ -132,20 +136,26 @@ def greedy(model: Model, prompt: Tensor, source: Tensor | None, new: int) -> lis
 
 
 class Theirs:
-    """The model of a folder as transformers computes it, in float32. Raises UserError where it cannot open it."""
+    """The model of a folder as transformers computes it, in float32, with the attention that its class has by default.
 
-    def __init__(self, folder: Path) -> None:
+    Only code and files that are here are used: nothing of the folder is run, and nothing is downloaded. architecture:
+    the class; None: that of config.json. Raises UserError where transformers cannot open it.
+    """
+
+    def __init__(self, folder: Path, architecture: str | None = None) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         import transformers
 
         theirs = cast(Any, transformers)
         theirs.utils.logging.disable_progress_bar()
         try:
-            self.config = theirs.AutoConfig.from_pretrained(folder)
-            made = getattr(theirs, (self.config.architectures or ["AutoModel"])[0])
-            how = {"dtype": torch.float32, "attn_implementation": "eager", "local_files_only": True}
-            self.model = made.from_pretrained(folder, **how).eval()
-            self.tokenizer = theirs.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.config = theirs.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            made = getattr(theirs, architecture or (self.config.architectures or ["AutoModel"])[0])
+            how = {"dtype": torch.float32, "use_safetensors": True}
+            self.model = made.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **how).eval()
+            self.tokenizer = theirs.AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=False, local_files_only=True
+            )
             self.generation = theirs.GenerationConfig
         except Exception as error:
             raise UserError(f"transformers does not open {folder}: {type(error).__name__}: {error}") from None
@@ -165,10 +175,9 @@ class Theirs:
             hidden = list(getattr(out, name, None) or [])
             names = ["embedding", *(f"layer {i + 1}" for i in range(len(hidden) - 2)), "end"]
             layers |= {f"{prefix}{n}": x for n, x in zip(names, hidden, strict=False)}
-        logits = getattr(out, "logits", getattr(out, "prediction_logits", None))
         end = "end" if asked.source is None else "decoder end"
-        layers |= {end: out.last_hidden_state} if logits is None else {"logits": logits}
-        writes = asked.new and logits is not None
+        layers |= {n: x for n, x in outputs(out, asked.ids.shape[1], end).items() if x is not None}
+        writes = asked.new and "logits" in layers
         return Given(layers, self.written(asked) if writes else [], self.ids(asked.lines))
 
     def written(self, asked: Asked) -> list[int]:
@@ -186,3 +195,15 @@ class Theirs:
 
     def ids(self, lines: Sequence[str]) -> list[list[int]]:
         return self.tokenizer(list(lines))["input_ids"] if lines else []
+
+
+def outputs(out: Any, tokens: int, end: str) -> dict[str, Tensor | None]:
+    """What a class of transformers returns, by our names. tokens: of a row. end: the name of the last hidden states."""
+    logits = getattr(out, "logits", getattr(out, "prediction_logits", None))
+    pair = getattr(out, "seq_relationship_logits", getattr(out, "sop_logits", None))
+    if logits is not None and logits.ndim == 2:  # one number a token (ELECTRA), or of a pair of sentences (BERT)
+        logits, pair = (logits[..., None], pair) if logits.shape[1] == tokens else (None, logits)
+    return {
+        end: getattr(out, "last_hidden_state", None), "pooled": getattr(out, "pooler_output", None), "pair": pair,
+        "logits": logits,
+    }  # fmt: skip

@@ -187,7 +187,9 @@ def check_bytes(theirs: Any, folder: Path, out: Path) -> None:
         assert torch.equal(a, b), name
     assert family.model_type == json.loads((out / "config.json").read_text("utf-8"))["model_type"]
     how = theirs.config._attn_implementation
-    again, info = type(theirs).from_pretrained(out, attn_implementation=how, output_loading_info=True)
+    again, info = type(theirs).from_pretrained(
+        out, attn_implementation=how, output_loading_info=True, trust_remote_code=False, local_files_only=True
+    )
     assert not info["missing_keys"], info
     tokens = ids(theirs)
     with torch.no_grad():

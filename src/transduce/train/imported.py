@@ -30,6 +30,7 @@ from transduce.train.recipe import Recipe
 from transduce.train.resume import Position, load_weights, rng_state, to_state, weights
 from transduce.train.run import Run
 from transduce.train.schedule import Constant
+from transduce.weights.files import Files, read_json
 
 ORIGIN = "origin"  # the files of the tokeniser as they were
 
@@ -153,16 +154,39 @@ def certify(folder: Path, out: Path, count: int) -> None:
     marks, parameters = tokenizer.marks, sum(p.numel() for p in model.parameters())
     asked = certificate.questions(model, tokenizer, count)
     ours = Ours(model, tokenizer, marks.before, marks.after).answer(asked)
-    del model
     if certificate.has_transformers():
-        against, other = "transformers", Theirs(folder).answer(asked)
+        against, other = "transformers", Theirs(folder, architecture(folder)).answer(asked)
     else:
         again = read(folder)
         against = "a second reading of the folder, since transformers is not installed"
         other = Ours(again.model, again.tokenizer, marks.before, marks.after).answer(asked)
     found = certificate.compare(ours, other)
     certificate.require_equal(found, "the run", against)
+    require_same_weights(model, folder)
     files = (path for path in out.rglob("*") if path.is_file() and not path.parent.is_symlink())
     hashed = certificate.hashes(out, (path for path in files if not ({"best", "last"} & set(path.parts))))
-    read_from = certificate.hashes(folder, (path for path in folder.glob("*") if path.is_file()))
+    sources = [*folder.glob("*"), *(folder.glob("*/*") if (folder / MODULES).is_file() else ())]
+    read_from = certificate.hashes(folder, (path for path in sources if path.is_file()))
     certificate.write(out, certificate.document(found, against, parameters, hashed, read=read_from))
+
+
+def architecture(folder: Path) -> str:
+    """Returns the class of transformers that has what was read of a folder."""
+    if "architectures" not in read_json(folder / "config.json"):
+        return "AutoModel"
+    config, _, family = published.described(folder)
+    return family.architecture(config)
+
+
+def require_same_weights(model: Model, folder: Path) -> None:
+    """Raises UserError unless a model holds the numbers of the folder's files, all of them and to the last bit."""
+    config, _, family = published.described(folder)
+    for name in family.table(config).differing(model, Files(folder)):
+        raise UserError(f"{name} of {folder} is not in the run as it is in the file; import it again")
+
+
+def require_certificate(run: Run) -> None:
+    """Raises UserError if a run was imported and has no certificate, or a file that is not the one it tells of."""
+    certificate.require_intact(run.path)
+    if (run.path / "tokenizer" / ORIGIN).is_dir() and not (run.path / certificate.NAME).exists():
+        raise UserError(f"{run.path} was imported, but its {certificate.NAME} is missing; import it again")

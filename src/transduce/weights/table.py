@@ -4,7 +4,7 @@ Strict both ways: every name of the checkpoint is in a row, or silent on purpose
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -99,6 +99,15 @@ class Table:
             if extra.name in names:
                 extra.check(files.read(names[extra.name])[0], parameters)
         replace_parameters(model, {id(parameters[name]): x for name, x in made.items()})
+
+    def differing(self, model: nn.Module, files: Files) -> Iterator[str]:
+        """Yields the names of tensors of a checkpoint whose numbers are not those of a model's parameters."""
+        names, parameters = self.names(files.where), dict(model.named_parameters())
+        for line in self.rows:
+            tensors = line.op.read(files.read(*(names[name] for name in line.theirs)))
+            for name, x in zip(line.ours, tensors, strict=True):
+                if not torch.equal(parameters[name], x.to(parameters[name].dtype)):
+                    yield names[line.theirs[0]]
 
     def names(self, present: Iterable[str]) -> dict[str, str]:
         """The table's name of each of theirs -> as it stands in the checkpoint, with or without the prefix."""
