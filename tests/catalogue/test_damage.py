@@ -120,8 +120,18 @@ def test_a_run_that_was_trained_since_has_its_own_hashes(run: Path, tmp_path: Pa
         "train.max_steps": 2, "train.validate_every": 1, "train.samples": 0, "train.keep": 1, "train.threads": 1,
         "batch.max_length": 16, "batch.batch_tokens": 64,
     }  # fmt: skip
-    td.train(str(copy / "config.yaml"), changes, out=tmp_path / "runs", quiet=True)
-    assert td.load(copy, device="cpu").embed(["a rose"]).shape == (1, 16)
-    (copy / "tokenizer/marks.json").write_bytes(middle((copy / "tokenizer/marks.json").read_bytes()))
-    with pytest.raises(UserError):
-        td.load(copy, device="cpu")
+    marks = copy / "tokenizer/marks.json"
+    whole, damaged = marks.read_bytes(), middle(marks.read_bytes())
+
+    def train() -> None:
+        td.train(str(copy / "config.yaml"), changes, out=tmp_path / "runs", quiet=True)
+
+    def load() -> None:
+        assert td.load(copy, device="cpu").embed(["a rose"]).shape == (1, 16)
+
+    for way in (train, load):
+        marks.write_bytes(damaged)
+        with pytest.raises(UserError, match="sha256"):
+            way()
+        marks.write_bytes(whole)
+        way()

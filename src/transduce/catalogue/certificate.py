@@ -14,6 +14,7 @@ from torch import Tensor
 
 from transduce.catalogue.lines import lines
 from transduce.catalogue.sides import Asked, Given
+from transduce.disk import digest
 from transduce.errors import UserError
 from transduce.model.heads.linear import LinearHead
 from transduce.model.models import EncoderOnly, Model
@@ -57,12 +58,17 @@ class Findings(NamedTuple):
 
 
 def questions(model: Model, tokenizer: Tokenizer, count: int = 1000) -> Asked:
-    """Texts cut into rows of ids, a prompt, and lines: all made here."""
+    """Returns rows of ids, a prompt, and lines: all made here.
+
+    Half of the rows are texts, half are drawn from all ids, since a tokeniser may know hardly a word of the texts.
+    """
     text = [line for line in lines(count) if line.strip()]
     most = TOKENS if model.limit is None else min(TOKENS, model.limit)
     stream = [i for row in tokenizer.encode_batch(text[:200]) for i in row] or [tokenizer.bos]
     stream *= -(-2 * ROWS * most // len(stream))
     ids, source = (torch.tensor(stream[n * ROWS * most :][: ROWS * most]).view(ROWS, most) for n in range(2))
+    for n, rows in enumerate((ids, source)):
+        rows[::2] = drawn(model, tokenizer, rows[::2], seed=n)
     marks = tokenizer.marks
     if model.takes_source:
         start = torch.tensor([list(marks.opens[:1] or [tokenizer.bos])])
@@ -73,6 +79,16 @@ def questions(model: Model, tokenizer: Tokenizer, count: int = 1000) -> Asked:
     room = NEW if model.limit is None else max(1, min(NEW, model.limit - prompt.shape[1]))
     new = room if isinstance(model.head, LinearHead) and not isinstance(model, EncoderOnly) else 0
     return Asked(ids, source if model.takes_source else None, prompt, new, lines(count))
+
+
+def drawn(model: Model, tokenizer: Tokenizer, rows: Tensor, seed: int) -> Tensor:
+    """Returns as many rows of ids that are text. That of padding is none, also where positions are counted from it."""
+    pad = getattr(getattr(getattr(model, "embed", None), "positions", None), "offset", 0) - 1
+    known = [i for i in range(tokenizer.vocab_size) if i not in tokenizer.silent and i not in (pad, tokenizer.unk)]
+    if not known:
+        return rows
+    chosen = torch.randint(len(known), rows.shape, generator=torch.Generator().manual_seed(seed))
+    return torch.tensor(known)[chosen]
 
 
 def compare(ours: Given, other: Given) -> Findings:
@@ -198,7 +214,7 @@ def require_intact(folder: Path) -> None:
     trained = (folder / "env.json").exists()  # what a training writes first
     for name, expected in cast("dict[str, Any]", known).items():
         path, place = folder / name, Path(name)
-        if trained and place.parts[:1] in (("config.yaml",), ("checkpoints",)):
+        if trained and place.parts[:1] in (("config.yaml",), ("hashes.json",), ("checkpoints",)):
             continue
         if place.is_absolute() or ".." in place.parts or not path.is_file():
             raise UserError(f"{folder / NAME} tells of a file {name!r} that is not there; {AGAIN}")
@@ -213,8 +229,3 @@ def require_source(folder: Path, run: Path) -> None:
         path = folder / name
         if path.is_file() and digest(path) != expected:
             raise UserError(f"{path} is not the file that {run} was imported from (its sha256 differs); import it anew")
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -30,6 +30,7 @@ from transduce.train.recipe import Recipe
 from transduce.train.resume import Position, load_weights, rng_state, to_state, weights
 from transduce.train.run import Run
 from transduce.train.schedule import Constant
+from transduce.train.seal import seal
 from transduce.weights.files import Files, read_json
 
 ORIGIN = "origin"  # the files of the tokeniser as they were
@@ -163,6 +164,7 @@ def certify(folder: Path, out: Path, count: int) -> None:
     found = certificate.compare(ours, other)
     certificate.require_equal(found, "the run", against)
     require_same_weights(model, folder)
+    seal(out)
     files = (path for path in out.rglob("*") if path.is_file() and not path.parent.is_symlink())
     hashed = certificate.hashes(out, (path for path in files if not ({"best", "last"} & set(path.parts))))
     sources = [*folder.glob("*"), *(folder.glob("*/*") if (folder / MODULES).is_file() else ())]
