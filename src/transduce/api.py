@@ -17,7 +17,8 @@ from transduce.data import read
 from transduce.data.doctor import Findings, examine
 from transduce.data.examples import encode
 from transduce.errors import UserError
-from transduce.inspect.plan import Costs, Probe, Work, costs, probe
+from transduce.inspect.plan import Costs, Probe, Work, costs
+from transduce.inspect.plan import probe as measured
 from transduce.model.models import Model
 from transduce.text.tokenizer import Tokenizer, TokenizerConfig
 from transduce.train import checkpoint as checkpoints
@@ -165,7 +166,7 @@ class Plan(NamedTuple):
         return None if self.probe is None else self.probe.seconds_per_update * self.recipe.train.max_steps
 
 
-def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, timed: bool = True) -> Plan:
+def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, probe: bool = True) -> Plan:
     """What training a recipe will cost. Does a few updates on real batches and writes nothing."""
     config = recipe(spec, overrides)
     device = device_of(config.train)
@@ -176,7 +177,7 @@ def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, timed: bool 
         optimizers = config.optimizer.build(task.model)
         work = Work(task.model, task.objective, optimizers, precision, config.train.accumulate)
         counted = costs(work, task.loader.batch(0, 0), task.loader.rows.shape)
-        found = probe(work, (batch for _, batch in task.loader.stream())) if timed else None
+        found = measured(work, (batch for _, batch in task.loader.stream())) if probe else None
     return Plan(config, device, task.loader.size(0), counted, found)
 
 

@@ -27,7 +27,7 @@ def test_plan_counts_and_times_and_writes_nothing(cli, monkeypatch) -> None:
 @pytest.mark.parametrize("changes", [{"train.seed": 5}, {"batch.batch_tokens": 2000}])
 def test_work_per_token_depends_neither_on_the_order_nor_on_padding(changes: dict[str, int]) -> None:
     base = {"data.train_size": 200, "data.valid_size": 8, "data.test_size": 8, "model.width": 16}
-    one, other = (api.plan("dates", {**base, **more}, timed=False).costs for more in ({}, changes))
+    one, other = (api.plan("dates", {**base, **more}, probe=False).costs for more in ({}, changes))
     work = [(c.tokens, c.forward_flops, c.training_flops) for c in (one, other)]
     assert work[0] == work[1]
 

@@ -111,7 +111,7 @@ def test_an_encoder_learns_goes_on_exactly_and_is_measured_alike(tmp_path: Path)
     assert twice.result is not None
     assert once.result["valid"]["loss"] == twice.result["valid"]["loss"]
     assert (once.last / "model.safetensors").read_bytes() == (twice.last / "model.safetensors").read_bytes()
-    plan = td.plan("shakespeare", tiny, timed=False)
+    plan = td.plan("shakespeare", tiny, probe=False)
     assert plan.costs.state.per_token == 0
     with pytest.raises(UserError, match="objective=masked-lm"):
         td.train("shakespeare", {**tiny, "objective": "next-token"}, out=tmp_path / "c", quiet=True)

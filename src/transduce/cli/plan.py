@@ -19,4 +19,4 @@ def plan(
     from transduce import api
     from transduce.cli import show
 
-    show.plan(api.plan(*recipe_and_overrides(words, DEFAULT), timed=probe))
+    show.plan(api.plan(*recipe_and_overrides(words, DEFAULT), probe=probe))
