@@ -21,6 +21,7 @@ from transduce.model.feedforward.mlp import MLPConfig
 from transduce.model.feedforward.sigma_pi import SigmaPi, SigmaPiConfig, products
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import dense
+from transduce.testing.laws import ranks, shard
 
 WIDTH = 7
 EVERY = [
@@ -49,6 +50,18 @@ def run(module: nn.Module, x: Tensor) -> Tensor:
 
 def test_every_kind_is_here() -> None:
     assert {c.kind for c in EVERY} | {"none"} == set(kinds(FeedForwardConfig.folder))
+
+
+@pytest.mark.parametrize("config", EVERY, ids=str)
+def test_ranks_with_a_share_of_the_features_add_up_to_one(config: FeedForwardConfig) -> None:
+    module, x = made(config, 8), sample(2, 3, 8)
+    if not getattr(module, "tp_plan", {}):
+        assert config in (MaxoutConfig(down=False), *EVERY[5:]), "of these a rank needs all"
+        return
+    count = ranks(module)
+    assert count > 1
+    parts = [shard(module, rank, count) for rank in range(count)]
+    torch.testing.assert_close(torch.stack([part(x) for part in parts]).sum(0), module(x), atol=1e-12, rtol=1e-10)
 
 
 @pytest.mark.parametrize("config", EVERY, ids=str)

@@ -1,6 +1,7 @@
 """Every law on every mixer that discovery finds, with every kind of positions that acts inside it."""
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import cast
 
 import pytest
@@ -14,7 +15,8 @@ from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import NoPositionsConfig, PositionsConfig
-from transduce.testing.laws import LAWS, compilation, derivatives
+from transduce.testing.dropout import dropout
+from transduce.testing.laws import LAWS, compilation, derivatives, ranks
 
 WIDTH = 16
 MIXERS = [cast(type[MixerConfig], kind) for kind in kinds(MixerConfig.folder).values()]
@@ -69,6 +71,50 @@ def test_law(
 ) -> None:
     torch.manual_seed(0)
     law(build(mixer, position).to(dtype), WIDTH)
+
+
+@pytest.mark.parametrize(("mixer", "position"), CASES)
+def test_every_plan_for_ranks_is_tried_unless_there_is_one_head(mixer: MixerConfig, position: PositionsConfig) -> None:
+    built = build(mixer, position)
+    if not built.tp_plan or "forward" in built.cannot:
+        return
+    heads = getattr(mixer, "heads", WIDTH)
+    assert (ranks(built) == 1) == (min(heads, getattr(mixer, "kv_heads", None) or heads) == 1)
+
+
+def test_every_kind_with_a_plan_is_split_in_one_of_its_examples() -> None:
+    split = {type(mixer) for mixer, _ in (case.values for case in CASES) if ranks_of(cast(MixerConfig, mixer)) > 1}
+    planned = {type(mixer) for mixer, _ in (case.values for case in CASES) if ranks_of(cast(MixerConfig, mixer)) > 0}
+    assert split == planned
+    assert len(split) >= 10
+
+
+def ranks_of(mixer: MixerConfig) -> int:
+    """0: there is no plan."""
+    built = build(mixer, NoPositionsConfig())
+    return ranks(built) if built.tp_plan else 0
+
+
+def dropping(mixer: MixerConfig, p: float) -> MixerConfig | None:
+    """The same mixer, or the one inside it, with dropout; None: it has none."""
+    names = {field.name for field in fields(mixer)}
+    if "dropout" in names:
+        return replace(mixer, dropout=p)  # pyright: ignore[reportCallIssue]
+    inner = dropping(mixer.mixer, p) if "mixer" in names else None  # pyright: ignore[reportAttributeAccessIssue]
+    return None if inner is None else replace(mixer, mixer=inner)  # pyright: ignore[reportCallIssue]
+
+
+DROPPING = [
+    pytest.param(dropped, case.values[1], id=case.id)
+    for case in CASES
+    if (dropped := dropping(cast(MixerConfig, case.values[0]), 0.5)) is not None
+]
+
+
+@pytest.mark.parametrize(("mixer", "position"), DROPPING)
+def test_half_is_dropped_in_training_and_nothing_in_evaluation(mixer: MixerConfig, position: PositionsConfig) -> None:
+    torch.manual_seed(0)
+    dropout(build(mixer, position), WIDTH)
 
 
 class Slack(nn.Linear):

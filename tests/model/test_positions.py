@@ -26,7 +26,7 @@ from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import Layout, dense, left_padded, packed
 from transduce.model.mixers.attention import Attention, AttentionConfig
 from transduce.model.models import EncoderDecoder
-from transduce.model.positions.absolute import sinusoid
+from transduce.model.positions.absolute import SinusoidalConfig, sinusoid
 from transduce.model.positions.alibi import Alibi, AlibiConfig
 from transduce.model.positions.alibi import slopes as alibi_slopes
 from transduce.model.positions.position import PositionsConfig, Queries
@@ -89,6 +89,44 @@ def test_a_sinusoid_k_places_on_is_a_fixed_rotation() -> None:
     torch.testing.assert_close(pe[k:], turned, atol=1e-14, rtol=0)
     products = (pe[:-k] * pe[k:]).sum(-1)
     torch.testing.assert_close(products, cos.sum().expand_as(products), atol=1e-14, rtol=0)
+
+
+@pytest.mark.parametrize("offset", [0, 2])
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("order", ["interleaved", "halves"])
+def test_sinusoids_are_their_formula_from_the_first_token_on(order: str, ends: bool, offset: int) -> None:
+    """PE(pos, 2i) = sin(pos / 10000^(2i/d)), PE(pos, 2i+1) = cos of the same; the first pos is 0, or the offset."""
+    config = from_data(SinusoidalConfig, {"order": order, "ends": ends, "offset": offset, "limit": 7, "base": 100.0})
+    dim, expected = 6, torch.zeros(5, 6, dtype=torch.float64)
+    for token in range(5):
+        for i in range(dim // 2):
+            angle = (token + offset) / 100.0 ** (2 * i / (dim - 2 if ends else dim))
+            at = (2 * i, 2 * i + 1) if order == "interleaved" else (i, dim // 2 + i)
+            expected[token, at[0]], expected[token, at[1]] = math.sin(angle), math.cos(angle)
+    built = config.build(dim, None)
+    x = numbers(2, 5, dim)
+    torch.testing.assert_close(built.add(x, dense(2, 5).positions) - x, expected.expand(2, -1, -1), atol=1e-6, rtol=0)
+    last = built.add(torch.zeros(1, 1, dim), torch.tensor([[6]]))
+    torch.testing.assert_close(last[0], sinusoid(torch.tensor([6 + offset]), dim, 100.0, order, ends).float())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["sinusoidal", "learned"])
+@pytest.mark.parametrize("offset", [0, 2])
+def test_the_first_token_of_a_model_stands_at_the_first_position(kind: str, offset: int) -> None:
+    """Alone, behind padding, behind another document: what is added to it is the first vector there is."""
+    data = {"width": WIDTH, "layers": 1, "mixer": {"heads": HEADS}, "residual": {"dropout": 0.0}}
+    model: Any = from_data(DecoderConfig, {**data, "positions": {"kind": kind, "offset": offset}}).build(9)
+    ids = torch.tensor([[4, 5, 6, 7, 8]])
+    if kind == "learned":
+        first, second = model.embed.positions.weight[offset], model.embed.positions.weight[offset + 1]
+    else:
+        first, second = sinusoid(torch.arange(offset, offset + 2), WIDTH).float()
+    for layout, start in (
+        (dense(1, 5), 0), (left_padded(torch.tensor([3]), 5), 2), (packed([[3, 2]], 5), 3), (packed([[1, 4]], 5), 1),
+    ):  # fmt: skip
+        x = model.embed(ids, layout)[0] - WIDTH**0.5 * model.embed.weight[ids[0]]
+        torch.testing.assert_close(x[start], first, atol=1e-6, rtol=0)
+        torch.testing.assert_close(x[start + 1], second, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("positions", RELATIVE, ids=str)

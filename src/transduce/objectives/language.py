@@ -26,7 +26,7 @@ class NextTokenConfig(ObjectiveConfig):
                 "objective=next-token asks for the token after each, which an encoder sees; use objective=masked-lm, "
                 "or model.kind=decoder"
             )
-        return self.build()
+        return super().build_for(model, tokenizer)
 
 
 @dataclass(frozen=True, kw_only=True)

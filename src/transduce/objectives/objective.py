@@ -9,6 +9,7 @@ from torch import Tensor
 
 from transduce.config import Part
 from transduce.data.batch import Batch
+from transduce.errors import UserError
 from transduce.model.heads.head import Head
 from transduce.model.models import Model
 from transduce.model.side import collecting
@@ -50,6 +51,8 @@ class ObjectiveConfig(Part):
 
     def build_for(self, model: Model, tokenizer: Tokenizer) -> Objective:
         """The same for a model and a tokeniser. Raises UserError where the model cannot learn by it."""
+        if not model.head.predicts_tokens:
+            raise UserError(f"objective={self.kind} predicts tokens, but this head does not; set model.head=linear")
         return self.build()
 
 

@@ -9,6 +9,7 @@ something says so in `cannot`; then the law checks that the method raises that s
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from transduce.model.state import State, nbytes, select, snapshot, tensors
 
 T = 13
 Run = Callable[[Mixer, Tensor], Tensor]
+M = TypeVar("M", bound=nn.Module)
 
 
 def inputs(mixer: Mixer, width: int, rows: int = 2, tokens: int = T, seed: int = 0) -> Tensor:
@@ -221,7 +223,9 @@ def rows(mixer: Mixer, width: int) -> None:
         z, _ = mixer(x.index_select(0, chosen), geometry.dense(4, T))
     close(y, z[:, 6:], "rows")
     assert all(t.shape[0] == 3 for t in tensors(state)), "rows: the first dimension of a state is the batch"
-    assert nbytes(state) == sum(t.numel() * t.element_size() for t in tensors(state))
+    held = sum(t.contiguous().flatten().view(torch.uint8).numel() for t in tensors(state))
+    assert nbytes(state) == held, f"rows: nbytes says {nbytes(state)} bytes of a state of {held}"
+    assert 3 * nbytes(select(state, chosen[:1])) == held, "rows: every row takes as much memory as any other"
 
 
 def replay(mixer: Mixer, width: int) -> None:
@@ -245,35 +249,46 @@ def replay(mixer: Mixer, width: int) -> None:
 
 
 def sharding(mixer: Mixer, width: int) -> None:
-    """Two ranks, each with half of the heads or features named in `tp_plan`, add up to one rank's result."""
+    """Ranks, each with its share of the heads or features named in `tp_plan`, add up to one rank's result.
+
+    A plan that no number of ranks can share out, because there is one head, is for one rank: see `ranks`.
+    """
     if not mixer.tp_plan or encodes_only(mixer, width):
         return
-    x, grid = inputs(mixer, width), geometry.dense(2, T)
-    try:
-        halves = [shard(mixer, rank) for rank in range(2)]
-    except ValueError:
-        return  # an odd number of heads does not split over two ranks
+    x, grid, count = inputs(mixer, width), geometry.dense(2, T), ranks(mixer)
+    parts = [shard(mixer, rank, count) for rank in range(count)]
     with torch.no_grad():
-        close(sum((half(x, grid)[0] for half in halves), torch.zeros(())), mixer(x, grid)[0], "sharding")
+        close(sum((part(x, grid)[0] for part in parts), torch.zeros(())), mixer(x, grid)[0], "sharding")
 
 
-def shard(mixer: Mixer, rank: int) -> Mixer:
-    """The part of a mixer that rank `rank` of two holds. Raises ValueError where the heads do not split."""
-    half = deepcopy(mixer)
-    for name, split in mixer.tp_plan.items():
-        linear = half.get_submodule(name)
-        assert isinstance(linear, nn.Linear)
-        columns = split == "columns"
+def planned(module: nn.Module) -> dict[str, tuple[nn.Linear, bool]]:
+    """The projections of `tp_plan`, and whether their columns are shared out (or else their rows)."""
+    plan: dict[str, str] = module.tp_plan  # pyright: ignore[reportAssignmentType]
+    return {name: (cast(nn.Linear, module.get_submodule(name)), split == "columns") for name, split in plan.items()}
+
+
+def ranks(module: nn.Module) -> int:
+    """The least number of ranks above one that the heads or features of `tp_plan` can be shared out over; 1: none can,
+    since there is one head, or one key head that all queries ask. The first projection of a plan has all heads."""
+    sizes = [linear.out_features if columns else linear.in_features for linear, columns in planned(module).values()]
+    head_dim = cast(int, getattr(module, "head_dim", 1))
+    heads = sizes[0] // head_dim
+    groups = [size // head_dim for size in sizes if size % head_dim == 0 and size != heads]
+    fewest = min([heads, *groups])
+    return next((n for n in range(2, fewest + 1) if not any(count % n for count in (heads, fewest, *sizes))), 1)
+
+
+def shard(module: M, rank: int, ranks: int) -> M:
+    """The part of a module that one of several ranks holds."""
+    part = deepcopy(module)
+    for linear, columns in planned(part).values():
         size = linear.out_features if columns else linear.in_features
-        head_dim = getattr(mixer, "head_dim", 1)
-        if (size // head_dim if size >= head_dim else size) % 2:  # some projections have one output per head
-            raise ValueError(name)
-        kept = slice(rank * size // 2, (rank + 1) * size // 2)
-        linear.weight = nn.Parameter((linear.weight[kept] if columns else linear.weight[:, kept]).detach())
+        share = slice(rank * size // ranks, (rank + 1) * size // ranks)
+        linear.weight = nn.Parameter((linear.weight[share] if columns else linear.weight[:, share]).detach())
         if linear.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
-            whole = linear.bias.detach()
-            linear.bias = nn.Parameter(whole[kept] if columns else whole * (rank == 0))
-    return half
+            bias = linear.bias.detach()
+            linear.bias = nn.Parameter(bias[share] if columns else bias * (rank == 0))
+    return part
 
 
 def compilation(mixer: Mixer, width: int) -> None:

@@ -199,10 +199,10 @@ def test_equals_multi_head_attention_of_torch() -> None:
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_one_head_is_scaled_dot_product_attention_between_projections(causal: bool) -> None:
-    m, x, layout = attention(heads=1), torch.randn(2, 7, WIDTH), dense(2, 7)
+    m, x, layout = attention(heads=1).double(), torch.randn(2, 7, WIDTH, dtype=torch.float64), dense(2, 7)
     expected = m.out(F.scaled_dot_product_attention(m.q(x), m.k(x), m.v(x), is_causal=causal))
     y = m(x, layout)[0] if causal else m.encode(x, layout)
-    torch.testing.assert_close(y, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(y, expected, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize(

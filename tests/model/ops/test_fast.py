@@ -2,7 +2,6 @@
 
 from importlib.util import find_spec
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import torch
@@ -21,32 +20,51 @@ GPU = pytest.mark.skipif(
 
 
 def stand_in(name: str) -> fast.Kernel:
-    """What they promise: (B, T, H, ...) tensors, a state for each row, or for each document between `cu_seqlens`."""
+    """What their documentation promises, token by token, and none of our code: (B, T, H, ...) tensors, a state for each
+    row, or for each document between `cu_seqlens`, where there is one row.
 
-    def alone(S: Tensor, **x: Tensor) -> tuple[Tensor, Tensor]:
-        given = {key: value.transpose(1, 2) for key, value in x.items()}
-        decay = given.pop("g", None)
-        y, after = (sum_rule_loop if name == "sum" else delta_rule_loop)(*given.values(), S, decay)
-        return y.transpose(1, 2), after
+        S <- exp(g_t) S,  S <- S + k_t (beta_t (v_t - S^T k_t))^T for the delta rule, or k_t v_t^T,  o_t = scale S^T q_t
+    """
 
     def kernel(
-        *, initial_state: Tensor, scale: float, output_final_state: bool, cu_seqlens: Tensor | None = None, **x: Any
-    ) -> tuple[Tensor, Tensor]:
-        assert scale == 1.0
+        q: Tensor, k: Tensor, v: Tensor, g: Tensor | None = None, beta: Tensor | None = None, *, scale: float,
+        initial_state: Tensor, output_final_state: bool, cu_seqlens: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         assert output_final_state
-        assert all(value.is_contiguous() for value in x.values())
+        assert (beta is None) == (name == "sum")
+        assert all(x is None or x.is_contiguous() for x in (q, k, v, g, beta))
+        rows, tokens = q.shape[:2]
         if cu_seqlens is None:
-            return alone(initial_state, **x)
-        ends = cu_seqlens.tolist()
-        assert len(initial_state) == len(ends) - 1
-        parts = [
-            alone(initial_state[i : i + 1], **{key: value[:, a:b] for key, value in x.items()})
-            for i, (a, b) in enumerate(pairwise(ends))
-        ]
-        ys, afters = zip(*parts, strict=True)
-        return torch.cat(ys, 1), torch.cat(afters)
+            pieces = [(row, 0, tokens) for row in range(rows)]
+        else:
+            assert rows == 1
+            pieces = [(0, a, b) for a, b in pairwise(cu_seqlens.tolist())]
+        assert len(initial_state) == len(pieces)
+        outputs, states = list[Tensor](), list[Tensor]()
+        for (row, a, b), S in zip(pieces, initial_state, strict=True):  # S: (H, K, V)
+            for t in range(a, b):
+                S = S if g is None else g[row, t, :, None, None].exp() * S
+                new = v[row, t]
+                if beta is not None:
+                    new = beta[row, t, :, None] * (new - torch.einsum("hkv,hk->hv", S, k[row, t]))
+                S = S + torch.einsum("hk,hv->hkv", k[row, t], new)
+                outputs.append(scale * torch.einsum("hkv,hk->hv", S, q[row, t]))
+            states.append(S)
+        y = torch.stack(outputs)
+        return y.view(rows, tokens, *y.shape[1:]), torch.stack(states)
 
     return kernel
+
+
+def test_the_stand_in_is_the_rule_of_transformers() -> None:
+    """The loop of Qwen3-Next, which takes the place of the same kernel; it always divides queries by sqrt(D)."""
+    theirs = pytest.importorskip("transformers.models.qwen3_next.modeling_qwen3_next").torch_recurrent_gated_delta_rule
+    q, k, v, beta, S, decay, _ = inputs(19, dtype=torch.float32)
+    q, k, v, beta, g = (x.transpose(1, 2).contiguous() for x in (q, k, v, beta, decay))
+    expected = theirs(q, k, v, g=g, beta=beta, initial_state=S, output_final_state=True)
+    given = stand_in("delta")(q, k, v, g, beta, scale=q.shape[-1] ** -0.5, initial_state=S, output_final_state=True)
+    for ours, other in zip(given, expected, strict=True):
+        assert relative(ours, other) < 1e-5
 
 
 @pytest.mark.parametrize("rule", ["sum", "delta"])

@@ -18,6 +18,8 @@ class Maxout(nn.Module):
         super().__init__()
         self.up, self.pieces = nn.Linear(width, hidden * pieces, bias=bias), pieces
         self.down = nn.Linear(hidden, width, bias=bias) if down else nn.Identity()
+        if not down:  # the units are the stream, of which a rank needs all
+            self.tp_plan = {}  # pyright: ignore[reportAttributeAccessIssue]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.up(x).unflatten(-1, (-1, self.pieces)).amax(-1))

@@ -20,9 +20,13 @@ CHUNK = 1 << 21  # logits made at once
 
 
 class Head(nn.Module, ABC):
-    """(..., M) -> (..., V) float32 (float64 where the weights are)."""
+    """(..., M) -> (..., V) float32 (float64 where the weights are).
+
+    predicts_tokens: what comes out are logits of tokens.
+    """
 
     vocab_size: int
+    predicts_tokens: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, hidden: Tensor) -> Tensor: ...

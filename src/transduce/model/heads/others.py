@@ -15,7 +15,7 @@ from transduce.model.norms.norm import NormConfig
 class DiscriminatorHead(Head):
     """See `DiscriminatorHeadConfig`."""
 
-    vocab_size = 1
+    vocab_size, predicts_tokens = 1, False
 
     def __init__(self, width: int, activation: Activation) -> None:
         super().__init__()
@@ -36,13 +36,19 @@ class DiscriminatorHeadConfig(HeadConfig):
         return DiscriminatorHead(width, self.activation)
 
 
+REASON = "this model has no head, so it gives hidden states and no logits; use model.head=linear"
+
+
 class NoHead(Head):
     """No logits."""
 
-    vocab_size = 0
+    vocab_size, predicts_tokens = 0, False
 
     def forward(self, hidden: Tensor) -> Tensor:
-        raise UserError("this model has no head, so it gives hidden states and no logits; use model.head=linear")
+        raise UserError(REASON)
+
+    def loss(self, hidden: Tensor, targets: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+        raise UserError(REASON)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +63,8 @@ class NoHeadConfig(HeadConfig):
 
 class ProjectionHead(Head):
     """See `ProjectionHeadConfig`."""
+
+    predicts_tokens = False
 
     def __init__(self, width: int, config: "ProjectionHeadConfig") -> None:
         super().__init__()
