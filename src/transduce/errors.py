@@ -13,6 +13,10 @@ class UserError(ValueError):
     exit_code = 2
 
 
+class Notice(UserWarning):
+    """What the user should know although nothing went wrong, in one sentence; the command line prints it alone."""
+
+
 def require_probability(**values: float) -> None:
     """Raise UserError unless every value lies in [0, 1): the probability of dropping something."""
     for name, value in values.items():

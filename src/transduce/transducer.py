@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import Any, NamedTuple, TypedDict, Unpack, overload
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 from transduce.catalogue.certificate import require_source
 from transduce.catalogue.sentence_folder import MODULES
@@ -15,9 +15,9 @@ from transduce.catalogue.sentences import Precision, SentenceEncoder, Vectors
 from transduce.config import nearest
 from transduce.data.imported import Imported
 from transduce.errors import UserError
-from transduce.generate.config import GenerateConfig
+from transduce.generate.config import SAMPLING, Bias, GenerateConfig
 from transduce.generate.decode import decode
-from transduce.generate.hypothesis import Hypothesis
+from transduce.generate.hypothesis import Hypothesis, Norm
 from transduce.generate.score import Scores, score
 from transduce.generate.stop import TextStream, cut
 from transduce.model.models import Model
@@ -31,12 +31,34 @@ class Options(TypedDict, total=False):
 
     beam_size: int
     max_new_tokens: int
+    max_length: int | None
     max_length_ratio: float | None
+    min_new_tokens: int
+    min_length: int
     length_penalty: float
+    length_norm: Norm
+    early_stopping: Literal[True, False, "never"] | None
+    repetition_penalty: float
+    no_repeat_ngram: int | None
+    source_repetition_penalty: float
+    source_no_repeat_ngram: int | None
+    suppress: tuple[int, ...]
+    begin_suppress: tuple[int, ...]
+    bad_words: tuple[tuple[int, ...], ...]
+    bias: tuple[Bias, ...]
+    forced_bos: int | None
+    forced_eos: tuple[int, ...]
+    exponential_decay: tuple[float, ...] | None
+    renormalise: bool
+    replace_invalid: bool
     temperature: float
+    top_h: float | None
     top_k: int | None
     top_p: float | None
     min_p: float | None
+    typical_p: float | None
+    epsilon_cutoff: float | None
+    eta_cutoff: float | None
     stop: tuple[str, ...]
     seed: int
 
@@ -71,16 +93,22 @@ class Transducer:
     @overload
     def translate(self, texts: Sequence[str], *, nbest: int, **options: Unpack[Options]) -> list[list[Candidate]]: ...
     def translate(self, texts: str | Sequence[str], *, nbest: int | None = None, **options: Unpack[Options]) -> Any:
-        """The translation of a text, or of each of a list, in order. With nbest: the n best of each, the best first."""
+        """The translation of a text, or of each of a list, in order. With nbest: the n best of each, the best first.
+
+        A text of blanks says nothing: its translation is "", and it has no n best.
+        """
         if not self.takes_source:
             raise UserError("this model has no encoder, so it cannot translate; use generate with a prompt")
         config = decoding(self.recipe.generate, nbest, options)
         many = [texts] if isinstance(texts, str) else list(texts)
-        found = decode(self.model, self.tokenizer, config, **self._sources(many)) if many else []
+        full = [text for text in many if text.strip()]
+        asked = self._sources(full, config.forced_bos is not None)
+        answers = iter(decode(self.model, self.tokenizer, config, **asked) if full else [])
+        rows = [next(answers) if text.strip() else [] for text in many]
         if nbest is not None:
-            out = [[Candidate(self._text(h, config), h.score) for h in row] for row in found]
+            out = [[Candidate(self._text(h, config), h.score) for h in row] for row in rows]
         else:
-            out = [self._text(row[0], config) for row in found]
+            out = [self._text(row[0], config) if row else "" for row in rows]
         return out[0] if isinstance(texts, str) else out
 
     def generate(self, prompt: str = "", **options: Unpack[Options]) -> str:
@@ -163,11 +191,11 @@ class Transducer:
         found = evaluate(self.model, objective, held, self.tokenizer, self.recipe.generate)
         return dataclasses.replace(found, split=split)
 
-    def _sources(self, texts: list[str]) -> "_Sources":
-        """Sources with the tokens around them, and what an answer begins with."""
+    def _sources(self, texts: list[str], forced: bool = False) -> "_Sources":
+        """Sources with the tokens around them, and what an answer begins with; forced: its second token comes later."""
         marks = self.tokenizer.marks
         rows = [[*marks.before, *ids, *marks.after] for ids in self.tokenizer.encode_batch(texts)]
-        return {"source": rows, "prompt": [list(marks.opens)] * len(rows)}
+        return {"source": rows, "prompt": [list(marks.opens[: 1 if forced else None])] * len(rows)}
 
     def _prompts(self, prompt: str) -> list[list[int]]:
         if self.takes_source:
@@ -191,6 +219,10 @@ def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> Gen
         guess = nearest(name, known)
         told = f"did you mean `{guess}`?" if guess else f"the options are {', '.join(known)}"
         raise UserError(f"there is no option `{name}`; {told}")
+    if "max_new_tokens" in over:  # what is asked of the output alone is not cut by a limit of both together
+        over.setdefault("max_length", None)
+    if over.get("min_new_tokens"):
+        over.setdefault("min_length", 0)
     if over.get("beam_size", 1) > 1:
         over.setdefault("temperature", 0.0)
     if over.get("temperature", config.temperature) > 0:
@@ -198,7 +230,7 @@ def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> Gen
     else:
         over.setdefault("beam_size", max(config.beam_size, over.get("nbest", 1)))
         if "temperature" in over:
-            over = {"top_k": None, "top_p": None, "min_p": None, **over}
+            over = {**dict.fromkeys(SAMPLING), **over}
     return dataclasses.replace(config, **over)
 
 

@@ -1,4 +1,5 @@
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,19 @@ from transduce.generate.sample import candidates, draw, name_streams, uniforms
 
 FILTERS = [
     {},
+    {"typical_p": 0.7},
+    {"epsilon_cutoff": 0.02},
+    {"eta_cutoff": 0.05},
+    {"top_h": 0.5},
+    {
+        "top_h": 0.8,
+        "top_k": 9,
+        "top_p": 0.95,
+        "min_p": 0.01,
+        "typical_p": 0.9,
+        "epsilon_cutoff": 0.01,
+        "eta_cutoff": 0.3,
+    },
     {"temperature": 0.7},
     {"top_k": 3},
     {"top_p": 0.6},
@@ -28,7 +42,60 @@ def distribution(logits: Tensor, asked: GenerateConfig) -> Tensor:
     """The probabilities (R, V) of what may be drawn."""
     p, ids = candidates(logits, asked)
     p = p / p.sum(-1, keepdim=True)
-    return p if ids is None else torch.zeros_like(logits).scatter(1, ids, p)
+    return p if ids is None else torch.zeros_like(logits).scatter_add(1, ids, p)
+
+
+WARPERS = {
+    "temperature": "TemperatureLogitsWarper", "top_h": "TopHLogitsWarper", "top_k": "TopKLogitsWarper",
+    "top_p": "TopPLogitsWarper", "min_p": "MinPLogitsWarper", "typical_p": "TypicalLogitsWarper",
+    "epsilon_cutoff": "EpsilonLogitsWarper", "eta_cutoff": "EtaLogitsWarper",
+}  # fmt: skip
+
+
+def warped(logits: Tensor, asked: GenerateConfig, warpers: Any) -> Tensor:
+    """What transformers makes of logits."""
+    for name, warper in WARPERS.items():
+        if (value := getattr(asked, name)) is not None:
+            logits = getattr(warpers, warper)(value)(None, logits)
+    return logits
+
+
+@pytest.mark.parametrize("values", [{"top_k": 3}, {"top_k": 5, "top_p": 0.5}, {"typical_p": 0.4}])
+def test_equal_logits_are_cut_off_as_transformers_cuts_them_off(values: dict):
+    warpers = pytest.importorskip("transformers.generation.logits_process")
+    logits = torch.tensor([[0.0] * 8, [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], [3.0, 2.0, 1.0, 0.0, -1, -2, -3, -4]])
+    asked = config(**values)
+    if "top_p" not in values:  # which of equal tokens it keeps is left open
+        torch.testing.assert_close(distribution(logits, asked), warped(logits, asked, warpers).softmax(-1))
+    alone = torch.cat([distribution(row[None], asked) for row in logits])
+    torch.testing.assert_close(distribution(logits, asked), alone, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.9, 0.999])
+def test_the_mass_kept_is_the_same_for_a_row_alone_and_beside_flat_and_sharp_ones(top_p: float):
+    """In a vocabulary of which only a part is looked at first; logits of few digits, so that many are equal."""
+    draw_ = torch.Generator().manual_seed(0)
+    sharp, flat = 9 * torch.randn(3, 1500, generator=draw_), (2 * torch.randn(3, 1500, generator=draw_)).round()
+    logits, asked = torch.cat([sharp, flat, torch.zeros(1, 1500)]), config(top_p=top_p)
+    together, ids = candidates(logits, asked)
+    for i in range(len(logits)):
+        p, own = candidates(logits[i : i + 1], asked)
+        assert torch.equal(together[i, : p.shape[1]], p[0])
+        assert not together[i, p.shape[1] :].any()
+        assert torch.equal(ids[i, : p.shape[1]], own[0])
+        kept = p[0] > 0
+        assert float(p[0][kept].sum()) >= top_p - 1e-5
+        assert float(p[0][kept][:-1].sum()) <= top_p + 1e-5
+        assert torch.equal(p[0], logits[i].softmax(-1)[own[0]].where(kept, 0.0))
+
+
+@pytest.mark.parametrize("temperature", [1e-5, 1e-25, 1e-37, 1e-38, 1e-44, 5e-324])
+def test_the_colder_the_nearer_to_the_likeliest(markov, letters, temperature: float):
+    model = markov(seed=2)
+    cold = decode(model, letters, config(temperature=temperature, max_new_tokens=9, top_p=0.9), prompt=[[4], [5, 3]])
+    greedy = decode(model, letters, GenerateConfig(max_new_tokens=9), prompt=[[4], [5, 3]])
+    assert [h[0].ids for h in cold] == [h[0].ids for h in greedy]
+    assert [h[0].score for h in cold] == pytest.approx([h[0].score for h in greedy])
 
 
 @pytest.mark.parametrize("sharp", [2.0, 3.0, 9.0])
@@ -37,13 +104,7 @@ def test_the_candidates_are_those_of_transformers(values: dict, sharp: float):
     warpers = pytest.importorskip("transformers.generation.logits_process")
     size = 37 if sharp < 3 else 3000
     logits, asked = sharp * torch.randn(50, size, generator=torch.Generator().manual_seed(1)), config(**values)
-    scores = warpers.TemperatureLogitsWarper(asked.temperature)(None, logits)
-    if asked.top_k is not None:
-        scores = warpers.TopKLogitsWarper(asked.top_k)(None, scores)
-    if asked.top_p is not None:
-        scores = warpers.TopPLogitsWarper(asked.top_p)(None, scores)
-    if asked.min_p is not None:
-        scores = warpers.MinPLogitsWarper(asked.min_p)(None, scores)
+    scores = warped(logits, asked, warpers)
     torch.testing.assert_close(distribution(logits, asked), scores.softmax(-1))
 
 

@@ -23,3 +23,12 @@ def test_equal_values_and_minus_infinity_give_values_that_are_there(rows: int):
     torch.testing.assert_close(values, x.topk(7).values)
     torch.testing.assert_close(x.gather(1, ids), values)
     assert all(len(set(row)) == 7 for row in ids.tolist())
+
+
+@pytest.mark.parametrize("size", [1, 5, 63, 64, 127, 128, 129])
+@pytest.mark.parametrize("rows", [1, 600, 9000])
+def test_a_vocabulary_of_any_size_will_do(size: int, rows: int):
+    x = torch.randn(rows, size, generator=torch.Generator().manual_seed(size))
+    values, ids = top(x, min(4, size))
+    torch.testing.assert_close(values, x.topk(min(4, size)).values, rtol=0, atol=0)
+    torch.testing.assert_close(x.gather(1, ids), values, rtol=0, atol=0)

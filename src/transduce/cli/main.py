@@ -3,8 +3,9 @@
 import errno
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -28,7 +29,7 @@ from transduce.cli import (
     translate,
 )  # fmt: skip
 from transduce.cli.words import PASS_ON, fold
-from transduce.errors import UserError
+from transduce.errors import Notice, UserError
 
 app = typer.Typer(
     help="Train sequence models on your own data, and use them.",
@@ -70,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = os.environ.get("TRANSDUCE_DEBUG", "") not in ("", "0") or "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        app(words, prog_name="transduce")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", Notice)
+            warnings.showwarning = noticed(warnings.showwarning)
+            app(words, prog_name="transduce")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Exception as error:
@@ -82,6 +86,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return UserError.exit_code
         return error.exit_code if isinstance(error, UserError) else 1
     return 0
+
+
+def noticed(show: Callable[..., None]) -> Callable[..., None]:
+    """Shows a `Notice` as one line on stderr, and other warnings as before."""
+
+    def line(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, Notice):
+            show(message, category, *where, **more)
+            return
+        print(fold(f"transduce: {message}", sys.stderr), file=sys.stderr)
+
+    return line
 
 
 def sentence(error: Exception) -> str | None:

@@ -1,55 +1,144 @@
 """How text is generated, as data."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from transduce.errors import UserError
+
+SAMPLING = ("top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")  # in the order they act
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bias:
+    """What is added to the score of the last of `ids` where the others stand before it."""
+
+    ids: tuple[int, ...]
+    add: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateConfig:
     """Greedy (the default), beam search (beam_size > 1), or sampling (temperature > 0).
 
-    beam_size: hypotheses kept per input. nbest: how many are returned; when sampling, how many are drawn.
-    max_new_tokens: at most this many tokens, the end of sequence included.
+    Length, in tokens:
+    max_new_tokens: at most this many, the end of sequence included.
+    max_length: at most this many with the prompt, or with what a decoder begins with; None: no such limit.
     max_length_ratio: with a source of n tokens, at most ceil(ratio * n) + 10; None: no such limit.
-    length_penalty: a of ((5 + n) / 6)^a, by which log-probabilities are divided to rank hypotheses.   Wu et al. 2016,
-    arXiv:1609.08144, eq. 14. 0: rank by the sum.
-    temperature, top_k, top_p, min_p: see `generate.sample`. stop: texts that end a hypothesis.
+    min_new_tokens, min_length: no end of sequence before there are so many, without the prompt and with it.
+    stop: texts that end a hypothesis, which is cut before them.
+
+    Search:
+    beam_size: hypotheses kept per input.
+    nbest: how many are returned; when sampling, how many are drawn.
+    length_norm, length_penalty: hypotheses are ranked by their score divided by ((5 + n) / 6)^a ("gnmt": Wu et al.
+        2016, arXiv:1609.08144, eq. 14) or by n^a ("power": transformers). a = 0: by the score alone.
+    early_stopping: None: what has ended keeps its place in the beam, and the search ends when all places have (Nematus,
+        Marian). Else it leaves its place to others, as in transformers, and the search ends when beam_size have ended
+        and the best that grows ranks below them (false), cannot come to rank above them ("never"), or at once (true).
+
+    What may be written; see `generate.rules`:
+    repetition_penalty, no_repeat_ngram: tokens and n-grams of the prompt and of the output, again.
+    source_repetition_penalty, source_no_repeat_ngram: those of the source, or of the prompt where there is no source.
+    suppress, begin_suppress: ids never written, and never written first.
+    bad_words: rows of ids never written one after the other.
+    bias: ids that are written more or less often.
+    forced_bos, forced_eos: what follows a beginning of one token, and what stands at the greatest length.
+    exponential_decay: (start, factor): after `start` tokens the end becomes likelier, by factor^(n - start).
+    renormalise: scores become log p again after all of these, which matters in beam search.
+    replace_invalid: NaN and infinite scores become 0 and the greatest and least numbers.
+
+    Sampling:
+    temperature, and top_h, top_k, top_p, min_p, typical_p, epsilon_cutoff, eta_cutoff: see `generate.sample`.
+    seed: the same seed, the same text.
     """
 
     beam_size: int = 1
     nbest: int = 1
     max_new_tokens: int = 128
+    max_length: int | None = None
     max_length_ratio: float | None = None
+    min_new_tokens: int = 0
+    min_length: int = 0
     length_penalty: float = 0.6
+    length_norm: Literal["gnmt", "power"] = "gnmt"
+    early_stopping: Literal[True, False, "never"] | None = None
+    repetition_penalty: float = 1.0
+    no_repeat_ngram: int | None = None
+    source_repetition_penalty: float = 1.0
+    source_no_repeat_ngram: int | None = None
+    suppress: tuple[int, ...] = ()
+    begin_suppress: tuple[int, ...] = ()
+    bad_words: tuple[tuple[int, ...], ...] = ()
+    bias: tuple[Bias, ...] = ()
+    forced_bos: int | None = None
+    forced_eos: tuple[int, ...] = ()
+    exponential_decay: tuple[float, ...] | None = None
+    renormalise: bool = False
+    replace_invalid: bool = False
     temperature: float = 0.0
+    top_h: float | None = None
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
+    typical_p: float | None = None
+    epsilon_cutoff: float | None = None
+    eta_cutoff: float | None = None
     stop: tuple[str, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("beam_size", "nbest", "max_new_tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.max_length_ratio is not None and not self.max_length_ratio >= 0:
-            raise UserError(f"max_length_ratio={self.max_length_ratio} must not be negative; use 1.5, or null")
-        if not -10 <= self.length_penalty <= 10:
-            raise UserError(f"length_penalty={self.length_penalty} is not between -10 and 10; use 0.6, or 0 for none")
-        if not 0 <= self.temperature < float("inf"):
-            raise UserError(f"temperature={self.temperature} must be 0 (no sampling) or a positive number")
-        if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"top_k={self.top_k} leaves no token to sample; use at least 1, or null for no limit")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UserError(f"top_p={self.top_p} must be above 0 and at most 1; use 0.9, or null for no limit")
-        if self.min_p is not None and not 0 <= self.min_p <= 1:
-            raise UserError(f"min_p={self.min_p} must be between 0 and 1; use 0.05, or null for no limit")
+        self._refuse_numbers()
+        self._refuse_ids()
         if "" in self.stop:
             raise UserError("a stop text is empty, which would stop before the first token; remove it")
         if half := next((text for text in self.stop if any("\ud800" <= c <= "\udfff" for c in text)), None):
             raise UserError(f"the stop text {half!r} is not UTF-8, so no model writes it; remove it")
         self._refuse_contradictions()
+
+    def _refuse_numbers(self) -> None:
+        for name in ("beam_size", "nbest", "max_new_tokens", "max_length", "no_repeat_ngram", "source_no_repeat_ngram"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise UserError(f"{name}={value} must be at least 1")
+        for name in ("min_new_tokens", "min_length"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name}={getattr(self, name)} must not be negative")
+        if self.max_length_ratio is not None and not self.max_length_ratio >= 0:
+            raise UserError(f"max_length_ratio={self.max_length_ratio} must not be negative; use 1.5, or null")
+        if not -10 <= self.length_penalty <= 10:
+            raise UserError(f"length_penalty={self.length_penalty} is not between -10 and 10; use 0.6, or 0 for none")
+        for name in ("repetition_penalty", "source_repetition_penalty"):
+            if not 0 < (value := getattr(self, name)) < float("inf"):
+                raise UserError(f"{name}={value} must be a positive number; use 1.2, or 1 for none")
+        if not 0 <= self.temperature < float("inf"):
+            raise UserError(f"temperature={self.temperature} must be 0 (no sampling) or a positive number")
+        if self.top_k is not None and self.top_k < 1:
+            raise UserError(f"top_k={self.top_k} leaves no token to sample; use at least 1, or null for no limit")
+        for name, usual in {"top_p": 0.9, "typical_p": 0.9, "top_h": 0.4}.items():
+            if (value := getattr(self, name)) is not None and not 0 < value <= 1:
+                raise UserError(f"{name}={value} must be above 0 and at most 1; use {usual}, or null for no limit")
+        for name, usual in {"min_p": 0.05, "epsilon_cutoff": 0.0003, "eta_cutoff": 0.0003}.items():
+            if (value := getattr(self, name)) is not None and not 0 <= value <= 1:
+                raise UserError(f"{name}={value} must be between 0 and 1; use {usual}, or null for no limit")
+
+    def _refuse_ids(self) -> None:
+        forced = self.forced_eos if self.forced_bos is None else (self.forced_bos, *self.forced_eos)
+        rows = {
+            "suppress": [self.suppress], "begin_suppress": [self.begin_suppress], "forced_bos and forced_eos": [forced],
+            "bad_words": self.bad_words, "bias": [one.ids for one in self.bias],
+        }  # fmt: skip
+        for name, ids in rows.items():
+            if any(i < 0 for row in ids for i in row):
+                raise UserError(f"{name} holds a negative number, which is not an id; ids count from 0")
+        if not all(self.bad_words) or not all(one.ids for one in self.bias):
+            raise UserError("bad_words and bias hold a row without ids; give at least one id in each row")
+        if any(one.add != one.add for one in self.bias):
+            raise UserError("bias adds a number that is not a number (NaN); use 2.0, or -2.0")
+        decay = self.exponential_decay
+        if decay is not None and (len(decay) != 2 or not decay[0] >= 0 or not 0 < decay[1] < float("inf")):
+            raise UserError(
+                f"exponential_decay={list(decay)} must be two numbers, a length and a factor; use [20, 1.1]"
+            )
 
     def _refuse_contradictions(self) -> None:
         if self.temperature > 0 and self.beam_size > 1:
@@ -58,7 +147,7 @@ class GenerateConfig:
                 f"For several samples use beam_size=1 and nbest={self.beam_size}"
             )
         if self.temperature == 0:
-            for name in ("top_k", "top_p", "min_p"):
+            for name in SAMPLING:
                 if getattr(self, name) is not None:
                     raise UserError(f"{name} acts on sampling, but temperature=0 does not sample; set temperature=1")
             if self.nbest > self.beam_size:
@@ -66,3 +155,10 @@ class GenerateConfig:
                     f"nbest={self.nbest} hypotheses need a beam of that size, but beam_size={self.beam_size}; "
                     f"set beam_size={self.nbest}, or a temperature to sample"
                 )
+
+
+def require_ids(size: int, rows: Mapping[str, Iterable[int]]) -> None:
+    """Raise UserError where an id that is to be written or counted is not one of a vocabulary of `size`."""
+    for name, ids in rows.items():
+        if (most := max(ids, default=0)) >= size:
+            raise UserError(f"{name} holds the id {most}, but the model's table has {size:,} rows; use a smaller one")

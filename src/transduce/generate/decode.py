@@ -9,11 +9,13 @@ from torch import Tensor
 from transduce.errors import UserError
 from transduce.generate.choose import Choose, chooser
 from transduce.generate.config import GenerateConfig
-from transduce.generate.hypothesis import Hypothesis
+from transduce.generate.hypothesis import Floats, Hypothesis, Ints
 from transduce.generate.inputs import Ids, Inputs, Vocabulary, greatest, pad, prepare
 from transduce.generate.packed import reader
+from transduce.generate.rules import Rules, rules
 from transduce.generate.sample import name_streams
-from transduce.generate.search import Floats, Ints, Move, Search
+from transduce.generate.score import score
+from transduce.generate.search import Move, Search
 from transduce.generate.stop import StopTexts
 from transduce.model.layout import Layout
 from transduce.model.models import Model
@@ -46,21 +48,38 @@ def decode(
         raise UserError("tokens can be shown as they come only for one hypothesis; set beam_size=1 and nbest=1")
     inputs = prepare(model, vocabulary, source, prompt)
     most = greatest(model, config, inputs, limits)
-    asked = zip(inputs.sources or inputs.prompts, inputs.prompts, strict=True)
-    streams = name_streams(list(asked), config.nbest, config.seed) if config.temperature > 0 else []
+    texts = zip(inputs.sources or inputs.prompts, inputs.prompts, strict=True)
+    streams = name_streams(list(texts), config.nbest, config.seed) if config.temperature > 0 else []
     stopped = StopTexts(vocabulary.decode, config.stop) if config.stop else None
     out: list[list[Hypothesis]] = [[] for _ in most]
-    order, model = inputs.by_length(), reader(model)
+    ends, barred = getattr(vocabulary, "ends", ()), sorted(getattr(vocabulary, "barred", ()))
+    order, fast, ruled = inputs.by_length(), reader(model), bool(rules(config, (vocabulary.eos, *ends)))
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        search = Search(
-            config, np.array([most[i] for i in rows]), vocabulary.eos, stopped, ends=getattr(vocabulary, "ends", ())
-        )
-        choose = chooser(config, [streams[i] for i in rows] if streams else [], max(most[i] for i in rows))
+        search = Search(config, np.array([most[i] for i in rows]), vocabulary.eos, stopped, ends=ends)
+        names, asked = [streams[i] for i in rows] if streams else [], inputs.rows(rows)
+        held = Rules(config, asked, search.ends) if ruled else None
+        choose = chooser(config, names, max(most[i] for i in rows), held, barred)
         watch = None if on_token is None else renumbered(on_token, rows)
-        for i, found in zip(rows, run(model, inputs.rows(rows), search, choose, watch), strict=True):
+        for i, found in zip(rows, run(fast, asked, search, choose, watch), strict=True):
             out[i] = found[: config.nbest]
-    return out
+    return rescored(model, vocabulary, config, inputs, out) if ruled else out
+
+
+def rescored(
+    model: Model, vocabulary: Vocabulary, config: GenerateConfig, inputs: Inputs, found: list[list[Hypothesis]]
+) -> list[list[Hypothesis]]:
+    """The same hypotheses with the log p of the model alone, which rules have changed; of a forced beginning none."""
+    forced = 0 if config.forced_bos is None else 1
+    flat = [(i, h, forced * (len(inputs.prompts[i]) == 1)) for i, row in enumerate(found) for h in row]
+    scores = score(
+        model, vocabulary, sources=None if inputs.sources is None else [inputs.sources[i] for i, _, _ in flat],
+        prompts=[[*inputs.prompts[i], *h.ids[:n]] for i, h, n in flat],
+        targets=[[*h.ids[n:], *([] if h.end is None else [h.end])] for _, h, n in flat],
+        ends=[h.finished and not h.stopped and h.end is None for _, h, _ in flat],
+    )  # fmt: skip
+    totals = iter(one.total for one in scores)
+    return [[h._replace(score=next(totals)) for h in row] for row in found]
 
 
 @torch.inference_mode()
@@ -86,7 +105,10 @@ def run(
         positions = (positions + 1).clamp_(max=end)
         hidden, state = model.step(torch.as_tensor(move.ids, device=device)[:, None], Layout(positions), state, memory)
     if not all(search.kept):
-        raise UserError("the model gave no token a finite probability; its weights are probably not finite")
+        raise UserError(
+            "the model gave no token a finite probability; its weights are probably not finite, or every token is "
+            "forbidden (suppress, bad_words, no_repeat_ngram)"
+        )
     return search.kept
 
 
@@ -111,6 +133,6 @@ def renumbered(on_token: OnToken, rows: Sequence[int]) -> OnToken:
 
 def show(search: Search, ids: Ints, scores: Floats, on_token: OnToken) -> None:
     """Report the new token of every input that is not over."""
-    for row, token, score in zip(search.sources, ids[:, 0], scores[:, 0], strict=True):
-        if token not in search.ends and np.isfinite(score):
+    for row, token, total in zip(search.sources, ids[:, 0], scores[:, 0], strict=True):
+        if token not in search.ends and np.isfinite(total):
             on_token(int(row), int(token))

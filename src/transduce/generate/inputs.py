@@ -18,7 +18,7 @@ Ids = Sequence[Sequence[int]]
 class Vocabulary(Protocol):
     """What decoding needs of a tokenizer. `decode` is called only where there are stop texts.
 
-    It may have `ends`: ids that end a text beside eos.
+    It may have `ends`: ids that end a text beside eos; and `barred`: ids that no text has, which are never chosen.
     """
 
     @property
@@ -72,6 +72,13 @@ def prepare(model: Model, vocabulary: Vocabulary, source: Ids | None, prompt: Id
 def greatest(model: Model, config: GenerateConfig, inputs: Inputs, limits: Sequence[int] | None) -> list[int]:
     """The greatest number of new tokens of each input, or a UserError where the model has no positions for so many."""
     most = [config.max_new_tokens] * len(inputs.prompts)
+    if (whole := config.max_length) is not None:
+        if longest := next((len(row) for row in inputs.prompts if len(row) >= whole), 0):
+            raise UserError(
+                f"a prompt has {longest} tokens, and max_length={whole} counts them too, so none is left to write; "
+                f"set max_new_tokens=20, which counts new tokens alone"
+            )
+        most = [min(new, whole - len(row)) for new, row in zip(most, inputs.prompts, strict=True)]
     if limits is not None:
         if len(limits) != len(most) or min(limits, default=1) < 1:
             raise UserError(f"limits={list(limits)} must be one number for each of {len(most)} inputs, each at least 1")

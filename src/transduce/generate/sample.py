@@ -10,22 +10,36 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from transduce.generate.config import GenerateConfig
 
 FEW = 512  # tokens looked at first
+COLDEST = 1e-30  # a lower temperature would divide to infinity in float32; at this one, too, only the likeliest is left
 
 
 def candidates(logits: Tensor, config: GenerateConfig) -> tuple[Tensor, Tensor | None]:
     """What may be drawn of logits (R, V): weights (R, C), not yet summing to 1, and ids (R, C), None if all in order.
 
-    temperature: logits are divided by it. top_k: only the k most likely. top_p: of these, the fewest whose
-    probabilities sum to at least p. min_p: only tokens at least min_p times as likely as the likeliest.
+    temperature: logits are divided by it.
+    top_h: of the likeliest 100, as many as hold top_h of the entropy.   arXiv:2509.02510.
+    top_k: only the k most likely, and those that are as likely as the last of them.
+    top_p: of these, the fewest whose probabilities sum to at least p.
+    min_p: only tokens at least min_p times as likely as the likeliest.
+    typical_p: the fewest whose -log p is nearest to the entropy and that hold this mass.   arXiv:2202.00666.
+    epsilon_cutoff, eta_cutoff: only tokens this likely, or, for eta, min(eta, sqrt(eta) e^-entropy).
+        arXiv:2210.15191.
     """
-    logits, ids, top_p = logits / config.temperature, None, 1.0 if config.top_p is None else config.top_p
+    if config.temperature < COLDEST:
+        logits = (logits - logits.amax(-1, keepdim=True)) / COLDEST
+    else:
+        logits = logits / config.temperature
+    ids, top_p = None, 1.0 if config.top_p is None else config.top_p
+    if config.top_h is not None:
+        logits = top_entropy(logits, config.top_h)
     if config.top_k is not None:
-        logits, ids = logits.topk(min(config.top_k, logits.shape[-1]))
+        logits, ids = top_few(logits, config.top_k)
     p = logits.softmax(-1)
     if config.top_k is None and top_p < 1:
         p, ids = likeliest(p, top_p)
@@ -34,25 +48,89 @@ def candidates(logits: Tensor, config: GenerateConfig) -> tuple[Tensor, Tensor |
         p = p.where(before < top_p, 0.0)
     if config.min_p is not None:
         p = p.where(p >= config.min_p * p.amax(-1, keepdim=True), 0.0)
+    if config.typical_p is not None and config.typical_p < 1:
+        p = typical(p, config.typical_p)
+    for cutoff, bounded in ((config.epsilon_cutoff, False), (config.eta_cutoff, True)):
+        if cutoff is not None and 0 < cutoff < 1:
+            p = likely(p, cutoff, bounded)
     return p, ids
+
+
+def surprise(p: Tensor) -> Tensor:
+    """-p log p, whose sum over a row is its entropy in nats."""
+    return -torch.xlogy(p, p)
+
+
+def top_entropy(logits: Tensor, share: float) -> Tensor:
+    """Logits of which only the likeliest are left that together hold this share of the entropy of the likeliest 100."""
+    values, ids = logits.topk(min(100, logits.shape[-1]))
+    parts = surprise(values.softmax(-1))
+    inside = parts.cumsum(-1) <= share * parts.sum(-1, keepdim=True)
+    inside[:, 0] = True
+    return torch.full_like(logits, -torch.inf).scatter(1, ids, values.where(inside, -torch.inf))
+
+
+def top_few(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest logits of each row in falling order, those equal to the last of them too, and their ids."""
+    if k >= logits.shape[-1]:
+        return logits.topk(logits.shape[-1])
+    values, ids = logits.topk(k + 1)
+    if not bool((values[:, k] == values[:, k - 1]).any()):
+        return values[:, :k], ids[:, :k]
+    values, ids = logits.sort(descending=True, stable=True)
+    return values.where(values >= values[:, k - 1 : k], -torch.inf), ids
+
+
+def typical(p: Tensor, mass: float) -> Tensor:
+    """p of the tokens nearest to the entropy in -log p, as many as it takes to hold `mass`.   p: (R, C)."""
+    p = p / p.sum(-1, keepdim=True)
+    far = (-p.log() - surprise(p).sum(-1, keepdim=True)).abs()
+    far, order = far.sort()
+    last = (p.gather(1, order).cumsum(-1) < mass).sum(1, keepdim=True).clamp_(max=p.shape[-1] - 1)
+    dropped = far > far.gather(1, last)
+    dropped[:, 0] = False
+    return p.masked_fill(torch.zeros_like(dropped).scatter(1, order, dropped), 0.0)
+
+
+def likely(p: Tensor, cutoff: float, bounded: bool) -> Tensor:
+    """p of the tokens that are as likely as a cutoff, which the entropy lowers where `bounded`; the likeliest stays."""
+    p = p / p.sum(-1, keepdim=True)
+    least = torch.full_like(p[:, :1], cutoff)
+    if bounded:
+        least = torch.minimum(least, cutoff**0.5 * (-surprise(p).sum(-1, keepdim=True)).exp())
+    return p.where((p >= least) | (p == p.amax(-1, keepdim=True)), 0.0)
 
 
 def likeliest(p: Tensor, mass: float) -> tuple[Tensor, Tensor]:
     """p (R, V) and their ids in falling order, as many of them as it takes to reach `mass`, or more.
 
-    On a CPU a few hundred are found in a small part of the time it takes to sort them all, and are mostly enough.
+    On a CPU a few hundred are found in a small part of the time it takes to sort them all, and are mostly enough. Only
+    rows for which they are not are sorted, so that the order of a row does not depend on the rows beside it.
     """
-    if p.device.type == "cpu" and p.shape[-1] > 2 * FEW:
-        values, ids = p.topk(FEW)
-        if bool((values.sum(-1) >= mass).all()):
-            return values, ids
-    return p.sort(descending=True)
+    if p.device.type != "cpu" or p.shape[-1] <= 2 * FEW:
+        return p.sort(descending=True)
+    values, ids = p.topk(FEW)
+    short = values.sum(-1) < mass
+    if not bool(short.any()):
+        return values, ids
+    missing = p.shape[-1] - FEW
+    values, ids = F.pad(values, (0, missing)), F.pad(ids, (0, missing))
+    values[short], ids[short] = p[short].sort(descending=True)
+    return values, ids
 
 
 def draw(p: Tensor, uniform: Tensor) -> Tensor:
     """The index at which the running sum of p (R, C) passes uniform (R, 1) times its total.  Returns (R, 1)."""
     mass = p.cumsum(-1, dtype=torch.float64)
     return torch.searchsorted(mass, uniform * mass[:, -1:], right=True).clamp_(max=p.shape[-1] - 1)
+
+
+def share(p: Tensor, index: Tensor, uniform: Tensor) -> Tensor:
+    """Where uniform (R, 1) stands inside the share of the index (R, 1) that it has drawn from p (R, C): in [0, 1)."""
+    mass = p.cumsum(-1, dtype=torch.float64)
+    own = p.gather(1, index).double()
+    inside = (uniform * mass[:, -1:] - (mass.gather(1, index) - own)) / own
+    return inside.clamp(0.0, 1 - 2**-53)
 
 
 def name_streams(rows: Sequence[tuple[Sequence[int], ...]], draws: int, seed: int) -> list[list[int]]:

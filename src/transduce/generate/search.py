@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from transduce.generate.config import GenerateConfig
-from transduce.generate.hypothesis import Hypothesis, penalty
+from transduce.generate.ending import Ending, Refilling, Shrinking
+from transduce.generate.hypothesis import Floats, Hypothesis, Ints
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
 Stopped = Callable[[list[int]], bool]
@@ -33,28 +32,30 @@ class Search:
     """S inputs with K places each for what is still growing, and what has ended.
 
     The places of input s are the rows s * K ... of the model; an empty one has score -inf. A hypothesis that ends keeps
-    its share of the beam: what may still grow is K less what has ended (as in Nematus and Marian). So a beam of one is
-    greedy decoding, and a search ends when its beam is used up. Hypotheses are ranked by score / penalty(length); those
-    cut off at their greatest length are ranked with the others.
+    its share of the beam or leaves it to others, as `ending` says. A beam of one is greedy decoding. Hypotheses are
+    ranked by score / penalty(length); those cut off at their greatest length are ranked with the others.
     """
 
     def __init__(
         self, config: GenerateConfig, limits: Ints, eos: int, stopped: Stopped | None = None, early: bool = True,
         ends: Sequence[int] = (),
     ) -> None:  # fmt: skip
-        """limits: (S,) most tokens of each input. stopped: whether ids end in a stop text. early: end an input as soon
-        as nothing that grows can come among its n best; this changes no result. ends: tokens that end like eos."""
+        """limits: (S,) most tokens of each input. stopped: whether ids end in a stop text. early: see `Shrinking`.
+        ends: tokens that end like eos."""
         sources, self.config, self.stopped = len(limits), config, stopped
         self.ends = (eos, *ends)
         self.sampling = config.temperature > 0
         self.width = config.nbest if self.sampling else config.beam_size
-        self.early = early and self.width > 1 and not self.sampling
+        searches = self.width > 1 and not self.sampling
+        refills = searches and config.early_stopping is not None
+        self.ending: Ending = Refilling(config) if refills else Shrinking(config, early and searches)
+        self.choices = self.ending.choices(self.width, sum(end >= 0 for end in self.ends))  # continuations looked at
         self.kept: list[list[Hypothesis]] = [[] for _ in limits]
         self.length = 0  # tokens generated so far
         self.sources = np.arange(sources)  # (S,) which input
         self.limits, self.nearest = limits, int(limits.min(initial=1 << 62))  # (S,)
-        self.room = np.full(sources, self.width)  # (S,) places that may still be filled
-        self.worst = np.full(sources, -np.inf)  # (S,) what a new hypothesis must beat to come among the n best
+        self.room = np.full(sources, self.choices)  # (S,) continuations that may still be taken
+        self.bar = np.full(sources, -np.inf)  # (S,) what the best that grows must be able to rank above
         self.scores = np.zeros((sources, 1))  # (S, K) sum of log p
         self.ids = np.zeros((sources, 1, int(limits.max(initial=1))), np.int64)  # (S, K, length and more)
 
@@ -74,21 +75,22 @@ class Search:
         if ended.any():
             self._keep(parents, ids, scores, ended)
             live &= ~ended
-        if self.early and self.worst.max() > -np.inf:
-            live &= (self._bound(np.where(live, scores, -np.inf)) > self.worst)[:, None]
+        if self.ending.refills:
+            parents, ids, scores, live = self._narrow(parents, ids, scores, live)
+        if self.bar.max() > -np.inf:
+            best = np.where(live, scores, -np.inf).max(1)
+            live &= (self.ending.bound(best, self.limits, self.length) > self.bar)[:, None]
         if live.all():
             return self._settle(parents, ids, scores, live)
         return self._settle(parents, ids, np.where(live, scores, -np.inf), live) if live.any() else None
 
-    def _bound(self, scores: Floats) -> Floats:
-        """(S,) what nothing that grows can beat.
-
-        The sum of log p is negative and only falls; so the best that can become of s is s / penalty(n) at the length n
-        that has the greatest penalty: the greatest length if a > 0, the very next one if a < 0.
-        """
-        a = self.config.length_penalty
-        lengths = self.limits if a >= 0 else np.full_like(self.limits, self.length + 1)
-        return scores.max(1) / penalty(lengths, a) * (1 - 1e-12)  # a little above, for rounding
+    def _narrow(
+        self, parents: Ints | None, ids: Ints, scores: Floats, live: Bools
+    ) -> tuple[Ints | None, Ints, Floats, Bools]:
+        """The best K that grow, of all that were looked at."""
+        best = np.argsort(~live, 1, kind="stable")[:, : self.width]
+        parents = None if parents is None else take(parents, best)
+        return parents, take(ids, best), take(scores, best), take(live, best)
 
     def _over(self, ids: Ints) -> Bools:
         return ids == self.ends[0] if len(self.ends) == 1 else np.isin(ids, self.ends)
@@ -104,18 +106,21 @@ class Search:
 
     def _keep(self, parents: Ints | None, ids: Ints, scores: Floats, ended: Bools) -> None:
         """Take down what ended. Of equals, the first to end is the better."""
-        nbest, a = self.config.nbest, self.config.length_penalty
-        for s, k in np.argwhere(ended):
+        a, norm = self.config.length_penalty, self.config.length_norm
+        for s, k in np.argwhere(ended[:, : self.width]):  # what stands behind the K best is there to grow, not to end
             whole, last = self._history(parents, s, k), int(ids[s, k])
             over = last in self.ends
             whole += [] if over else [last]
             stopped = not over and self.stopped is not None and self.stopped(whole)
             kept = self.kept[self.sources[s]]
-            kept.append(Hypothesis(whole, float(scores[s, k]), stopped or over, stopped))
-            kept.sort(key=lambda h: -h.normalised(a))
-            self.room[s] -= 1
-            if len(kept) >= nbest:
-                self.worst[s] = kept[nbest - 1].normalised(a)
+            end = last if over and last != self.ends[0] else None
+            kept.append(Hypothesis(whole, float(scores[s, k]), stopped or over, stopped, end))
+            kept.sort(key=lambda h: -h.normalised(a, norm))
+            if self.ending.refills:
+                del kept[self.width :]
+            else:
+                self.room[s] -= 1
+        self.bar = self.ending.bar([self.kept[source] for source in self.sources])
 
     def _settle(self, parents: Ints | None, ids: Ints, scores: Floats, live: Bools) -> Move:
         """Give every candidate a place, so that few rows move."""
@@ -147,8 +152,8 @@ class Search:
         if order.size > 0.75 * live.size:
             return None
         rows, ids, scores = take(rows[left], order), take(ids[left], order), take(scores[left], order)
-        self.sources, self.limits, self.room, self.worst = (
-            self.sources[left], self.limits[left], self.room[left], self.worst[left],
+        self.sources, self.limits, self.room, self.bar = (
+            self.sources[left], self.limits[left], self.room[left], self.bar[left],
         )  # fmt: skip
         return self._record(ids, scores, Move(ids.reshape(-1), rows.reshape(-1), sources=left))
 

@@ -14,7 +14,7 @@ def top(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     rows, size = x.shape
     height = size // COLUMNS
-    if x.device.type != "cpu" or rows * size < 1 << 15 or k > COLUMNS // 2:
+    if x.device.type != "cpu" or rows * size < 1 << 15 or k > COLUMNS // 2 or height < 2:  # too few rows to fold
         values, ids = x.topk(k)
         return values, ids
     folded = x.as_strided((rows, height, COLUMNS), (x.stride(0), COLUMNS, 1))  # what is left over is the tail

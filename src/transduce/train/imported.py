@@ -1,8 +1,9 @@
 """Models of others as runs of ours: a recipe that says what is known, and a checkpoint before the first step."""
 
 import shutil
+import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import yaml
@@ -16,7 +17,8 @@ from transduce.config import to_data
 from transduce.data.imported import Imported
 from transduce.data.loader import BatchConfig
 from transduce.disk import replace_text
-from transduce.errors import UserError
+from transduce.errors import Notice, UserError
+from transduce.generate import hugging_face
 from transduce.generate.config import GenerateConfig
 from transduce.model.models import EncoderOnly, Model
 from transduce.objectives.language import NextTokenConfig, TranslationConfig
@@ -48,16 +50,11 @@ def read(folder: Path) -> Found:
     """Everything in a folder with config.json. Raises UserError."""
     found = published.read(folder)
     tokenizer = tokenizer_of(folder, found.vocab_size, answers=found.model.takes_source)
-    path = folder / "generation_config.json"
-    said = json_object(path if path.exists() else folder / "config.json")
+    generate = way_to_generate(folder, found.model.limit)
     objective = TranslationConfig(label_smoothing=0.0) if found.model.takes_source else NextTokenConfig()
     if isinstance(found.model, EncoderOnly):
         objective = MaskedConfig()
     limit = found.model.limit
-    try:
-        decoding = generating(said, limit)
-    except UserError as error:
-        raise UserError(f"{path if path.exists() else folder / 'config.json'}: {error}") from None
     recipe = Recipe(
         name=folder.resolve().name.strip(".") or "imported",
         data=Imported(origin=str(folder.resolve()), ends=tokenizer.eos >= 0, sentences=(folder / MODULES).is_file()),
@@ -67,35 +64,27 @@ def read(folder: Path) -> Found:
         batch=BatchConfig(max_length=min(BatchConfig().max_length, limit or 1 << 30)),
         optimizer=AdamWConfig(learning_rate=2e-5),
         schedule=Constant(),
-        generate=decoding,
+        generate=generate,
     )
     return Found(found.model, tokenizer, recipe)
 
 
-def generating(said: dict[str, Any], limit: int | None) -> GenerateConfig:
-    """What generation_config.json says of decoding, as far as it is known here. Raises UserError for nonsense."""
+def way_to_generate(folder: Path, limit: int | None) -> GenerateConfig:
+    """What generation_config.json holds, or config.json where that is older. Raises UserError for nonsense.
 
-    def number(key: str, default: float) -> float:
-        value = said.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return default
-        if not abs(value) < 1e300:
-            raise UserError(f"{key}={value} is no number to decode with")
-        return value
-
-    room = 1 << 30 if limit is None else max(1, limit // 2)
-    most = int(number("max_new_tokens", number("max_length", 0) if number("max_length", 20) != 20 else 128))
-    beams = max(1, int(number("num_beams", 1)))
-    if beams > 1000:
-        raise UserError(f"num_beams={beams} hypotheses are more than anybody keeps; use 5, or 1 for none")
-    common: dict[str, Any] = {"max_new_tokens": max(1, min(most, room))}
-    if said.get("do_sample") is True and beams == 1:
-        top_k = int(number("top_k", 50))
-        return GenerateConfig(
-            temperature=number("temperature", 1.0) or 1.0, top_k=top_k if top_k > 0 else None,
-            top_p=None if number("top_p", 1.0) >= 1 else number("top_p", 1.0), **common,
-        )  # fmt: skip
-    return GenerateConfig(beam_size=beams, length_penalty=number("length_penalty", 1.0), **common)
+    Warns of what is asked for there and is not done here.
+    """
+    path = folder / "generation_config.json"
+    own = path.exists()
+    path = path if own else folder / "config.json"
+    try:
+        settings = hugging_face.read(json_object(path), limit)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    notice = (settings if own else settings._replace(unknown=())).notice()  # config.json has much that is none of ours
+    if notice:
+        warnings.warn(f"{path} {notice}; texts may differ from those of transformers", Notice, stacklevel=3)
+    return settings.config
 
 
 def require_new(folder: Path) -> None:
