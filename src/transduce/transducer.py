@@ -140,7 +140,7 @@ class Transducer:
             if any(isinstance(row, str) or len(row) != 2 for row in rows):
                 raise UserError("this model scores a target given its source; give (source, target) pairs")
             sources, targets = ([str(row[side]) for row in rows] for side in (0, 1))
-            given, ids = self._sources(sources), self.tokenizer.encode_batch(targets)
+            given, ids = self._sources(sources), self.tokenizer.encode_batch(targets, answers=True)
             return score(self.model, self.tokenizer, sources=given["source"], prompts=given["prompt"], targets=ids)
         texts = [row for row in rows if isinstance(row, str)]
         if len(texts) < len(rows):

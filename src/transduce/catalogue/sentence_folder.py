@@ -11,12 +11,14 @@ from transduce.catalogue import remote_code
 from transduce.catalogue.families.family import Fields
 from transduce.catalogue.pooling import STEPS, Dense, Pooling, Step
 from transduce.errors import UserError
+from transduce.text.published import settings
+from transduce.text.published_build import built
 from transduce.weights.files import read_json
 
 MODULES, OWN, TOKENS = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
 KEPT = (  # what others read beside tokenizer.json
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-    "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model",
+    "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model",
 )  # fmt: skip
 PACKAGE = "sentence_transformers"  # whose modules are known
 OWN_MODULES = f"use a folder whose modules are those of {PACKAGE}"
@@ -99,14 +101,8 @@ def reading(folder: Path, encoder: Path) -> Reading:
 
 
 def tokenizer_of(folder: Path) -> tokenizers.Tokenizer:
-    """The tokeniser of tokenizer.json, with all that it does to a text. Raises UserError."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; load the tokeniser of {folder} with transformers and save it there")
-    try:
-        return tokenizers.Tokenizer.from_str(path.read_text("utf-8"))
-    except Exception as error:  # the library raises bare Exception
-        raise UserError(f"{path} is not a tokeniser ({error}); download it again") from None
+    """Returns the tokeniser of a folder, with all that it does to a text. Raises UserError."""
+    return built(folder, settings(folder)).tokenizer
 
 
 def steps_of(rest: Sequence[tuple[type[Step], Path]], width: int) -> list[Step]:

@@ -60,17 +60,19 @@ def encode(texts: Texts, tokenizer: Tokenizer) -> Examples:
     """A split as ids; the tokeniser's threads share the work."""
     before = tokenizer.marks.before if texts.sources is not None else ()
     sources = None if texts.sources is None else ids(texts.sources, tokenizer, before=before)
-    return Examples(sources, ids(texts.targets, tokenizer))
+    return Examples(sources, ids(texts.targets, tokenizer, answers=sources is not None))
 
 
 def ids(
-    texts: Sequence[str], tokenizer: Tokenizer, chunk: int = 10_000, before: tuple[int, ...] = ()
+    texts: Sequence[str], tokenizer: Tokenizer, chunk: int = 10_000, before: tuple[int, ...] = (), *,
+    answers: bool = False,
 ) -> Ragged:  # fmt: skip
     """Texts as ids, `chunk` texts at a time so that Python lists of them all never exist at once.
 
-    before: what a tokeniser of others puts before a text that is read whole, such as <s>.
+    before: what a tokeniser of others puts before a text that is read whole, such as <s>. answers: whether a decoder
+    writes these texts.
     """
-    rows = (tokenizer.encode_batch(texts[i : i + chunk]) for i in range(0, len(texts), chunk))
+    rows = (tokenizer.encode_batch(texts[i : i + chunk], answers=answers) for i in range(0, len(texts), chunk))
     parts = [Ragged.of([[*before, *row] for row in some] if before else some) for some in rows]
     flat = np.concatenate([p.flat for p in parts]) if parts else np.zeros(0, dtype=np.int32)
     lengths = np.concatenate([p.lengths for p in parts]) if parts else np.zeros(0, dtype=np.int64)

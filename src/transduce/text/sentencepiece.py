@@ -1,21 +1,23 @@
-"""A SentencePiece model as a tokeniser of ours: its file is a list of pieces and a few settings.   Kudo 2018.
+"""The file of a SentencePiece model: a list of pieces and a few settings.   Kudo 2018, arXiv:1808.06226.
 
-The file is a protocol buffer, of which five kinds of fields are read here; nothing has to be installed for it.
+The file is a protocol buffer, whose fields are read here; nothing has to be installed for it.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import tokenizers
-from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Regex, normalizers
 
 from transduce.errors import UserError
 
 UNIGRAM, BPE = 1, 2
-UNKNOWN, CONTROL, USER = 2, 3, 4  # types of pieces; 1: normal, 6: one byte
+UNKNOWN, CONTROL, USER, BYTE = 2, 3, 4, 6  # types of pieces; 1: normal
 SPACE = "▁"
+# Fields of the trainer's settings, by number.
+TRAINER = {3: "kind", 35: "bytes_", 40: "unk", 41: "bos", 42: "eos"}
+PIECES = {45: "unk_piece", 46: "bos_piece", 47: "eos_piece"}
 
 
 class Piece(NamedTuple):
@@ -24,58 +26,78 @@ class Piece(NamedTuple):
     type: int
 
 
-def sentencepiece(path: Path) -> tokenizers.Tokenizer:
-    """The tokeniser in a .model or .spm file. Raises UserError."""
-    try:
-        pieces, kind, charsmap, dummy, squeezed = parsed(path.read_bytes())
-    except (OSError, ValueError, IndexError, struct.error) as error:
-        raise UserError(f"{path} is no SentencePiece model ({error}); download it again") from None
-    names = [piece.text for piece in pieces]
-    unknown = next((i for i, piece in enumerate(pieces) if piece.type == UNKNOWN), None)
-    if not pieces or unknown is None or len(set(names)) < len(names):
-        raise UserError(f"{path} is no SentencePiece model that can be read: its pieces repeat, or none is unknown")
-    bytes_too = any(piece.type == 6 for piece in pieces)
-    if kind == UNIGRAM:
-        model = models.Unigram([(p.text, p.score) for p in pieces], unknown, bytes_too)
-    elif kind == BPE:
-        ids = {name: i for i, name in enumerate(names)}
-        model = models.BPE(ids, merges(pieces), unk_token=names[unknown], fuse_unk=True, byte_fallback=bytes_too)
-    else:
-        raise UserError(f"{path} is a SentencePiece model of words or characters; only unigram and BPE are read here")
-    made = tokenizers.Tokenizer(model)
-    steps = [normalizers.Precompiled(charsmap)] if charsmap else []
-    scheme = "always" if dummy else "never"
-    if squeezed:
-        made.normalizer = normalizers.Sequence([*steps, normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")])
-        made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=kind == UNIGRAM)
-    else:  # every space counts, also the first
-        steps += [normalizers.Prepend(SPACE)] if dummy else []
-        made.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", SPACE)])
-    if bytes_too:
-        steps_back = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-        made.decoder = decoders.Sequence([*steps_back, *([decoders.Strip(" ", 1, 0)] if dummy else [])])
-    else:
-        made.decoder = decoders.Metaspace(prepend_scheme=scheme)
-    made.add_special_tokens([AddedToken(p.text, normalized=False) for p in pieces if p.type in (UNKNOWN, CONTROL)])
-    made.add_tokens([AddedToken(p.text, normalized=False) for p in pieces if p.type == USER])
-    return made
+class Proto(NamedTuple):
+    """What a .model or .spm file says: its pieces, and the settings it was trained with.
+
+    kind: UNIGRAM or BPE.
+    charsmap: a table of how characters are normalised; empty: not at all.
+    dummy: whether a space goes before every text.
+    squeezed: whether spaces at the ends are dropped, and several count as one.
+    bytes_: whether unknown characters are written byte by byte.
+    """
+
+    pieces: list[Piece]
+    kind: int = UNIGRAM
+    charsmap: bytes = b""
+    dummy: bool = True
+    squeezed: bool = True
+    bytes_: bool = False
+    unk: int = 0
+    bos: int = 1
+    eos: int = 2
+    unk_piece: str = "<unk>"
+    bos_piece: str = "<s>"
+    eos_piece: str = "</s>"
+
+
+def normalizer(proto: Proto) -> Any:
+    """Returns what SentencePiece itself does to a text before it cuts it, a space at the beginning excepted."""
+    steps: list[Any] = [normalizers.Precompiled(proto.charsmap)] if proto.charsmap else []
+    if proto.squeezed:
+        steps += [normalizers.Replace(Regex("^ +| +$"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
+    return normalizers.Sequence(steps)
+
+
+def merges_of(ids: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Returns every way to join two tokens to a third, that of the lowest id first, as transformers 5 orders them."""
+    pairs: list[tuple[tuple[int, int, int, int, int], str, str]] = []
+    for name, i in ids.items():
+        for cut in range(1, len(name)):
+            left, right = name[:cut], name[cut:]
+            if left in ids and right in ids:
+                pairs.append(((i, len(left), len(right), ids[left], ids[right]), left, right))
+    return [(left, right) for _, left, right in sorted(pairs)]
 
 
 def merges(pieces: list[Piece]) -> list[tuple[str, str]]:
-    """Every way to join two pieces to a third, that of the best score first: what the file does not write down."""
-    rank = {piece.text: i for i, piece in enumerate(pieces) if piece.type not in (UNKNOWN, CONTROL, USER, 6)}
-    found: list[tuple[float, int, int, str, str]] = []
+    """Returns every way to join two pieces to a third, that of the best score first: what the file does not write."""
+    rank = {piece.text: i for i, piece in enumerate(pieces) if piece.type not in (UNKNOWN, CONTROL, USER, BYTE)}
+    pairs: list[tuple[float, int, int, str, str]] = []
     for piece in pieces:
         for cut in range(1, len(piece.text)) if piece.text in rank else ():
             left, right = piece.text[:cut], piece.text[cut:]
             if left in rank and right in rank:
-                found.append((-piece.score, rank[left], rank[right], left, right))
-    return [(left, right) for *_, left, right in sorted(found)]
+                pairs.append((-piece.score, rank[left], rank[right], left, right))
+    return [(left, right) for *_, left, right in sorted(pairs)]
 
 
-def parsed(data: bytes) -> tuple[list[Piece], int, bytes, bool, bool]:
-    """Pieces, the kind of model, its table of characters, whether a space goes before, and whether spaces merge."""
-    pieces, kind, charsmap, dummy, squeezed = list[Piece](), UNIGRAM, b"", True, True
+def parsed(path: Path) -> Proto:
+    """Returns what a .model or .spm file says. Raises UserError."""
+    try:
+        proto = decoded(path.read_bytes())
+    except (OSError, ValueError, IndexError, struct.error) as error:
+        raise UserError(f"{path} is no SentencePiece model ({error}); download it again") from None
+    names = [piece.text for piece in proto.pieces]
+    if proto.kind not in (UNIGRAM, BPE):
+        raise UserError(f"{path} is a SentencePiece model of words or characters; only unigram and BPE are read here")
+    if not any(piece.type == UNKNOWN for piece in proto.pieces) or len(set(names)) < len(names):
+        raise UserError(f"{path} is no SentencePiece model that can be read: its pieces repeat, or none is unknown")
+    return proto
+
+
+def decoded(data: bytes) -> Proto:
+    """Returns the fields of a file that matter here. Raises ValueError, IndexError or struct.error."""
+    proto = Proto([])
     for number, value in fields(data):
         if number == 1 and isinstance(value, bytes):
             text, score, type_ = "", 0.0, 1
@@ -86,15 +108,21 @@ def parsed(data: bytes) -> tuple[list[Piece], int, bytes, bool, bool]:
                     (score,) = struct.unpack("<f", one)
                 elif inner == 3 and isinstance(one, int):
                     type_ = one
-            pieces.append(Piece(text, score, type_))
+            proto.pieces.append(Piece(text, score, type_))
         elif number == 2 and isinstance(value, bytes):
-            kind = next((one for inner, one in fields(value) if inner == 3 and isinstance(one, int)), UNIGRAM)
+            said = dict(fields(value))
+            numbers = {name: said[i] for i, name in TRAINER.items() if isinstance(said.get(i), int)}
+            numbers = {name: x - (1 << 64) if isinstance(x, int) and x >> 63 else x for name, x in numbers.items()}
+            texts = {name: x.decode("utf-8") for i, name in PIECES.items() if isinstance(x := said.get(i), bytes)}
+            proto = proto._replace(**numbers, **texts)
         elif number == 3 and isinstance(value, bytes):
-            found = dict(fields(value))
-            table = found.get(2, b"")
-            charsmap = table if isinstance(table, bytes) else b""
-            dummy, squeezed = bool(found.get(3, 1)), bool(found.get(4, 1))
-    return pieces, kind, charsmap, dummy, squeezed
+            said = dict(fields(value))
+            table = said.get(2, b"")
+            proto = proto._replace(
+                charsmap=table if isinstance(table, bytes) else b"", dummy=bool(said.get(3, 1)),
+                squeezed=bool(said.get(4, 1)),
+            )  # fmt: skip
+    return proto._replace(bytes_=bool(proto.bytes_))
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

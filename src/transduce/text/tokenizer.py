@@ -1,5 +1,6 @@
 """One tokeniser for source and target, kept in a standard `tokenizer.json` that others read to the same ids."""
 
+import functools
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ import tokenizers
 
 from transduce.config import Part, from_data, to_data
 from transduce.errors import UserError
-from transduce.text.stream import DecodeStream
+from transduce.text.stream import TIDY, DecodeStream
 
 if "TOKENIZERS_PARALLELISM" not in os.environ:  # chosen, so the library need not warn when a process forks;
     os.environ["TOKENIZERS_PARALLELISM"] = "true"  # the threads stay behind, and a child waiting for them would hang
@@ -19,7 +20,7 @@ if "TOKENIZERS_PARALLELISM" not in os.environ:  # chosen, so the library need no
         os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))
 
 PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"
-MARKS = "marks.json"
+MARKS, ANSWERS = "marks.json", "answers.json"
 SPECIALS = [PAD, BOS, EOS, UNK]  # ids 0, 1, 2, 3 of every tokeniser made here
 
 
@@ -41,6 +42,7 @@ class Marks:
     opens: what stands before what a decoder writes: before a prompt, or where it answers a source. before, after: what
     stands around a text that is read whole. silent: ids that are no text. rows: of the model's table, which may have
     more or fewer than there are tokens. chat: a Jinja template, kept as it is. ends: what ends a text beside eos.
+    spare: the first of the ids without a row that stand for unknown words; None: there are no such ids.
     """
 
     pad: int
@@ -54,6 +56,7 @@ class Marks:
     rows: int
     chat: str | None = None
     ends: tuple[int, ...] = ()
+    spare: int | None = None
 
 
 class Tokenizer:
@@ -61,13 +64,18 @@ class Tokenizer:
 
     A special token that stands in the text ("</s>") is text like any other: nobody can end a sequence by writing it.
     marks: None for the special tokens of tokenisers made here. Raises UserError where one of them is missing.
+    answers: what cuts the texts that a decoder writes; None: `tokenizer`, as nearly always.
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, marks: Marks | None = None) -> None:
+    def __init__(
+        self, tokenizer: tokenizers.Tokenizer, marks: Marks | None = None, answers: tokenizers.Tokenizer | None = None
+    ) -> None:  # fmt: skip
         self.marks = marks or own(tokenizer)
         self.made_here = marks is None
         tokenizer.encode_special_tokens = True
-        self.tokenizer = tokenizer
+        self.tokenizer, self.answers = tokenizer, answers
+        if answers is not None:
+            answers.encode_special_tokens = True
         self.pad, self.bos, self.eos, self.unk = self.marks.pad, self.marks.bos, self.marks.eos, self.marks.unk
         self.ends = self.marks.ends
         self._silent = frozenset((self.pad, self.bos, self.eos, *self.marks.silent))
@@ -102,15 +110,21 @@ class Tokenizer:
         """The ids of `text`, without special tokens."""
         return self.encode_batch([text])[0]
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of every text, in parallel. Raises UserError for text that UTF-8 cannot write."""
+    def encode_batch(self, texts: Sequence[str], *, answers: bool = False) -> list[list[int]]:
+        """The ids of every text, in parallel. answers: they are what a decoder writes, in its language.
+
+        Raises UserError for text that UTF-8 cannot write.
+        """
+        cut = self.answers if answers and self.answers is not None else self.tokenizer
         try:
-            found = [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+            found = [e.ids for e in cut.encode_batch_fast(list(texts), add_special_tokens=False)]
         except TypeError:  # all that the library says about half of a surrogate pair
             for number, text in enumerate(texts):
                 if half := next((c for c in text if "\ud800" <= c <= "\udfff"), None):
                     raise UserError(f"text {number} holds {half!r}, half of a character; remove it") from None
             raise
+        if (spare := self.marks.spare) is not None and self.unk is not None:
+            found = [[self.unk if i >= spare else i for i in ids] for ids in found]
         if self._beyond and (most := max(map(max, filter(None, found)), default=0)) >= self.vocab_size:
             size = self.vocab_size
             raise UserError(
@@ -130,7 +144,15 @@ class Tokenizer:
 
     def stream(self) -> DecodeStream:
         """Decode ids as they come; what it gives, joined, is `decode` of them all."""
-        return DecodeStream(self.decode, self._silent)
+        return DecodeStream(self.decode, self._silent, *self._waits)
+
+    @functools.cached_property
+    def _waits(self) -> tuple[frozenset[int], bool]:
+        """Ids of single bytes, where the decoder joins them to characters, and whether it drops spaces before marks."""
+        decoder = str(json.loads(self.tokenizer.to_str()).get("decoder"))
+        names = self.tokenizer.get_vocab() if "ByteFallback" in decoder else {}
+        runs = frozenset(i for byte in range(256) if (i := names.get(f"<0x{byte:02X}>")) is not None)
+        return runs, f"'String': {TIDY[-1]!r}" in decoder
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         r"""Every token alone, for people: its text, `\xe4` where it is a part of a character, <s> as it stands."""
@@ -149,6 +171,8 @@ class Tokenizer:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         (path / "tokenizer.json").write_text(self.tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
+        if self.answers is not None:
+            (path / ANSWERS).write_text(self.answers.to_str() + "\n", encoding="utf-8")
         if not self.made_here:
             (path / MARKS).write_text(json.dumps(to_data(self.marks), indent=1) + "\n", encoding="utf-8")
 
@@ -162,7 +186,8 @@ class Tokenizer:
             data: object = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read ({error}); restore it from a copy") from None
-        return cls(backend(Path(folder)), from_data(Marks, data))
+        answers = backend(Path(folder), ANSWERS) if (Path(folder) / ANSWERS).exists() else None
+        return cls(backend(Path(folder)), from_data(Marks, data), answers)
 
 
 def own(tokenizer: tokenizers.Tokenizer) -> Marks:
@@ -176,9 +201,9 @@ def own(tokenizer: tokenizers.Tokenizer) -> Marks:
     return Marks(pad=pad, bos=bos, eos=eos, unk=ids[UNK], opens=(bos,), after=(eos,), rows=tokenizer.get_vocab_size())
 
 
-def backend(folder: Path) -> tokenizers.Tokenizer:
+def backend(folder: Path, name: str = "tokenizer.json") -> tokenizers.Tokenizer:
     """The tokenizer.json of a folder. Raises UserError."""
-    path = folder / "tokenizer.json"
+    path = folder / name
     try:
         data = path.read_text(encoding="utf-8")
     except FileNotFoundError:
