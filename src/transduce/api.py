@@ -188,7 +188,8 @@ def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: i
     tokenizer = config.tokenizer.train([*(texts["train"].sources or ()), *texts["train"].targets])
     encoded = {split: encode(text, tokenizer) for split, text in texts.items()}
     documents, seed = config.data.documents, config.train.seed
-    return examine(texts, encoded, tokenizer, config.batch, documents=documents, seed=seed, rows=preview)
+    unread = config.data.remarks()
+    return examine(texts, encoded, tokenizer, config.batch, documents=documents, seed=seed, rows=preview, unread=unread)
 
 
 def train_tokenizer(files: Iterable[str], kind: str, **options: Any) -> Tokenizer:

@@ -186,7 +186,7 @@ class Transducer:
             split = usual
         if split not in splits:
             raise UserError(f"the data has no split `{split}`; it has {', '.join(splits)}: use --split {usual}")
-        held = split_of(splits[split], self.tokenizer, self.recipe)
+        held = split_of(splits[split], self.tokenizer, self.recipe, split)
         objective = self.recipe.objective.build_for(self.model, self.tokenizer)
         found = evaluate(self.model, objective, held, self.tokenizer, self.recipe.generate)
         return dataclasses.replace(found, split=split)

@@ -54,6 +54,27 @@ def test_several_files_and_globs(write, tmp_path):
     assert load(tmp_path, train=["a2.txt", "a1.txt"], valid_fraction=0)["train"].targets == ["two", "one"]
 
 
+@pytest.mark.parametrize("ending", [".txt", ".txt.gz", ".jsonl"])
+def test_a_folder_of_files_without_the_names_of_splits_is_all_train(write, tmp_path, ending):
+    content = '{"text": "%s"}\n' if ending == ".jsonl" else "%s"
+    for name in ("book", "a novel", "übung"):
+        write(name + ending, content % name)
+    write("notes.md", "x")
+    config = from_data(Text, {"path": str(tmp_path), "unit": "line", "valid_fraction": 0})
+    assert config.load()["train"].targets == ["a novel", "book", "übung"]
+    assert config.remarks() == [f"train is all 3 files of {tmp_path}, since none is named train"]
+    write("valid.txt", "x")  # now one is
+    with pytest.raises(UserError, match=r"train\.txt does not exist"):
+        config.load()
+
+
+def test_a_folder_of_folders_is_told_the_glob(write, tmp_path):
+    write("deep/a.txt", "x")
+    with pytest.raises(UserError, match=r"has no train\.txt, nor other data of .*data\.path='.*/\*\*/\*\.txt'"):
+        load(tmp_path)
+    assert load(f"{tmp_path}/**/*.txt", valid_fraction=0)["train"].targets == ["x"]
+
+
 def test_missing_files_and_long_lines_are_refused(write, tmp_path):
     write("trian.txt", "x")
     with pytest.raises(UserError, match=r"train\.txt does not exist; the nearest name there is `trian\.txt`"):

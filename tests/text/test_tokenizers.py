@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -31,6 +32,8 @@ def config(kind: str, **values: object) -> TokenizerConfig:
 
 
 TRAINED = {kind: config(kind).train(CORPUS) for kind in KINDS}
+AS_IT_STANDS = {kind: config(kind, normalise="none").train(CORPUS) for kind in ("bpe", "unigram", "char")}
+AS_IT_STANDS["byte"] = TRAINED["byte"]
 
 
 @pytest.fixture(params=list(KINDS))
@@ -45,8 +48,37 @@ def test_the_kinds_are_found_by_walking_the_folder():
 @pytest.mark.parametrize("kind", LOSSLESS)
 @given(text=st.text())
 def test_decoding_undoes_encoding_of_any_text(kind: str, text: str):
-    tokenizer = TRAINED[kind]
+    tokenizer = AS_IT_STANDS[kind]
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize("form", ["nfc", "nfkc"])
+@pytest.mark.parametrize("kind", ["bpe", "char", "unigram", "word"])
+def test_ways_of_writing_a_character_are_one_to_a_tokeniser_that_normalises(kind: str, form: str):
+    """Whichever of them it was trained on, and whichever it reads."""
+    texts = ["café naïve Ünïcode 한국어 Việt", "ﬁne ① Ｗide ½", "ड़ क़ שׁ"]
+    for written in ("NFC", "NFD"):
+        tokenizer = config(kind, normalise=form).train([normalize(written, text) for text in texts])
+        ids = tokenizer.encode_batch([normalize(form.upper(), text) for text in texts])
+        for other in ("NFC", "NFD", *(["NFKC", "NFKD"] if form == "nfkc" else [])):
+            assert tokenizer.encode_batch([normalize(other, text) for text in texts]) == ids
+        assert tokenizer.unk not in {i for row in ids for i in row}
+        assert tokenizer.folds is (form == "nfkc")
+        if kind != "word":
+            assert tokenizer.decode_batch(ids) == [normalize(form.upper(), text) for text in texts]
+
+
+@pytest.mark.parametrize("kind", ["bpe", "char", "unigram", "word"])
+def test_without_normalising_a_text_is_read_as_it_stands_and_stays_so_when_saved(kind: str, tmp_path: Path):
+    tokenizer = config(kind, normalise="none").train(["café", "naïve"])
+    assert json.loads(tokenizer.tokenizer.to_str())["normalizer"] is None
+    assert tokenizer.encode(normalize("NFD", "café")) != tokenizer.encode("café")
+    tokenizer.save(tmp_path)
+    loaded = Tokenizer.load(tmp_path)
+    for text in ("café", normalize("NFD", "café")):
+        assert loaded.encode(text) == tokenizer.encode(text)
+    with pytest.raises(UserError, match="`normalise` is 'nfx', but must be one of nfc, nfkc, none"):
+        config(kind, normalise="nfx")
 
 
 def test_a_megabyte_survives_bpe():
@@ -56,13 +88,13 @@ def test_a_megabyte_survives_bpe():
     words = ["".join(random.choices(script, k=random.randint(1, 9))) for script in scripts for _ in range(2000)]
     text = " ".join(random.choices([*words, *CORPUS, "\n", "  ", "🙂", "\u0000", "42"], k=100_000))
     assert len(text.encode()) > 1_000_000
-    tokenizer = TRAINED["bpe"]
+    tokenizer = AS_IT_STANDS["bpe"]
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 @given(text=st.text(alphabet=sorted(set("".join(CORPUS)))))
 def test_decoding_undoes_encoding_of_known_characters(text: str):
-    tokenizer = TRAINED["char"]
+    tokenizer = AS_IT_STANDS["char"]
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert len(tokenizer.encode(text)) == len(text)
 
@@ -125,7 +157,7 @@ def test_a_stream_gives_what_decoding_all_gives(kind: str, ids: st.DataObject):
 @given(text=st.text(max_size=60))
 @pytest.mark.parametrize("kind", LOSSLESS)
 def test_a_stream_never_gives_half_a_character(kind: str, text: str):
-    tokenizer, given_so_far = TRAINED[kind], ""
+    tokenizer, given_so_far = AS_IT_STANDS[kind], ""
     stream = tokenizer.stream()
     for i in tokenizer.encode(text):
         given_so_far += stream.push(i)

@@ -1,11 +1,14 @@
 from collections.abc import Callable
+from unicodedata import normalize
 
 import pytest
 import torch
 
 from transduce.data.source import Texts
+from transduce.errors import UserError
 from transduce.generate.decode import decode
-from transduce.train.evaluate import auto_metric, bleu_of, evaluate, samples_text, spread
+from transduce.train.bleu import bleu_of, installed, tokenizer_for, words
+from transduce.train.evaluate import Sample, auto_metric, evaluate, samples_text, split_of, spread
 from transduce.train.recipe import Recipe
 from transduce.train.session import Session
 
@@ -75,7 +78,77 @@ def test_bleu_is_that_of_sacrebleu_with_its_signature() -> None:
 def test_what_selects_by_itself() -> None:
     assert auto_metric(Texts(None, ["a b"])) == "loss"
     assert auto_metric(Texts(["3 May 2021"], ["2021-05-03"])) == "exact"
-    assert auto_metric(Texts(["ein Haus"], ["a house"])) == "bleu"
+    assert auto_metric(Texts(["ein Haus"], ["a house"])) == "exact"
+    assert auto_metric(Texts(["x"], ["кошка"])) == "exact"
+    assert auto_metric(Texts(["ein kleines Haus"], ["it is a house"])) == "bleu"
+    assert auto_metric(Texts(["cat"], ["猫在房间里睡觉"])) == "bleu"
+    assert auto_metric(Texts(["a"] * 9, ["a b c d", *["x"] * 8]), limit=9) == "bleu"
+    assert auto_metric(Texts(["a"] * 9, ["x", "a b c d", *["x"] * 7]), limit=3) == "exact"  # of those that are decoded
+
+
+TEXTS = {
+    "13a": ["The cat sleeps.", "кошка спит в комнате", "고양이가 방에서 잔다", "η γάτα κοιμάται", "القط ينام"],
+    "zh": ["猫在这个房间里睡觉。", "我 love 机器学习 very much", "他说他明天会来"],
+    "ja": ["猫は部屋で寝ています。", "私はカタカナを読みます", "東京都に住んでいる"],
+    "char": ["แมวนอนในห้อง", "ແມວນອນຢູ່ໃນຫ້ອງ", "ឆ្មាគេងក្នុងបន្ទប់", "ကြောင်အိပ်နေသည်"],
+}
+
+
+@pytest.mark.parametrize("name", list(TEXTS))
+def test_the_tokeniser_of_bleu_suits_the_script(name: str) -> None:
+    expected = {"ja": "ja-mecab" if installed("ja-mecab") else "char"}.get(name, name)
+    for texts in ([text] for text in TEXTS[name]):
+        if name != "char" or not installed("flores200"):
+            assert tokenizer_for("auto", texts * 3) == expected
+    for asked in ("13a", "intl", "zh", "char", "none"):
+        assert tokenizer_for(asked, TEXTS[name]) == asked
+
+
+@pytest.mark.parametrize("name", ["ja-mecab", "ko-mecab", "flores101", "flores200"])
+def test_a_tokeniser_that_is_not_installed_is_refused_and_never_downloaded(name: str) -> None:
+    if not installed(name):
+        with pytest.raises(UserError, match=f"train.bleu_tokenizer={name} needs the packages .*; use auto or char"):
+            tokenizer_for(name, ["x"])  # type: ignore[arg-type]
+
+
+def test_right_chinese_has_100_and_wrong_has_little() -> None:
+    texts = [f"猫在这个房间里睡觉第{i}天。" for i in range(20)]
+    assert bleu_of(texts, texts, tokenizer_for("auto", texts))[0] == pytest.approx(100)
+    almost = [text.replace("睡觉", "吃饭") for text in texts]
+    assert 40 < bleu_of(almost, texts, tokenizer_for("auto", texts))[0] < 90
+    assert bleu_of(["狗跑到外面去了"] * 20, texts, tokenizer_for("auto", texts))[0] < 3
+
+
+@pytest.mark.parametrize(("text", "tokenizer", "count"), [
+    ("2021-05-03", "13a", 1), ("a b  c", "13a", 3), ("a b c d", "intl", 4), ("猫在 a b", "zh", 4), ("แมว", "char", 3),
+])  # fmt: skip
+def test_words_are_what_bleu_takes_for_one(text: str, tokenizer: str, count: int) -> None:
+    assert words(["x", text], tokenizer) == count
+    assert words([], tokenizer) == 0
+
+
+@pytest.mark.parametrize(("targets", "means"), [(["a b", "a b c"], False), (["a b", "a b c d"], True)])
+def test_bleu_is_shown_where_a_reference_has_four_words(
+    targets: list[str], means: bool, recipe: Callable[..., Recipe], session: Callable[..., Session]
+) -> None:
+    made = session(recipe("translation")).task
+    split = split_of(Texts(["x", "y"], targets), made.tokenizer, made.recipe)
+    found = evaluate(made.model, made.objective, split, made.tokenizer, made.recipe.generate)
+    assert found.means_bleu is means
+    assert ("BLEU" in found.told()) is means
+
+
+def test_a_reference_may_be_written_otherwise_than_the_tokeniser_writes(
+    recipe: Callable[..., Recipe], session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the model writes is in NFC; a reference in NFD is the same text."""
+    made = session(recipe("translation")).task
+    for form in ("NFC", "NFD"):
+        split = split_of(Texts(["x"], [normalize(form, "é ü ñ ö å")]), made.tokenizer, made.recipe)
+        right = [Sample("x", split.texts.targets[0], normalize("NFC", "é ü ñ ö å"))]
+        monkeypatch.setattr("transduce.train.evaluate.translations", lambda *_, right=right: right)
+        found = evaluate(made.model, made.objective, split, made.tokenizer, made.recipe.generate)
+        assert (found.exact, found.bleu) == (1.0, pytest.approx(100))
 
 
 def test_spread_is_even_and_complete() -> None:

@@ -39,7 +39,7 @@ def evaluation(found: Evaluation, title: str, shown: int) -> None:
     """The numbers, then some examples."""
     console.print(Text(title, style="bold"))
     console.print(f"loss         {found.loss:.4f} nats per token, perplexity {math.exp(min(found.loss, 700)):.3f}")
-    if found.bleu is not None:
+    if found.means_bleu:
         console.print(f"BLEU         {found.bleu:.2f}  ({found.signature})", soft_wrap=True)
     if found.exact is not None:
         console.print(f"exact match  {found.exact:.2%}")

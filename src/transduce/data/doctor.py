@@ -90,10 +90,11 @@ class Findings:
     batches: int  # in the first epoch
     preview: tuple[Row, ...]
     header: tuple[str, str] | None = None  # a first pair that looks like the names of columns
+    unread: tuple[str, ...] = ()  # a sentence for each kind of file or column that is not read
 
     def advice(self) -> list[str]:
         """A sentence for each finding that usually means a mistake, with what to do about it."""
-        out: list[str] = []
+        out = list(self.unread)
         if self.header is not None:
             names = " and ".join(f"`{name}`" for name in self.header)
             out.append(f"line 1, {names}, looks like names of columns; set data.header=true, or remove the line")
@@ -130,8 +131,10 @@ def examine(
     documents: bool,
     seed: int = 0,
     rows: int = 4,
+    unread: Sequence[str] = (),
 ) -> Findings:
-    """Findings about every split; `encoded` are the same texts as ids, `rows` those to preview."""
+    """Findings about every split; `encoded` are the same texts as ids, `rows` those to preview, `unread` what is said
+    of what was not read."""
     sizes = {name: _split(texts, encoded[name], tokenizer, config, documents) for name, texts in splits.items()}
     loader = Loader(encoded["train"], tokenizer, config, seed=seed, documents=documents)
     padding, batches = _padding(loader)
@@ -145,6 +148,7 @@ def examine(
         batches=batches,
         preview=preview(loader, tokenizer, rows),
         header=header(splits),
+        unread=tuple(unread),
     )
 
 

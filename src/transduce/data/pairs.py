@@ -1,10 +1,11 @@
 """Source and target from two columns of a table."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from transduce.data import table
-from transduce.data.source import SPLITS, DataConfig, Texts, files, hold_out, require_fraction
+from transduce.data.source import SPLITS, DataConfig, Texts, files, hold_out, require_fraction, unused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +13,8 @@ class Pairs(DataConfig):
     """Pairs from TSV, CSV or JSONL files; gz or plain.
 
     path: a folder with train.tsv (or .csv, .jsonl), valid.* and test.*, or names and globs given in `train`, `valid`,
-    `test`; or one file or glob, all of which is train. Without a valid file, `valid_fraction` of train is held out.
+    `test`; or a folder of other files, one file or a glob, all of which is train. Without a valid file,
+    `valid_fraction` of train is held out.
     source_field, target_field: columns counted from 0, or their names; names with dots reach into JSON objects.
     """
 
@@ -35,10 +37,21 @@ class Pairs(DataConfig):
 
     def load(self) -> dict[str, Texts]:
         """Both columns of every split. Raises UserError."""
-        names = dict(zip(SPLITS, (self.train, self.valid, self.test), strict=True))
-        fields = self.source_field, self.target_field
         splits: dict[str, Texts] = {}
-        for split, paths in files(self.path, names, table.EXTENSIONS).items():
-            rows = [row for path in paths for row in table.columns(path, fields, self.header, self.max_chars)]
+        for split, paths in self._files().items():
+            rows = [row for path in paths for row in table.columns(path, *self._table)]
             splits[split] = Texts([row[0] for row in rows], [row[1] for row in rows])
         return hold_out(splits, self.valid_fraction)
+
+    def remarks(self) -> list[str]:
+        """Returns a sentence for each kind of file or column that is not read."""
+        splits = self._files()
+        columns = [told for path in splits["train"][:1] for told in table.remarks(path, *self._table)]
+        return unused(self.path, splits, table.EXTENSIONS) + columns
+
+    @property
+    def _table(self) -> tuple[tuple[int | str, int | str], bool, int]:
+        return (self.source_field, self.target_field), self.header, self.max_chars
+
+    def _files(self) -> dict[str, list[Path]]:
+        return files(self.path, dict(zip(SPLITS, (self.train, self.valid, self.test), strict=True)), table.EXTENSIONS)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from transduce.data import read
-from transduce.data.source import DataConfig, Texts, hold_out, require_fraction
+from transduce.data.source import DataConfig, Texts, hold_out, require_fraction, unused
 from transduce.errors import UserError
 
 
@@ -39,13 +39,21 @@ class Parallel(DataConfig):
         folder = read.at_home(self.path)
         if not folder.is_dir():
             raise UserError(f"data.path: {read.missing(folder)}")
-        splits: dict[str, Texts] = {}
+        return hold_out({split: self._read(pairs) for split, pairs in self._splits().items()}, self.valid_fraction)
+
+    def remarks(self) -> list[str]:
+        """Returns a sentence about files of these languages that are not read."""
+        taken = {split: [file for pair in pairs for file in pair] for split, pairs in self._splits().items()}
+        return unused(self.path, taken, (f".{self.source}", f".{self.target}"))
+
+    def _splits(self) -> dict[str, list[tuple[Path, Path]]]:
+        folder, splits = read.at_home(self.path), dict[str, list[tuple[Path, Path]]]()
         for split, stems in (("train", self.train), ("valid", self.valid), ("test", self.test)):
             optional = stems == (split,) and split != "train"
             pairs = [pair for stem in stems for pair in self._files(folder, stem, optional)]
             if pairs:
-                splits[split] = self._read(pairs)
-        return hold_out(splits, self.valid_fraction)
+                splits[split] = pairs
+        return splits
 
     def _files(self, folder: Path, stem: str, optional: bool) -> list[tuple[Path, Path]]:
         pattern = stem if "{}" in stem else stem + ".{}"

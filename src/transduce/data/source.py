@@ -1,5 +1,6 @@
 """What a data set is: texts by split, with or without a source side."""
 
+import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,11 @@ from transduce.data import read
 from transduce.errors import UserError
 
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
+# What people call a split: what we call it.
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
+    "devel": "valid", "test": "test", "eval": "test",
+}  # fmt: skip
 
 
 class Texts(NamedTuple):
@@ -35,6 +41,10 @@ class DataConfig(Part):
         """The splits there are, of "train", "valid" and "test", in this order. Raises UserError."""
         raise AssertionError("a kind of DataConfig defines load")
 
+    def remarks(self) -> list[str]:
+        """Returns a sentence for each thing that is there, but not read."""
+        return []
+
 
 def require_fraction(valid_fraction: float) -> None:
     """Raise ValueError unless it is a share that leaves something to train on."""
@@ -47,7 +57,8 @@ def files(path: str, names: dict[str, tuple[str, ...]], extensions: Sequence[str
 
     `path` is a folder in which `names` are looked up (names or globs; "train" also finds train.txt.gz and the like),
     or a file or a glob, all of which is train. Of `names`, valid and test may be missing where they are called just
-    that, since most data has no such files; any other name that is not there is an error.
+    that, since most data has no such files; any other name that is not there is an error. Of a folder without files of
+    these names, all files are train.
     """
     folder = read.at_home(path)
     if not folder.is_dir():
@@ -55,6 +66,8 @@ def files(path: str, names: dict[str, tuple[str, ...]], extensions: Sequence[str
         if asked:
             raise UserError(f"data.path={path} is no folder, but `{next(iter(asked))}` names files to find in it")
         return {"train": read.required(Path(), str(folder), extensions)}
+    if everything := unnamed(folder, names, extensions):
+        return {"train": everything}
     found: dict[str, list[Path]] = {}
     for split, patterns in names.items():
         optional = patterns == (split,) and split != "train"
@@ -67,12 +80,65 @@ def files(path: str, names: dict[str, tuple[str, ...]], extensions: Sequence[str
     return found
 
 
+def unnamed(folder: Path, names: dict[str, tuple[str, ...]], extensions: Sequence[str]) -> list[Path]:
+    """Returns all data files of a folder in which no file has the name of a split, or one that is nearly `train`."""
+    if any(patterns != (split,) for split, patterns in names.items()):
+        return []
+    everything = data_files(folder, extensions)
+    stems = [path.name.partition(".")[0] for path in everything]
+    if any(read.expand(folder, split, extensions) for split in names) or difflib.get_close_matches("train", stems):
+        return []
+    if not everything and (deeper := [e for e in extensions if next(folder.glob(f"*/*{e}"), None)]):
+        way = f"for the files of its folders, data.path='{folder}/**/*{deeper[0]}'"
+        raise UserError(f"{folder} has no train{extensions[0]}, nor other data of its own; {way}")
+    return everything
+
+
+def data_files(folder: Path, extensions: Sequence[str]) -> list[Path]:
+    """Returns the files of a folder that end in one of `extensions`, or in that and .gz, in order."""
+    endings = tuple(f"{e}{packed}" for e in extensions for packed in ("", ".gz"))
+    return sorted(path for path in folder.iterdir() if path.name.endswith(endings) and path.is_file())
+
+
+def unused(path: str, splits: dict[str, list[Path]], extensions: Sequence[str]) -> list[str]:
+    """Returns a sentence about data files beside those that are read, if there are any.
+
+    Beside a single file they are named only where they are called like a split: much may lie in that folder.
+    """
+    folder = read.at_home(path)
+    used = [file for files in splits.values() for file in files]
+    if folder.is_dir():
+        if len(splits) == 1 and splits["train"] == data_files(folder, extensions):
+            return [f"train is all {len(used)} files of {path}, since none is named train"] if len(used) > 1 else []
+        rest = [file for file in data_files(folder, extensions) if file not in used]
+    else:
+        beside = data_files(folder.parent, extensions) if folder.is_file() else []
+        rest = [file for file in beside if file not in used and file.name.partition(".")[0] in SPLIT_NAMES]
+    if not rest:
+        return []
+    shown = ", ".join(file.name for file in rest[:5]) + (", ..." if len(rest) > 5 else "")
+    names = {SPLIT_NAMES.get(file.name.partition(".")[0]): file.name.partition(".")[0] for file in rest}
+    split = next((split for split in ("valid", "test") if split in names and split not in splits), None)
+    way = f"name a file to use it, such as data.{split or 'valid'}={names.get(split, '...')}"
+    if not folder.is_dir():
+        way = f"to use it, give the folder: data.path={folder.parent}"
+    return [f"{shown} beside the training data {'is' if len(rest) == 1 else 'are'} not used; {way}"]
+
+
+def require_text(texts: Texts, name: str) -> None:
+    """Raise UserError where there is nothing but white space to learn to write."""
+    if texts.targets and not any(text.strip() for text in texts.targets):
+        what, where = ("text", "data.path") if texts.sources is None else ("target", "data.path and data.target_field")
+        raise UserError(f"every {what} of {name} is blank, so there is nothing to learn; check {where}")
+
+
 def hold_out(splits: dict[str, Texts], fraction: float) -> dict[str, Texts]:
     """The same splits with a valid one: where there is none, `fraction` of train, chosen by a hash of the text.
 
     Equal sources (for documents: equal texts) fall on the same side, and a line's side does not depend on the order.
     Raises UserError where train is too small to part.
     """
+    require_text(splits["train"], "train")
     if "valid" in splits or fraction == 0:
         return splits
     sources, targets = splits["train"]

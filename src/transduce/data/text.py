@@ -7,8 +7,19 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from transduce.data import read, table
-from transduce.data.source import SPLITS, DataConfig, Texts, files, hold_out, require_fraction
+from transduce.data.source import (
+    SPLITS,
+    DataConfig,
+    Texts,
+    files,
+    hold_out,
+    require_fraction,
+    require_text,
+    unused,
+)  # fmt: skip
 from transduce.errors import UserError
+
+EXTENSIONS = (".txt", ".jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +27,8 @@ class Text(DataConfig):
     """Text files (gz too), cut into documents by `unit`, or the `field` of JSONL rows, each row a document.
 
     path: a folder with train.txt (or .jsonl), valid.* and test.*, or names and globs given in `train`, `valid`, `test`;
-    or one file or glob, all of which is train. Without a valid file, `valid_fraction` of train is held out: the end of
-    each file where a document is a file, else documents chosen by a hash.
+    or a folder of other files, one file or a glob, all of which is train. Without a valid file, `valid_fraction` of
+    train is held out: the end of each file where a document is a file, else documents chosen by a hash.
     unit: "file": one stream, windows of which are learnt; "line": every line that is not blank; "paragraph": every run
     of such lines.
     max_chars: the longest document, where a file is more than one.
@@ -43,10 +54,10 @@ class Text(DataConfig):
 
     def load(self) -> dict[str, Texts]:
         """The documents of every split. Raises UserError."""
-        names = dict(zip(SPLITS, (self.train, self.valid, self.test), strict=True))
         splits: dict[str, Texts] = {}
-        for split, paths in files(self.path, names, (".txt", ".jsonl")).items():
+        for split, paths in self._files().items():
             splits[split] = Texts(None, [document for path in paths for document in self._documents(path)])
+        require_text(splits["train"], "train")
         if self.documents or "valid" in splits or self.valid_fraction == 0:
             return hold_out(splits, self.valid_fraction)
         streams = splits["train"].targets
@@ -54,6 +65,13 @@ class Text(DataConfig):
         heads = [stream[:cut] for stream, cut in zip(streams, cuts, strict=True)]
         tails = [stream[cut:] for stream, cut in zip(streams, cuts, strict=True)]
         return {**splits, "train": Texts(None, heads), "valid": Texts(None, tails)}
+
+    def remarks(self) -> list[str]:
+        """Returns a sentence about files that are not read."""
+        return unused(self.path, self._files(), EXTENSIONS)
+
+    def _files(self) -> dict[str, list[Path]]:
+        return files(self.path, dict(zip(SPLITS, (self.train, self.valid, self.test), strict=True)), EXTENSIONS)
 
     def _documents(self, path: Path) -> Iterator[str]:
         if ".jsonl" in path.suffixes[-2:]:

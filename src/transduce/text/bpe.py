@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from transduce.text.normalise import Normalise, normalizer
 from transduce.text.tokenizer import SPECIALS, Tokenizer, TokenizerConfig, byte_alphabet
 
 SMALLEST = len(SPECIALS) + 256
@@ -21,31 +22,39 @@ def require_bytes(vocab_size: int) -> None:
         )
 
 
-def byte_level(model: models.Model, lowercase: bool) -> tokenizers.Tokenizer:
-    """A tokeniser over bytes, cut before each word, number and run of punctuation as GPT-2 does; it loses nothing."""
+def byte_level(model: models.Model, normalise: Normalise, lowercase: bool) -> tokenizers.Tokenizer:
+    """A tokeniser over bytes, cut before each word, number and run of punctuation as GPT-2 does.
+
+    It loses nothing but what `normalise` and `lowercase` make alike.
+    """
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    if lowercase:
-        tokenizer.normalizer = normalizers.Lowercase()
+    before = normalizer(normalise, lowercase)
+    if before is not None:
+        tokenizer.normalizer = before
     return tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bpe(TokenizerConfig):
-    """Byte-level BPE with at most `vocab_size` tokens; only pairs seen `min_count` times are merged."""
+    """Byte-level BPE with at most `vocab_size` tokens; only pairs seen `min_count` times are merged.
+
+    normalise: nfc, nfkc or none: the way of writing a character, where Unicode has several.
+    """
 
     kind: ClassVar[str] = "bpe"
     vocab_size: int = 8000
     min_count: int = 2
     lowercase: bool = False
+    normalise: Normalise = "nfc"
 
     def __post_init__(self) -> None:
         require_bytes(self.vocab_size)
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
         """The merges learnt from `texts`."""
-        tokenizer = byte_level(models.BPE(), self.lowercase)
+        tokenizer = byte_level(models.BPE(), self.normalise, self.lowercase)
         trainer = trainers.BpeTrainer(
             vocab_size=self.vocab_size,
             min_frequency=self.min_count,

@@ -97,6 +97,12 @@ class Tokenizer:
         return self._silent
 
     @property
+    def folds(self) -> bool:
+        """Says whether characters that look different are one to it, as in NFKC: the ligature of f and i, and both."""
+        before = self.tokenizer.normalizer
+        return before is not None and "fi" in before.normalize_str("\ufb01")
+
+    @property
     def mask(self) -> int:
         """What stands for a hidden token: [MASK] or <mask>; padding, which no text has, where there is neither."""
         found = (self.tokenizer.token_to_id(name) for name in ("[MASK]", "<mask>"))

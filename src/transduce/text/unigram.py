@@ -9,23 +9,28 @@ from typing import ClassVar
 from tokenizers import models, trainers
 
 from transduce.text.bpe import byte_level, require_bytes
+from transduce.text.normalise import Normalise
 from transduce.text.tokenizer import SPECIALS, Tokenizer, TokenizerConfig, byte_alphabet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unigram(TokenizerConfig):
-    """The most likely cut into pieces, each with its probability; like BPE it works on bytes and loses nothing."""
+    """The most likely cut into pieces, each with its probability; like BPE it works on bytes.
+
+    normalise: nfc, nfkc or none: the way of writing a character, where Unicode has several.
+    """
 
     kind: ClassVar[str] = "unigram"
     vocab_size: int = 8000
     lowercase: bool = False
+    normalise: Normalise = "nfc"
 
     def __post_init__(self) -> None:
         require_bytes(self.vocab_size)
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
         """The pieces learnt from `texts`."""
-        tokenizer = byte_level(models.Unigram(), self.lowercase)
+        tokenizer = byte_level(models.Unigram(), self.normalise, self.lowercase)
         trainer = trainers.UnigramTrainer(
             vocab_size=self.vocab_size,
             special_tokens=SPECIALS,

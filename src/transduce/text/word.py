@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import tokenizers
-from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, models, pre_tokenizers, trainers
 
+from transduce.text.normalise import Normalise, normalizer
 from transduce.text.tokenizer import SPECIALS, Tokenizer, TokenizerConfig
 
 GUARD = r"<(?=pad>|/?s>)"  # the "<" of a special token that stands in the text: cut behind it, and it stays text
@@ -18,6 +19,7 @@ class Word(TokenizerConfig):
 
     split: "punctuation" cuts at white space and parts punctuation marks; "whitespace" cuts at white space alone, for
     text that is tokenised already, in which <unk> may stand as a word.
+    normalise: nfc, nfkc or none: the way of writing a character, where Unicode has several.
     """
 
     kind: ClassVar[str] = "word"
@@ -25,6 +27,7 @@ class Word(TokenizerConfig):
     min_count: int = 1
     split: Literal["punctuation", "whitespace"] = "punctuation"
     lowercase: bool = False
+    normalise: Normalise = "nfc"
 
     def __post_init__(self) -> None:
         if self.vocab_size <= len(SPECIALS):
@@ -54,6 +57,7 @@ class Word(TokenizerConfig):
                 marks if self.split == "punctuation" else guard,
             ]
         )
-        if self.lowercase:
-            tokenizer.normalizer = normalizers.Lowercase()
+        before = normalizer(self.normalise, self.lowercase)
+        if before is not None:
+            tokenizer.normalizer = before
         return tokenizer

@@ -17,7 +17,7 @@ from transduce.disk import open_own
 from transduce.errors import UserError
 from transduce.train.checkpoint import steps
 from transduce.train.recipe import Recipe
-from transduce.train.run import Run, read_recipe, refused
+from transduce.train.run import Run, complete, read_config, read_recipe, refused
 from transduce.train.seal import require_sealed, write_config
 
 # What a run may change on its way: keys that extend it, or do not change its numbers but for rounding.
@@ -49,6 +49,7 @@ def claim(recipe: Recipe, root: Path) -> Generator[Run]:
         run = Run(path, handle)
         if not fresh:
             require_sealed(path, "config.yaml", "tokenizer")
+            recipe = as_begun(path, recipe)
             require_same(path, recipe)
         write_config(path, yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
         for name in ("samples", "plots", "checkpoints"):
@@ -111,6 +112,16 @@ def points_inside(target: str) -> bool:
     """Says whether a link beside `checkpoints` leads to one of them."""
     parts = Path(target).parts
     return len(parts) == 2 and parts[0] == "checkpoints" and parts[1] != ".."
+
+
+def as_begun(path: Path, recipe: Recipe) -> Recipe:
+    """Returns the recipe of a run that goes on; where the run is older than a key, with what it has always done."""
+    old = read_config(path)
+    written, data = complete(old), to_data(recipe)
+    if written == old or data["tokenizer"].get("normalise") is None:
+        return recipe
+    data["tokenizer"]["normalise"] = written["tokenizer"]["normalise"]
+    return from_data(Recipe, data)
 
 
 def require_same(path: Path, recipe: Recipe) -> None:

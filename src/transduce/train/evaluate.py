@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from operator import eq
+from typing import NamedTuple
+from unicodedata import normalize
 
 import torch
-from sacrebleu.metrics.bleu import BLEU
 
 from transduce.data.examples import Examples, encode
 from transduce.data.loader import Loader
 from transduce.data.source import Texts
+from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
 from transduce.generate.stop import cut
 from transduce.model.models import Model
 from transduce.objectives.objective import Objective
 from transduce.text.tokenizer import Tokenizer
+from transduce.train.bleu import ORDER, BleuTokenizer, bleu_of, tokenizer_for, words
 from transduce.train.carry import Carried
 from transduce.train.recipe import Recipe
 
@@ -34,7 +37,7 @@ class Sample(NamedTuple):
 class Evaluation:
     """Measured on a split. loss: nats per target token, without smoothing. bleu: 0 to 100; exact: 0 to 1.
 
-    split: its name, where it was chosen by name.
+    split: its name, where it was chosen by name. words: of the longest reference, as BLEU counts them.
     """
 
     loss: float
@@ -44,6 +47,7 @@ class Evaluation:
     exact: float | None = None
     samples: tuple[Sample, ...] = ()
     split: str | None = None
+    words: int = 0
 
     def score(self, metric: str) -> tuple[float, float]:
         """The chosen metric, then the loss for when that is equal; larger is better."""
@@ -51,10 +55,15 @@ class Evaluation:
         assert value is not None, f"{metric} was not measured"
         return value, -self.loss
 
+    @property
+    def means_bleu(self) -> bool:
+        """Says whether BLEU means something: where no reference has four words, no four can be right."""
+        return self.bleu is not None and self.words >= ORDER
+
     def told(self, *, signed: bool = False) -> str:
-        """In a line, for people; signed: with how BLEU was computed. BLEU of single words says nothing: left out."""
+        """In a line, for people; signed: with how BLEU was computed, which is left out where it means nothing."""
         parts = [f"loss {self.loss:.4f}"]
-        if self.bleu is not None and any(" " in sample.expected for sample in self.samples):
+        if self.means_bleu:
             parts.append(f"BLEU {self.bleu:.2f}" + (f" ({self.signature})" if signed else ""))
         parts += [] if self.exact is None else [f"exact match {self.exact:.2%}"]
         return "  ".join(parts)
@@ -67,19 +76,33 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Split:
-    """A split in the three forms evaluation needs. documents: its texts have a start and an end."""
+    """A split in the three forms evaluation needs.
+
+    documents: its texts have a start and an end. bleu: sacrebleu's tokeniser for its targets.
+    """
 
     texts: Texts
     examples: Examples
     loader: Loader
     documents: bool
+    bleu: str = "13a"
 
 
-def split_of(texts: Texts, tokenizer: Tokenizer, recipe: Recipe) -> Split:
-    """A split for evaluation: as in training, but never packed, and in a fixed order."""
+def split_of(texts: Texts, tokenizer: Tokenizer, recipe: Recipe, name: str = "the split") -> Split:
+    """A split for evaluation: as in training, but never packed, and in a fixed order.
+
+    Raises UserError where there is nothing in it to predict.
+    """
     examples, config = encode(texts, tokenizer), replace(recipe.batch, packing=False, workers=0)
+    tokens = len(examples.targets.flat)
+    if not len(examples):
+        raise UserError(f"there is no text in {name}; give a file with text in it, or leave it out")
+    if texts.sources is None and not recipe.data.documents and tokens < 2:
+        way = "give a longer text for it, leave it out, or set data.valid_fraction higher where it is held out"
+        raise UserError(f"{name} has {tokens} token{'' if tokens == 1 else 's'}, but predicting takes two; {way}")
     loader = Loader(examples, tokenizer, config, seed=recipe.train.seed, documents=recipe.data.documents)
-    return Split(texts, examples, loader, recipe.data.documents)
+    bleu = "13a" if texts.sources is None else tokenizer_for(recipe.train.bleu_tokenizer, texts.targets)
+    return Split(texts, examples, loader, recipe.data.documents, bleu)
 
 
 def evaluate(
@@ -105,9 +128,11 @@ def evaluate(
         model.train(training)
     if not samples:
         return Evaluation(loss, tokens)
-    bleu, signature = bleu_of([s.output for s in samples], [s.expected for s in samples])
-    exact = sum(s.output == s.expected for s in samples) / len(samples)
-    return Evaluation(loss, tokens, bleu, signature, exact, tuple(samples))
+    form = "NFKC" if tokenizer.folds else "NFC"  # the model writes as its tokeniser does, whatever the references do
+    outputs, expected = ([normalize(form, s[side]) for s in samples] for side in (2, 1))
+    bleu, signature = bleu_of(outputs, expected, split.bleu)
+    exact = sum(map(eq, outputs, expected)) / len(samples)
+    return Evaluation(loss, tokens, bleu, signature, exact, tuple(samples), words=words(expected, split.bleu))
 
 
 def loss_of(model: Model, objective: Objective, loader: Loader, device: torch.device) -> tuple[float, int]:
@@ -161,23 +186,18 @@ def room(model: Model, config: GenerateConfig, taken: Sequence[int]) -> list[int
     return [most if model.limit is None else min(most, model.limit - n + 1) for n in taken]
 
 
-def auto_metric(texts: Texts) -> str:
-    """What selects the best model, if the recipe does not say: exact match where every target is one word (in ASCII,
-    since some scripts write sentences without spaces), else BLEU; for language models the loss."""
+def auto_metric(texts: Texts, asked: BleuTokenizer = "auto", limit: int | None = None) -> str:
+    """What selects the best model, if the recipe does not say: for language models the loss; else BLEU, if one of the
+    targets that are decoded (`limit` of them) has the four words that BLEU looks at together; else exact match."""
     if texts.sources is None:
         return "loss"
-    return "bleu" if any(" " in target or not target.isascii() for target in texts.targets) else "exact"
+    decoded = [texts.targets[i] for i in spread(len(texts.targets), limit)]
+    return "bleu" if words(decoded, tokenizer_for(asked, texts.targets)) >= ORDER else "exact"
 
 
 def samples_text(samples: Sequence[Sample]) -> str:
     """Samples as people read them in a file."""
     return "\n".join(f"> {s.source}\n= {s.expected}\n< {s.output}\n" for s in samples)
-
-
-def bleu_of(outputs: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
-    """Corpus BLEU, cased and detokenised, by sacrebleu, and its signature.   Post 2018, arXiv:1804.08771."""
-    bleu: Any = BLEU()
-    return float(bleu.corpus_score(list(outputs), [list(references)]).score), str(bleu.get_signature())
 
 
 def spread(count: int, limit: int | None) -> list[int]:

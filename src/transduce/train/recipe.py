@@ -10,6 +10,7 @@ from transduce.generate.config import GenerateConfig
 from transduce.model.architecture import ModelConfig
 from transduce.objectives.objective import ObjectiveConfig
 from transduce.text.tokenizer import TokenizerConfig
+from transduce.train.bleu import BleuTokenizer
 from transduce.train.optim import OptimizerConfig
 from transduce.train.optim.adamw import AdamWConfig
 from transduce.train.schedule import InverseSqrt, ScheduleConfig
@@ -28,7 +29,9 @@ class TrainConfig:
     of kept. validate_every, log_every: updates; save_every: None, at every validation. save_minutes: save when so much
     time has passed, so that a kill costs no more; this changes no number. keep: how many checkpoints, beside the best.
     patience: stop after so many validations without a better one. average: at the end, try the mean of the last so
-    many checkpoints. samples: validation examples that are decoded each time. threads: of the CPU, None: as found.
+    many checkpoints. metric: what chooses the best; auto: loss for language models, BLEU where targets have four words,
+    else exact match. bleu_tokenizer: what BLEU takes for a word; auto: what suits the script of the targets.
+    samples: validation examples that are decoded each time. threads: of the CPU, None: as found.
     kernels: of linear attention, the delta rule and their kin; fla: those of flash-linear-attention, on a GPU, in TF32.
     """
 
@@ -51,6 +54,7 @@ class TrainConfig:
     threads: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     metric: Literal["auto", "loss", "bleu", "exact"] = "auto"
+    bleu_tokenizer: BleuTokenizer = "auto"
     samples: int = 200
     tensorboard: bool = False
 

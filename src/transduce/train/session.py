@@ -33,7 +33,10 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained on what: the recipe, built. metric: loss, bleu or exact, whichever selects the best."""
+    """What is trained on what: the recipe, built. metric: loss, bleu or exact, whichever selects the best.
+
+    remarks: sentences about the data that are said before a training.
+    """
 
     recipe: Recipe
     metric: str
@@ -43,6 +46,7 @@ class Task:
     loader: Loader
     valid: Split | None
     test: Split | None
+    remarks: tuple[str, ...] = ()
 
     def validate(self, split: Split) -> Evaluation:
         """The loss of all of a split, and greedy outputs for some of it."""

@@ -14,6 +14,7 @@ from torch import nn
 
 from transduce.data.examples import encode
 from transduce.data.loader import Loader
+from transduce.data.remarks import remarks
 from transduce.errors import UserError, require_memory
 from transduce.model.block import Inside
 from transduce.model.models import Model
@@ -59,6 +60,8 @@ def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False) -> 
             moving = Moving(task.model, optimizers, average, device, Carried(task.model))
             session = Session(task, moving, run, report, display)
             session.say(introduction(session))
+            for sentence in task.remarks:
+                session.say(sentence)
             with stop_signals(session.say) as interrupted:
                 position = loop.train(session, interrupted)
             finish(session, position)
@@ -94,13 +97,20 @@ def build(run: Run, recipe: Recipe, device: torch.device) -> Task:
     documents, examples = recipe.data.documents, encode(texts["train"], tokenizer)
     loader = Loader(examples, tokenizer, recipe.batch, seed=config.seed, documents=documents)
     require_bounded(model, loader)
-    held = {name: split_of(text, tokenizer, recipe) for name, text in texts.items() if name != "train"}
-    metric = config.metric if config.metric != "auto" else auto_metric(texts.get("valid", texts["train"]))
+    held = {name: split_of(text, tokenizer, recipe, name) for name, text in texts.items() if name != "train"}
+    suited = auto_metric(texts.get("valid", texts["train"]), config.bleu_tokenizer, config.samples)
+    metric = config.metric if config.metric != "auto" else suited
     if metric in ("bleu", "exact") and not model.takes_source:
         raise UserError(f"train.metric={metric} compares translations, but this is a language model; use loss")
     if metric in ("bleu", "exact") and config.samples == 0:
         metric = "loss"  # auto: nothing is decoded
-    return Task(recipe, metric, tokenizer, model, objective, loader, held.get("valid"), held.get("test"))
+    told = recipe.data.remarks()
+    for name, split in {"train": examples, **{name: split.examples for name, split in held.items()}}.items():
+        told += remarks(name, texts[name], split, tokenizer, recipe.batch, documents=documents)
+    if metric == "bleu" and suited == "exact":
+        metric = suited
+        told.append("no target that is decoded has four words, so exact match chooses the best model, not BLEU")
+    return Task(recipe, metric, tokenizer, model, objective, loader, held.get("valid"), held.get("test"), tuple(told))
 
 
 def introduction(session: Session) -> str:
