@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 
 import yaml
 
-from transduce.config import to_data
+from transduce.config import from_data, to_data
 from transduce.data.imported import Imported
 from transduce.disk import open_own
 from transduce.errors import UserError
