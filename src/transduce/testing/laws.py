@@ -172,6 +172,11 @@ def write_then_read(mixer: Mixer, width: int) -> None:
 
     equal(mixer, x, lambda m, x: m(x, grid)[0], asked, "write then read")
     equal(mixer, x, lambda m, x: m(x, grid)[0], asked_state, "write into a state, then read")
+    if "encode" not in mixer.cannot:
+        with torch.no_grad():
+            y, state = mixer.encode_and_write(x, grid)
+            close(y, mixer.encode(x, grid), "encode and write, what is encoded")
+            close(mixer.read(x, grid, state), mixer.read(x, grid, mixer.write(x, grid)), "encode and write, then read")
 
 
 def padding(mixer: Mixer, width: int) -> None:
