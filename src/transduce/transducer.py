@@ -37,7 +37,7 @@ class Options(TypedDict, total=False):
     min_length: int
     length_penalty: float
     length_norm: Norm
-    early_stopping: Literal[True, False, "never"] | None
+    early_stopping: Literal["heuristic", "full", "never"] | None
     repetition_penalty: float
     no_repeat_ngram: int | None
     source_repetition_penalty: float
@@ -70,6 +70,22 @@ class Candidate(NamedTuple):
     score: float
 
 
+class Answer(NamedTuple):
+    """An output with what the model holds of it.
+
+    log_p: in nats, that of the end included. tokens: how many were written, the end included.
+    """
+
+    text: str
+    log_p: float
+    tokens: int
+
+    @property
+    def per_token(self) -> float:
+        """log p per token, by which answers of any length can be compared; 0 where there is no token."""
+        return self.log_p / max(self.tokens, 1)
+
+
 @dataclass(frozen=True)
 class Transducer:
     """A trained model with what it needs to read and write text. run: its directory, where it has one."""
@@ -95,26 +111,41 @@ class Transducer:
     def translate(self, texts: str | Sequence[str], *, nbest: int | None = None, **options: Unpack[Options]) -> Any:
         """The translation of a text, or of each of a list, in order. With nbest: the n best of each, the best first.
 
-        A text of blanks says nothing: its translation is "", and it has no n best.
+        A text of blanks says nothing: its translation is "", and it has no n best. See `answers`.
+        """
+        many = [texts] if isinstance(texts, str) else list(texts)
+        rows = self.answers(many, nbest=nbest, **options)
+        if nbest is not None:
+            out = [[Candidate(answer.text, answer.log_p) for answer in row] for row in rows]
+        else:
+            out = [row[0].text if row else "" for row in rows]
+        return out[0] if isinstance(texts, str) else out
+
+    def answers(
+        self, texts: Sequence[str], *, nbest: int | None = None, **options: Unpack[Options]
+    ) -> list[list[Answer]]:  # fmt: skip
+        """The n best translations of each text, the best first, with their log p; of a text of blanks none.
+
+        Of several that are the same text in other tokens the best is kept, so there may be fewer than n. Samples, which
+        are drawn and not searched for, may repeat.
         """
         if not self.takes_source:
             raise UserError("this model has no encoder, so it cannot translate; use generate with a prompt")
         config = decoding(self.recipe.generate, nbest, options)
-        many = [texts] if isinstance(texts, str) else list(texts)
-        full = [text for text in many if text.strip()]
+        full = [text for text in texts if text.strip()]
         asked = self._sources(full, config.forced_bos is not None)
-        answers = iter(decode(self.model, self.tokenizer, config, **asked) if full else [])
-        rows = [next(answers) if text.strip() else [] for text in many]
-        if nbest is not None:
-            out = [[Candidate(self._text(h, config), h.score) for h in row] for row in rows]
-        else:
-            out = [self._text(row[0], config) if row else "" for row in rows]
-        return out[0] if isinstance(texts, str) else out
+        found = iter(decode(self.model, self.tokenizer, config, **asked) if full else [])
+        rows = [[self._answer(h, config) for h in next(found)] if text.strip() else [] for text in texts]
+        return rows if config.temperature > 0 else [distinct(row) for row in rows]
 
     def generate(self, prompt: str = "", **options: Unpack[Options]) -> str:
         """What the model writes after a prompt, without the prompt."""
+        return self.continuation(prompt, **options).text
+
+    def continuation(self, prompt: str = "", **options: Unpack[Options]) -> Answer:
+        """`generate`, with the log p of what was written."""
         config = decoding(self.recipe.generate, None, options)
-        return self._text(decode(self.model, self.tokenizer, config, prompt=self._prompts(prompt))[0][0], config)
+        return self._answer(decode(self.model, self.tokenizer, config, prompt=self._prompts(prompt))[0][0], config)
 
     def stream(self, prompt: str = "", **options: Unpack[Options]) -> Iterator[str]:
         """`generate`, piece by piece as it is written. Who stops listening stops the writing."""
@@ -207,8 +238,17 @@ class Transducer:
             raise UserError("this model was trained on a stream, which has no beginning; give a prompt to go on from")
         return [ids]
 
-    def _text(self, hypothesis: Hypothesis, config: GenerateConfig) -> str:
-        return cut(self.tokenizer.decode(hypothesis.ids), config.stop)
+    def _answer(self, hypothesis: Hypothesis, config: GenerateConfig) -> Answer:
+        text = cut(self.tokenizer.decode(hypothesis.ids), config.stop)
+        return Answer(text, hypothesis.score, hypothesis.length)
+
+
+def distinct(answers: Sequence[Answer]) -> list[Answer]:
+    """Of answers with the same text the first."""
+    first: dict[str, Answer] = {}
+    for answer in answers:
+        first.setdefault(answer.text, answer)
+    return list(first.values())
 
 
 def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> GenerateConfig:

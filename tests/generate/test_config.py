@@ -1,8 +1,9 @@
 import pytest
+import yaml
 
 from transduce.config import from_data, to_data
 from transduce.errors import UserError
-from transduce.generate.config import GenerateConfig
+from transduce.generate.config import Bias, GenerateConfig
 
 REFUSED = [
     ({"beam_size": 0}, "beam_size=0 must be at least 1"),
@@ -34,3 +35,13 @@ def test_what_cannot_be_is_refused_with_what_to_do(values: dict, message: str):
 def test_a_config_survives_plain_data():
     config = GenerateConfig(temperature=0.8, top_k=40, top_p=0.9, min_p=0.05, nbest=3, stop=("\n\n",), seed=4)
     assert from_data(GenerateConfig, to_data(config)) == config
+
+
+@pytest.mark.parametrize("early", [None, "heuristic", "full", "never"])
+def test_a_config_with_rules_survives_a_file(early):
+    config = GenerateConfig(
+        beam_size=4, early_stopping=early, length_norm="power", bad_words=((1, 2), (3,)), suppress=(5,), forced_bos=4,
+        bias=(Bias(ids=(1, 2), add=-0.5),), forced_eos=(2,), exponential_decay=(3.0, 1.5), max_length=20,
+        renormalise=True,
+    )  # fmt: skip
+    assert from_data(GenerateConfig, yaml.safe_load(yaml.safe_dump(to_data(config)))) == config

@@ -2,12 +2,31 @@
 
 import sys
 from itertools import chain
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from transduce.cli.options import Checkpoint, Device, MaxNewTokens, MinP, Run, Seed, Temperature, TopK, TopP
+from transduce.cli.options import (
+    Checkpoint,
+    Device,
+    Json,
+    MaxNewTokens,
+    MinNewTokens,
+    MinP,
+    NoRepeatNgram,
+    RepetitionPenalty,
+    Run,
+    Scores,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+)  # fmt: skip
+from transduce.cli.scores import as_json, columns
 from transduce.cli.words import given, lines
+
+if TYPE_CHECKING:
+    from transduce.transducer import Options
 
 
 def generate(
@@ -19,8 +38,13 @@ def generate(
     min_p: MinP = None,
     seed: Seed = None,
     max_new_tokens: MaxNewTokens = None,
+    min_new_tokens: MinNewTokens = None,
+    repetition_penalty: RepetitionPenalty = None,
+    no_repeat_ngram: NoRepeatNgram = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Texts to write, with seeds that follow each other.")] = 1,
+    scores: Scores = False,
+    json: Json = False,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
 ) -> None:
@@ -29,22 +53,31 @@ def generate(
     transduce generate runs/shakespeare "ROMEO:" --temperature 0.8 --top-p 0.95
     """
     from transduce import api
+    from transduce.transducer import decoding
 
     if prompt == "-":
         prompt = "\n".join(lines("-"))
     model = api.load(run, checkpoint=checkpoint, device=device)
     options = given(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, max_new_tokens=max_new_tokens,
+        min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty, no_repeat_ngram=no_repeat_ngram,
         stop=tuple(stop) if stop else None,
     )  # fmt: skip
     seed = model.recipe.generate.seed if seed is None else seed
+    whole = (
+        scores or json or decoding(model.recipe.generate, None, cast("Options", options)).beam_size > 1
+    )  # known only at the end
     for sample in range(samples):
-        pieces = model.stream(prompt, seed=seed + sample, **options)
-        first = next(pieces, "")  # whatever is refused is refused here, before anything is printed
+        if whole:
+            answer = model.continuation(prompt, seed=seed + sample, **options)
+            before = f"{columns(answer)}\t" if scores else ""
+            pieces = iter([as_json(answer, prompt=prompt) if json else f"{before}{prompt}{answer.text}"])
+        else:
+            pieces = chain([prompt], model.stream(prompt, seed=seed + sample, **options))
+        first = [next(pieces), next(pieces, "")]  # whatever is refused is refused here, before anything is printed
         if sample:
-            sys.stdout.write("\n" + "-" * 40 + "\n")
-        sys.stdout.write(prompt)
-        for piece in chain([first], pieces):
+            sys.stdout.write("\n" if json else "\n" + "-" * 40 + "\n")
+        for piece in chain(first, pieces):
             sys.stdout.write(piece)
             sys.stdout.flush()
     sys.stdout.write("\n")

@@ -24,3 +24,10 @@ TopK = Annotated[int | None, typer.Option(help="Sample from the K likeliest toke
 TopP = Annotated[float | None, typer.Option(help="Sample from the likeliest tokens that hold P of the probability.")]
 MinP = Annotated[float | None, typer.Option(help="Drop tokens below P times the likeliest one's probability.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed, the same text.")]
+MinNewTokens = Annotated[int | None, typer.Option(help="Least tokens to write before the end.")]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(help="Above 1: tokens that stand there already become less likely.")
+]  # fmt: skip
+NoRepeatNgram = Annotated[int | None, typer.Option(metavar="N", help="Write no N tokens in a row twice.")]
+Scores = Annotated[bool, typer.Option("--scores", help="Print log p, tokens and log p per token before each text.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a JSON object per text, with log p per token.")]

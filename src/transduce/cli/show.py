@@ -42,7 +42,9 @@ def evaluation(found: Evaluation, title: str, shown: int) -> None:
     if found.means_bleu:
         console.print(f"BLEU         {found.bleu:.2f}  ({found.signature})", soft_wrap=True)
     if found.exact is not None:
-        console.print(f"exact match  {found.exact:.2%}")
+        known = found.baseline
+        beside = "" if known is None else f"  ({known[0]}: {known[1]:.2%})"
+        console.print(f"exact match  {found.exact:.2%}{escape(beside)}", soft_wrap=True)
     console.print(f"tokens       {found.tokens:,}")
     Display(title, 0).samples(found.samples[:shown], pairs=found.exact is not None)
 

@@ -6,15 +6,30 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from transduce.cli.options import BeamSize, Checkpoint, Device, LengthPenalty, MaxNewTokens, Run, Seed, Temperature
+from transduce.cli.options import (
+    BeamSize,
+    Checkpoint,
+    Device,
+    Json,
+    LengthPenalty,
+    MaxNewTokens,
+    MinNewTokens,
+    NoRepeatNgram,
+    RepetitionPenalty,
+    Run,
+    Scores,
+    Seed,
+    Temperature,
+)  # fmt: skip
+from transduce.cli.scores import as_json, columns
 from transduce.cli.words import given, lines, places, results
 
 if TYPE_CHECKING:
-    from transduce.transducer import Options
+    from transduce.transducer import Answer, Options
 
 NBEST = (
     "Print N per text: its number, log p and text, in tabs; the best first, which is ranked by log p divided by the "
-    "length penalty, while the number printed is log p."
+    "length penalty, while the number printed is log p. Texts that are the same are printed once."
 )
 LINES = 2048  # read at once, so that a file of any size passes through; each chunk is batched by length
 LONGEST = 100_000  # characters of a text
@@ -27,8 +42,13 @@ def translate(
     nbest: Annotated[int | None, typer.Option(help=NBEST)] = None,
     length_penalty: LengthPenalty = None,
     max_new_tokens: MaxNewTokens = None,
+    min_new_tokens: MinNewTokens = None,
+    repetition_penalty: RepetitionPenalty = None,
+    no_repeat_ngram: NoRepeatNgram = None,
     temperature: Temperature = None,
     seed: Seed = None,
+    scores: Scores = False,
+    json: Json = False,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
 ) -> None:
@@ -37,24 +57,33 @@ def translate(
     A line in is a line out, in order: transduce translate RUN < source.txt > target.txt
     """
     from transduce import api
+    from transduce.transducer import Answer
 
     model = api.load(run, checkpoint=checkpoint, device=device)
     asked = {"beam_size": beam_size, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
-    options = cast("Options", given(**asked, temperature=temperature, seed=seed))
+    rules = {"repetition_penalty": repetition_penalty, "no_repeat_ngram": no_repeat_ngram}
+    asked |= {**rules, "min_new_tokens": min_new_tokens, "temperature": temperature, "seed": seed}
+    options = cast("Options", given(**asked))
 
     def rows(chunk: list[str]) -> Iterator[list[str]]:
-        full = [text for text in chunk if text.strip()]  # a blank line has no translation, but keeps its place
-        if nbest is None:
-            found = iter([[text.replace("\n", " ")] for text in model.translate(full, **options)])
-            return (next(found) if text.strip() else [""] for text in chunk)
-        tables = model.translate(full, nbest=nbest, **options)
-        many = ([f"{one.score:.6f}\t{flat(one.text)}" for one in table] for table in tables)
-        return (next(many) if text.strip() else [] for text in chunk)
+        for text, answers in zip(chunk, model.answers(chunk, nbest=nbest, **options), strict=True):
+            if nbest is None and not answers:  # a blank line has no translation, but keeps its place
+                answers = [Answer("", 0.0, 0)]
+            yield [written(text, answer, nbest is not None, scores, json) for answer in answers]
 
     size = 1 if sys.stdin.isatty() else LINES
     for number, _, found in results(texts or lines("-", LONGEST), size, rows, places(None if texts else "-")):
-        sys.stdout.writelines(f"{row}\n" if nbest is None else f"{number - 1}\t{row}\n" for row in found)
+        numbered = nbest is not None and not json
+        sys.stdout.writelines(f"{number - 1}\t{row}\n" if numbered else f"{row}\n" for row in found)
         sys.stdout.flush()
+
+
+def written(source: str, answer: "Answer", many: bool, scores: bool, json: bool) -> str:
+    """An answer as a line."""
+    if json:
+        return as_json(answer, source=source)
+    text = flat(answer.text) if many or scores else answer.text.replace("\n", " ")
+    return f"{columns(answer)}\t{text}" if scores else f"{answer.log_p:.6f}\t{text}" if many else text
 
 
 def flat(text: str) -> str:

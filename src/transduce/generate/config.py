@@ -34,8 +34,9 @@ class GenerateConfig:
     length_norm, length_penalty: hypotheses are ranked by their score divided by ((5 + n) / 6)^a ("gnmt": Wu et al.
         2016, arXiv:1609.08144, eq. 14) or by n^a ("power": transformers). a = 0: by the score alone.
     early_stopping: None: what has ended keeps its place in the beam, and the search ends when all places have (Nematus,
-        Marian). Else it leaves its place to others, as in transformers, and the search ends when beam_size have ended
-        and the best that grows ranks below them (false), cannot come to rank above them ("never"), or at once (true).
+        Marian). Else it leaves its place to others, and the search ends when beam_size have ended: at once ("full"),
+        or when the best that grows ranks below them ("heuristic") or can no longer rank above them ("never"). These
+        three are true, false and "never" in transformers.
 
     What may be written; see `generate.rules`:
     repetition_penalty, no_repeat_ngram: tokens and n-grams of the prompt and of the output, again.
@@ -62,7 +63,7 @@ class GenerateConfig:
     min_length: int = 0
     length_penalty: float = 0.6
     length_norm: Literal["gnmt", "power"] = "gnmt"
-    early_stopping: Literal[True, False, "never"] | None = None
+    early_stopping: Literal["heuristic", "full", "never"] | None = None
     repetition_penalty: float = 1.0
     no_repeat_ngram: int | None = None
     source_repetition_penalty: float = 1.0

@@ -66,7 +66,7 @@ class Refilling:
 
     def bar(self, kept: list[list[Hypothesis]]) -> Floats:
         full = np.array([len(row) >= self.config.beam_size for row in kept])
-        if self.config.early_stopping is True:
+        if self.config.early_stopping == "full":
             return np.where(full, np.inf, -np.inf)
         return worst(kept, self.config, self.config.beam_size)
 

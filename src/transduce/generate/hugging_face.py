@@ -3,7 +3,7 @@
 What a file asks for is obeyed as transformers 5 obeys it, or named.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from transduce.errors import UserError
@@ -19,6 +19,7 @@ COUNTS = {
     "min_length": "min_length", "min_new_tokens": "min_new_tokens",
 }  # fmt: skip
 NONE = {"top_k": 0, "top_p": 1, "typical_p": 1, "epsilon_cutoff": 0, "eta_cutoff": 0}  # what says that nothing is cut
+STOPPING = {"heuristic": False, "full": True, "never": "never"}  # ours -> theirs
 FLAGS = {"renormalize_logits": "renormalise", "remove_invalid_values": "replace_invalid"}
 # What is not done here, and the value, if any, with which it does nothing.
 BEYOND: dict[str, Any] = {
@@ -103,6 +104,40 @@ def read(data: Mapping[str, Any], limit: int | None, *, most: int = 128) -> Sett
     return Settings(GenerateConfig(**values), tuple(unobeyed), unknown)
 
 
+def write(config: GenerateConfig, answers: bool, barred: Collection[int] = ()) -> tuple[dict[str, Any], list[str]]:
+    """The settings of a generation_config.json that generates as a config does, and what it has no words for.
+
+    A greatest number of new tokens would overrule the max_length that clients ask for, so it is written, as max_length,
+    only of models that answer a source, whose prompt is one token. barred: ids that are not written.
+    """
+    usual = GenerateConfig()
+    data: dict[str, Any] = {"num_beams": config.beam_size}
+    if answers:
+        data["max_length"] = min(config.max_new_tokens + 1, config.max_length or config.max_new_tokens + 1)
+    for key, name in {**NUMBERS, **COUNTS}.items():
+        if (value := getattr(config, name)) != getattr(usual, name) and name != "length_penalty":
+            data[key] = value
+    data |= {key: True for key, name in FLAGS.items() if getattr(config, name)}
+    data |= {
+        "suppress_tokens": sorted({*config.suppress, *barred}), "begin_suppress_tokens": list(config.begin_suppress),
+        "bad_words_ids": [list(row) for row in config.bad_words], "forced_eos_token_id": list(config.forced_eos),
+        "sequence_bias": [[list(one.ids), one.add] for one in config.bias],
+        "exponential_decay_length_penalty": list(config.exponential_decay or ()),
+    }  # fmt: skip
+    data = {key: value for key, value in data.items() if value != []}
+    data |= {} if config.forced_bos is None else {"forced_bos_token_id": config.forced_bos}
+    unsaid = [f"{name}={value}" for name in ("max_length_ratio",) if answers and (value := getattr(config, name))]
+    unsaid += [f"stop={list(config.stop)}"] if config.stop else []
+    if config.beam_size > 1:
+        early, power = config.early_stopping, config.length_norm == "power" or config.length_penalty == 0
+        data |= {"length_penalty": config.length_penalty, "early_stopping": STOPPING[early or "full"]}
+        unsaid += [] if power else ["length_norm=gnmt"]
+        unsaid += ["a beam in which what has ended keeps its place"] if early is None else []
+    if config.temperature > 0:
+        data |= {"do_sample": True, "temperature": config.temperature, "top_k": config.top_k or 0}
+    return data, unsaid
+
+
 def lengths(data: Mapping[str, Any], limit: int | None, most: int) -> dict[str, int | None]:
     """max_new_tokens, or else max_length, which counts the prompt. Neither goes beyond the positions of the model."""
     new, whole = number(data, "max_new_tokens", whole=True), number(data, "max_length", whole=True)
@@ -116,11 +151,11 @@ def lengths(data: Mapping[str, Any], limit: int | None, most: int) -> dict[str, 
     return {"max_new_tokens": max(1, whole - 1), "max_length": whole}
 
 
-def early(data: Mapping[str, Any]) -> Any:
+def early(data: Mapping[str, Any]) -> str:
     value = data.get("early_stopping")
     if value not in (None, True, False, "never"):
         raise UserError(f"early_stopping={value!r} must be true, false or never")
-    return False if value is None else value
+    return next(name for name, one in STOPPING.items() if one == (value or False))
 
 
 def number(data: Mapping[str, Any], key: str, *, whole: bool = False) -> Any:

@@ -103,6 +103,18 @@ class Tokenizer:
         return before is not None and "fi" in before.normalize_str("\ufb01")
 
     @property
+    def barred(self) -> frozenset[int]:
+        """Ids that no text has, so that nothing that is generated may have them.
+
+        Padding, the start, and what is unknown, unless it stands for a word; of tokenisers of others none, since their
+        models are to write what they would write elsewhere.
+        """
+        if not self.made_here:
+            return frozenset()
+        words = self.unk is None or isinstance(self.tokenizer.model, tokenizers.models.WordLevel)
+        return frozenset({self.pad, self.bos} if words else {self.pad, self.bos, self.unk or 0}) - {self.eos}
+
+    @property
     def mask(self) -> int:
         """What stands for a hidden token: [MASK] or <mask>; padding, which no text has, where there is neither."""
         found = (self.tokenizer.token_to_id(name) for name in ("[MASK]", "<mask>"))

@@ -1,5 +1,6 @@
 """How good a model is on a split: loss, and for translation BLEU and exact match with examples to read."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import eq
@@ -67,6 +68,20 @@ class Evaluation:
             parts.append(f"BLEU {self.bleu:.2f}" + (f" ({self.signature})" if signed else ""))
         parts += [] if self.exact is None else [f"exact match {self.exact:.2%}"]
         return "  ".join(parts)
+
+    @property
+    def baseline(self) -> tuple[str, float] | None:
+        """What needs no model, and its exact match: the answer that is most often right, or the source as it is.
+
+        For targets of one word each, where exact match may be high by chance; None for others.
+        """
+        targets = [sample.expected for sample in self.samples]
+        if self.exact is None or not targets or any(len(target.split()) > 1 for target in targets):
+            return None
+        (word, count), *_ = Counter(targets).most_common(1)
+        copied = sum(sample.source == sample.expected for sample in self.samples)
+        how, most = ("copying the source", copied) if copied > count else (f"always answering {word!r}", count)
+        return how, most / len(targets)
 
     def numbers(self) -> dict[str, float]:
         """What goes into metrics.jsonl."""

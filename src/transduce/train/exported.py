@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from transduce.catalogue import certificate
 from transduce.catalogue import checkpoint as published
 from transduce.catalogue.families.family import Family, families
 from transduce.catalogue.sides import Ours, Theirs
+from transduce.errors import Notice
+from transduce.generate import hugging_face
 from transduce.generate.config import GenerateConfig
 from transduce.model.models import Model
 from transduce.objectives.masked import MaskedConfig
@@ -92,11 +95,13 @@ def generating(model: Model, tokenizer: Tokenizer, config: GenerateConfig) -> di
         said["decoder_start_token_id"] = marks.opens[0]
         if len(marks.opens) > 1:
             said["forced_bos_token_id"] = marks.opens[1]
-    said |= {"max_new_tokens": config.max_new_tokens, "num_beams": config.beam_size}
-    if config.temperature > 0:
-        said |= {"do_sample": True, "temperature": config.temperature, "top_k": config.top_k or 0}
-        said |= {name: value for name in ("top_p", "min_p") if (value := getattr(config, name)) is not None}
-    return said
+    if not model.writes:
+        return said
+    settings, unsaid = hugging_face.write(config, model.takes_source, tokenizer.barred)
+    if unsaid:
+        sentence = f"generation_config.json cannot hold {', '.join(unsaid)}; what transformers writes by it may differ"
+        warnings.warn(sentence, Notice, stacklevel=4)
+    return said | settings
 
 
 def save_tokenizer(tokenizer: Tokenizer, model: Model, recipe: Recipe, folder: Path) -> None:
