@@ -23,6 +23,7 @@ from transduce.model.models import Model
 from transduce.text.tokenizer import Tokenizer, TokenizerConfig
 from transduce.train import checkpoint as checkpoints
 from transduce.train import exported, imported
+from transduce.train.checkpoint import steps
 from transduce.train.precision import autocast
 from transduce.train.recipe import Recipe, TrainConfig
 from transduce.train.resume import best_weights, load_weights
@@ -61,7 +62,16 @@ def train(
 
     Raises UserError where nothing can be done: no steps left, another config in that directory, a full disk.
     """
-    return train_recipe(recipe(spec, overrides), Path(out), quiet=quiet)
+    config = recipe(spec, overrides)
+    return train_recipe(config, Path(out), quiet=quiet, notes=unused_weights(spec, Path(out) / config.name))
+
+
+def unused_weights(spec: str, run: Path) -> list[str]:
+    """Returns the line that a new run is due where its recipe is the config.yaml of another one, which has weights."""
+    other = Path(spec).parent
+    if Path(spec).name != "config.yaml" or not steps(other / "checkpoints") or steps(run / "checkpoints"):
+        return []
+    return [f"{spec} gives the recipe only: {run} starts from new weights, and those of {other} are not used"]
 
 
 def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", overrides: Overrides = ()) -> Transducer:

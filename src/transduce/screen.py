@@ -2,7 +2,6 @@
 
 import codecs
 import os
-import sys
 from contextlib import suppress
 from typing import TextIO, cast
 
@@ -30,10 +29,10 @@ class Screen:
     A closed pipe, a terminal that is gone and a full disk behind standard output all end like this.
     """
 
-    def __init__(self) -> None:
-        self.stream: TextIO | None = sys.stdout
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream = stream
         self.lost: str | None = None
-        self.encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
         try:
@@ -68,8 +67,3 @@ class Screen:
         """Prints a line."""
         self.write(f"{text}\n")
         self.flush()
-
-
-def say(text: str) -> None:
-    """Prints a line on standard output for people."""
-    Screen().say(text)

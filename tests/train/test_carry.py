@@ -1,5 +1,6 @@
 """What a model remembers goes from batch to batch: cut into windows, a text has the loss that it has at once."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from transduce.data.lanes import Lanes, Strip
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig
 from transduce.objectives.language import NextTokenConfig
+from transduce.train import loop
 from transduce.train.carry import Carried
 from transduce.train.recipe import Recipe
 from transduce.train.training import train
@@ -67,3 +69,38 @@ def test_what_cannot_be_carried_on_is_refused(
     recipe = tiny("language", {"data.unit": "file", "batch.carry": True, **over})
     with pytest.raises(UserError, match=told):
         train(from_data(Recipe, recipe), tmp_path, quiet=True)
+
+
+@pytest.mark.parametrize("parts", MIXERS[:3], ids=lambda parts: str(parts)[:60])
+def test_a_new_epoch_begins_with_an_empty_memory(parts: dict[str, Any]) -> None:
+    config = from_data(DecoderConfig, {"width": 16, "layers": 1, "feedforward": {"hidden": 24}, **parts})
+    model, objective = config.build(19).eval().double(), NextTokenConfig().build()
+    lanes = Lanes(np.random.default_rng(0).integers(0, 19, TOKENS).astype(np.uint16), WIDTH, WIDTH)
+    batches, carried = [lanes.build(strip) for strip in lanes.fixed()], Carried(model)
+    first, second = ([objective(carried, batch).total.item() for batch in batches] for _ in range(2))
+    assert first == second
+    assert objective(carried, batches[1]).total.item() != pytest.approx(first[1], abs=1e-9)
+
+
+def test_training_starts_every_epoch_with_an_empty_memory(
+    recipe: Callable[..., Recipe], session: Callable[..., Any]
+) -> None:
+    over = {"data.unit": "file", "batch.carry": True, "model.mixer": "lstm", "model.positions": "none"}
+    over |= {"train.samples": 0, "train.validate_every": 99, "train.max_steps": 25, "model.residual.dropout": 0.0}
+    made = session(recipe("language", over))
+    size, empty, features = made.task.loader.size(0), list[bool](), Carried.features
+
+    def watched(carried: Carried, batch: Any) -> Any:
+        model = carried.model
+        if model.training:
+            with torch.no_grad():
+                here = features(copy.copy(carried), batch)
+                anew = features(Carried(model), batch._replace(place=0))
+            empty.append(torch.equal(here, anew))
+        return features(carried, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Carried, "features", watched)
+        loop.train(made, lambda: False)
+    assert size < 25, "the text must be read more than once"
+    assert [i for i, e in enumerate(empty) if e] == list(range(0, 25, size))

@@ -1,6 +1,7 @@
 """Numbers that are not finite: who began it is named, the batch is kept and left out, training goes on or stops."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 
 from transduce.data.batch import Batch
 from transduce.errors import UserError
+from transduce.model.layout import right_padded
 from transduce.model.models import Model
-from transduce.objectives.language import TranslationConfig
+from transduce.objectives.language import NextTokenConfig, TranslationConfig
 from transduce.objectives.objective import Loss, Objective
 from transduce.train import checkpoint, loop, train
 from transduce.train.health import first_bad
@@ -115,6 +117,45 @@ def test_repeated_failure_stops_clearly_and_leaves_the_last_healthy_checkpoint(
         train(asked, tmp_path, quiet=True)
     assert checkpoint.fault(tmp_path / "tiny" / "last") is None
     assert checkpoint.read_state(tmp_path / "tiny" / "last")["step"] == 8
+
+
+def test_failures_are_counted_from_the_last_checkpoint_on(
+    recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them before each checkpoint end no training, however many there are in all."""
+    read, calls = loop.read, list[int]()
+
+    def failing(losses: list[Loss], norm: Tensor) -> tuple[dict[str, float], float]:
+        calls.append(1)
+        sums, value = read(losses, norm)
+        return sums, math.nan if len(calls) in (1, 2, 5, 6, 9, 10) else value
+
+    monkeypatch.setattr(loop, "read", failing)
+    over = {"train.max_steps": 6, "train.validate_every": 2, "train.samples": 0}
+    run = train(recipe(over=over), tmp_path, quiet=True)
+    assert run.result is not None
+    assert run.result["step"] == 6
+    assert (run.path / "log.txt").read_text().count("Going on from step") == 6
+
+
+def test_a_failure_is_found_whatever_the_mixer(tmp_path: Path) -> None:
+    """Some keep parameters that are not trained, and so have no gradient to look at."""
+    from transduce.inspect.combinations import language_model, mixers
+
+    tried, frozen = 0, 0
+    for name, config in mixers().items():
+        try:
+            model = language_model(config).build(11, 0)
+        except UserError:  # it reads the whole sequence, so that it cannot stand in a decoder
+            continue
+        tried, frozen = tried + 1, frozen + any(not p.requires_grad for p in model.parameters())
+        ids = torch.arange(5)[None]
+        batch = Batch(ids, ids + 1, right_padded(torch.tensor([5]), 5), examples=(0,))
+        total = lambda: NextTokenConfig().build()(model, batch).total  # noqa: B023, E731
+        assert first_bad(model, total) is None, name
+        assert first_bad(model, lambda: total() * torch.nan) == "the loss", name  # noqa: B023
+    assert tried > 15
+    assert frozen
 
 
 def test_weights_that_are_not_finite_are_never_saved(

@@ -1,16 +1,19 @@
 import copy
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from transduce.config import from_data
+from transduce.config import from_data, kinds
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
-from transduce.train.optim import roles, set_rate
+from transduce.train.optim import OptimizerConfig, roles, set_rate
+from transduce.train.optim.adadelta import AdadeltaConfig
 from transduce.train.optim.adamw import AdamWConfig
 from transduce.train.optim.muon import Muon, MuonConfig, orthogonalise
+from transduce.train.optim.sgd import SGDConfig
 
 
 def test_roles_by_name_and_shape() -> None:
@@ -98,3 +101,74 @@ def test_muon_is_that_of_torch() -> None:
 def test_refusals(values: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence.replace("?", r"\?")):
         from_data(AdamWConfig, values)
+
+
+@pytest.mark.parametrize("decays", [False, True])
+@pytest.mark.parametrize("kind", kinds(OptimizerConfig.folder))
+def test_tables_decay_only_if_asked_to_and_vectors_never(kind: str, decays: bool) -> None:
+    """With gradients of zero, all that an update does is to decay."""
+    model = DecoderConfig(width=16, layers=1).build(11)
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    values = {"weight_decay": 0.5, "learning_rate": 0.1, "decay_embeddings": decays}
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    config: OptimizerConfig = from_data(kinds(OptimizerConfig.folder)[kind], values)  # type: ignore[assignment]
+    for optimizer in config.build(model):
+        optimizer.step()
+    for name, p in model.named_parameters():
+        (role,) = (role for role, q in roles(model) if q is p)
+        shrinks = role == "matrix" or (role == "table" and decays)
+        if not shrinks:
+            assert torch.equal(p, before[name]), name
+        elif kind != "adadelta":  # whose steps have a size of their own
+            torch.testing.assert_close(p.detach(), before[name] * (1 - 0.1 * 0.5), msg=name)
+        else:
+            assert p.detach().norm() < before[name].norm(), name
+
+
+def followed(config: OptimizerConfig, update: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Five updates of a matrix by an optimiser, against `update(weights, gradient)` in float64."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 4, bias=False).double()
+    w = model.weight.detach().clone()
+    (optimizer,) = config.build(model)
+    for _ in range(5):
+        g = torch.randn_like(w)
+        model.weight.grad = g.clone()
+        optimizer.step()
+        w = update(w, g)
+        torch.testing.assert_close(model.weight.detach(), w, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_sgd_is_its_formula(momentum: float, nesterov: bool) -> None:
+    """m <- momentum m + g, w <- w - rate m; Nesterov's looks one step ahead: w <- w - rate (g + momentum m)."""
+    if nesterov and not momentum:
+        with pytest.raises(UserError, match="nesterov=true needs momentum"):
+            from_data(SGDConfig, {"nesterov": True})
+        return
+    state = torch.zeros(4, 3, dtype=torch.float64)
+
+    def update(w: Tensor, g: Tensor) -> Tensor:
+        nonlocal state
+        g = g + 0.3 * w
+        state = momentum * state + g
+        return w - 0.1 * (g + momentum * state if nesterov else state)
+
+    followed(SGDConfig(learning_rate=0.1, weight_decay=0.3, momentum=momentum, nesterov=nesterov), update)
+
+
+@pytest.mark.parametrize("rho", [0.5, 0.9])
+def test_adadelta_is_its_algorithm(rho: float) -> None:
+    """Zeiler 2012, algorithm 1."""
+    squares, steps = torch.zeros(4, 3, dtype=torch.float64), torch.zeros(4, 3, dtype=torch.float64)
+
+    def update(w: Tensor, g: Tensor) -> Tensor:
+        nonlocal squares, steps
+        squares = rho * squares + (1 - rho) * g**2
+        step = -(steps + 1e-4).sqrt() / (squares + 1e-4).sqrt() * g
+        steps = rho * steps + (1 - rho) * step**2
+        return w + 0.7 * step
+
+    followed(AdadeltaConfig(learning_rate=0.7, rho=rho, eps=1e-4), update)

@@ -1,3 +1,4 @@
+import gc
 import importlib.util
 import json
 from pathlib import Path
@@ -71,3 +72,48 @@ def test_tensorboard_by_one_flag_or_a_sentence(tmp_path: Path) -> None:
     with Report(tmp_path, tensorboard=True) as report:
         report.metrics(1, {"loss": 1.0})
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_plot_leaves_nothing_in_memory(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    gc.collect()
+    before = sum(type(x) is Figure for x in gc.get_objects())
+    for n in range(3):
+        draw([{"step": s, "loss": 1 / s} for s in range(1, 9 + n)], tmp_path / "loss.png", "x")
+        assert sum(type(x) is Figure for x in gc.get_objects()) == before
+
+
+def test_the_best_value_is_told_where_no_curve_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    figures = list[tuple[list[str], int]]()
+    save = Figure.savefig
+
+    def watched(figure: Figure, *args: object, **options: object) -> None:
+        axes = figure.axes[0]
+        figures.append(([text.get_text() for text in axes.get_legend().get_texts()], len(axes.texts)))
+        save(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", watched)
+    metrics = [{"step": s, "loss": 9 / s} for s in range(1, 90)] + [
+        {"step": s, "val_loss": 8 / s + (s > 50)} for s in range(10, 90, 10)
+    ]
+    draw(metrics, tmp_path / "loss.png", "x")
+    assert figures == [(["training (smoothed)", "validation", "best: 0.16 at 50"], 0)]
+
+
+def test_a_link_is_never_written_through(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("work")
+    for name in ("metrics.jsonl", "timings.jsonl", "log.txt"):
+        (tmp_path / name).symlink_to(outside)
+        with pytest.raises(OSError, match="symbolic links"):
+            Report(tmp_path)
+        (tmp_path / name).unlink()
+    (tmp_path / "plots").mkdir()
+    for name in ("loss.png", ".loss.png", ".loss.png.partial"):
+        (tmp_path / "plots" / name).symlink_to(outside)
+    draw([], tmp_path / "plots" / "loss.png", "x")
+    assert outside.read_text() == "work"
+    assert not (tmp_path / "plots" / "loss.png").is_symlink()

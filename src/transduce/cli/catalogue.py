@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transduce.cli.output import for_programs
 from transduce.cli.words import fold
 from transduce.errors import UserError
 
@@ -111,6 +112,7 @@ def params(name: Name) -> None:
 
 
 @app.command()
+@for_programs
 def counts(
     out: Annotated[Path | None, typer.Option(help="Write the table into this file.", show_default=False)] = None,
 ) -> None:

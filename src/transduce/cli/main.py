@@ -28,8 +28,10 @@ from transduce.cli import (
     train,
     translate,
 )  # fmt: skip
+from transduce.cli.output import for_programs, prepared, unwritable
 from transduce.cli.words import PASS_ON, fold
 from transduce.errors import Notice, UserError
+from transduce.screen import Screen
 
 app = typer.Typer(
     help="Train sequence models on your own data, and use them.",
@@ -38,10 +40,10 @@ app = typer.Typer(
 )  # fmt: skip
 app.command(context_settings=PASS_ON)(train.train)
 app.command(context_settings=PASS_ON)(evaluate.evaluate)
-app.command()(translate.translate)
-app.command()(generate.generate)
-app.command()(score.score)
-app.command()(embed.embed)
+app.command()(for_programs(translate.translate))
+app.command()(for_programs(generate.generate))
+app.command()(for_programs(score.score))
+app.command()(for_programs(embed.embed))
 app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)
 app.command(context_settings=PASS_ON)(reproduce.reproduce)
@@ -70,6 +72,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = os.environ.get("TRANSDUCE_DEBUG", "") not in ("", "0") or "--debug" in words
     words = [word for word in words if word != "--debug"]
+    with prepared():
+        try:
+            code = run(words)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read has seen enough
+            return 1
+        except Exception as error:
+            message = sentence(error)
+            if debug or message is None:
+                raise
+            Screen(sys.stdout).flush()  # what came before the error stands before it
+            Screen(sys.stderr).say(fold(f"transduce: {message}", sys.stderr))
+            if isinstance(error, FileNotFoundError):  # a word of the command line is wrong
+                return UserError.exit_code
+            return error.exit_code if isinstance(error, UserError) else 1
+    return code
+
+
+def run(words: list[str]) -> int:
+    """Runs one command; returns the exit status."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", Notice)
@@ -77,14 +99,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app(words, prog_name="transduce")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except Exception as error:
-        told = sentence(error)
-        if debug or told is None:
-            raise
-        print(fold(f"transduce: {told}", sys.stderr), file=sys.stderr)
-        if isinstance(error, FileNotFoundError):  # a word of the command line is wrong
-            return UserError.exit_code
-        return error.exit_code if isinstance(error, UserError) else 1
     return 0
 
 
@@ -95,7 +109,7 @@ def noticed(show: Callable[..., None]) -> Callable[..., None]:
         if not issubclass(category, Notice):
             show(message, category, *where, **more)
             return
-        print(fold(f"transduce: {message}", sys.stderr), file=sys.stderr)
+        Screen(sys.stderr).say(fold(f"transduce: {message}", sys.stderr))
 
     return line
 
@@ -104,6 +118,8 @@ def sentence(error: Exception) -> str | None:
     """What to tell the user of an error that is theirs to mend; None: it is ours, and the traceback is needed."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, UnicodeEncodeError) and error.encoding == sys.stdout.encoding:
+        return unwritable(error)
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return "out of memory; lower batch.batch_tokens, or set train.recompute=true"
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):

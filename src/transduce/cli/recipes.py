@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from transduce import recipes
+from transduce.cli.output import for_programs
 from transduce.cli.words import fold
 from transduce.errors import UserError
 from transduce.recipes import architectures
@@ -32,6 +33,7 @@ def list_() -> None:
 
 
 @app.command()
+@for_programs
 def show(name: Annotated[str, NAME]) -> None:
     """Print a recipe, or else an architecture."""
     of_a_model = name in architectures.names() and name not in recipes.names()
@@ -57,6 +59,7 @@ def cp(
 
 
 @app.command()
+@for_programs
 def schema() -> None:
     """Print the JSON Schema of a recipe, for completion and checks in an editor."""
     from transduce import config

@@ -9,6 +9,7 @@ import typer
 
 from transduce.cli.words import fold, overrides
 from transduce.errors import UserError
+from transduce.screen import Screen
 
 if TYPE_CHECKING:
     from transduce.reproduce.experiment import Experiment
@@ -119,5 +120,4 @@ def list_(store: "Store", experiments: "list[Experiment]") -> None:
 
 
 def tell(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    Screen(sys.stdout).say(text)

@@ -1,13 +1,16 @@
 """`transduce train`: from a recipe to a run."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import typer
 
 from transduce.cli.options import Words
 from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
+from transduce.screen import Screen
 
 
 def train(
@@ -25,4 +28,5 @@ def train(
     spec, overrides = recipe_and_overrides(words, DEFAULT)
     run = api.train(spec, overrides, out=out, quiet=quiet)
     if not quiet:
-        show.next_commands(run)
+        with redirect_stdout(cast("TextIO", Screen(sys.stdout))):  # the run is done, whoever reads of it
+            show.next_commands(run)

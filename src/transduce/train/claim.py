@@ -13,7 +13,7 @@ import yaml
 
 from transduce.config import from_data, to_data
 from transduce.data.imported import Imported
-from transduce.disk import open_own
+from transduce.disk import open_own, replace_text
 from transduce.errors import UserError
 from transduce.train.checkpoint import steps
 from transduce.train.recipe import Recipe
@@ -26,6 +26,11 @@ FREE = {
     "train.tensorboard", "train.threads", "train.device", "train.recompute", "batch.workers", "data.path",
 }  # fmt: skip
 LOCK = ".lock"
+LINKS = ("best", "last", ".best.link", ".last.link")  # to checkpoints; the hidden ones are about to be renamed
+README = (
+    "A run of transduce. config.yaml: the recipe; metrics.jsonl: the numbers; log.txt: what was said; best, last: "
+    "checkpoints; samples, plots: to look at. docs/run-directory.md of transduce tells of every file.\n"
+)
 
 
 @contextmanager
@@ -52,12 +57,13 @@ def claim(recipe: Recipe, root: Path) -> Generator[Run]:
             recipe = as_begun(path, recipe)
             require_same(path, recipe)
         write_config(path, yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
+        replace_text(path / "README.txt", README)
         for name in ("samples", "plots", "checkpoints"):
             (path / name).mkdir(exist_ok=True)
         try:
             yield run
         except UserError:
-            if made and run.in_place and not steps(path / "checkpoints"):
+            if made and run.in_place and run.checkpoints.is_dir() and not steps(run.checkpoints):
                 shutil.rmtree(path)
                 for folder in made[1:]:
                     with suppress(OSError):  # something else is in it by now
@@ -91,7 +97,7 @@ def own(lock: IO[str], path: Path) -> None:
 def require_no_links(path: Path) -> None:
     """Raises UserError where something in a run directory leads out of it, or is neither a file nor a directory.
 
-    `best` and `last` are links of our own, to a checkpoint beside them.
+    `best` and `last` are links to a checkpoint beside them.
     """
     for folder, names, files in os.walk(path):
         for inside in (Path(folder) / name for name in (*names, *files)):
@@ -101,7 +107,7 @@ def require_no_links(path: Path) -> None:
             if not stat.S_ISLNK(mode):
                 raise UserError(f"{inside} is neither a file nor a directory, but a run has nothing else; remove it")
             target = os.readlink(inside)
-            if inside.parent != path or inside.name not in ("best", "last") or not points_inside(target):
+            if inside.parent != path or inside.name not in LINKS or not points_inside(target):
                 raise UserError(
                     f"{inside} is a link to {target}, and a run is written in its own directory only; put the file or "
                     "directory itself there, or remove the link"

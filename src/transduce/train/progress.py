@@ -1,7 +1,9 @@
 """What is seen while training: a live bar on a terminal, plain lines elsewhere."""
 
+import sys
 import textwrap
 import time
+import unicodedata
 from collections.abc import Sequence
 from typing import TextIO, cast
 
@@ -27,7 +29,7 @@ class Display:
     """
 
     def __init__(self, name: str, steps: int, *, quiet: bool = False) -> None:
-        self.screen = Screen()
+        self.screen = Screen(sys.stdout)
         self.console = Console(file=cast("TextIO", self.screen), quiet=quiet)
         self.live = self.console.is_terminal and not quiet
         self.steps = steps
@@ -88,14 +90,15 @@ class Display:
                         self.console.print(Text(f"{mark} {line}", style=style))
                 self.console.print()
             return
-        table = Table(expand=self.live, show_lines=True)
+        rows = [tuple(map(short, sample)) for sample in samples]
+        width = self.console.width - min(slack(rows), self.console.width // 4)
+        table = Table(width=width if self.live else None, show_lines=True)
+        table.add_column("", width=1, no_wrap=True)  # the first column is in its place, however wide a script is drawn
         for column in ("input", "expected", "output"):
             table.add_column(column, overflow="fold", ratio=1)
-        table.add_column("", width=1, no_wrap=True)
-        for sample in samples:
+        for sample, (source, expected, output) in zip(samples, rows, strict=True):
             right = sample.output == sample.expected
-            source, expected, output = map(short, sample)
-            table.add_row(Text(source), Text(expected), Text(output, "green" if right else ""), "✓" if right else "")
+            table.add_row("✓" if right else "", Text(source), Text(expected), Text(output, "green" if right else ""))
         self.console.print(table)
 
 
@@ -103,6 +106,15 @@ def short(text: str) -> str:
     """A text as one line of a cell, cut off with "…" where it is long."""
     line = text.replace("\n", "↵")
     return line if len(line) <= CELL else line[: CELL - 1].rstrip() + "…"
+
+
+def slack(rows: Sequence[Sequence[str]]) -> int:
+    """Returns how many columns a terminal may need beyond those that are counted here.
+
+    Marks that combine with a letter but take room of their own, as in Tamil or Burmese, are a column in some terminals
+    and none in others.
+    """
+    return max(sum(unicodedata.category(c) == "Mc" for text in row for c in text) for row in rows)
 
 
 def few(text: str, width: int, *, last: bool = False) -> list[str]:

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -27,9 +28,11 @@ class Report:
     def __init__(self, path: Path, *, tensorboard: bool = False) -> None:
         self.path = path
         self.board = _board(path) if tensorboard else None
-        self.metrics_file = open_own(path / "metrics.jsonl", "ab")
-        self.timings_file = open_own(path / "timings.jsonl", "ab")
-        self.log_file = open_own(path / "log.txt", "a")
+        with ExitStack() as stack:  # if one cannot be opened, the others are closed
+            self.metrics_file = stack.enter_context(open_own(path / "metrics.jsonl", "ab"))
+            self.timings_file = stack.enter_context(open_own(path / "timings.jsonl", "ab"))
+            self.log_file = stack.enter_context(open_own(path / "log.txt", "a"))
+            self.files = stack.pop_all()
         self.flushed = self.plotted = time.monotonic()
 
     def metrics(self, step: int, values: Mapping[str, float | int | None]) -> None:
@@ -82,8 +85,7 @@ class Report:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for file in (self.metrics_file, self.timings_file, self.log_file):
-            file.close()
+        self.files.close()
         if self.board is not None:
             self.board.close()
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -36,10 +36,11 @@ from transduce.train.session import Session, Task
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # after which a training saves and stops
 
 
-def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False) -> Run:
+def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False, notes: Sequence[str] = ()) -> Run:
     """Train what the recipe says in the directory root/NAME, or go on with it there, and return the run.
 
-    Raises UserError where nothing can be done, and Interrupted (also a UserError) after Ctrl-C, when all is saved.
+    notes: lines to say at the start. Raises UserError where nothing can be done, and Interrupted (also a UserError)
+    after Ctrl-C, when all is saved.
     """
     recipe = recipe.resolve()
     config, device = recipe.train, device_of(recipe.train)
@@ -59,9 +60,8 @@ def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False) -> 
             optimizers = recipe.optimizer.build(task.model)
             moving = Moving(task.model, optimizers, average, device, Carried(task.model))
             session = Session(task, moving, run, report, display)
-            session.say(introduction(session))
-            for sentence in task.remarks:
-                session.say(sentence)
+            for line in (introduction(session), *notes, *task.remarks):
+                session.say(line)
             with stop_signals(session.say) as interrupted:
                 position = loop.train(session, interrupted)
             finish(session, position)

@@ -1,0 +1,225 @@
+"""What is printed on any standard output: the right text, or one sentence; never a traceback, and no lost training.
+
+The commands are those of the application: a new one must be told here how it is called.
+"""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import typer
+
+from transduce.cli.main import app, main
+from transduce.screen import STAND_IN
+from transduce.train.run import Run
+
+from .conftest import SMALL
+
+LETTERS = "äöü字é"
+
+
+def leaves(command: object, name: str = "") -> Iterator[str]:
+    """The names of all commands, such as "recipes ls"."""
+    inner: dict[str, object] = getattr(command, "commands", {})
+    if not inner:
+        yield name.strip()
+    for key, part in inner.items():
+        yield from leaves(part, f"{name} {key}")
+
+
+COMMANDS = sorted(leaves(typer.main.get_command(app)))
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`parts check` and `catalogue counts` take a minute for all that there is."""
+    from transduce.catalogue import entry, ledger
+
+    monkeypatch.setattr("transduce.inspect.combinations.matrix", list)
+    monkeypatch.setattr(ledger, "lines", lambda: [ledger.line(entry.entry("bert-base"))])
+
+
+class Runs(NamedTuple):
+    pairs: Path  # whose targets are not ASCII
+    stream: Path  # a language model of such text
+    encoder: Path
+    table: Path
+    folder: Path  # of Hugging Face's form
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    folder = tmp_path_factory.mktemp("output")
+    rows = [LETTERS[i % 5] + LETTERS[i % 3] * (1 + i % 4) for i in range(40)]
+    table, text = folder / "pairs.tsv", folder / "text.txt"
+    table.write_text("".join(f"{row}\t{row[::-1]}\n" for row in rows), "utf-8")
+    text.write_text(" ".join(rows * 9) + "\n", "utf-8")
+
+    def run(name: str, *words: str) -> Path:
+        assert main(["train", *words, *SMALL, f"name={name}", "--out", str(folder), "--quiet"]) == 0
+        return folder / name
+
+    short = ["batch.max_length=16"]
+    pairs = run("pairs", "pairs", f"data.path={table}", "tokenizer.kind=char", "generate.max_new_tokens=5")
+    stream = run("stream", "shakespeare", f"data.path={text}", *short, "model=today", "model.mixer.kv_heads=1")
+    encoder = run(
+        "encoder",
+        "shakespeare",
+        f"data.path={text}",
+        "batch.max_length=16",
+        "objective=masked-lm",
+        "model.kind=encoder",
+    )
+    assert main(["export", str(stream), str(folder / "exported")]) == 0
+    return Runs(pairs, stream, encoder, table, folder / "exported")
+
+
+def words_of(runs: Runs) -> dict[str, list[str]]:
+    """How each command is called so that it prints as much as it can."""
+    text = "äö 字"
+    return {
+        "train": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL],
+        "evaluate": [str(runs.pairs)],
+        "translate": [str(runs.pairs), text, text],
+        "generate": [str(runs.stream), "äö", "--max-new-tokens", "5"],
+        "score": [str(runs.pairs), str(runs.table)],
+        "embed": [str(runs.encoder), text],
+        "plan": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL, "--no-probe"],
+        "doctor": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL],
+        "reproduce": ["ls", "--out", "reproduced"],
+        "import": [str(runs.folder), "imported"],
+        "export": [str(runs.stream), "again"],
+        "parity": [str(runs.stream), str(runs.folder), "--text", text],
+        "recipes ls": [],
+        "recipes show": ["multi30k"],
+        "recipes cp": ["dates"],
+        "recipes schema": [],
+        "parts ls": [],
+        "parts show": ["delta"],
+        "parts check": [],
+        "catalogue ls": ["bert"],
+        "catalogue show": ["gpt-2-124m"],
+        "catalogue params": ["gpt-2-124m"],
+        "catalogue counts": [],
+        "catalogue tree": ["bert-base"],
+        "catalogue diff": ["gpt", "bert-base"],
+        "tokenizer train": [str(runs.table), "--kind", "char"],
+        "tokenizer show": [str(runs.pairs), text],
+    }
+
+
+def test_every_command_is_here(runs: Runs) -> None:
+    assert sorted(words_of(runs)) == COMMANDS
+
+
+class Printed(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def printed(words: list[str], folder: Path, encoding: str, monkeypatch: pytest.MonkeyPatch) -> Printed:
+    """What a command prints on a standard output of this encoding, in an empty working directory."""
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    raw, err = io.BytesIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    monkeypatch.setattr(sys, "stderr", err)
+    code = main(words)
+    sys.stdout.flush()
+    return Printed(code, raw.getvalue().decode(encoding), err.getvalue())
+
+
+def plain(text: str) -> list[str]:
+    """The words of a text, without the lines of tables, times, and what a terminal may cut off."""
+    return re.findall(r"[^\W\d_]{2,}", re.sub(r"\d+(\.\d+)? s\b|\S*…", "", text))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_any_encoding_gives_the_right_text_or_a_sentence(
+    name: str, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*name.split(), *words_of(runs)[name]]
+    whole = printed(words, tmp_path / "utf-8", "utf-8", monkeypatch)
+    assert whole.code == 0, whole.err
+    for encoding in ("ascii", "latin-1"):
+        found = printed(words, tmp_path / encoding, encoding, monkeypatch)
+        assert "Traceback" not in found.err
+        if found.code == 0:
+            expected = whole.out.encode(encoding, STAND_IN).decode(encoding)
+            assert plain(found.out) == plain(expected)
+            if name in FOR_PROGRAMS:
+                assert found.out == whole.out
+        else:
+            assert name in FOR_PROGRAMS
+            assert whole.out.startswith(found.out)
+            assert f"transduce: standard output is {encoding}, which lacks '" in found.err
+
+
+FOR_PROGRAMS = {
+    "translate", "generate", "score", "embed", "recipes show", "recipes schema", "catalogue counts",
+}  # fmt: skip
+
+
+def test_what_programs_read_is_never_written_with_stand_ins(runs: Runs, tmp_path: Path, monkeypatch) -> None:
+    for name in ("translate", "generate", "score", "embed"):
+        found = printed([name, *words_of(runs)[name]], tmp_path / name, "ascii", monkeypatch)
+        assert found.code == 1
+        assert "?" not in found.out
+        assert found.err.splitlines()[-1].startswith("transduce: standard output is ascii")
+
+
+@contextmanager
+def closed_pipe() -> Iterator[None]:
+    """Standard output is a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", encoding="utf-8") as stream, redirect_stdout(stream):
+        yield
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_closed_pipe_ends_no_training_and_nothing_with_a_traceback(
+    name: str, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transduce.cli.show import console
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console, "quiet", False)  # what a broken pipe makes of it
+    with closed_pipe():
+        code = main([*name.split(), *words_of(runs)[name]])
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert "transduce:" not in err
+    assert code == (0 if name == "train" else 1)
+    if name == "train":
+        run = Run(tmp_path / "runs" / "pairs")
+        assert run.result is not None
+        assert "standard output cannot be written any more (Broken pipe)" in (run.path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("where", "trains"), [(">&- 2>&-", True), (">/dev/full", True), (">&-", False), ("2>&-", False)]
+)
+def test_a_stream_that_is_closed_or_full(where: str, trains: bool, runs: Runs, tmp_path: Path) -> None:
+    """In a process of its own, for the interpreter looks after its streams at the beginning and at the end."""
+    train = ["train", "pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL]
+    words = train if trains else ["recipes", "show", "dates"]
+    command = " ".join([sys.executable, "-m", "transduce", *(f"'{word}'" for word in words), where])
+    found = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert not re.search("Traceback|Exception ignored", found.stdout + found.stderr)
+    if trains:
+        assert found.returncode == 0, found.stderr
+        assert Run(tmp_path / "runs" / "pairs").result is not None
+    elif where == ">&-":
+        assert found.returncode == 2
+        assert found.stderr.startswith("transduce: standard output is closed, so nobody can read")
+    else:
+        assert (found.returncode, found.stdout[:1]) == (0, "#")
