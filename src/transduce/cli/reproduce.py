@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OUT = Path("runs/reproductions")
 
 Name = Annotated[
-    str, typer.Argument(help="An experiment, `ls` for the list of them, or `all`.", show_default=False)
+    str, typer.Argument(help="An experiment, or `all`; `ls`: list them; `page`: write OUT.md anew.", show_default=False)
 ]  # fmt: skip
 Changes = Annotated[
     list[str] | None,
@@ -42,7 +42,8 @@ def reproduce(
 ) -> None:
     """Run the claims of the papers as experiments, and tell which of them hold.
 
-    What was measured already with the same settings is not measured again, so an interrupted run goes on.
+    What was measured already with the same settings and the same code is not measured again, so an interrupted run goes
+    on.
     """
     import torch
 
@@ -55,9 +56,10 @@ def reproduce(
         raise UserError(f"--threads {threads} must be at least 1")
     torch.set_num_threads(threads)
     changes, store, broken = overrides(words), Store(out), False
+    every = [experiments.named(each)() for each in experiments.names()]
     if name == "ls":
-        return list_(store, [experiments.named(each)() for each in experiments.names()])
-    chosen = experiments.names() if name == "all" else [name]
+        return list_(store, every)
+    chosen = {"all": experiments.names(), "page": []}.get(name, [name])
     if changes and (name == "all" or out == OUT):
         raise UserError("other settings are not the experiment of record; name one experiment, and give --out DIR")
     for each in chosen:
@@ -76,19 +78,24 @@ def reproduce(
                 raise
             traceback.print_exc()  # a fault of ours: the other experiments are run all the same
             broken = True
-    write(out.with_name(f"{out.name}.md"), page(store, [experiments.named(each)() for each in experiments.names()]))
+    write(out.with_name(f"{out.name}.md"), page(store, every))
     if broken:
         raise typer.Exit(1)
 
 
 def run(store: "Store", experiment: "Experiment", seeds: tuple[int, ...], data: Path | None, force: bool) -> None:
-    """Measure what has not been measured, draw it, and tell."""
-    for seed in seeds:
-        if force or store.result(experiment, seed) is None:
-            result = store.measure(experiment, seed, data)
-            tell(f"{experiment.kind}: seed {seed} measured in {result['seconds']} s")
-    measured = store.measured(experiment)
+    """Measure what has not been measured by the code that is there, draw it, and tell."""
     from transduce.reproduce.page import spread
+    from transduce.reproduce.store import changed_since
+
+    for seed in seeds:
+        result = store.result(experiment, seed)
+        older = changed_since(result) if result is not None else []
+        if force or result is None or older:
+            since = f"; its result was older than {', '.join(older)}" if older else ""
+            seconds = store.measure(experiment, seed, data)["seconds"]
+            tell(f"{experiment.kind}: seed {seed} measured in {seconds} s{since}")
+    measured = store.measured(experiment)
 
     for mark in experiment.marks if measured else ():
         holds = "holds" if mark.holds(measured) else "does not hold"
@@ -112,11 +119,15 @@ def chosen_seeds(given: str | None, experiment: "Experiment") -> tuple[int, ...]
 
 
 def list_(store: "Store", experiments: "list[Experiment]") -> None:
-    """Name, last verdict, minutes and claim of each."""
+    """Name, last verdict, minutes and claim of each; then how many there are of each verdict."""
+    from transduce.reproduce.page import age, counts
+
     width = max(len(experiment.kind) for experiment in experiments)
     for e in experiments:
-        head = f"{e.kind:{width}}  {e.verdict(store.measured(e)):10}  {e.minutes:>4g} min  "
-        sys.stdout.write(fold(head + e.claim, sys.stdout, len(head)) + "\n")
+        head = f"{e.kind:{width}}  {e.verdict(store.measured(e)):19}  {e.minutes:>4g} min  "
+        text = e.claim + (age(store, e) if store.older(e) else "")
+        sys.stdout.write(fold(head + text, sys.stdout, len(head)) + "\n")
+    tell(counts(store, experiments))
 
 
 def tell(text: str) -> None:

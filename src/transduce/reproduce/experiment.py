@@ -2,20 +2,23 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from transduce.config import Part, kinds, nearest, to_data
 from transduce.errors import UserError
-from transduce.reproduce.code import code
 from transduce.reproduce.corpus import Corpus
+from transduce.reproduce.history import Change
 from transduce.reproduce.mark import Mark, Measurements
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Verdict = Literal["held at once", "held after a change", "failed", "incomplete", "not run"]
+AT_ONCE: Verdict = "held at once"
+AFTER: Verdict = "held after a change"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,8 @@ class Experiment(Part):
 
     claim: one sentence. source: the paper. paper: the paper's own figure, where there is one. marks: what must be
     measured, the one that matters most first. seeds, and minutes that all of them take on two cores. explain: what
-    the result means; where a claim does not hold, why, as far as it is known.
+    the result means; where a claim does not hold, why, as far as it is known. history: marks and settings that were
+    changed after a result, the first change first.
     """
 
     folder: ClassVar[str] = "transduce.reproduce.experiments"
@@ -35,6 +39,7 @@ class Experiment(Part):
     seeds: ClassVar[tuple[int, ...]] = (0, 1, 2)
     minutes: ClassVar[float]
     explain: ClassVar[str] = ""
+    history: ClassVar[tuple[Change, ...]] = ()
 
     def run(self, seed: int) -> Measurements:
         """Measure once. Everything random comes from the seed."""
@@ -50,17 +55,17 @@ class Experiment(Part):
 
     @property
     def hash(self) -> str:
-        """Of settings, marks and code: a result of others is not a result of this experiment."""
-        names = {kind.__module__ for kind in type(self).__mro__ if issubclass(kind, Experiment)} - {__name__}
-        modules = {name: code(sys.modules[name]) for name in names}
-        told = json.dumps([to_data(self), [vars(mark) for mark in self.marks], modules], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        """Of settings and marks: a result of others is not a result of this experiment."""
+        text = json.dumps([to_data(self), [vars(mark) for mark in self.marks]], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def verdict(self, results: Sequence[Measurements]) -> str:
-        """ "passed" or "failed" on the measurements of every seed; "incomplete" with some, "not run" with none."""
+    def verdict(self, results: Sequence[Measurements]) -> Verdict:
+        """Returns what the measurements of every seed say of the claim; "incomplete" with some, "not run" with none."""
         if len(results) < len(self.seeds):
             return "incomplete" if results else "not run"
-        return "passed" if all(mark.holds(results) for mark in self.marks) else "failed"
+        if not all(mark.holds(results) for mark in self.marks):
+            return "failed"
+        return AFTER if any(change.what == "changed" for change in self.history) else AT_ONCE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,20 +1,31 @@
 """The page that tells which claims hold, made from the results and nothing else."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
-from transduce.reproduce.experiment import Experiment
+from transduce.reproduce.experiment import Experiment, Verdict
 from transduce.reproduce.mark import Mark, Measurements, number
 from transduce.reproduce.store import Store
 
 HEAD = """# Reproductions
 
 Each claim is an experiment of `transduce reproduce`, which made this page and its pictures from the results in
-[{folder}]({folder}). A mark is what must be measured for the claim to hold; it is part of the experiment, written down
-before the experiment is run, and a result counts only for the marks it was run with. Marks that are proposed were
-chosen for the experiment; the others leave a margin to earlier measurements. Measured is the mean over seeds, and in
-brackets the least and the greatest.
+[{folder}]({folder}). A mark is what must be measured for the claim to hold, and a result counts only for the marks and
+settings it was run with. Marks that are proposed were chosen for the experiment; the others leave a margin to earlier
+measurements. Measured is the mean over seeds, and in brackets the least and the greatest.
+
+{counts}
+
+* *Held at once*: every mark was met the first time it was measured, and no mark or setting was changed after a result.
+* *Held after a change*: every mark is met, but a mark or a setting was changed after a first result. The section of
+  the experiment says what it was first, what that gave, what was changed, and why. A mark that was only added is told
+  there, too, and is no second try.
+* *Failed*: a mark is not met. The section says why, as far as it is known.
+
+A result names the code that it was computed by. Where that has changed since, in a way that may change numbers, the
+result is older than the code, and the page says which files have changed.
 
 The table has the first mark of each experiment; the sections below have all.
 
@@ -25,8 +36,20 @@ The table has the first mark of each experiment; the sections below have all.
 
 def page(store: Store, experiments: Sequence[Experiment]) -> str:
     """The whole page as Markdown."""
-    head = HEAD.format(folder=store.folder.name)
+    head = HEAD.format(folder=store.folder.name, counts=counts(store, experiments))
     return head + "".join(row(store, e) for e in experiments) + "\n" + "\n".join(section(store, e) for e in experiments)
+
+
+def counts(store: Store, experiments: Sequence[Experiment]) -> str:
+    """Says how many claims there are of each verdict, and how many results are of the code that is there."""
+    verdicts = Counter(e.verdict(store.measured(e)) for e in experiments)
+    classes = ", ".join(f"{count} {verdict}" for verdict in get_args(Verdict) if (count := verdicts[verdict]))
+    measured = [e for e in experiments if store.results(e)]
+    older = sum(bool(store.older(e)) for e in measured)
+    code = (
+        f" The results of {older} are older than the code." if older else " All results are of the code that is there."
+    )
+    return f"Of {len(experiments)} claims: {classes}.{code if measured else ''}"
 
 
 def row(store: Store, experiment: Experiment) -> str:
@@ -38,7 +61,7 @@ def row(store: Store, experiment: Experiment) -> str:
         spread(first, measured) if measured else "",
         experiment.paper,
         f"{first.what} {first}",
-        f"**{experiment.verdict(measured)}**",
+        f"**{experiment.verdict(measured)}**" + (", older than the code" if store.older(experiment) else ""),
         minutes(experiment, results),
     )
     return f"| {' | '.join(cells)} |\n"
@@ -52,12 +75,24 @@ def section(store: Store, experiment: Experiment) -> str:
     for mark in experiment.marks:
         found, holds = ("", "") if not measured else (spread(mark, measured), "yes" if mark.holds(measured) else "no")
         told.append(f"| {mark.what} | {found} | {mark} | {holds} |")
-    told += ["", f"Verdict: **{experiment.verdict(measured)}**{conditions(experiment, results)}.", ""]
+    told += [
+        "",
+        f"Verdict: **{experiment.verdict(measured)}**{conditions(experiment, results)}.{age(store, experiment)}",
+    ]
+    told += [""] + [f"* {change}" for change in experiment.history] + [""] * bool(experiment.history)
     if experiment.explain:
         told += [experiment.explain, ""]
     if results and store.picture(experiment).exists():
         told += [f"![{experiment.kind}]({store.folder.name}/{experiment.kind}.png)", ""]
     return "\n".join(told)
+
+
+def age(store: Store, experiment: Experiment) -> str:
+    """Says whether the results are of the code that is there; nothing where there are none."""
+    if not store.results(experiment):
+        return ""
+    older = store.older(experiment)
+    return f" Older than the code: changed since: {', '.join(older)}." if older else " Of the code that is there."
 
 
 def spread(mark: Mark, results: Sequence[Measurements]) -> str:
@@ -75,10 +110,11 @@ def conditions(experiment: Experiment, results: Sequence[dict[str, Any]]) -> str
         return ""
     seeds = ", ".join(str(result["seed"]) for result in results)
     some = "" if len(results) == len(experiment.seeds) else f" of the {len(experiment.seeds)} it needs"
-    with_ = ", ".join(f"{name} {version}" for name, version in results[-1]["versions"].items())
-    return (
-        f" (seeds {seeds}{some}; {minutes(experiment, results)} minutes with {results[-1]['threads']} threads; {with_})"
-    )
+    read = sorted({f"data {result['data']}; " for result in results if result.get("data") is not None})
+    versions = ", ".join(f"{name} {version}" for name, version in results[-1]["versions"].items())
+    threads = f"{results[-1]['threads']} thread" + "s" * (results[-1]["threads"] != 1)
+    took = f"{minutes(experiment, results)} minutes with {threads}"
+    return f" (seeds {seeds}{some}; {''.join(read)}{took}; {versions})"
 
 
 def minutes(experiment: Experiment, results: Sequence[dict[str, Any]]) -> str:

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from transduce.config import to_data
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.mark import Measurements, finite
+from transduce.reproduce.provenance import Code, changed, traced
+
+UNKNOWN = "files that the result does not name"
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Store:
         return self.folder / name / f"seed-{seed}.json"
 
     def result(self, experiment: Experiment, seed: int) -> dict[str, Any] | None:
-        """What was measured with these settings and judged by these marks; None: nothing."""
+        """Returns what was measured with these settings for these marks, by whatever code; None: nothing."""
         try:
             found: Any = json.loads(self.path(experiment.kind, seed).read_text("utf-8"))
             return found if found["hash"] == experiment.hash else None
@@ -38,23 +41,29 @@ class Store:
         found = (self.result(experiment, seed) for seed in experiment.seeds)
         return [result for result in found if result is not None]
 
+    def older(self, experiment: Experiment) -> list[str]:
+        """Returns the files that have changed since the experiment was measured, in a way that may change numbers."""
+        return sorted({file for result in self.results(experiment) for file in changed_since(result)})
+
     def measured(self, experiment: Experiment) -> list[Measurements]:
         return [result["measurements"] for result in self.results(experiment)]
 
     def measure(self, experiment: Experiment, seed: int, data: Path | None) -> dict[str, Any]:
-        """Run one seed and write what it gave."""
+        """Runs one seed and writes what it gave, and by what code."""
         torch.manual_seed(seed)
         began = time.perf_counter()
-        measurements = finite(experiment.measure(seed, data))
+        measurements, code = traced(lambda: finite(experiment.measure(seed, data)))
         result = {
             "experiment": experiment.kind,
             "seed": seed,
+            "data": None if data is None else data.resolve().name,
             "hash": experiment.hash,
             "settings": to_data(experiment),
             "measurements": measurements,
             "seconds": round(time.perf_counter() - began, 1),
             "threads": torch.get_num_threads(),
             "versions": versions(),
+            "code": code,
         }
         write(self.path(experiment.kind, seed), json.dumps(result, indent=1, allow_nan=False) + "\n")
         return result
@@ -71,6 +80,12 @@ class Store:
 
     def picture(self, experiment: Experiment) -> Path:
         return self.folder / f"{experiment.kind}.png"
+
+
+def changed_since(result: dict[str, Any]) -> list[str]:
+    """Returns the files that are no longer those that a result was computed by."""
+    code = result.get("code")
+    return [UNKNOWN] if not isinstance(code, dict) else changed(cast("Code", code))
 
 
 def write(path: Path, text: str) -> None:
