@@ -30,7 +30,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 def test_a_run_writes_results_a_picture_and_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "sigma-pi", "--threads", "1")
     assert code == 0
-    assert "sigma-pi: passed" in out
+    assert "sigma-pi: held at once" in out
     folder = Path("runs/reproductions")
     result = json.loads((folder / "sigma-pi" / "seed-2.json").read_text())
     assert result["threads"] == 1
@@ -39,9 +39,11 @@ def test_a_run_writes_results_a_picture_and_the_page(capsys: pytest.CaptureFixtu
     assert (folder / "sigma-pi.png").read_bytes().startswith(b"\x89PNG")
     told = Path("runs/reproductions.md").read_text()
     assert "| parity of 3, sigma-pi | 1 | = 1 in every seed | yes |" in told
-    assert "Verdict: **passed** (seeds 0, 1, 2; " in told
+    assert "Verdict: **held at once** (seeds 0, 1, 2; " in told
+    assert ". Of the code that is there." in told
     assert "![sigma-pi](reproductions/sigma-pi.png)" in told
     assert told.count("**not run**") == 2 * (len(names()) - 1)
+    assert f"Of {len(names())} claims: 1 held at once, {len(names()) - 1} not run. All results are of the" in told
 
 
 def test_what_was_measured_is_not_measured_again(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,6 +57,35 @@ def test_what_was_measured_is_not_measured_again(capsys: pytest.CaptureFixture[s
     path = Path("runs/reproductions/sigma-pi/seed-1.json")
     path.write_text(path.read_text()[:40])  # half a file: the machine was switched off
     assert run(capsys, "sigma-pi")[1].count("measured in") == 1
+
+
+def test_what_was_measured_by_other_code_is_measured_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(capsys, "sigma-pi")
+    path = Path("runs/reproductions/sigma-pi/seed-1.json")
+    result = json.loads(path.read_text())
+    result["code"]["transduce.reproduce.experiments.sigma_pi"]["digest"] = "another"
+    path.write_text(json.dumps(result))
+    code, out, _ = run(capsys, "ls")
+    assert "Older than the code: reproduce/experiments/sigma_pi.py changed since." in out
+    assert out.splitlines()[-1].endswith("The results of 1 are older than the code.")
+    run(capsys, "page")
+    told = Path("runs/reproductions.md").read_text()
+    assert "| **held at once**, older than the code |" in told
+    assert "Older than the code: reproduce/experiments/sigma_pi.py changed since." in told
+    code, out, _ = run(capsys, "sigma-pi")
+    assert code == 0
+    assert next(line for line in out.splitlines() if "measured" in line).startswith("sigma-pi: seed 1 measured in")
+    assert out.count("measured in") == 1
+    assert "again: reproduce/experiments/sigma_pi.py changed since" in out
+    assert "Older" not in run(capsys, "ls")[1]
+
+
+def test_the_page_is_written_without_measuring(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "page")
+    assert (code, out) == (0, "")
+    assert "**not run**" in Path("runs/reproductions.md").read_text()
 
 
 def test_changed_settings_are_measured_elsewhere(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -72,8 +103,9 @@ def test_ls_tells_the_last_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "sigma-pi")
     code, out, _ = run(capsys, "ls")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == names()
-    assert [line.split()[1] for line in out.splitlines() if line.startswith("sigma-pi ")] == ["passed"]
+    assert [line.split()[0] for line in out.splitlines()[:-1]] == names()
+    assert [line.split()[1:4] for line in out.splitlines() if line.startswith("sigma-pi ")] == [["held", "at", "once"]]
+    assert out.splitlines()[-1].startswith(f"Of {len(names())} claims: 1 held at once, ")
     assert all(named(name).claim in out for name in names())
 
 
@@ -83,7 +115,7 @@ def test_all_goes_on_after_what_cannot_be_run(
     monkeypatch.setattr("transduce.reproduce.experiment.names", lambda: ["gru-and-lstm", "batch-mates", "sigma-pi"])
     code, out, _ = run(capsys, "all")
     assert "gru-and-lstm: not run: this experiment reads a text; give --data DIR" in out
-    assert "sigma-pi: passed" in out
+    assert "sigma-pi: held at once" in out
     assert code == 0
 
     def broken(self: object, seed: int) -> None:
@@ -93,7 +125,7 @@ def test_all_goes_on_after_what_cannot_be_run(
     code, out, err = run(capsys, "all", "--force")
     assert code == 1
     assert "a fault of ours" in err
-    assert "sigma-pi: passed" in out
+    assert "sigma-pi: held at once" in out
 
 
 @pytest.mark.parametrize(

@@ -85,16 +85,16 @@ def reproduce(
 
 def run(store: "Store", experiment: "Experiment", seeds: tuple[int, ...], data: Path | None, force: bool) -> None:
     """Measure what has not been measured by the code that is there, draw it, and tell."""
-    from transduce.reproduce.page import spread
+    from transduce.reproduce.page import since, spread
     from transduce.reproduce.store import changed_since
 
     for seed in seeds:
         result = store.result(experiment, seed)
         older = changed_since(result) if result is not None else []
         if force or result is None or older:
-            since = f"; its result was older than {', '.join(older)}" if older else ""
             seconds = store.measure(experiment, seed, data)["seconds"]
-            tell(f"{experiment.kind}: seed {seed} measured in {seconds} s{since}")
+            again = f", again: {since(older)}" if older else ""
+            tell(f"{experiment.kind}: seed {seed} measured in {seconds} s{again}")
     measured = store.measured(experiment)
 
     for mark in experiment.marks if measured else ():

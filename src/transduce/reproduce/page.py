@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from transduce.reproduce.experiment import Experiment, Verdict
 from transduce.reproduce.mark import Mark, Measurements, number
-from transduce.reproduce.store import Store
+from transduce.reproduce.store import UNKNOWN, Store
 
 HEAD = """# Reproductions
 
@@ -79,7 +79,7 @@ def section(store: Store, experiment: Experiment) -> str:
         "",
         f"Verdict: **{experiment.verdict(measured)}**{conditions(experiment, results)}.{age(store, experiment)}",
     ]
-    told += [""] + [f"* {change}" for change in experiment.history] + [""] * bool(experiment.history)
+    told += ["", *changes(experiment)]
     if experiment.explain:
         told += [experiment.explain, ""]
     if results and store.picture(experiment).exists():
@@ -87,12 +87,25 @@ def section(store: Store, experiment: Experiment) -> str:
     return "\n".join(told)
 
 
+def changes(experiment: Experiment) -> list[str]:
+    """Returns a line for every change, and what stands around them."""
+    lines = [f"* {'Changed' if change.what == 'changed' else 'Added'}. {change}" for change in experiment.history]
+    return ["What was changed after a result:", "", *lines, ""] if lines else []
+
+
 def age(store: Store, experiment: Experiment) -> str:
     """Says whether the results are of the code that is there; nothing where there are none."""
     if not store.results(experiment):
         return ""
     older = store.older(experiment)
-    return f" Older than the code: changed since: {', '.join(older)}." if older else " Of the code that is there."
+    return f" Older than the code: {since(older)}." if older else " Of the code that is there."
+
+
+def since(older: Sequence[str]) -> str:
+    """Says what has changed."""
+    if UNKNOWN in older:
+        return "it was measured by code that it does not name"
+    return f"{', '.join(older)} changed since"
 
 
 def spread(mark: Mark, results: Sequence[Measurements]) -> str:

@@ -81,9 +81,9 @@ def covered(module: str) -> bool:
     return module.startswith("transduce.") and not any(f"{module}.".startswith(f"{left}.") for left in LEFT_OUT)
 
 
-def changed(code: Code, package: Path = PACKAGE) -> list[str]:
-    """Returns the files of the package that are no longer what a result was computed by."""
-    source = Source(package)
+def changed(code: Code, package: Path | None = None) -> list[str]:
+    """Returns the files of the package (None: this one) that are no longer what a result was computed by."""
+    source = Source(package := package or PACKAGE)
     modules = (name for name, part in code.items() if source.digest(name, part["functions"]) != part["digest"])
     return sorted(source.path(name).relative_to(package).as_posix() for name in modules)
 

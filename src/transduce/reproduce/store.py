@@ -16,7 +16,7 @@ from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.mark import Measurements, finite
 from transduce.reproduce.provenance import Code, changed, traced
 
-UNKNOWN = "files that the result does not name"
+UNKNOWN = "code that the result does not name"
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class ResidualDepth(Experiment):
         Mark("training loss, plain / residual", ">=", 3, proposed=True),
         Mark("gradient, first / last layer, residual", ">=", 0.1, proposed=True),
         Mark("gradient, first / last layer, plain", "<=", 1e-3, proposed=True),
-        Mark("change by a block whose last layer is zero", "<=", 0, proposed=True),
+        Mark("change by a block whose last layer is zero", "=", 0, proposed=True),
     )
     minutes = 4
     explain = (
