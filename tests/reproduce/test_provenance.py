@@ -10,7 +10,9 @@ import torch
 
 from transduce.reproduce import provenance
 from transduce.reproduce.experiment import Experiment, named
-from transduce.reproduce.provenance import LEFT_OUT, PACKAGE, Code, changed, traced
+from transduce.reproduce.experiments.sigma_pi import parity
+from transduce.reproduce.experiments.vanishing_gradient import slope
+from transduce.reproduce.provenance import LEFT_OUT, PACKAGE, Code, changed, traced, untraced
 from transduce.reproduce.store import UNKNOWN, Store
 
 from .conftest import small
@@ -110,6 +112,17 @@ def test_tracing_changes_no_number() -> None:
     plain = experiment.measure(0, None)
     torch.manual_seed(0)
     assert traced(lambda: experiment.measure(0, None))[0] == plain
+
+
+def test_what_is_timed_is_not_traced() -> None:
+    def both() -> None:
+        with untraced():
+            parity(1, 1)
+        slope([1.0, 0.5])
+
+    assert [part["functions"] for part in traced(both)[1].values()] == [["slope"]]
+    with untraced():
+        pass
 
 
 def test_a_failure_ends_the_tracing() -> None:

@@ -16,6 +16,7 @@ import sys
 import types
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,20 +29,34 @@ Code = dict[str, dict[str, Any]]  # a module -> {"digest": of its outline, "func
 PACKAGE = Path(transduce.__file__).parent
 EXPERIMENTS = "transduce.reproduce.experiments."
 LEFT_OUT = ("transduce.cli", "transduce.config", "transduce.errors", "transduce.reproduce.experiment",
-            "transduce.reproduce.mark", "transduce.reproduce.history")  # fmt: skip
+            "transduce.reproduce.mark", "transduce.reproduce.history", "transduce.reproduce.provenance")  # fmt: skip
+TRACING = list[cProfile.Profile]()  # that of `traced`, while it runs
 
 
 def traced(run: Callable[[], T]) -> tuple[T, Code]:
     """Runs something and returns what it gives with the code that it ran through."""
     forget()
     profile = cProfile.Profile(subcalls=False, builtins=False)
+    TRACING.append(profile)
     profile.enable()
     try:
         value = run()
     finally:
-        profile.disable()
+        TRACING.pop().disable()
     ran = [entry.code for entry in profile.getstats() if isinstance(entry.code, types.CodeType)]
     return value, Source(PACKAGE).code(functions(ran))
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Stops the tracing for a while, for clocks: what runs meanwhile must have run before."""
+    for profile in TRACING:
+        profile.disable()
+    try:
+        yield
+    finally:
+        for profile in TRACING:
+            profile.enable()
 
 
 def forget() -> None:

@@ -17,6 +17,7 @@ from transduce.model.state import nbytes
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.mark import Mark, Measurements
+from transduce.reproduce.provenance import untraced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +119,11 @@ def best(call: Callable[[], object], repeats: int) -> float:
     """The least seconds of several calls, the first not counted."""
     call()
     times = list[float]()
-    for _ in range(repeats):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
+    with untraced():
+        for _ in range(repeats):
+            began = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - began)
     return min(times)
 
 

@@ -28,7 +28,7 @@ class GruAndLstm(TextExperiment):
     explain = (
         "As many recurrent parameters: 128 units of the LSTM, 152 of the GRU, 98,816 and 98,952 weights and biases of "
         "the gates. Elman's network of 256 units is close to both here: this task does not tell gated from simple "
-        "cells; the recall of `vanishing-gradient` does."
+        "cells; the recall of `vanishing-gradient` does. The forget gates have no bias at the start, as in 2014."
     )
     embedding: int = 64
     lstm: int = 128
