@@ -21,12 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import transduce
 from transduce.reproduce.outline import CHECK, bound, called_at_import, outline, shape
 
 T = TypeVar("T")
 Code = dict[str, dict[str, Any]]  # a module -> {"digest": of its outline, "functions": the roots of the outline}
-PACKAGE = Path(transduce.__file__).parent
+PACKAGE = Path(__file__).parents[1]  # transduce
 EXPERIMENTS = "transduce.reproduce.experiments."
 LEFT_OUT = ("transduce.cli", "transduce.config", "transduce.errors", "transduce.reproduce.experiment",
             "transduce.reproduce.mark", "transduce.reproduce.history", "transduce.reproduce.provenance")  # fmt: skip
