@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transduce.reproduce.outline import outline, shape
+from transduce.reproduce.outline import asked_for, outline, shape
 from transduce.reproduce.provenance import PACKAGE, Source
 
 BEFORE = '''"""A module."""
@@ -139,8 +139,45 @@ def functions(tree: ast.AST, prefix: str = "") -> dict[str, ast.FunctionDef]:
     return found
 
 
+MEMBERS = """
+class One:
+    scale: ClassVar[float] = 2.0
+    size, other = 3, 4
+    rate: float = 0.1
+    _hidden = 5
+
+    def run(self):
+        return self.scale
+
+    def forward(self):
+        return 1
+
+    def stop(self):
+        return 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("scale: ClassVar[float] = 2.0", "scale: ClassVar[float] = 3.0", False),
+        ("size, other = 3, 4", "size, other = 3, 5", True),
+        ("rate: float = 0.1", "rate: float = 0.2", False),  # a field, which settings may fill
+        ("_hidden = 5", "_hidden = 6", False),
+        ("def forward", "def backwards", False),  # which torch calls by name
+        ("def stop", "def halt", True),
+    ],
+)
+def test_a_member_counts_if_it_is_asked_for(old: str, new: str, same: bool) -> None:
+    def text(source: str) -> str:
+        members = set(asked_for(outline(source, ["One.run"])))
+        return str(shape(outline(source, ["One.run"], members=members)))
+
+    assert MEMBERS.count(old) == 1
+    assert (text(MEMBERS) == text(MEMBERS.replace(old, new))) is same
+
+
 def test_a_file_that_is_gone_is_another() -> None:
-    source = Source(PACKAGE)
-    assert source.digest("transduce.model.norms.norm", {"LayerNorm.build"}) != source.digest(
-        "transduce.model.gone", {"x"}
-    )
+    name = {"LayerNorm.build"}
+    digests = Source(PACKAGE).digests({"transduce.model.norms.norm": name, "transduce.model.gone": name})
+    assert len(set(digests.values())) == 2

@@ -12,8 +12,9 @@ from transduce.reproduce import provenance
 from transduce.reproduce.experiment import Experiment, named
 from transduce.reproduce.experiments.sigma_pi import parity
 from transduce.reproduce.experiments.vanishing_gradient import slope
-from transduce.reproduce.provenance import LEFT_OUT, PACKAGE, Code, changed, traced, untraced
+from transduce.reproduce.provenance import PACKAGE, Code, changed, traced
 from transduce.reproduce.store import UNKNOWN, Store
+from transduce.reproduce.tracing import LEFT_OUT, untraced
 
 from .conftest import small
 
@@ -50,6 +51,7 @@ def edited(tmp_path: Path) -> Edit:
         ("model/positions/absolute.py", "base: float = 10_000.0", "base: float = 1_000.0"),
         ("model/ops/attention.py", "return scores.softmax(-1)", "return (2 * scores).softmax(-1)"),
         ("model/mixers/mixer.py", "class MixerConfig(Part):", "class MixerConfig(Part):\n    count: int = 1"),
+        ("model/models.py", "class Encoder(nn.Module):", "class Encoder(nn.Module):\n    training = False"),
         ("reproduce/fit.py", 'PLAIN = {"residual": {"kind": "pre-norm"', 'PLAIN = {"residual": {"kind": "post-norm"'),
         ("reproduce/draw.py", "def means(", "def means(*_):\n    return []\n\n\ndef means("),
         ("reproduce/experiments/order_blind.py", "ids.flip(1)", "ids.flip(0)"),
@@ -72,6 +74,8 @@ def test_other_numbers_make_a_result_older(code: Code, edited: Edit, file: str, 
         ("reproduce/mark.py", "Three significant digits", "Three digits"),
         ("reproduce/experiments/order_blind.py", "cannot tell the order of its tokens", "cannot tell their order"),
         ("model/mixers/delta.py", "import", "import math\nimport"),
+        ("model/heads/head.py", "class Head(nn.Module, ABC):", "class Head(nn.Module, ABC):\n    asked = True\n"),
+        ("data/read.py", '"""', '"""!'),
     ],
 )  # fmt: skip
 def test_other_words_and_other_parts_do_not(code: Code, edited: Edit, file: str, old: str, new: str) -> None:

@@ -3,23 +3,27 @@
 import ast
 import functools
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, NamedTuple
+
+from transduce.reproduce.without_words import without_words
 
 Statement = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-# What is said about an experiment, what is asked of its results and how they are shown: the results stay what they are.
-WORDS = {"claim", "source", "paper", "explain", "minutes", "marks", "seeds", "history"}
-PICTURES = {"plot"}
-CHECK = "require"  # functions of this name refuse what is wrong and do nothing else
+CALLED_BY_TORCH = {"forward", "backward"}
 
 
-def outline(source: str, roots: Collection[str], *, experiment: bool = False) -> ast.Module:
+def outline(
+    source: str, roots: Collection[str], *, members: Collection[str] | None = None, experiment: bool = False
+) -> ast.Module:
     """Returns the functions named in `roots` ("f", "Class.method"), and whatever else of the module they name.
 
     Left out are docstrings, comments, annotations of functions, what only refuses (`raise` and its condition, `assert`,
     calls of `require...`), and functions that are not among the roots. Of a method that is not, its name stays, because
-    it may stand in for another class's. experiment: leave out the words and the pictures of an experiment, too.
+    it may stand in for another class's.
+    members: names of methods and class variables that may be asked for (None: all); the others are left out, too.
+    experiment: leave out the words and the pictures of an experiment, too.
     """
-    parts = [Part(statement, set(roots)) for statement in without_words(source, experiment).body]
+    wanted = Wanted(frozenset(roots), None if members is None else frozenset(members) | CALLED_BY_TORCH)
+    parts = [Part(statement, wanted) for statement in without_words(source, experiment).body]
     names = {root.split(".")[0] for root in roots}
     kept = list[Part]()
     while more := [part for part in parts if part not in kept and part.needed(names)]:
@@ -29,16 +33,21 @@ def outline(source: str, roots: Collection[str], *, experiment: bool = False) ->
     return ast.Module([statement for statement in body if statement is not None], [])
 
 
-@functools.cache
-def without_words(source: str, experiment: bool) -> ast.Module:
-    return Words(experiment).visit(ast.parse(source))
+class Wanted(NamedTuple):
+    """See `outline`."""
+
+    roots: frozenset[str]
+    members: frozenset[str] | None
+
+    def asks_for(self, name: str) -> bool:
+        return self.members is None or name in self.members or name.startswith("_")
 
 
 class Part:
-    """One statement of a module, cut down to the roots."""
+    """One statement of a module, cut down to what is wanted."""
 
-    def __init__(self, statement: ast.stmt, roots: set[str]) -> None:
-        self.tree = cut(statement, roots)
+    def __init__(self, statement: ast.stmt, wanted: Wanted) -> None:
+        self.tree = cut(statement, wanted)
         self.binds = set(bound(statement))
 
     def needed(self, names: set[str]) -> bool:
@@ -55,17 +64,43 @@ class Part:
         return ast.ImportFrom(self.tree.module, used, self.tree.level)
 
 
-def cut(statement: ast.stmt, roots: set[str], prefix: str = "") -> ast.stmt | None:
+def cut(statement: ast.stmt, wanted: Wanted, prefix: str = "") -> ast.stmt | None:
     """Returns a statement without the functions that are not among the roots; None where nothing is left of it."""
     if not isinstance(statement, Statement):
-        return statement
+        shared = prefix and is_class_variable(statement)
+        return None if shared and not any(map(wanted.asks_for, bound(statement))) else statement
     name = f"{prefix}{statement.name}"
     if isinstance(statement, ast.ClassDef):
-        body = [part for each in statement.body if (part := cut(each, roots, f"{name}.")) is not None]
+        body = [part for each in statement.body if (part := cut(each, wanted, f"{name}.")) is not None]
         return ast.ClassDef(statement.name, statement.bases, statement.keywords, body, statement.decorator_list)
-    if name in roots:
+    if name in wanted.roots:
         return statement
-    return ast.Expr(ast.Name(statement.name, ast.Store())) if prefix else None
+    return ast.Expr(ast.Name(statement.name, ast.Store())) if prefix and wanted.asks_for(statement.name) else None
+
+
+def is_class_variable(part: ast.stmt) -> bool:
+    """Says whether a part of a class is shared by its objects, and no field of a dataclass."""
+    if isinstance(part, ast.AnnAssign):
+        return "ClassVar" in ast.unparse(part.annotation)
+    return isinstance(part, ast.Assign)
+
+
+@functools.cache
+def members_of(source: str) -> frozenset[str]:
+    """Returns the names of the methods and class variables of all classes of a module."""
+    classes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef))
+    return frozenset(name for each in classes for part in each.body for name in bound(part))
+
+
+def asked_for(tree: ast.AST) -> Iterator[str]:
+    """Yields every name by which a member of a class may be asked for."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value  # getattr(x, "name")
 
 
 def bound(statement: ast.stmt) -> Iterator[str]:
@@ -102,59 +137,6 @@ def called_at_import(tree: ast.Module) -> Iterator[str]:
             waiting += [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
         elif not isinstance(node, ast.Lambda):
             waiting += ast.iter_child_nodes(node)
-
-
-class Words(ast.NodeTransformer):
-    """Takes out what numbers do not depend on."""
-
-    def __init__(self, experiment: bool) -> None:
-        self.experiment = experiment
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        call = node.value.func if isinstance(node.value, ast.Call) else None
-        checks = isinstance(call, ast.Name) and call.id.startswith(CHECK)
-        return None if checks or isinstance(node.value, ast.Constant) else self.generic_visit(node)  # a docstring
-
-    def visit_Raise(self, node: ast.Raise) -> None:
-        """Takes it out: a result is there, so nothing was raised on the way to it."""
-
-    def visit_Assert(self, node: ast.Assert) -> None:
-        """Takes it out, for the same reason."""
-
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            return None
-        if isinstance(node.body[-1], ast.Raise):
-            node.body = []  # it never ran
-        self.generic_visit(node)
-        if node.body or node.orelse:
-            return node
-        named = any(isinstance(part, ast.NamedExpr) for part in ast.walk(node.test))
-        return ast.Expr(node.test) if named else None
-
-    def visit_For(self, node: ast.For) -> ast.AST | None:
-        self.generic_visit(node)
-        return node if node.body or node.orelse else None
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        return ast.arg(node.arg)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        self.generic_visit(node)
-        node.body = [part for part in node.body if not (self.experiment and is_words(part))]
-        return node
-
-
-def is_words(part: ast.stmt) -> bool:
-    """Says whether a part of an experiment is text or a picture."""
-    if isinstance(part, ast.Assign | ast.AnnAssign):
-        targets = part.targets if isinstance(part, ast.Assign) else [part.target]
-        return all(isinstance(target, ast.Name) and target.id in WORDS for target in targets)
-    return isinstance(part, ast.FunctionDef) and part.name in PICTURES
 
 
 def shape(node: Any) -> Any:

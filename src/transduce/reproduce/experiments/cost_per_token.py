@@ -17,7 +17,7 @@ from transduce.model.state import nbytes
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.mark import Mark, Measurements
-from transduce.reproduce.provenance import untraced
+from transduce.reproduce.tracing import untraced
 
 
 @dataclass(frozen=True, kw_only=True)
