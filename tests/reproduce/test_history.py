@@ -64,7 +64,7 @@ def test_no_mark_is_met_by_its_threshold_in_every_seed() -> None:
 
 
 def test_the_page_tells_every_change_and_is_made_of_the_results() -> None:
-    """Written anew by `transduce reproduce page --out docs/reproductions`."""
     made = page(Store(DOCS / "reproductions"), [named(name)() for name in names()])
     assert all(str(change) in made for name in names() for change in named(name).history)
-    assert made == (DOCS / "reproductions.md").read_text("utf-8")
+    again = "write it anew: transduce reproduce page --out docs/reproductions"
+    assert made == (DOCS / "reproductions.md").read_text("utf-8"), again
