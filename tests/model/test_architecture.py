@@ -10,6 +10,8 @@ from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig, La
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.delta import DeltaConfig
 from transduce.model.positions.absolute import LearnedConfig
+from transduce.model.positions.position import NoPositionsConfig
+from transduce.model.positions.rotary import RotaryConfig
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,16 @@ def test_names_of_mixers_stand_for_layers(layers: Any) -> None:
     assert from_data(DecoderConfig, to_data(config)) == config
     kinds = [type(block.parts[0].mixer).__name__ for block in config.build(9).stacks()[0]]  # type: ignore[union-attr]
     assert kinds == ["Delta", "Attention"] * 2
+
+
+def test_the_limit_of_a_model_is_the_least_of_its_encodings() -> None:
+    short, long = RotaryConfig(limit=5), RotaryConfig(limit=9)
+    for first, second in ((short, long), (long, short)):
+        layers = (LayerConfig(positions=first), LayerConfig(positions=second))
+        assert DecoderConfig(width=16, layers=layers, positions=RotaryConfig(limit=30)).build(9).limit == 5
+    assert DecoderConfig(width=16, layers=1, positions=NoPositionsConfig()).build(9).limit is None
+    with pytest.raises(UserError, match="width=0 must be at least 1"):
+        DecoderConfig(width=0)
 
 
 @pytest.mark.parametrize(

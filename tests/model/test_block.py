@@ -40,6 +40,23 @@ def test_a_sum_is_the_sum_and_decodes_step_by_step() -> None:
             torch.testing.assert_close(y[:, 0], whole[:, t], atol=2e-5, rtol=1e-4)
 
 
+def test_products_are_lowered_and_the_stream_is_not() -> None:
+    """Under autocast a sublayer is given bfloat16, once for all its products; the stream stays float32."""
+    block, seen = parallel_block(), list[torch.dtype]()
+    sums = block.parts[0]
+    assert isinstance(sums, Sum)
+    for part in sums.parts:
+        part.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+    x = torch.randn(2, 7, WIDTH)
+    memory = block.remember(torch.randn(2, 5, WIDTH), dense(2, 5))
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = block(x, dense(2, 7), None, memory)
+    assert seen == [torch.bfloat16] * 3
+    assert y.dtype == torch.float32
+    block(x, dense(2, 7), None, memory)
+    assert seen[3:] == [torch.float32] * 3
+
+
 def test_a_repeated_block_has_one_set_of_weights_and_a_memory_for_each_time() -> None:
     torch.manual_seed(0)
     block = parallel_block()

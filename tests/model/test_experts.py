@@ -134,6 +134,8 @@ def test_balance_is_one_where_all_are_used_alike_and_more_where_not() -> None:
     assert balance(torch.eye(4)[[0] * 8], torch.tensor([8, 0, 0, 0])).item() == pytest.approx(4.0)
     p = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7]])
     assert balance(p, torch.tensor([2, 1])).item() == pytest.approx(2 * (2 / 3 * 0.6 + 1 / 3 * 0.4))
+    assert balance(p[:1], torch.tensor([1, 0])).item() == pytest.approx(2 * p[0, 0].item())  # one token, one expert
+    assert balance(p[:0], torch.tensor([0, 0])).item() == 0.0
 
 
 def test_what_is_noted_is_the_formula() -> None:

@@ -147,8 +147,11 @@ FORMULAS: dict[str, Callable[[Any, Any, Tensor], Tensor]] = {
 
 @pytest.mark.parametrize(("config", "table"), [case for case in CASES if case.values[0].kind != "none"])
 def test_logits_are_the_formula_of_the_paper(config: HeadConfig, table: str) -> None:
-    head, _ = build(config, table)
+    head, tied = build(config, table)
     h = hidden()
+    if tied is not None and config.kind in ("linear", "transform", "adaptive"):
+        own = {id(p) for p in head.parameters()}
+        assert all(id(p) in own for p in (tied.bands.parameters() if table == "bands" else [tied.weight]))  # type: ignore[union-attr]
     torch.testing.assert_close(head(h), FORMULAS[config.kind](head, config, h), atol=1e-11, rtol=1e-9)
     assert head(h).shape == (ROWS, head.vocab_size)
     torch.testing.assert_close(head(h.view(1, ROWS, WIDTH)), head(h)[None], atol=1e-12, rtol=0)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.config import from_data, kinds
@@ -14,6 +15,7 @@ from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig, Mo
 from transduce.model.init.depth import deep_norm
 from transduce.model.init.init import InitConfig, Sizes, XavierInit, declared
 from transduce.model.layout import dense
+from transduce.model.mixers.delta import rates, slow
 from transduce.model.models import Model
 from transduce.objectives.language import NextTokenConfig
 from transduce.train.optim import roles
@@ -91,6 +93,28 @@ def test_deviations_are_those_of_the_formula(init: InitConfig, expected: float) 
     w = matrix(init, 1000, 500)
     assert w.std().item() == pytest.approx(expected, rel=0.02)
     assert abs(w.mean().item()) < 0.02 * expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_start_with_the_deviation_that_each_scheme_names(kind: str) -> None:
+    """width^-1/2, so that sqrt(width) of it is 1, in most; those of published code have one of their own."""
+    own = {"torch": 1.0, "normal": 0.02, "truncated-normal": 0.02 * 0.8796, "uniform": 0.08 / math.sqrt(3), "mup": 1.0}
+    own |= {"gaussian": 0.01, "t-fixup": 16**-0.5 * (9 * 2) ** -0.25}
+    data = {**SMALL, **FREE, "init": kind, "tie_embeddings": False}
+    table = from_data(DecoderConfig, data).build(3000).get_parameter("embed.weight")
+    assert table.std().item() == pytest.approx(own.get(kind, 16**-0.5), rel=0.03)
+
+
+def test_decays_start_as_published() -> None:
+    """Mamba 2: the rate of forgetting U(1, 16), the step log uniform from 0.001 to 0.1."""
+    g = torch.Generator().manual_seed(0)
+    rate, step = rates((20_000,), g).exp(), F.softplus(slow((20_000,), g).double())
+    assert 1.0 <= rate.min() < 1.01
+    assert 15.99 < rate.max() <= 16.0
+    assert rate.mean().item() == pytest.approx(8.5, abs=0.1)
+    assert 0.001 * 0.999 <= step.min() < 0.00101
+    assert 0.099 < step.max() <= 0.1 * 1.001
+    assert step.log().mean().item() == pytest.approx(math.log(0.01), abs=0.03)
 
 
 def test_all_schemes_are_in_the_test_above() -> None:
@@ -288,6 +312,8 @@ def test_mup_moves_logits_alike_at_every_width() -> None:
         ({"init": {"kind": "mup", "base_width": 0}}, "base_width=0 must be at least 1"),
         ({"init": {"kind": "uniform", "bound": 0}}, "bound=0.0 must be a positive number"),
         ({"init": {"kind": "rules", "patterns": [["*", "normal"]]}}, r"write \[pattern, name, value\]"),
+        ({"init": {"kind": "rules", "patterns": [[1, "normal", 1]]}}, r"write \[pattern, name, value\]"),
+        ({"init": {"kind": "rules", "patterns": [["*", "normal", "1"]]}}, r"write \[pattern, name, value\]"),
         ({"init": {"kind": "rules", "patterns": [["*", "gaussian", 1]]}}, "no start values 'gaussian'"),
         ({"init": {"kind": "rules", "patterns": [["*", "orthogonl", 1]]}}, "did you mean orthogonal"),
         ({"init": {"kind": "rules", "patterns": [["*.query.*", "normal", 1]]}}, "matches no parameter"),

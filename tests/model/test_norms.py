@@ -1,5 +1,9 @@
 """Norms against their formulas and torch.nn, their invariances, and what BatchNorm does that the others do not."""
 
+import math
+from dataclasses import replace
+from typing import Any, cast
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -105,6 +109,44 @@ def test_only_batch_norm_in_training_depends_on_the_rest_of_the_batch(kind: str)
     assert alone > 0.1 if kind == "batch-norm" else alone < 1e-12
     norm.eval()
     torch.testing.assert_close(norm(x[:1]), norm(x)[:1], atol=1e-12, rtol=0)
+
+
+VARIANTS = [
+    *(from_data(DecoderConfig, {"norm": kind}).norm for kind in sorted(kinds(NormConfig.folder))),
+    LayerNorm(bias=False), LayerNorm(gain=False), RMSNorm(offset=1.0), RMSNorm(offset=0.5), RMSNorm(part=0.5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [c for c in VARIANTS if c.kind != "none"], ids=str)
+def test_every_norm_starts_with_a_mean_square_of_one(config: NormConfig) -> None:
+    """Whatever is trained, an offset or a gain: for pRMSNorm of the features it looks at, for BatchNorm of a batch."""
+    y = made(config).train()(sample(500, 3) * 0.7)
+    if isinstance(config, RMSNorm):
+        y = y[..., : math.ceil(WIDTH * config.part)]
+    square = y.square()
+    per_token = square.mean((0, 1)) if config.kind == "batch-norm" else square.mean(-1)
+    torch.testing.assert_close(per_token, torch.ones_like(per_token), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("config", [c for c in VARIANTS if hasattr(c, "eps")], ids=str)
+@pytest.mark.parametrize("size", [1e-9, 1e-4, 1e-2, 1.0])
+def test_eps_stands_where_the_paper_has_it(config: Any, size: float) -> None:
+    """At any size of the vectors: inside the root, beside the mean square; or the least length (ScaleNorm)."""
+    config = replace(config, eps=1e-4)
+    norm, x = cast(Any, made(config, moved=0.3)).train(), size * sample(200, 3)
+    gain = {"scale-norm": lambda: norm.gain, "rms-norm": lambda: config.offset + norm.weight}
+    g = 1.0 if getattr(norm, "weight", 1.0) is None else gain.get(config.kind, lambda: norm.weight)()
+    if config.kind == "scale-norm":
+        expected = g * x / x.norm(dim=-1, keepdim=True).clamp(min=1e-4)
+    elif config.kind == "rms-norm":
+        first = math.ceil(WIDTH * config.part)
+        expected = g * x / (x[..., :first].square().mean(-1, keepdim=True) + 1e-4).sqrt()
+    else:
+        over = (0, 1) if config.kind == "batch-norm" else -1
+        middle = x - x.mean(over, keepdim=True)
+        bias = 0.0 if getattr(norm, "bias", None) is None else norm.bias
+        expected = g * middle / (middle.square().mean(over, keepdim=True) + 1e-4).sqrt() + bias
+    torch.testing.assert_close(norm(x), expected, atol=1e-12, rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", sorted(kinds(NormConfig.folder)))

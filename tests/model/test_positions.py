@@ -143,6 +143,17 @@ def test_relative_encodings_see_no_common_shift(positions: PositionsConfig, caus
     torch.testing.assert_close(run(0), plain, atol=1e-12, rtol=0)
 
 
+def test_rounded_alibi_is_the_same_in_a_batch_behind_padding_and_behind_documents() -> None:
+    mixer, x = attention(AlibiConfig(rounded=True, scaled=True)), numbers(2, 9, WIDTH)
+    alone = mixer(x[:, :4], dense(2, 4))[0]
+    behind = torch.cat([numbers(2, 5, WIDTH, seed=7), x[:, :4]], 1)
+    for layout in (left_padded(torch.tensor([4, 4]), 9), packed([[5, 4], [5, 4]], 9)):
+        torch.testing.assert_close(mixer(behind, layout)[0][:, 5:], alone, atol=1e-12, rtol=0)
+    plain = attention(AlibiConfig(scaled=True))(x, dense(2, 9))[0]
+    torch.testing.assert_close(mixer(x, dense(2, 9))[0], plain, atol=0.03, rtol=0)
+    assert not torch.equal(mixer(x, dense(2, 9))[0], plain)
+
+
 @pytest.mark.parametrize("positions", RELATIVE, ids=str)
 def test_order_matters(positions: PositionsConfig) -> None:
     mixer, x, order = attention(positions, causal=False), numbers(1, 7, WIDTH), torch.tensor([3, 0, 6, 1, 2, 5, 4])

@@ -45,6 +45,13 @@ def test_the_kinds_are_found_by_walking_the_folder():
     assert list(kinds("transduce.text")) == ["bpe", "byte", "char", "file", "unigram", "word"]
 
 
+def test_bpe_merges_what_is_seen_often_enough():
+    """Of "ab", seen three times, and "cd", seen once."""
+    trained = [config("bpe", min_count=n).train(["ab", "ab", "ab", "cd"]) for n in (1, 2, 3, 4)]
+    tokens = [tuple(len(tokenizer.encode(text)) for text in ("ab", "cd")) for tokenizer in trained]
+    assert tokens == [(1, 1), (1, 2), (1, 2), (2, 2)]
+
+
 @pytest.mark.parametrize("kind", LOSSLESS)
 @given(text=st.text())
 def test_decoding_undoes_encoding_of_any_text(kind: str, text: str):

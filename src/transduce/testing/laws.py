@@ -102,10 +102,15 @@ def encodes_only(mixer: Mixer, width: int) -> bool:
 
 
 def chunking(mixer: Mixer, width: int) -> None:
-    """13 tokens at once, one by one, 5 + 8 and 7 + 1 + 1 + 4 give the same outputs, and memories that go on alike."""
+    """13 tokens at once, one by one, 5 + 8 and 7 + 1 + 1 + 4 give the same outputs, and memories that go on alike.
+
+    Who gives no state gets none back.
+    """
     if encodes_only(mixer, width):
         return
     x, grid = inputs(mixer, width), geometry.dense(2, T)
+    for whole_grid in (grid, geometry.right_padded(torch.tensor([9, T]), T), geometry.packed([[5, 8], [T]], T)):
+        assert mixer(x, whole_grid)[1] is None, "chunking: a state came back where none was given"
     for sizes in ([T], [1] * T, [5, 8], [7, 1, 1, 4]):
         equal(mixer, x, lambda m, x: m(x, grid)[0], lambda m, x, s=sizes: feed(m, x, grid, s)[0], f"chunking {sizes}")
     after = geometry.dense(2, 3, start=T)
@@ -130,6 +135,23 @@ def causality(mixer: Mixer, width: int) -> None:
     assert not x.grad[:, 7:].any(), "causality: gradient from the past to the future"
 
 
+def reach(mixer: Mixer, width: int) -> None:
+    """A mixer that heeds the reach of a layout lets the tokens of a prefix see one another, and none behind them; what
+    comes behind a prefix sees what it sees without one. Of those that do not heed it, blocks refuse such a layout."""
+    if not mixer.by_reach or encodes_only(mixer, width):
+        return
+    x, grid = inputs(mixer, width), geometry.dense(2, T)
+    prefix = geometry.prefixed(grid, torch.full((2, T), 5))
+    y = mixer(x, prefix)[0]
+    last, next_ = (
+        mixer(torch.cat([x[:, :t], inputs(mixer, width, tokens=1, seed=3), x[:, t + 1 :]], 1), prefix)[0]
+        for t in (4, 5)
+    )
+    assert (last != y)[:, :5].any(-1).all(), "reach: some token of the prefix does not see its last one"
+    assert torch.equal(next_[:, :5], y[:, :5]), "reach: a prefix sees what comes behind it"
+    close(y[:, 5:], mixer(x, grid)[0][:, 5:], "reach, tokens behind the prefix")
+
+
 def write_then_read(mixer: Mixer, width: int) -> None:
     """Writing tokens 0..t and then asking with token t gives what `forward` gives there."""
     x, grid = inputs(mixer, width), geometry.dense(2, T)
@@ -150,6 +172,11 @@ def write_then_read(mixer: Mixer, width: int) -> None:
 
     equal(mixer, x, lambda m, x: m(x, grid)[0], asked, "write then read")
     equal(mixer, x, lambda m, x: m(x, grid)[0], asked_state, "write into a state, then read")
+    if "encode" not in mixer.cannot:
+        with torch.no_grad():
+            y, state = mixer.encode_and_write(x, grid)
+            close(y, mixer.encode(x, grid), "encode and write, what is encoded")
+            close(mixer.read(x, grid, state), mixer.read(x, grid, mixer.write(x, grid)), "encode and write, then read")
 
 
 def padding(mixer: Mixer, width: int) -> None:
@@ -367,6 +394,6 @@ def lower_precision(mixer: Mixer, width: int) -> None:
 
 
 LAWS: tuple[Callable[[Mixer, int], None], ...] = (
-    chunking, causality, write_then_read, padding, packing, rows, replay, sharding, compilation, batch,
+    chunking, causality, reach, write_then_read, padding, packing, rows, replay, sharding, compilation, batch,
     derivatives, lower_precision,
 )  # fmt: skip

@@ -34,7 +34,7 @@ def attend(
     if causal and (written_out or bias is not None):
         mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
     if bias is not None and mask is not None:  # the lowest number, since all of a row at -inf would give NaN
-        bias = bias.masked_fill(~mask, torch.finfo(q.dtype).min)
+        bias = bias.to(torch.promote_types(bias.dtype, q.dtype)).masked_fill(~mask, torch.finfo(q.dtype).min)
     if written_out:
         k, v = (x if repeat == 1 else x.repeat_interleave(repeat, 1) for x in (k, v))
         scores = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.mT
