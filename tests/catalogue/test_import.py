@@ -18,8 +18,10 @@ from transduce.catalogue import certificate
 from transduce.catalogue.lines import lines
 from transduce.cli.main import main
 from transduce.errors import UserError
+from transduce.generate import rules
 from transduce.text.published import File, published
 from transduce.text.tokenizer import Tokenizer
+from transduce.train import imported
 
 transformers: Any = pytest.importorskip("transformers")
 
@@ -427,3 +429,42 @@ def test_parity_shows_every_layer(gpt2: Path, llama: Path, tmp_path: Path, capsy
     assert "differs" not in shown
     rows = api.parity(gpt2, llama)
     assert [row.near for row in rows if row.name == "embedding"] == [False]
+
+
+DECODED: list[tuple[dict[str, Any], str]] = [
+    ({}, "16 of 16"),
+    ({"repetition_penalty": 1.5, "no_repeat_ngram_size": 2}, "16 of 16"),
+    ({"num_beams": 3, "length_penalty": 2.0, "early_stopping": True}, "16 of 16"),
+    ({"do_sample": True, "top_k": 3, "temperature": 0.7}, "16 of 16"),
+    ({"guidance_scale": 2.0}, "not compared: it asks for guidance_scale=2.0"),
+    ({"stop_strings": ["x"]}, "not compared: it asks for stop_strings"),
+]
+
+
+@pytest.mark.parametrize(("settings", "found"), DECODED)
+@pytest.mark.filterwarnings("ignore::transduce.errors.Notice")
+def test_the_certificate_also_decodes_as_the_folder_says(gpt2: Path, tmp_path: Path, settings: Any, found: str):
+    folder = Path(shutil.copytree(gpt2, tmp_path / "model"))
+    ends = {"eos_token_id": 499, "min_new_tokens": 16, "max_new_tokens": 50}  # no end, so that all tokens are compared
+    say(folder, "generation_config", bos_token_id=0, pad_token_id=0, **ends, **settings)
+    run = imported.write(folder, tmp_path / "run", lines=20)
+    assert certificate.read(run.path)["tokens_alike_by_generation_config"] == found
+
+
+def test_an_answer_is_decoded_as_the_folder_says_too(marian: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(marian, tmp_path / "model"))
+    said = json.loads((folder / "generation_config.json").read_text("utf-8"))
+    more = {"num_beams": 4, "no_repeat_ngram_size": 2, "forced_bos_token_id": 9, "min_length": 30}
+    say(folder, "generation_config", **{**said, **more})
+    run = imported.write(folder, tmp_path / "run", lines=20)
+    assert certificate.read(run.path)["tokens_alike_by_generation_config"] == "16 of 16"
+
+
+def test_a_run_that_decodes_otherwise_than_the_folder_says_is_refused(
+    gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = Path(shutil.copytree(gpt2, tmp_path / "model"))
+    say(folder, "generation_config", bos_token_id=0, eos_token_id=0, pad_token_id=0, repetition_penalty=3.0)
+    monkeypatch.setattr(rules, "repeated", lambda x, *_: x)
+    with pytest.raises(UserError, match=r"other text than transformers as generation_config\.json says, from token"):
+        imported.write(folder, tmp_path / "run", lines=20)

@@ -147,6 +147,20 @@ def require_equal(found: Findings, what: str, against: str) -> None:
         )
 
 
+def require_same_settings(ours: Sequence[int], other: Sequence[int] | None, against: str) -> dict[str, str]:
+    """What the certificate says of text that was written by generation_config.json. Raises UserError unless alike."""
+    name = "tokens_alike_by_generation_config"
+    if other is None:
+        return {name: f"not compared: {against} does not generate by it"}
+    agreed = next((i for i, (a, b) in enumerate(zip_longest(ours, other)) if a != b), None)
+    if agreed is not None:
+        raise UserError(
+            f"the run writes other text than {against} as generation_config.json says, from token {agreed + 1} on; "
+            f"remove that file from the folder to import the model without it"
+        )
+    return {name: f"{len(ours)} of {len(other)}"}
+
+
 def has_transformers() -> bool:
     return find_spec("transformers") is not None
 

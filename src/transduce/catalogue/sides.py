@@ -4,9 +4,11 @@ Of each: what it computes layer by layer, what it writes greedily, and the ids o
 """
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -15,6 +17,8 @@ from torch import Tensor, nn
 
 from transduce.data.batch import Batch
 from transduce.errors import UserError
+from transduce.generate.config import SAMPLING, GenerateConfig
+from transduce.generate.decode import decode
 from transduce.model.layout import dense
 from transduce.model.models import EncoderDecoder, EncoderOnly, Model
 from transduce.model.stack import Stack
@@ -156,7 +160,7 @@ class Theirs:
             self.tokenizer = theirs.AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True
             )
-            self.generation = theirs.GenerationConfig
+            self.generation, self.own = theirs.GenerationConfig, getattr(self.model, "generation_config", None)
         except Exception as error:
             raise UserError(f"transformers does not open {folder}: {type(error).__name__}: {error}") from None
 
@@ -193,8 +197,42 @@ class Theirs:
             found = self.model.generate(asked.source[:1], attention_mask=mask, decoder_input_ids=asked.prompt)
         return found[0, asked.prompt.shape[1] :].tolist()
 
+    @torch.inference_mode()
+    def by_settings(self, asked: Asked, new: int, ends: Sequence[int]) -> list[int] | None:
+        """What is written by the folder's own settings, but for drawing and length; None where that fails there."""
+        self.model.generation_config = self.own
+        ids, more = asked.prompt, dict[str, Any]()
+        if asked.source is not None:
+            ids, more = torch.tensor([closed(asked.source, ends)]), {"decoder_input_ids": asked.prompt}
+        how = {"max_new_tokens": new, "do_sample": False, "num_return_sequences": 1, "eos_token_id": list(ends) or None}
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                found = self.model.generate(ids, attention_mask=torch.ones_like(ids), **more, **how)
+        except Exception:  # settings that transformers refuses, each in its own way
+            return None
+        return before_end(found[0, asked.prompt.shape[1] :].tolist(), ends)
+
     def ids(self, lines: Sequence[str]) -> list[list[int]]:
         return self.tokenizer(list(lines))["input_ids"] if lines else []
+
+
+def by_settings(model: Model, tokenizer: Tokenizer, config: GenerateConfig, asked: Asked, new: int) -> list[int]:
+    """What our model writes by these settings, but for drawing and length."""
+    greatest = {"max_new_tokens": new, "max_length": None, "max_length_ratio": None, "temperature": 0.0, "nbest": 1}
+    config = replace(config, **greatest, **dict.fromkeys(SAMPLING))
+    source = None if asked.source is None else [closed(asked.source, [tokenizer.eos])]
+    ((best,),) = decode(model, tokenizer, config, source=source, prompt=cast("list[list[int]]", asked.prompt.tolist()))
+    return best.ids
+
+
+def closed(source: Tensor, ends: Sequence[int]) -> list[int]:
+    """The first source with the end that a model reads."""
+    row = cast("list[int]", source[0].tolist())
+    return row if row[-1:] == list(ends[:1]) else [*row, *ends[:1]]
+
+
+def before_end(ids: list[int], ends: Sequence[int]) -> list[int]:
+    return ids[: next((n for n, i in enumerate(ids) if i in ends), len(ids))]
 
 
 def outputs(out: Any, tokens: int, end: str) -> dict[str, Tensor | None]:

@@ -12,7 +12,7 @@ from transduce.catalogue import certificate
 from transduce.catalogue import checkpoint as published
 from transduce.catalogue.certificate import require_intact
 from transduce.catalogue.sentence_folder import MODULES
-from transduce.catalogue.sides import Ours, Theirs
+from transduce.catalogue.sides import Asked, Ours, Theirs, by_settings
 from transduce.config import to_data
 from transduce.data.imported import Imported
 from transduce.data.loader import BatchConfig
@@ -35,6 +35,7 @@ from transduce.train.schedule import Constant
 from transduce.train.seal import seal
 from transduce.weights.files import Files, read_json
 
+SETTINGS = 16  # tokens written by the settings of a folder, in which rounding hardly decides a beam
 ORIGIN = "origin"  # the files of the tokeniser as they were
 
 
@@ -74,17 +75,25 @@ def way_to_generate(folder: Path, limit: int | None) -> GenerateConfig:
 
     Warns of what is asked for there and is not done here.
     """
-    path = folder / "generation_config.json"
-    own = path.exists()
-    path = path if own else folder / "config.json"
+    found = settings(folder, limit)
+    if notice := found.notice():
+        path = settings_file(folder)
+        warnings.warn(f"{path} {notice}; texts may differ from those of transformers", Notice, stacklevel=3)
+    return found.config
+
+
+def settings(folder: Path, limit: int | None) -> hugging_face.Settings:
+    path = settings_file(folder)
     try:
-        settings = hugging_face.read(json_object(path), limit)
+        found = hugging_face.read(json_object(path), limit)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    notice = (settings if own else settings._replace(unknown=())).notice()  # config.json has much that is none of ours
-    if notice:
-        warnings.warn(f"{path} {notice}; texts may differ from those of transformers", Notice, stacklevel=3)
-    return settings.config
+    return found if path.name.startswith("generation") else found._replace(unknown=())  # config.json holds the model
+
+
+def settings_file(folder: Path) -> Path:
+    own = folder / "generation_config.json"
+    return own if own.exists() else folder / "config.json"
 
 
 def require_new(folder: Path) -> None:
@@ -144,21 +153,39 @@ def certify(folder: Path, out: Path, count: int) -> None:
     marks, parameters = tokenizer.marks, sum(p.numel() for p in model.parameters())
     asked = certificate.questions(model, tokenizer, count)
     ours = Ours(model, tokenizer, marks.before, marks.after).answer(asked)
+    theirs = None
     if certificate.has_transformers():
-        against, other = "transformers", Theirs(folder, architecture(folder)).answer(asked)
+        theirs = Theirs(folder, architecture(folder))
+        against, other = "transformers", theirs.answer(asked)
     else:
         again = read(folder)
         against = "a second reading of the folder, since transformers is not installed"
         other = Ours(again.model, again.tokenizer, marks.before, marks.after).answer(asked)
     found = certificate.compare(ours, other)
     certificate.require_equal(found, "the run", against)
+    written = {} if theirs is None else same_settings(theirs, model, tokenizer, config.generate, asked, folder)
     require_same_weights(model, folder)
     seal(out)
     files = (path for path in out.rglob("*") if path.is_file() and not path.parent.is_symlink())
     hashed = certificate.hashes(out, (path for path in files if not ({"best", "last"} & set(path.parts))))
     sources = [*folder.glob("*"), *(folder.glob("*/*") if (folder / MODULES).is_file() else ())]
     read_from = certificate.hashes(folder, (path for path in sources if path.is_file()))
-    certificate.write(out, certificate.document(found, against, parameters, hashed, read=read_from))
+    certificate.write(out, certificate.document(found, against, parameters, hashed, **written, read=read_from))
+
+
+def same_settings(
+    theirs: Theirs, model: Model, tokenizer: Tokenizer, config: GenerateConfig, asked: Asked, folder: Path
+) -> dict[str, str]:
+    """Holds what is written by generation_config.json against transformers. Raises UserError."""
+    new, found = min(SETTINGS, asked.new), settings(folder, model.limit)
+    if not new:
+        return {}
+    beyond = [*found.unobeyed, *(["stop_strings"] if config.stop else [])]  # those only with a tokeniser at hand
+    if beyond:
+        return {"tokens_alike_by_generation_config": f"not compared: it asks for {', '.join(beyond)}"}
+    ends = [i for i in (tokenizer.eos, *tokenizer.ends) if i >= 0]
+    ours = by_settings(model, tokenizer, config, asked, new)
+    return certificate.require_same_settings(ours, theirs.by_settings(asked, new, ends), "transformers")
 
 
 def architecture(folder: Path) -> str:
