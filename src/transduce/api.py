@@ -10,7 +10,7 @@ import torch
 
 from transduce import recipes
 from transduce.catalogue import build as published
-from transduce.catalogue import certificate, hub
+from transduce.catalogue import certificate, hub, unread
 from transduce.catalogue.parity import Apart, layer_by_layer
 from transduce.config import from_data, override, to_data
 from transduce.data import read
@@ -84,8 +84,8 @@ def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", ov
     if run.path.suffix in (".yaml", ".yml") and run.path.is_file():
         made = f"`transduce train {path}` makes a run of it, a directory in runs/"
         raise UserError(f"{path} is a recipe, not a run; {made}")
-    if not run.path.is_dir():
-        raise UserError(f"{path} does not exist; `transduce train` makes runs, as directories in runs/")
+    if not any((run.path / name).exists() for name in ("config.yaml", "config.json")):
+        raise UserError(unread.told(run.path))
     if (run.path / "config.json").is_file() and not (run.path / "config.yaml").exists():
         certificate.require_intact(run.path)
         found = imported.read(run.path)

@@ -198,8 +198,9 @@ def _convert(hint: Any, value: Any, path: str, default: Any = dataclasses.MISSIN
         return _union(args, value, path, default)
     if origin is typing.Literal:
         text: Any = getattr(value, "text", value)
-        if text in args:
-            return args[args.index(text)]
+        for word in (text, getattr(value, "value", value)):  # as written, or what YAML reads: false, 3
+            if match := [one for one in args if type(one) is type(word) and one == word]:
+                return match[0]
         guess = nearest(str(text), [str(a) for a in args]) if isinstance(text, str) else None
         hint_text = f"; did you mean `{guess}`?" if guess else ""
         raise UserError(f"`{path}` is {shown(value)}, but must be one of {', '.join(map(str, args))}{hint_text}")

@@ -116,7 +116,7 @@ def test_a_missing_file_or_run_or_checkpoint(cli, dates: Path) -> None:
     assert found.code == 2
     assert "has no checkpoint `step-9`; there are best, last, step-00000002, step-00000004" in found.err
     Path("empty").mkdir()
-    assert cli("translate", "empty", "x").err.startswith("transduce: empty is not a run: it has no config.yaml")
+    assert cli("translate", "empty", "x").err.startswith("transduce: empty is empty; give a run")
 
 
 def test_a_damaged_checkpoint_is_refused_and_another_can_be_used(cli, dates: Path, tmp_path: Path) -> None:

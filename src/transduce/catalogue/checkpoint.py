@@ -1,8 +1,9 @@
 """Published checkpoints as models of ours, and our models as such checkpoints."""
 
 import json
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -11,12 +12,15 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from transduce.catalogue import nearest, remote_code, reordered
+from transduce.catalogue import nearest, remote_code, reordered, unread
 from transduce.catalogue.families.family import Family, Fields, families
 from transduce.errors import UserError
-from transduce.model.architecture import ModelConfig
+from transduce.model.architecture import EncoderConfig, ModelConfig
+from transduce.model.heads.others import NoHeadConfig
 from transduce.model.models import Model
 from transduce.weights.files import INDEX, SINGLE, Files, read_json
+
+HEADS = ("head.", "pair.")  # what stands on an encoder
 
 
 class Checkpoint(NamedTuple):
@@ -38,7 +42,7 @@ def read(folder: Path, dtype: torch.dtype | None = torch.float32) -> Checkpoint:
     layers = depth(config)
     if layers > len(files.shapes):
         raise UserError(f"config.json has {layers} layers, but {folder} only {len(files.shapes)} tensors")
-    table = family.table(config)
+    table = replace(family.table(config), silent=family.silent(config))
     try:
         with torch.device("meta"), without_numbers(sum(x.numel() for x in files.shapes.values())):
             empty = config.assemble(vocab_size)
@@ -85,6 +89,7 @@ def depth(config: ModelConfig) -> int:
 def described(folder: Path) -> tuple[ModelConfig, int, Family]:
     """What config.json says. Raises UserError."""
     remote_code.require_none(folder)
+    unread.require_model(folder)
     data = read_json(folder / "config.json")
     kind = data.get("model_type")
     family = next((family for family in families() if family.model_type == kind), None)
@@ -94,13 +99,9 @@ def described(folder: Path) -> tuple[ModelConfig, int, Family]:
     listed: Any = data.get("architectures") or [family.architectures[0]]
     named = cast("list[Any]", listed)[0] if isinstance(listed, list) else listed
     if named not in family.architectures:
-        raise UserError(
-            f"{folder / 'config.json'} is of a {named!r}, known of {kind} are {', '.join(family.architectures)}"
-        )
+        raise UserError(unread.other_class(folder, str(kind), str(named), family.architectures))
     tensors = Files(folder).where if has_weights(folder) else ()
     fields = Fields({key: value for key, value in data.items() if key != "quantization_config"}, named, tensors)
-    if data.get("quantization_config") is not None:
-        raise UserError(f"the weights in {folder} are quantised, which is not read here; take those that are not")
     try:
         config, vocab_size = family.read(fields)
     except UserError:
@@ -109,7 +110,22 @@ def described(folder: Path) -> tuple[ModelConfig, int, Family]:
         told = f"{type(error).__name__}: {error}"
         raise UserError(f"{folder / 'config.json'} holds values that make no model ({told})") from error
     fields.done()
-    return config, vocab_size, family
+    return headless(config, family, tensors), vocab_size, family
+
+
+def headless(config: ModelConfig, family: Family, tensors: Collection[str]) -> ModelConfig:
+    """Returns an encoder without its head where files hold nothing of it, whatever class config.json names.
+
+    The folders of sentence encoders often name the class that was trained before, such as MPNetForMaskedLM.
+    """
+    if not isinstance(config, EncoderConfig) or not tensors:
+        return config
+    table = family.table(config)
+    head = {name for line in table.rows if all(one.startswith(HEADS) for one in line.ours) for name in line.theirs}
+    if not head or head & table.names(tensors).keys():
+        return config
+    bare = replace(config, head=NoHeadConfig(), pair_classes=0)
+    return bare if all(line in table.rows for line in family.table(bare).rows) else config
 
 
 def has_weights(folder: Path) -> bool:

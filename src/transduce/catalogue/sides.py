@@ -162,7 +162,8 @@ class Theirs:
             )
             self.generation, self.own = theirs.GenerationConfig, getattr(self.model, "generation_config", None)
         except Exception as error:
-            raise UserError(f"transformers does not open {folder}: {type(error).__name__}: {error}") from None
+            reason = str(error).strip().split("\n", 1)[0]
+            raise UserError(f"transformers does not open {folder}: {type(error).__name__}: {reason}") from None
 
     @torch.inference_mode()
     def answer(self, asked: Asked) -> Given:

@@ -57,18 +57,33 @@ class Files:
                 not isinstance(file, str)
                 or Path(file).name != file
                 or "\\" in file
+                or not file.isprintable()
                 or not file.endswith(".safetensors")
             ):
                 raise UserError(f"{path} says that {name} is in {file!r}, which is no safetensors file beside it")
         return cast("dict[str, str]", found)
 
     def missing(self, file: Path) -> str:
-        pickles = sorted(p.name for p in self.folder.glob("*") if p.suffix in PICKLES) if self.folder.is_dir() else []
+        """Returns the sentence for a file that is not there."""
+        names = sorted(p.name for p in self.folder.glob("*")) if self.folder.is_dir() else []
+        if INDEX in names and file.name != SINGLE:
+            wanted = sorted({*self.index().values()})
+            lost = [name for name in wanted if name not in names]
+            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+            return (
+                f"{self.folder} has {len(wanted) - len(lost)} of the {len(wanted)} files that {INDEX} names; download "
+                f"{lost[0]}{more}"
+            )
+        pickles = [name for name in names if name.endswith(PICKLES)]
         if pickles:
             return (
                 f"{self.folder} has weights only in {pickles[0]}, which may run code when it is read; "
                 f"save them as safetensors where you trust them"
             )
+        if others := [name for name in names if name.endswith((".gguf", ".onnx", ".tflite"))]:
+            return f"{self.folder} has weights only as {others[0]}, which is not read here; take those in safetensors"
+        if others := [name for name in names if name.endswith(".safetensors")]:
+            return f"{self.folder} has {', '.join(others[:3])}, but a model's file is {SINGLE}; rename it"
         return f"{file} does not exist; the folder of a model holds {SINGLE}, or {INDEX} and the files it names"
 
     def read(self, *names: str) -> list[Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from transduce.errors import UserError
 from transduce.weights.files import Files
+from transduce.weights.names import require_alike
 from transduce.weights.ops import SAME, Op
 
 
@@ -64,20 +65,20 @@ class Extra:
 
 @dataclass(frozen=True)
 class Table:
-    """rows: all of them, layers written out. prefix: what their names may begin with, or may not, all alike.
+    """rows: all of them, layers written out. prefix: what their names may begin with, or may not.
 
-    silent: patterns of names that hold no parameters (masks, frequencies). copies: name -> the name that it repeats.
-    bare: written without the prefix. endings: of names as they once were, and as they are.
-    extras: tensors that are computed. A name that is missing is taken from a copy of it.
+    copies: name -> the name that it repeats. bare: written without the prefix. endings: of names as they once were, and
+    as they are. extras: tensors that are computed. A name that is missing is taken from a copy of it.
+    silent: patterns, found anywhere in a name, of tensors that no model reads (masks, frequencies, versions).
     """
 
     rows: tuple[Row, ...]
     prefix: str = ""
-    silent: tuple[str, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
     bare: bool = False
     endings: tuple[tuple[str, str], ...] = ()
     extras: tuple[Extra, ...] = ()
+    silent: tuple[str, ...] = ()
 
     def load(self, model: nn.Module, files: Files, dtype: torch.dtype | None = None) -> None:
         """Give a model, whose parameters may be on the meta device, the numbers of a checkpoint.
@@ -111,15 +112,14 @@ class Table:
 
     def names(self, present: Iterable[str]) -> dict[str, str]:
         """The table's name of each of theirs -> as it stands in the checkpoint, with or without the prefix."""
-        present = list(present)
-        bare = self.prefix and not any(name.startswith(self.prefix) for name in present)
         known = {name for line in self.rows for name in line.theirs}
+        known |= {name for name, _ in self.copies} | {extra.name for extra in self.extras}
         out: dict[str, str] = {}
         for name in present:
             full = name
             for old, new in self.endings:
                 full = full.removesuffix(old) + new if full.endswith(old) else full
-            full = self.prefix + full if bare and full not in known else full
+            full = self.prefix + full if full not in known and self.prefix + full in known else full
             if full in out:
                 raise UserError(f"{name} and {out[full]} are the same tensor under two names; keep one of them")
             out[full] = name
@@ -130,10 +130,11 @@ class Table:
 
     def check(self, names: Mapping[str, str], files: Files, parameters: Mapping[str, Tensor]) -> None:
         known, copies = [name for line in self.rows for name in line.theirs], dict(self.copies)
-        told(files, "lacks", [name for name in known if name not in names])
         silent = re.compile("|".join(self.silent) or "$.")
         rest = names.keys() - set(known) - copies.keys() - {extra.name for extra in self.extras}
-        told(files, "has, beyond what this model has,", sorted(n for n in rest if not silent.fullmatch(n)))
+        missing = [name for name in known if name not in names]
+        surplus = [names[name] for name in sorted(rest) if not silent.search(name)]
+        require_alike(files.folder, missing, surplus, names.values())
         ours = [name for line in self.rows for name in line.ours]
         assert sorted(ours) == sorted(parameters), sorted(set(ours) ^ set(parameters))  # a mistake of the table
         for line in self.rows:
@@ -164,15 +165,6 @@ class Table:
         dtype = next(iter(parameters.values())).dtype
         out |= {extra.name: extra.make(parameters).to(dtype) for extra in self.extras if extra.written}
         return {name.removeprefix(self.prefix): x for name, x in out.items()} if self.bare else out
-
-
-def told(files: Files, what: str, names: list[str]) -> None:
-    """Raise UserError if there are names."""
-    if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise UserError(
-            f"{files.folder} {what} {', '.join(names[:3])}{more}; is its config.json that of these weights?"
-        )
 
 
 def layers(rows: Iterable[Row], count: int) -> list[Row]:

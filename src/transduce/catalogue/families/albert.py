@@ -9,13 +9,14 @@ from transduce.catalogue.families.encoding import (
     FEED,
     MIXER,
     NO_HEAD,
+    Encoding,
     encoder_of,
     masked_head,
     masked_or_none,
     read_encoder,
     whole,
 )  # fmt: skip
-from transduce.catalogue.families.family import ACTIVATIONS, Family, Fields
+from transduce.catalogue.families.family import ACTIVATIONS, Fields
 from transduce.errors import UserError
 from transduce.model.architecture import EncoderConfig, LayerConfig, ModelConfig
 from transduce.model.embed.table import TableConfig
@@ -27,7 +28,7 @@ HEAD = ("predictions.dense", "predictions.LayerNorm", "predictions")
 MOST = 10_000  # layers whose groups are counted one by one
 
 
-class Albert(Family):
+class Albert(Encoding):
     """What stands on the blocks is what the class asks for, and what the files hold besides."""
 
     model_type: ClassVar[str] = "albert"

@@ -172,6 +172,10 @@ class Bart(Family):
             extras.append(Extra("final_logits_bias", no_bias))
         return Table((*ends, *rows), "model.", copies=copies, bare=bare, extras=tuple(extras))
 
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        """Versions are of fairseq, from which the weights came."""
+        return (r"(^|\.)(encoder|decoder)\.version$",)
+
     def writes(self, model: ModelConfig) -> bool:
         """Whether sines stand in a file of theirs."""
         return True

@@ -4,13 +4,14 @@ from typing import Any, ClassVar
 
 from transduce.catalogue.families.encoding import (
     NO_HEAD,
+    Encoding,
     encoder_of,
     masked_head,
     masked_or_none,
     read_encoder,
     table,
 )  # fmt: skip
-from transduce.catalogue.families.family import ACTIVATIONS, Family, Fields
+from transduce.catalogue.families.family import ACTIVATIONS, Fields
 from transduce.model.architecture import EncoderConfig, ModelConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.heads.transform import TransformHeadConfig
@@ -20,7 +21,7 @@ from transduce.weights.table import Table, pair
 HEAD = ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions")
 
 
-class Bert(Family):
+class Bert(Encoding):
     """What stands on the blocks is what the class asks for, and what the files hold besides."""
 
     model_type: ClassVar[str] = "bert"

@@ -9,13 +9,14 @@ from transduce.catalogue.families.encoding import (
     FEED,
     MIXER,
     NO_HEAD,
+    Encoding,
     encoder_of,
     masked_head,
     masked_or_none,
     read_encoder,
     whole,
 )  # fmt: skip
-from transduce.catalogue.families.family import ACTIVATIONS, Family, Fields
+from transduce.catalogue.families.family import ACTIVATIONS, Fields
 from transduce.catalogue.families.written import matches
 from transduce.model.architecture import EncoderConfig, ModelConfig
 from transduce.model.embed.table import TableConfig
@@ -29,7 +30,7 @@ from transduce.weights.table import Table, layers, pair
 HEAD = ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions")
 
 
-class BigBird(Family):
+class BigBird(Encoding):
     """What its class computes in evaluation, of each text alone; padded to a longer one, it moves the last block."""
 
     model_type: ClassVar[str] = "big_bird"

@@ -106,9 +106,7 @@ def projections(theirs: Sequence[str], mixer: str, *, bias: bool = True, out_bia
     return [line for name, own, has in ours for line in pair(name, f"{mixer}.{own}", bias=has)]
 
 
-def table_of(
-    model: ModelConfig, rows: Sequence[Row], embed: str, prefix: str, silent: Sequence[str] = (), head: str = "lm_head"
-) -> Table:
+def table_of(model: ModelConfig, rows: Sequence[Row], embed: str, prefix: str, head: str = "lm_head") -> Table:
     """The table of all rows, to which those of embedding and head are added. embed, head: theirs, in the class with a
     head; names of the class without one have no prefix."""
     assert isinstance(model, DecoderConfig)
@@ -119,7 +117,7 @@ def table_of(
         copies += [(f"{head}.weight", embed)] if model.tie_embeddings else []
     endings = () if head == "lm_head" else (("lm_head.weight", f"{head}.weight"),)
     return Table(
-        (*own, *rows), prefix, tuple(silent), tuple(copies), bare=not isinstance(model.head, LinearHeadConfig),
+        (*own, *rows), prefix, tuple(copies), bare=not isinstance(model.head, LinearHeadConfig),
         endings=endings,
     )  # fmt: skip
 

@@ -73,4 +73,7 @@ class CTRL(Classic):
             *pair(f"{theirs}.layernorm2", names.norms[1]),
         ]
         rows = [*layers(block, model.layers), *pair("transformer.layernorm", "stack.leave")]
-        return classic.table_of(model, rows, "transformer.w.weight", "transformer.", (r"transformer\.pos_encoding",))
+        return classic.table_of(model, rows, "transformer.w.weight", "transformer.")
+
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        return (r"(^|\.)pos_encoding$",)

@@ -11,6 +11,7 @@ from transduce.catalogue.families.disentangled import (
     NEWER,
     RENAMED,
     SILENT,
+    UNREAD,
     Parts,
     begin,
     convolution,
@@ -183,7 +184,11 @@ class DebertaV2(Family):
         if not bare:
             head, copies = masked_head(HEAD, "deberta", found.model)
             rows += head
-        return Table(tuple(rows), "deberta.", SILENT, tuple(copies), bare, (*ENDINGS, *RENAMED))
+        return Table(tuple(rows), "deberta.", tuple(copies), bare, (*ENDINGS, *RENAMED))
+
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        bare = getattr(model, "head", None) == NO_HEAD
+        return (*SILENT, *(UNREAD if bare else ()))
 
     def maps(self, theirs: str, found: Parts) -> list[Row]:
         """Rows of queries, keys and values."""

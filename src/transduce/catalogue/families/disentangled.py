@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from transduce.catalogue.families.family import ACTIVATIONS, Fields
+from transduce.catalogue.families.family import ACTIVATIONS, PLACES, Fields
 from transduce.catalogue.families.written import matches
 from transduce.errors import UserError
 from transduce.model.architecture import EncoderConfig, ModelConfig
@@ -28,7 +28,8 @@ RENAMED: tuple[tuple[str, str], ...] = tuple(
         ("LayerNorm.bias", "transform."), ("bias", ""),
     )
 )  # fmt: skip
-SILENT = (r"deberta\.embeddings\.(position_ids|position_embeddings\.weight)", r"(deberta\.)?mask_predictions\..*")
+SILENT = (PLACES, r"(^|\.)position_embeddings\.weight$", r"(^|\.)mask_predictions\.")
+UNREAD = (r"(^|\.)cls\.predictions\.",)  # the head of legacy=false, renamed, which the class without a head leaves out
 BESIDE: dict[str, Activation] = {**ACTIVATIONS, "tanh": "tanh"}
 
 

@@ -8,12 +8,13 @@ from transduce.catalogue.families.encoding import (
     FEED,
     MIXER,
     NO_HEAD,
+    Encoding,
     encoder_of,
     masked_or_none,
     no_decoder,
     whole,
 )  # fmt: skip
-from transduce.catalogue.families.family import ACTIVATIONS, Family, Fields
+from transduce.catalogue.families.family import ACTIVATIONS, Fields
 from transduce.catalogue.families.written import named
 from transduce.model.architecture import EncoderConfig, ModelConfig
 from transduce.model.embed.table import TableConfig
@@ -29,7 +30,7 @@ from transduce.weights.table import Table, layers, pair, row
 EPS = 1e-12  # of all norms, whatever config.json says
 
 
-class DistilBert(Family):
+class DistilBert(Encoding):
     model_type: ClassVar[str] = "distilbert"
     architectures: ClassVar[tuple[str, ...]] = ("DistilBertModel", "DistilBertForMaskedLM")
 

@@ -3,8 +3,8 @@ arXiv:2003.10555."""
 
 from typing import Any, ClassVar
 
-from transduce.catalogue.families.encoding import NO_HEAD, encoder_of, masked_or_none, read_encoder, table
-from transduce.catalogue.families.family import ACTIVATIONS, Family, Fields
+from transduce.catalogue.families.encoding import NO_HEAD, Encoding, encoder_of, masked_or_none, read_encoder, table
+from transduce.catalogue.families.family import ACTIVATIONS, Fields
 from transduce.model.architecture import EncoderConfig, ModelConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.heads.others import DiscriminatorHeadConfig
@@ -15,7 +15,7 @@ from transduce.weights.table import Table, pair, row
 SUMMARY = ("summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout")  # of classifiers
 
 
-class Electra(Family):
+class Electra(Encoding):
     model_type: ClassVar[str] = "electra"
     architectures: ClassVar[tuple[str, ...]] = ("ElectraModel", "ElectraForPreTraining", "ElectraForMaskedLM")
 

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from transduce.catalogue.families.family import ACTIVATIONS, Fields
+from transduce.catalogue.families.family import ACTIVATIONS, PLACES, Family, Fields
 from transduce.catalogue.families.written import matches, named
 from transduce.errors import UserError
 from transduce.model.architecture import EncoderConfig, ModelConfig
@@ -20,9 +20,17 @@ from transduce.weights.ops import FIRST
 from transduce.weights.table import Row, Table, layers, pair, row
 
 NO_HEAD = NoHeadConfig()
+SILENT = (PLACES, r"(^|\.)embeddings\.token_type_ids$")
 ENDINGS = ((".gamma", ".weight"), (".beta", ".bias"))  # of checkpoints that came from TensorFlow
 MIXER, FEED = "stack.blocks.{i}.parts.0.mixer", "stack.blocks.{i}.parts.1.feedforward"
 AFTER_MIXER, AFTER_FEED = (f"stack.blocks.{{i}}.residuals.{j}.norm" for j in range(2))
+
+
+class Encoding(Family):
+    """A family of this line."""
+
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        return SILENT
 
 
 def read_encoder(fields: Fields, activation: Activation, **parts: Any) -> EncoderConfig:
@@ -146,6 +154,5 @@ def whole(
         begin.append(row(f"{theirs}.token_type_embeddings.weight", "embed.types"))
     if model.embedding.size not in (None, model.width):
         begin += pair(f"{base}.{project}", "embed.project")
-    silent = (rf"{base}\.embeddings\.(position_ids|token_type_ids)",)
     bare = model.head == NO_HEAD and not model.pair_classes
-    return Table((*begin, *rows), f"{base}.", silent, tuple(copies), bare, ENDINGS)
+    return Table((*begin, *rows), f"{base}.", tuple(copies), bare, ENDINGS)

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from transduce.errors import UserError
-from transduce.model.architecture import ModelConfig
+from transduce.model.architecture import EncoderDecoderConfig, Layers, ModelConfig
+from transduce.model.architecture.layers import runs
 from transduce.model.feedforward.feedforward import Activation
+from transduce.model.positions.rotary import RotaryConfig
 from transduce.weights.table import Table
 
 T = TypeVar("T")
@@ -23,8 +25,10 @@ TRAINING = """architectures model_type transformers_version dtype torch_dtype _n
     chunk_size_feed_forward id2label label2id problem_type num_labels finetuning_task task_specific_params
     tokenizer_class prefix pruned_heads hidden_dropout attention_dropout hidden_dropout_prob
     attention_probs_dropout_prob embd_pdrop attn_pdrop resid_pdrop embedding_dropout activation_dropout dropout
-    classifier_dropout layerdrop pretraining_tp tie_encoder_decoder cross_attention_hidden_size"""
+    classifier_dropout layerdrop pretraining_tp tie_encoder_decoder cross_attention_hidden_size output_past"""
 HARMLESS = frozenset(TRAINING.split())
+FREQUENCIES = (r"(^|\.)rotary_emb\.(\w+_)?inv_freq$",)
+PLACES = r"(^|\.)position_ids$"
 ACTIVATIONS: Mapping[str, Activation] = {
     "relu": "relu", "gelu": "gelu", "gelu_new": "gelu-tanh", "gelu_fast": "gelu-tanh", "gelu_pytorch_tanh": "gelu-tanh",
     "silu": "silu", "swish": "silu", "relu2": "squared-relu",
@@ -114,6 +118,20 @@ class Family(ABC):
     @abstractmethod
     def table(self, model: ModelConfig) -> Table:
         """Which of its tensors are which."""
+
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        """Returns patterns of names, anywhere in which they may match, of tensors that files hold and no class reads.
+
+        Those are tables that its class computes itself, versions, masks, and what a class of transformers lists as
+        `_keys_to_ignore_on_load_unexpected`. By default they are the frequencies of rotary positions.
+        """
+        places = [model.positions, *(run.positions for layers in stacks_of(model) for run in runs(layers))]
+        return FREQUENCIES if any(isinstance(one, RotaryConfig) for one in places) else ()
+
+
+def stacks_of(model: ModelConfig) -> list[Layers]:
+    """Returns the layers of a model, of both sides where it has two."""
+    return [model.upper, model.lower] if isinstance(model, EncoderDecoderConfig) else [model.layers]
 
 
 @functools.cache

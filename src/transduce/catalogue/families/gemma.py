@@ -23,7 +23,7 @@ from transduce.catalogue.families.llama import Llama
 from transduce.catalogue.families.rope import expressible, inner, longest, written
 from transduce.catalogue.families.written import matches
 from transduce.errors import UserError
-from transduce.model.architecture import DecoderConfig
+from transduce.model.architecture import DecoderConfig, ModelConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.heads.linear import LinearHeadConfig
 from transduce.model.mixers.attention import AttentionConfig
@@ -72,6 +72,9 @@ class Gemma(Llama):
     def written(self, mixer: AttentionConfig, norm: RMSNorm) -> dict[str, Any] | None:
         plain = AttentionConfig(heads=mixer.heads, kv_heads=mixer.kv_heads, size=mixer.size, bias=mixer.bias)
         return {"attention_bias": mixer.bias} if matches(mixer, plain) else None
+
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        return (r"(^|\.)embed_tokens\.embed_scale$", *super().silent(model))
 
 
 class Gemma2(Gemma):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from transduce.catalogue.families import classic
 from transduce.catalogue.families.classic import Classic
-from transduce.catalogue.families.family import Fields
+from transduce.catalogue.families.family import PLACES, Fields
 from transduce.catalogue.families.written import matches, named
 from transduce.model.architecture import DecoderConfig, ModelConfig
 from transduce.model.feedforward.feedforward import Activation
@@ -76,5 +76,7 @@ class GPT1(Classic):
             *pair(f"{theirs}.ln_2", names.norms[1]),
         ]
         rows = [row("transformer.positions_embed.weight", "embed.positions.weight"), *layers(block, model.layers)]
-        silent = (r"transformer\.(h\.\d+\.attn\.bias|position_ids)",)
-        return classic.table_of(model, rows, "transformer.tokens_embed.weight", "transformer.", silent)
+        return classic.table_of(model, rows, "transformer.tokens_embed.weight", "transformer.")
+
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        return (r"(^|\.)attn\.bias$", PLACES)

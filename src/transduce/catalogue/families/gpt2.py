@@ -85,6 +85,9 @@ class GPT2(Family):
         if not model.tie_embeddings:
             rows.append(row("lm_head.weight", "head.weight"))
         return Table(
-            tuple(rows), "transformer.", (r"transformer\.h\.\d+\.attn\.(masked_)?bias",),
+            tuple(rows), "transformer.",
             (("lm_head.weight", "transformer.wte.weight"),) if model.tie_embeddings else (),
         )  # fmt: skip
+
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        return (r"(^|\.)(cross)?(attn|attention)\.(masked_)?bias$",)

@@ -89,8 +89,10 @@ class GPTNeo(Classic):
             *layers(block, len(each(model) or [])),
             *pair("transformer.ln_f", "stack.leave"),
         ]
-        silent = (r"transformer\.h\.\d+\.attn\.attention\.(masked_)?bias",)
-        return classic.table_of(model, rows, "transformer.wte.weight", "transformer.", silent)
+        return classic.table_of(model, rows, "transformer.wte.weight", "transformer.")
+
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        return (r"(^|\.)attn\.attention\.(masked_)?bias$",)
 
 
 def attention(heads: int, window: int | None) -> AttentionConfig:

@@ -84,5 +84,7 @@ class GPTNeoX(Classic):
             *pair(f"{theirs}.mlp.dense_4h_to_h", f"{names.feed}.down"),
         ]
         rows = [*layers(block, model.layers), *pair("gpt_neox.final_layer_norm", "stack.leave")]
-        silent = (r"gpt_neox\.layers\.\d+\.attention\.((masked_)?bias|rotary_emb\.inv_freq)",)
-        return classic.table_of(model, rows, "gpt_neox.embed_in.weight", "gpt_neox.", silent, head="embed_out")
+        return classic.table_of(model, rows, "gpt_neox.embed_in.weight", "gpt_neox.", head="embed_out")
+
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        return (r"(^|\.)attention\.(masked_)?bias$", *super().silent(model))

@@ -82,5 +82,7 @@ class GPTJ(Classic):
             *pair(f"{theirs}.mlp.fc_out", f"{names.feed}.down"),
         ]
         rows = [*layers(block, model.layers), *pair("transformer.ln_f", "stack.leave")]
-        silent = (r"transformer\.h\.\d+\.attn\.((masked_)?bias|embed_positions)",)
-        return classic.table_of(model, rows, "transformer.wte.weight", "transformer.", silent)
+        return classic.table_of(model, rows, "transformer.wte.weight", "transformer.")
+
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        return (r"(^|\.)attn\.((masked_)?bias|embed_positions)$",)

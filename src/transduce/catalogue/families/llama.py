@@ -147,7 +147,7 @@ class Llama(Family):
         if not (headless or tied):
             rows.append(row("lm_head.weight", "head.weight"))
         return Table(
-            tuple(rows), root, (r"(model\.)?layers\.\d+\.self_attn\.rotary_emb\.inv_freq",),
+            tuple(rows), root,
             (("lm_head.weight", "model.embed_tokens.weight"),) if tied and not headless else (),
         )  # fmt: skip
 

@@ -33,5 +33,8 @@ class M2M100(Bart):
         data = super().write(model, vocab_size)
         return None if data is None else {**data, "pad_token_id": places.offset - 1}
 
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        return (r"(^|\.)embed_positions\.weights$", *super().silent(model))
+
     def writes(self, model: ModelConfig) -> bool:
         return False

@@ -82,6 +82,10 @@ class OPT(Classic):
             "tie_word_embeddings": found.tied,
         }  # fmt: skip
 
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        """The version is that of fairseq, from which the weights came."""
+        return (r"(^|\.)decoder\.version$",)
+
     def table(self, model: ModelConfig) -> Table:
         assert isinstance(model, DecoderConfig)
         assert isinstance(model.mixer, AttentionConfig)

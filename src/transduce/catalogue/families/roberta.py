@@ -1,17 +1,20 @@
-"""RoBERTa and XLM-R: BERT with positions counted from behind the padding's. Liu et al. 2019, arXiv:1907.11692; Conneau
-et al. 2019, arXiv:1911.02116."""
+"""RoBERTa, XLM-R and CamemBERT: BERT with positions counted from behind the padding's.
+
+Liu et al. 2019, arXiv:1907.11692; Conneau et al. 2019, arXiv:1911.02116.
+"""
 
 from typing import Any, ClassVar
 
 from transduce.catalogue.families.encoding import (
     NO_HEAD,
+    Encoding,
     encoder_of,
     masked_head,
     masked_or_none,
     read_encoder,
     table,
 )  # fmt: skip
-from transduce.catalogue.families.family import ACTIVATIONS, Family, Fields
+from transduce.catalogue.families.family import ACTIVATIONS, Fields
 from transduce.errors import UserError
 from transduce.model.architecture import EncoderConfig, ModelConfig
 from transduce.model.embed.table import TableConfig
@@ -22,7 +25,7 @@ from transduce.weights.table import Table
 HEAD = ("lm_head.dense", "lm_head.layer_norm", "lm_head")
 
 
-class Roberta(Family):
+class Roberta(Encoding):
     """The first token stands in the row behind that of the padding id, whose own row is padding's."""
 
     model_type: ClassVar[str] = "roberta"
@@ -71,4 +74,13 @@ class Roberta(Family):
 class XLMRoberta(Roberta):
     model_type = "xlm-roberta"
     architectures = ("XLMRobertaModel", "XLMRobertaForMaskedLM")
+    vocab_size = 30522
+
+
+class Camembert(Roberta):
+    """A RoBERTa of French. Martin et al. 2020, arXiv:1911.03894."""
+
+    model_type = "camembert"
+    rank: ClassVar[int] = 60  # what it can express, RoBERTa can
+    architectures = ("CamembertModel", "CamembertForMaskedLM")
     vocab_size = 30522

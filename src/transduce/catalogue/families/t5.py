@@ -107,6 +107,11 @@ class T5(Family):
         assert found is not None
         return table(model, found, self.feed_rows)
 
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        """Early files hold positions for what reads the source, with which nothing has ever computed."""
+        unread = (r"(^|\.)EncDecAttention\.relative_attention_bias\.weight$",)
+        return (r"^decoder\.",) if isinstance(model, EncoderConfig) else unread
+
     def feed_rows(self, feed: FeedForwardConfig, theirs: str, ours: str) -> list[Row]:
         theirs = f"{theirs}.DenseReluDense"
         ups = ("gate", "up") if isinstance(feed, GatedConfig) else ("up",)
@@ -183,7 +188,7 @@ def said(model: ModelConfig) -> Said | None:
 def table(model: ModelConfig, found: tuple[Side, Side | None], feed: Feed) -> Table:
     """The tensors of both stacks. feed: the rows of a feed-forward, whose names begin as is said."""
     above, below = found
-    rows, silent = stack(above, "encoder", "encoder." if below else "", feed), tuple[str, ...]()
+    rows = stack(above, "encoder", "encoder." if below else "", feed)
     first = "encoder.embed.weight" if below else "embed.weight"
     copies = [("encoder.embed_tokens.weight", "shared.weight")]
     if below is None:
@@ -194,14 +199,12 @@ def table(model: ModelConfig, found: tuple[Side, Side | None], feed: Feed) -> Ta
         rows.append(row("lm_head.weight", "decoder.head.weight"))
     elif not isinstance(model.head, NoHeadConfig):
         copies.append(("lm_head.weight", "shared.weight"))
-    # Early files hold a table of positions for what reads the source, which nothing has ever computed with.
-    silent = (r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",)
     if not model.one_table:
         tables = ("encoder.embed_tokens.weight", "shared.weight")  # theirs computes with the first of them only
         rows += [row(tables, first, FIRST), row("decoder.embed_tokens.weight", "decoder.embed.weight")]
-        return Table(tuple(rows), silent=silent)
+        return Table(tuple(rows))
     copies.append(("decoder.embed_tokens.weight", "shared.weight"))
-    return Table((row("shared.weight", first), *rows), silent=silent, copies=tuple(copies))
+    return Table((row("shared.weight", first), *rows), copies=tuple(copies))
 
 
 def stack(side: Side, name: str, ours: str, feed: Feed) -> list[Row]:

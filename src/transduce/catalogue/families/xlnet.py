@@ -144,4 +144,4 @@ class XLNet(Family):
             ends += [] if model.tie_embeddings else [row("lm_loss.weight", "head.weight")]
         tied = model.head == HEAD and model.tie_embeddings
         copies = (("lm_loss.weight", "transformer.word_embedding.weight"),) if tied else ()
-        return Table((*ends, *layers(rows, model.layers)), "transformer.", (), copies, bare=model.head == NONE)
+        return Table((*ends, *layers(rows, model.layers)), "transformer.", copies, bare=model.head == NONE)
