@@ -39,7 +39,8 @@ def layer_by_layer(
     marks, apart = tokenizer.marks, dict[str, Apart]()
     if texts or source:
         above = torch.tensor([[*marks.before, *tokenizer.encode(source), *marks.after]]) if first.takes_source else None
-        rows = [(torch.tensor([[*marks.opens, *tokenizer.encode(text)]]).long(), above) for text in texts or ("",)]
+        read = tokenizer.encode_batch(texts or ("",), answers=first.takes_source)
+        rows = [(torch.tensor([[*marks.opens, *ids]]).long(), above) for ids in read]
     else:
         asked = certificate.questions(first, tokenizer, 1)
         rows = [(asked.ids, asked.source)]

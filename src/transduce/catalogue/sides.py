@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -22,6 +23,7 @@ from transduce.generate.decode import decode
 from transduce.model.layout import dense
 from transduce.model.models import EncoderDecoder, EncoderOnly, Model
 from transduce.model.stack import Stack
+from transduce.text.published import PIECES
 from transduce.text.tokenizer import Tokenizer
 
 
@@ -139,6 +141,14 @@ def greedy(model: Model, prompt: Tensor, source: Tensor | None, new: int) -> lis
     return out
 
 
+def lacking(folder: Path) -> str:
+    """Returns what to install where transformers cannot read a folder's tokeniser without it, as part of a sentence."""
+    pieces = not (folder / "tokenizer.json").exists() and any((folder / name).exists() for name in PIECES)
+    if not pieces or find_spec("sentencepiece") is not None:
+        return ""
+    return "; for a tokeniser older than tokenizer.json it needs its package sentencepiece: pip install sentencepiece"
+
+
 class Theirs:
     """The model of a folder as transformers computes it, in float32, with the attention that its class has by default.
 
@@ -163,7 +173,8 @@ class Theirs:
             self.generation, self.own = theirs.GenerationConfig, getattr(self.model, "generation_config", None)
         except Exception as error:
             reason = str(error).strip().split("\n", 1)[0]
-            raise UserError(f"transformers does not open {folder}: {type(error).__name__}: {reason}") from None
+            kind = type(error).__name__
+            raise UserError(f"transformers does not open {folder}: {kind}: {reason}{lacking(folder)}") from None
 
     @torch.inference_mode()
     def answer(self, asked: Asked) -> Given:

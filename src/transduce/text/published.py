@@ -1,6 +1,6 @@
 """The tokenisers of published models: tokenizer.json, or what came before it, and the special tokens beside it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -94,14 +94,20 @@ def first(*values: int | None) -> int:
 
 def template(made: tokenizers.Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Returns the special tokens before and after a text."""
-    names = sorted(made.get_vocab(), key=len)[:200]
-    for text in ("a", "1", ".", "x", *(name.strip("▁Ġ") for name in names)):
+    for text in tried(made):
         inner = made.encode(text, add_special_tokens=False).ids
         whole = made.encode(text, add_special_tokens=True)
         here = [i for i, special in enumerate(whole.special_tokens_mask) if not special]
         if inner and len(here) == len(inner):
             return tuple(whole.ids[: here[0]]), tuple(whole.ids[here[-1] + 1 :])
     return (), ()
+
+
+def tried(made: tokenizers.Tokenizer) -> Iterator[str]:
+    """Yields texts of which a vocabulary has at least one."""
+    yield from ("a", "1", ".", "x")
+    for name in sorted(made.get_vocab(), key=len)[:200]:
+        yield name.strip("▁Ġ")
 
 
 def chat(folder: Path, said: Mapping[str, Any]) -> str | None:

@@ -55,8 +55,9 @@ def built(folder: Path, said: Mapping[str, Any]) -> Built:
     except BaseException as error:  # the library raises bare Exception, or a panic, which is none
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{folder} holds no vocabulary that a {name} can be built of ({error}); download it again"
+            f"{folder} holds no vocabulary that a {name} can be built of ({reason}); download it again"
         ) from None
 
 
@@ -84,9 +85,13 @@ def dispatched(name: str, parts: Parts) -> Built:
     if name == PLAIN and (folder / ANY).exists():
         full = from_pieces(parts, folder / ANY, None)
         return finished(None, full, plain(full), filled(ends(full), full), whole=False)
-    files = "" if own is None else f", {' with '.join(own.names)}"
+    if name == PLAIN:
+        reason = "config.json and tokenizer_config.json name no class that reads other files"
+    else:
+        files = " with ".join(("tokenizer.json",) if own is None else own.names)
+        reason = f"the class {name} is read here only from {files}"
     raise UserError(
-        f"{folder} has no tokeniser that is known here: tokenizer.json{files} ({name} reads others); load it with "
+        f"{folder} has no tokeniser that is known here: tokenizer.json is missing, and {reason}; load it with "
         f"transformers and save it there"
     )
 

@@ -38,8 +38,9 @@ MISNAMED = frozenset({"phi3", "qwen2"})
 def class_of(folder: Path, config: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     """Returns the name of the class. config: config.json; options: tokenizer_config.json."""
     kind, named = config.get("model_type"), options.get("tokenizer_class") or config.get("tokenizer_class")
-    named = named.removesuffix("Fast") if isinstance(named, str) else None
-    own = REGISTERED.get(kind) if isinstance(kind, str) else None
+    kind = kind if isinstance(kind, str) else ""
+    named = named.strip().removesuffix("Fast") if isinstance(named, str) else None
+    own = REGISTERED.get(kind)
     if named == "LlamaTokenizer" and kind not in MISNAMED and byte_level(folder):
         return PLAIN
     if named is None:

@@ -124,6 +124,8 @@ def ends_marked(parts: Parts, roles: Roles, **options: Any) -> tokenizers.Tokeni
 
 def word_pieces(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
     """WordPiece as BERT has it.   Devlin et al. 2019."""
+    if content(roles, "unk") not in parts.vocabulary:
+        raise ValueError(f"it has no {content(roles, 'unk')}")
     made = tokenizers.Tokenizer(models.WordPiece(parts.vocabulary, unk_token=content(roles, "unk")))
     made.normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=parts.flag("tokenize_chinese_chars", True),

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import tokenizers
 from tokenizers import AddedToken, models, processors
 
 from transduce.errors import UserError
 from transduce.text.sentencepiece import BPE, CONTROL, USER, Proto, merges_of, parsed
-from transduce.text.tokenizer import backend
 
+KEYS = {"merges": "BPE", "unk_id": "Unigram", "max_input_chars_per_word": "WordPiece"}  # of a model, by its settings
 STANDARD = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
@@ -22,6 +23,7 @@ class Parts(NamedTuple):
     roles: special tokens that the folder names, by role; None where it says that there is none.
     listed: tokens outside the vocabulary, by id.
     extra: further special tokens (None: the folder says nothing of them).
+    file: tokenizer.json; empty where there is none.
     vocabulary: ids by token, or tokens with their scores in the order of their ids.
     merges: pairs of tokens, the first to be joined first.
     charsmap: how SentencePiece normalises characters.
@@ -34,6 +36,7 @@ class Parts(NamedTuple):
     roles: Mapping[str, AddedToken | None]
     listed: Mapping[int, AddedToken]
     extra: list[str | AddedToken] | None
+    file: Mapping[str, Any]
     vocabulary: Any = None
     merges: Sequence[tuple[str, str]] = ()
     charsmap: bytes | None = None
@@ -59,6 +62,8 @@ class Parts(NamedTuple):
 
 def named(folder: Path, said: Mapping[str, Any]) -> Parts:
     """Returns the parts that the small files name, without a vocabulary. Raises UserError."""
+    path = folder / "tokenizer.json"
+    file = json_object(path) if path.exists() else {}
     options: dict[str, Any] = dict(said.get("tokenizer_config", {}))
     legacy = "added_tokens_decoder" not in options
     for key, value in said.get("special_tokens_map", {}).items() if legacy else ():
@@ -77,17 +82,18 @@ def named(folder: Path, said: Mapping[str, Any]) -> Parts:
     if isinstance(extras, dict):  # tokens with names of their own
         roles |= {role: token(value) for role, value in cast("dict[str, Any]", extras).items()}
         extras, absent = None, True
+    if not isinstance(extras, list | None):
+        raise UserError(f"{folder / 'tokenizer_config.json'} has further special tokens that are no list; mend it")
     extra = [one for value in cast("list[Any]", extras or []) if (one := token(value, special=True)) is not None]
     if legacy:
         special = {one.content for one in (*roles.values(), *extra) if one is not None}
         for name, i in said.get("added_tokens", {}).items():
             if isinstance(i, int):
                 listed[i] = AddedToken(name, special=name in special, normalized=name not in special)
-        if (folder / "tokenizer.json").exists():
-            added: list[dict[str, Any]] = json_object(folder / "tokenizer.json").get("added_tokens") or []
-            for one in added:
-                listed[one["id"]] = AddedToken(**{key: x for key, x in one.items() if key != "id"})
-    return Parts(folder, options, roles, listed, None if absent else list(extra))
+        added: list[dict[str, Any]] = file.get("added_tokens") or []
+        for one in added:
+            listed[one["id"]] = AddedToken(**{key: x for key, x in one.items() if key != "id"})
+    return Parts(folder, options, roles, listed, None if absent else list(extra), file)
 
 
 def token(value: Any, special: bool | None = None) -> AddedToken | None:
@@ -105,20 +111,33 @@ def token(value: Any, special: bool | None = None) -> AddedToken | None:
 
 def from_json(parts: Parts) -> tuple[Parts, str]:
     """Returns the parts with vocabulary, merges and frame of tokenizer.json, and the kind of its model."""
-    whole, data = backend(parts.folder), json_object(parts.folder / "tokenizer.json")
-    model: Any = data["model"]
+    data, found = dict(parts.file), parts.file.get("model")
+    if not isinstance(found, dict):
+        raise UserError(f"{parts.folder / 'tokenizer.json'} is not a tokeniser (it has no model); download it again")
+    model = cast("dict[str, Any]", found)
+    kind = next((kind for key, kind in KEYS.items() if key in model), "WordLevel")
     vocabulary: Any = model.get("vocab")
     if isinstance(vocabulary, list):
         vocabulary = [tuple(pair) for pair in cast("list[list[Any]]", vocabulary)]
-    lines: list[Any] = model.get("merges") or []
+    lines = cast("list[Any]", model.get("merges") or [])
     merges: Any = [tuple(line.split(" ")) if isinstance(line, str) else tuple(line) for line in lines]
     normalizer: Any = data.get("normalizer") or {}
     steps: list[Any] = normalizer.get("normalizers", []) if normalizer.get("type") == "Sequence" else [normalizer]
     tables = [step["precompiled_charsmap"] for step in steps if step.get("type") == "Precompiled"]
     return parts._replace(
-        vocabulary=vocabulary, merges=merges, processor=whole.post_processor,
+        vocabulary=vocabulary, merges=merges, processor=frame_of(parts.folder, data),
         charsmap=base64.b64decode(tables[0]) if tables and tables[0] else None,
-    ), type(whole.model).__name__  # fmt: skip
+    ), str(model.get("type") or kind)  # fmt: skip
+
+
+def frame_of(folder: Path, data: dict[str, Any]) -> Any:
+    """Returns what a tokenizer.json puts around a text, read without its vocabulary. Raises UserError."""
+    empty: dict[str, Any] = {"type": "BPE", "vocab": {}, "merges": []}
+    try:
+        return tokenizers.Tokenizer.from_str(json.dumps({**data, "model": empty, "added_tokens": []})).post_processor
+    except Exception as error:  # the library raises bare Exception
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder / 'tokenizer.json'} is not a tokeniser ({reason}); download it again") from None
 
 
 def from_pieces(parts: Parts, path: Path, model: str | None) -> Parts:

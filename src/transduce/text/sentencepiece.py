@@ -100,15 +100,7 @@ def decoded(data: bytes) -> Proto:
     proto = Proto([])
     for number, value in fields(data):
         if number == 1 and isinstance(value, bytes):
-            text, score, type_ = "", 0.0, 1
-            for inner, one in fields(value):
-                if inner == 1 and isinstance(one, bytes):
-                    text = one.decode("utf-8")
-                elif inner == 2 and isinstance(one, bytes):
-                    (score,) = struct.unpack("<f", one)
-                elif inner == 3 and isinstance(one, int):
-                    type_ = one
-            proto.pieces.append(Piece(text, score, type_))
+            proto.pieces.append(piece(value))
         elif number == 2 and isinstance(value, bytes):
             said = dict(fields(value))
             numbers = {name: said[i] for i, name in TRAINER.items() if isinstance(said.get(i), int)}
@@ -123,6 +115,22 @@ def decoded(data: bytes) -> Proto:
                 squeezed=bool(said.get(4, 1)),
             )  # fmt: skip
     return proto._replace(bytes_=bool(proto.bytes_))
+
+
+def piece(data: bytes) -> Piece:
+    """Returns one of the pieces. Raises ValueError, IndexError or struct.error."""
+    size = data[1] if len(data) > 1 else 0
+    if data[:1] == b"\x0a" and size < 128 and len(data) == size + 7 and data[size + 2] == 0x15:  # as nearly all are
+        return Piece(data[2 : size + 2].decode("utf-8"), struct.unpack_from("<f", data, size + 3)[0], 1)
+    text, score, type_ = "", 0.0, 1
+    for number, value in fields(data):
+        if number == 1 and isinstance(value, bytes):
+            text = value.decode("utf-8")
+        elif number == 2 and isinstance(value, bytes):
+            (score,) = struct.unpack("<f", value)
+        elif number == 3 and isinstance(value, int):
+            type_ = value
+    return Piece(text, score, type_)
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

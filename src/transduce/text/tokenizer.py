@@ -141,6 +141,9 @@ class Tokenizer:
                 if half := next((c for c in text if "\ud800" <= c <= "\udfff"), None):
                     raise UserError(f"text {number} holds {half!r}, half of a character; remove it") from None
             raise
+        except Exception as error:  # as of a vocabulary that lacks the token for what is unknown
+            reason = " ".join(str(error).split())
+            raise UserError(f"the tokeniser cannot cut a text ({reason}); take its files anew") from None
         if (spare := self.marks.spare) is not None and self.unk is not None:
             found = [[self.unk if i >= spare else i for i in ids] for ids in found]
         if self._beyond and (most := max(map(max, filter(None, found)), default=0)) >= self.vocab_size:
