@@ -5,6 +5,7 @@ import pytest
 
 from transduce import disk
 from transduce.errors import UserError
+from transduce.train import imported
 
 
 def test_what_is_written_is_whole_and_goes_through_no_link(tmp_path: Path) -> None:
@@ -57,3 +58,15 @@ def test_json_that_is_no_object_is_one_sentence(content: bytes, tmp_path: Path) 
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(UserError, match=r"x\.json (cannot be read|holds .*, not an object).*; ask me"):
         disk.read_json(tmp_path / "x.json", "ask me")
+
+
+def test_what_is_written_first_goes_through_no_link(tmp_path: Path) -> None:
+    """The hidden folder in which a folder is prepared may have been planted as a link."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "thesis").write_text("work")
+    (tmp_path / ".new.partial").symlink_to(outside)
+    with pytest.raises(UserError):
+        imported.write(outside, tmp_path / "new")
+    assert [p.name for p in outside.iterdir()] == ["thesis"]
+    assert not (tmp_path / ".new.partial").is_symlink()

@@ -4,6 +4,7 @@ import errno
 import gzip
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,17 @@ def test_a_key_that_stands_twice_ends_the_command(cli, tmp_path: Path) -> None:
 def test_the_words_decide_which_run_is_meant(cli) -> None:
     found = cli("plan", "dates", "name=1.10", "data.train_size=20", "data.locales=no")
     assert "1.10" in found.out.split("\n")[0], found.err
+
+
+def test_the_config_of_another_run_is_a_recipe_and_its_weights_are_not_taken(cli, dates: Path, tmp_path: Path) -> None:
+    config = dates / "config.yaml"
+    found = cli("train", config, "name=other")
+    assert found.code == 0, found.err
+    line = f"{config} gives the recipe only: runs/other starts from new weights, and those of {dates} are not used"
+    assert found.out.splitlines().count(line) == 1
+    assert (tmp_path / "runs/other/log.txt").read_text("utf-8").count(line) == 1
+    assert "gives the recipe only" not in cli("train", config, "name=other", "train.max_steps=5").out  # it goes on
+    run = shutil.copytree(dates, tmp_path / "dates", symlinks=True)
+    again = cli("train", run / "config.yaml", "train.max_steps=5", "--out", tmp_path)
+    assert again.code == 0, again.err
+    assert "gives the recipe only" not in again.out

@@ -15,6 +15,7 @@ from transduce.catalogue import certificate
 from transduce.catalogue import checkpoint as published
 from transduce.catalogue.families.family import Family, families
 from transduce.catalogue.sides import Ours, Theirs
+from transduce.disk import remove
 from transduce.errors import Notice
 from transduce.generate import hugging_face
 from transduce.generate.config import GenerateConfig
@@ -36,7 +37,7 @@ def write(model: Model, tokenizer: Tokenizer, recipe: Recipe, run: Path, folder:
     """
     imported.require_new(folder)
     beside = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
+    remove(beside)
     try:
         generation = generating(model, tokenizer, recipe.generate)
         ids = {key: value for key, value in generation.items() if key.endswith("_token_id")}

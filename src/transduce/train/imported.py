@@ -16,7 +16,7 @@ from transduce.catalogue.sides import Asked, Ours, Theirs, by_settings
 from transduce.config import to_data
 from transduce.data.imported import Imported
 from transduce.data.loader import BatchConfig
-from transduce.disk import replace_text
+from transduce.disk import remove, replace_text
 from transduce.errors import Notice, UserError
 from transduce.generate import hugging_face
 from transduce.generate.config import GenerateConfig
@@ -116,7 +116,7 @@ def write(folder: Path, out: Path, *, lines: int = 1000) -> Run:
     require_new(out)
     require_intact(folder)
     beside = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
+    remove(beside)
     try:
         save(read(folder), folder, beside)
         certify(folder, beside, lines)
