@@ -164,6 +164,30 @@ def test_torch_scheme_has_the_bounds_of_torch() -> None:
     assert found["head.weight"].std().item() == pytest.approx(0.125 / math.sqrt(3), rel=0.02)
 
 
+@pytest.mark.parametrize(("out", "into"), [(6, 6), (18, 6), (6, 18), (7, 5)])
+def test_orthogonal_matrices_are_so_block_by_block(out: int, into: int) -> None:
+    """Gates stand one above the other: each block keeps lengths, or else the whole matrix does."""
+    w = matrix(scheme("orthogonal", gain=2.0), out, into).double() / 2
+    blocks = w.split(into) if out % into == 0 else [w]
+    for block in blocks:
+        product = block @ block.T if block.shape[0] <= block.shape[1] else block.T @ block
+        torch.testing.assert_close(product, torch.eye(len(product), dtype=torch.float64), atol=1e-5, rtol=0)
+    assert len(blocks) == 1 or not torch.equal(blocks[0], blocks[1])
+
+
+def test_recurrent_networks_have_the_bound_of_torch_by_their_units() -> None:
+    """torch.nn.GRU: all U(-1/sqrt(units), 1/sqrt(units)), also what reads the input, which has another size."""
+    data = {**SMALL, "width": 16, "mixer": {"kind": "gru", "size": 144}, "init": "torch"}
+    model = from_data(DecoderConfig, data).build(9)
+    found = {name.split("mixer.")[-1]: p for name, p in model.named_parameters() if ".0.parts.0.mixer" in name}
+    theirs = nn.GRU(16, 144)
+    pairs = {"input.weight": "weight_ih_l0", "hidden.weight": "weight_hh_l0", "input.bias": "bias_ih_l0"}
+    for ours, other in pairs.items():
+        bound = theirs.get_parameter(other).abs().max().item()
+        assert found[ours].abs().max().item() == pytest.approx(bound, rel=0.02), ours
+    assert found["out.weight"].abs().max().item() == pytest.approx(144**-0.5, rel=0.02)
+
+
 @pytest.mark.parametrize("kind", ["torch", "uniform", "xavier"])
 def test_the_forget_bias_is_added_to_what_the_scheme_gives(kind: str) -> None:
     plain, raised = (

@@ -101,3 +101,15 @@ def test_padding_on_the_right_is_not_past() -> None:
     assert past is not None
     assert torch.equal(past[0], torch.cat([torch.zeros(2, 3), x[0, :2]]))
     assert torch.equal(past[1], x[1, :4])
+
+
+def test_a_long_row_with_gaps_is_its_documents() -> None:
+    """Tokens keep their order however many there are, with padding between them."""
+    generator = torch.Generator().manual_seed(0)
+    real = torch.rand(2, 300, generator=generator) < 0.7
+    rank = real.cumsum(1) - 1
+    positions = torch.where(real, torch.where(rank < 90, rank, rank - 90), -1)
+    layout = Layout(positions, segments=(rank >= 90).long())
+    x = torch.randn(2, 300, 3, generator=generator)
+    for ours, expected in zip(before(x, layout, 4, 3)[0], walk(x, layout, 4, 3), strict=True):
+        assert torch.equal(ours[real], expected[real])
