@@ -107,6 +107,19 @@ def test_the_loss_is_a_sum_and_evaluation_draws_nothing() -> None:
     assert again.total.item() == loss.total.item()
 
 
+def test_training_predicts_other_tokens_each_time() -> None:
+    """In training of the generator that checkpoints keep; in evaluation the same ones."""
+    model, tokens = encoder(), ids(3)
+    batch = Batch(tokens, tokens, dense(3, TOKENS))
+    objective = PermutationConfig(fraction=0.25).build()
+    torch.manual_seed(0)
+    losses = [float(objective(model.train(), batch).total.detach()) for _ in range(4)]
+    assert len(set(losses)) == 4
+    torch.manual_seed(0)
+    assert [float(objective(model, batch).total.detach()) for _ in range(4)] == losses
+    assert len({float(objective(model.eval(), batch).total.detach()) for _ in range(4)}) == 1
+
+
 def test_a_model_learns_from_it() -> None:
     """Rows that count up modulo 17 from anywhere: one token that is seen tells all others."""
     model = encoder(width=24, layers=1).float().train()

@@ -1,5 +1,6 @@
 """Start values that are the same whatever the size of a matrix."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -25,9 +26,9 @@ from transduce.model.init.init import (
 
 
 def require_positive(**values: float) -> None:
-    """Raise UserError unless every value is above 0."""
+    """Raise UserError unless every value is above 0, and finite."""
     for name, value in values.items():
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise UserError(f"{name}={value} must be a positive number, such as 0.02")
 
 

@@ -152,6 +152,10 @@ class NormalInit(InitConfig):
     kind: ClassVar[str] = "normal"
     std: float = 0.02
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.std < math.inf:
+            raise UserError(f"std={self.std} must be a number that is not negative, such as 0.02")
+
     def rules(self, sizes: Sizes) -> list[Rule]:
         last = normal(self.std / math.sqrt(2 * sizes.layers))
         return [*COMMON, ("*.out.weight", last), ("*.down.weight", last), ("*", normal(self.std))]

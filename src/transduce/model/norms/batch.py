@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transduce.model.norms.norm import NormConfig, accurate
+from transduce.model.norms.norm import NormConfig, accurate, require_eps
 
 
 class BatchNorm(nn.Module):
@@ -41,6 +41,9 @@ class BatchNormConfig(NormConfig):
     kind: ClassVar[str] = "batch-norm"
     eps: float = 1e-5
     momentum: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_eps(self.eps, above=0.0)  # as torch asks
 
     def build(self, width: int) -> nn.Module:
         return BatchNorm(width, self.eps, self.momentum)

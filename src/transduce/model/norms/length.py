@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from transduce.model.init.init import Initialiser, constant
-from transduce.model.norms.norm import NormConfig, accurate
+from transduce.model.norms.norm import NormConfig, accurate, require_eps
 
 
 class ScaleNorm(nn.Module):
@@ -32,6 +32,9 @@ class ScaleNormConfig(NormConfig):
 
     kind: ClassVar[str] = "scale-norm"
     eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        require_eps(self.eps)
 
     def build(self, width: int) -> nn.Module:
         return ScaleNorm(width, self.eps)

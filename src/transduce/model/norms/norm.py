@@ -18,6 +18,12 @@ def accurate(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def require_eps(eps: float, above: float = -1.0) -> None:
+    """Raise UserError unless eps can stand beside a mean square: finite, not negative, and more than `above`."""
+    if not (0.0 <= eps < math.inf and eps > above):
+        raise UserError(f"eps={eps} must be a small positive number; use 1e-5, or leave it out")
+
+
 @dataclass(frozen=True, kw_only=True)
 class NormConfig(Part):
     """Which normalisation; `build(width)` makes a module (..., M) -> (..., M)."""
@@ -39,6 +45,9 @@ class LayerNorm(NormConfig):
     eps: float = 1e-5
     bias: bool = True
     gain: bool = True
+
+    def __post_init__(self) -> None:
+        require_eps(self.eps)
 
     def build(self, width: int) -> nn.Module:
         return nn.LayerNorm(width, eps=self.eps, elementwise_affine=self.gain, bias=self.bias)
@@ -92,6 +101,7 @@ class RMSNorm(NormConfig):
     offset: float = 0.0
 
     def __post_init__(self) -> None:
+        require_eps(self.eps)
         if not 0 < self.part <= 1:
             raise UserError(f"part={self.part} is no share of the features; use a number up to 1, such as 0.0625")
 

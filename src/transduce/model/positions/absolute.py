@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from transduce.errors import UserError, require_at_least
 from transduce.model.positions.position import Positions, PositionsConfig, Queries
+from transduce.model.positions.scaling import require_positive
 
 Order = Literal["interleaved", "halves"]
 
@@ -80,6 +81,7 @@ class SinusoidalConfig(PositionsConfig):
     def __post_init__(self) -> None:
         require_at_least(1, limit=self.limit)
         require_at_least(0, offset=self.offset)
+        require_positive(base=self.base)
 
     def build(self, width: int, queries: Queries | None) -> Positions:
         return Sinusoidal(self, width)

@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from transduce.errors import UserError
 from transduce.model.positions.position import Positions, PositionsConfig, Queries, slide, steps
+from transduce.model.positions.scaling import require_positive
 
 
 def waves(positions: Tensor, dim: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -115,6 +116,9 @@ class TransformerXLConfig(PositionsConfig):
     base: float = 10_000.0
     lean: Literal["mixer", "stack", "none"] = "mixer"
     segments: bool = False
+
+    def __post_init__(self) -> None:
+        require_positive(base=self.base)
 
     def build(self, width: int, queries: Queries | None) -> Positions:
         assert queries is not None
