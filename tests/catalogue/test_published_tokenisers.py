@@ -62,6 +62,7 @@ def test_three_ways_to_a_bert_and_transformers(old: bool, options: dict[str, Any
 ENCODERS = {
     "albert": "Albert", "xlm-r": "XLMRoberta", "deberta-v2": "DebertaV2", "roberta plain": "Roberta",
     "electra": "Electra", "deberta": "Deberta", "big bird": "BigBird", "distil": "DistilBert",
+    "camembert": "Camembert", "mpnet": "MPNet",
 }  # fmt: skip
 
 
@@ -73,6 +74,7 @@ def test_embedding_and_loading_read_the_same_ids(name: str, tmp_path: Path) -> N
     shape = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16, "vocab_size": 400}
     over = shape if name == "distil" else {**SMALL, "max_position_embeddings": 64}
     over |= {"attention_type": "original_full"} if kind == "BigBird" else {}
+    over |= {"pad_token_id": 1} if kind == "MPNet" else {}
     over |= {"embedding_size": 8} if kind == "Albert" else {"embedding_size": 16} if kind == "Electra" else {}
     saved(f"{kind}Config", f"{kind}Model", over, tmp_path)
     rows = [row.ids for row in SentenceEncoder.read(tmp_path).encode(TEXTS)]

@@ -206,6 +206,9 @@ def berts() -> Iterator[Layout]:
     yield Layout("bert, added", "bert", both(lines(*BERT), beside(added_tokens=mine)))
     listed = {str(i): {"content": name, "special": i == number} for name, i in mine.items()}
     yield Layout("bert, listed", "bert", lines(*BERT), {"added_tokens_decoder": listed, "cls_token": "[NEW]"})
+    one = {"0": {"content": "[PAD]", "special": True}}
+    both_say = both(lines(*BERT), beside(special_tokens_map={"cls_token": "the"}))
+    yield Layout("bert, a map too many", "bert", both_say, {"added_tokens_decoder": one, "cls_token": "fox"})
     mpnet = lines("<s>", "<pad>", "</s>", "[UNK]", "<mask>")
     yield Layout("mpnet", "mpnet", mpnet)
     yield Layout("mpnet cased", "mpnet", mpnet, {"tokenizer_class": "MPNetTokenizer", "do_lower_case": False})
@@ -240,6 +243,7 @@ def byte_levels() -> Iterator[Layout]:
         yield Layout(
             family, family, bytes_(END, "<|im_start|>"), {"tokenizer_class": "Qwen2Tokenizer", "pad_token": END}
         )
+    yield Layout("qwen misnamed", "qwen2", bytes_(END), {"tokenizer_class": "GPT2Tokenizer"})
     yield Layout("qwen plain", "qwen2", bytes_(END))
     for family in ("cohere", "cohere2"):
         yield Layout(

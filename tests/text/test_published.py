@@ -117,6 +117,7 @@ OVERRULED: dict[str, list[dict[str, Any]]] = {
     "camembert": SPACES, "t5": [{"extra_ids": 7}, PLAIN], "pegasus": [{"offset": 5}], "barthez": SPACES,
     "xlnet": [{"do_lower_case": True}, {"keep_accents": True}, {"unk_id": 1}], "mbart": [{"src_lang": "de_DE"}],
     "mbart 50": [{"src_lang": "de_DE"}, {"legacy_behaviour": True}], "nllb": [{"legacy_behaviour": True}],
+    "smollm": [{"tokenizer_class": "LlamaTokenizerFast"}, {"tokenizer_class": "LlamaTokenizer", "legacy": False}],
     "deberta-v2": [*SPACES, {"do_lower_case": True}, {"split_by_punct": True}],
 }  # fmt: skip
 
