@@ -41,7 +41,12 @@ def recipe(spec: str = recipes.DEFAULT, overrides: Overrides = ()) -> Recipe:
 
     model may be the id of a published model, whose shape it then has: {"model": "bert-base", "model.layers": 4}.
     """
-    found = from_data(Recipe, recipes.read(spec, pairs(overrides), published.section))
+    changes = pairs(overrides)
+    if {"train.max_steps", "train.max_epochs"} <= {key for key, value in changes if value is not None}:
+        raise UserError(
+            "train.max_steps and train.max_epochs are two ways of saying how long to train; give one of them"
+        )
+    found = from_data(Recipe, recipes.read(spec, changes, published.section))
     try:
         return found.resolve()
     except UserError:
@@ -100,6 +105,7 @@ def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", ov
         raise UserError(f"{run.path} has no checkpoint `{checkpoint}`; {there}")
     checkpoints.require_intact(where)
     tokenizer = run.tokenizer
+    config.model.require_room(tokenizer.vocab_size)
     model = config.model.build(tokenizer.vocab_size)
     load_weights(model, best_weights(where))
     return Transducer(model.to(device_of(config.train)).eval(), tokenizer, config, run.path)
@@ -188,7 +194,7 @@ def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, probe: bool 
         work = Work(task.model, task.objective, optimizers, precision, config.train.accumulate)
         counted = costs(work, task.loader.batch(0, 0), task.loader.rows.shape)
         found = measured(work, (batch for _, batch in task.loader.stream())) if probe else None
-    return Plan(config, device, task.loader.size(0), counted, found)
+    return Plan(task.recipe, device, task.loader.size(0), counted, found)
 
 
 def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: int = 3) -> Findings:

@@ -63,6 +63,11 @@ ALIASES = {
     "bf16": "precision",
     "smoothing": "label_smoothing",
     "num_workers": "workers",
+    "epochs": "max_epochs",
+    "n_epochs": "max_epochs",
+    "num_epochs": "max_epochs",
+    "num_train_epochs": "max_epochs",
+    "epoch": "max_epochs",
 }  # fmt: skip  (what other toolkits call it: what we call it; used in error messages only)
 
 
@@ -153,6 +158,8 @@ def unknown_key(key: str, path: str, where: str, cls: type, data: Mapping[Any, A
     data: what was given, so that no key of a kind that was not chosen is suggested. Of equal names below, that of
     `train` comes first, then the first one.
     """
+    if key.removeprefix("train.").startswith("resume"):
+        return f"there is no `{path}`, and it is not needed: the same command goes on where it was stopped"
     here = {f.name: f"{where + '.' if where else ''}{f.name}" for f in dataclasses.fields(cls)}
     paths = sorted((p for p, _ in keys(cls, where, data)), key=lambda p: not p.startswith("train."))
     below = {p.rsplit(".", 1)[-1]: p for p in reversed(paths)}

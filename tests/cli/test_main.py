@@ -74,6 +74,18 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 1, "runs: permission denied; choose another"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.txt"), 2, "a.txt: no such file or directory"),
         (IsADirectoryError(errno.EISDIR, "Is a directory", "pairs"), 1, "pairs: is a directory"),
+        (UserError("a\nb\u2028c\r\x1b[31md"), 2, "a b c \\x1b[31md"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 72 bytes."),
+            1,
+            "out of",
+        ),
+        (
+            RuntimeError("Storage size calculation overflowed with sizes=[92233720, 48]\nframe #3"),
+            1,
+            "out of",
+        ),
+        (OverflowError("int too large to convert"), 1, "out of memory"),
         (MemoryError(), 1, "out of memory; lower batch.batch_tokens"),
         (type("OutOfMemoryError", (RuntimeError,), {})("2 GiB"), 1, "out of memory; lower batch.batch_tokens"),
     ],

@@ -30,7 +30,7 @@ from transduce.cli import (
 )  # fmt: skip
 from transduce.cli.output import for_programs, prepared, unwritable
 from transduce.cli.words import PASS_ON, fold
-from transduce.errors import Notice, UserError
+from transduce.errors import Notice, UserError, too_large
 from transduce.screen import Screen
 
 app = typer.Typer(
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if debug or message is None:
                 raise
             Screen(sys.stdout).flush()  # what came before the error stands before it
-            Screen(sys.stderr).say(fold(f"transduce: {message}", sys.stderr))
+            Screen(sys.stderr).say(fold(f"transduce: {one_line(message)}", sys.stderr))
             if isinstance(error, FileNotFoundError):  # a word of the command line is wrong
                 return UserError.exit_code
             return error.exit_code if isinstance(error, UserError) else 1
@@ -109,9 +109,15 @@ def noticed(show: Callable[..., None]) -> Callable[..., None]:
         if not issubclass(category, Notice):
             show(message, category, *where, **more)
             return
-        Screen(sys.stderr).say(fold(f"transduce: {message}", sys.stderr))
+        Screen(sys.stderr).say(fold(f"transduce: {one_line(str(message))}", sys.stderr))
 
     return line
+
+
+def one_line(text: str) -> str:
+    """Returns a message without line breaks, and with signs that a terminal would obey written out."""
+    text = " ".join(part.strip() for part in text.splitlines() if part.strip())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def sentence(error: Exception) -> str | None:
@@ -120,8 +126,8 @@ def sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, UnicodeEncodeError) and error.encoding == sys.stdout.encoding:
         return unwritable(error)
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        return "out of memory; lower batch.batch_tokens, or set train.recompute=true"
+    if (size := too_large(error)) is not None:
+        return f"out of memory; lower batch.batch_tokens, or set train.recompute=true (it needs {size})"
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         reason = str(error).strip().split("\n", 1)[0]
         return f"torch.compile failed ({reason}); set train.compile=false, or see all of it with --debug"

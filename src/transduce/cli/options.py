@@ -16,6 +16,8 @@ Run = Annotated[Path, typer.Argument(help="The directory of a run.", show_defaul
 Checkpoint = Annotated[str, typer.Option(help="best, last, or the name of one in checkpoints/.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
+TrainDevice = Annotated[str | None, typer.Option(help="auto, cpu or cuda; the same as train.device.")]
+
 BeamSize = Annotated[int | None, typer.Option(help="Beams per source; 1 is greedy.")]
 LengthPenalty = Annotated[float | None, typer.Option(help="Exponent of the length penalty of beam search.")]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Most tokens to write.")]

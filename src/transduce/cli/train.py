@@ -7,7 +7,7 @@ from typing import Annotated, TextIO, cast
 
 import typer
 
-from transduce.cli.options import Words
+from transduce.cli.options import TrainDevice, Words
 from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
 from transduce.screen import Screen
@@ -17,6 +17,7 @@ def train(
     words: Words = None,
     out: Annotated[Path, typer.Option(help="The directory of runs; this one goes to OUT/NAME.")] = Path("runs"),
     quiet: Annotated[bool, typer.Option("--quiet", metavar="", help="Print errors only.")] = False,
+    device: TrainDevice = None,
 ) -> None:
     """Train a recipe, or go on where the same command was stopped.
 
@@ -26,6 +27,7 @@ def train(
     from transduce.cli import show
 
     spec, overrides = recipe_and_overrides(words, DEFAULT)
+    overrides += [("train.device", device)] if device is not None else []
     run = api.train(spec, overrides, out=out, quiet=quiet)
     if not quiet:
         with redirect_stdout(cast("TextIO", Screen(sys.stdout))):  # the run is done, whoever reads of it

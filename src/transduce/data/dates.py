@@ -19,6 +19,7 @@ LOCALES = (  # in Latin, Cyrillic, Greek, Armenian, Georgian, Hebrew, Arabic, Et
     "mr", "bn", "ta", "th", "zh", "zh_Hant", "ja", "ko",
 )
 # fmt: on
+MOST = 10_000_000  # texts of a split, all of which stay in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,8 @@ class Dates(DataConfig):
             raise ValueError(f"noise={self.noise} is a share of the texts, between 0 and 1")
         if self.train_size < 1 or self.valid_size < 0 or self.test_size < 0:
             raise ValueError("train_size must be at least 1, valid_size and test_size at least 0")
+        if max(self.train_size, self.valid_size, self.test_size) > MOST:
+            raise ValueError(f"train_size, valid_size and test_size must be at most {MOST:,}")
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} is negative; use 0 or more")
         if not self.locales:

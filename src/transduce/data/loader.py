@@ -49,8 +49,8 @@ class BatchConfig:
                 f"batch_tokens={self.batch_tokens} is less than max_length={self.max_length}, one row; raise "
                 f"batch_tokens or lower max_length"
             )
-        if self.workers < 0:
-            raise ValueError(f"workers={self.workers} must be 0 or more")
+        if not 0 <= self.workers <= 256:
+            raise ValueError(f"workers={self.workers} must be from 0 to 256; one for each CPU is enough")
 
 
 class Cursor(NamedTuple):

@@ -7,14 +7,16 @@ from typing import ClassVar
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from transduce.errors import require_at_least, require_at_most
 from transduce.text.normalise import Normalise, normalizer
-from transduce.text.tokenizer import SPECIALS, Tokenizer, TokenizerConfig, byte_alphabet
+from transduce.text.tokenizer import MOST, SPECIALS, Tokenizer, TokenizerConfig, byte_alphabet
 
 SMALLEST = len(SPECIALS) + 256
 
 
 def require_bytes(vocab_size: int) -> None:
-    """Raise ValueError where a vocabulary cannot even hold the bytes."""
+    """Raises ValueError where a vocabulary cannot even hold the bytes, or is larger than any."""
+    require_at_most(MOST, vocab_size=vocab_size)
     if vocab_size < SMALLEST:
         raise ValueError(
             f"vocab_size={vocab_size} is less than the {SMALLEST} of 256 bytes and {len(SPECIALS)} special tokens; "
@@ -51,6 +53,7 @@ class Bpe(TokenizerConfig):
 
     def __post_init__(self) -> None:
         require_bytes(self.vocab_size)
+        require_at_least(0, min_count=self.min_count)
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
         """The merges learnt from `texts`."""

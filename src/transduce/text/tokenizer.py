@@ -3,7 +3,8 @@
 import functools
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -22,6 +23,7 @@ if "TOKENIZERS_PARALLELISM" not in os.environ:  # chosen, so the library need no
 PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"
 MARKS, ANSWERS = "marks.json", "answers.json"
 SPECIALS = [PAD, BOS, EOS, UNK]  # ids 0, 1, 2, 3 of every tokeniser made here
+MOST = 2**22  # tokens of a vocabulary: room for each is made beforehand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +137,8 @@ class Tokenizer:
         """
         cut = self.answers if answers and self.answers is not None else self.tokenizer
         try:
-            found = [e.ids for e in cut.encode_batch_fast(list(texts), add_special_tokens=False)]
+            with library("cut the text"):
+                found = [e.ids for e in cut.encode_batch_fast(list(texts), add_special_tokens=False)]
         except TypeError:  # all that the library says about half of a surrogate pair
             for number, text in enumerate(texts):
                 if half := next((c for c in text if "\ud800" <= c <= "\udfff"), None):
@@ -161,7 +164,8 @@ class Tokenizer:
         """The text of every row of ids, in parallel."""
         silent = self._silent
         rows = [[i for i in ids if i not in silent] for ids in batch]
-        return self.tokenizer.decode_batch(rows, skip_special_tokens=False)
+        with library("write the tokens as text"):
+            return self.tokenizer.decode_batch(rows, skip_special_tokens=False)
 
     def stream(self) -> DecodeStream:
         """Decode ids as they come; what it gives, joined, is `decode` of them all."""
@@ -181,7 +185,8 @@ class Tokenizer:
 
     def _piece(self, i: int) -> str:
         name = self.tokenizer.id_to_token(i)
-        text = self.tokenizer.decode([i], skip_special_tokens=False)
+        with library("write the tokens as text"):
+            text = self.tokenizer.decode([i], skip_special_tokens=False)
         if name is None or i in self._names or "\ufffd" not in text:
             return name if name is not None and i in self._names else text
         values = [BYTE_OF[c] for c in name] if all(c in BYTE_OF for c in name) else None
@@ -209,6 +214,17 @@ class Tokenizer:
             raise UserError(f"{path} cannot be read ({error}); restore it from a copy") from None
         answers = backend(Path(folder), ANSWERS) if (Path(folder) / ANSWERS).exists() else None
         return cls(backend(Path(folder)), from_data(Marks, data), answers)
+
+
+@contextmanager
+def library(what: str) -> Generator[None]:
+    """Inside, what a tokeniser cannot do raises a UserError, a panic of the library included. what: it was to do."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
+            raise
+        raise UserError(f"the tokeniser cannot {what} ({error}); repair its tokenizer.json, or use another") from None
 
 
 def own(tokenizer: tokenizers.Tokenizer) -> Marks:

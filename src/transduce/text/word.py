@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 import tokenizers
 from tokenizers import Regex, models, pre_tokenizers, trainers
 
+from transduce.errors import require_at_least, require_at_most
 from transduce.text.normalise import Normalise, normalizer
-from transduce.text.tokenizer import SPECIALS, Tokenizer, TokenizerConfig
+from transduce.text.tokenizer import MOST, SPECIALS, Tokenizer, TokenizerConfig
 
 GUARD = r"<(?=pad>|/?s>)"  # the "<" of a special token that stands in the text: cut behind it, and it stays text
 
@@ -30,6 +31,8 @@ class Word(TokenizerConfig):
     normalise: Normalise = "nfc"
 
     def __post_init__(self) -> None:
+        require_at_most(MOST, vocab_size=self.vocab_size)
+        require_at_least(0, min_count=self.min_count)
         if self.vocab_size <= len(SPECIALS):
             raise ValueError(f"vocab_size={self.vocab_size} leaves no room for words; try vocab_size=50000")
 

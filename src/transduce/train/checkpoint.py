@@ -148,7 +148,8 @@ def name(step: int) -> str:
 
 def steps(checkpoints: Path) -> list[int]:
     """The steps that have a checkpoint, whole or damaged, in order."""
-    return sorted(int(path.name[5:]) for path in checkpoints.glob("step-*") if path.name[5:].isdigit())
+    numbers = (re.fullmatch(r"step-([0-9]{8,18})", path.name) for path in checkpoints.glob("step-*"))
+    return sorted(step for match in numbers if match and name(step := int(match[1])) == match[0])
 
 
 def read_state(directory: Path) -> dict[str, Any]:

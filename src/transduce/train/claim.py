@@ -22,7 +22,7 @@ from transduce.train.seal import require_sealed, write_config
 
 # What a run may change on its way: keys that extend it, or do not change its numbers but for rounding.
 FREE = {
-    "train.max_steps", "train.patience", "train.keep", "train.save_minutes", "train.average",
+    "train.max_steps", "train.max_epochs", "train.patience", "train.keep", "train.save_minutes", "train.average",
     "train.tensorboard", "train.threads", "train.device", "train.recompute", "batch.workers", "data.path",
 }  # fmt: skip
 LOCK = ".lock"
@@ -56,7 +56,8 @@ def claim(recipe: Recipe, root: Path) -> Generator[Run]:
             require_sealed(path, "config.yaml", "tokenizer")
             recipe = as_begun(path, recipe)
             require_same(path, recipe)
-        write_config(path, yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
+        if fresh or recipe.train.max_epochs is None:  # else it is written when epochs are known in steps
+            record_recipe(path, recipe)
         replace_text(path / "README.txt", README)
         for name in ("samples", "plots", "checkpoints"):
             (path / name).mkdir(exist_ok=True)
@@ -69,6 +70,11 @@ def claim(recipe: Recipe, root: Path) -> Generator[Run]:
                     with suppress(OSError):  # something else is in it by now
                         folder.rmdir()
             raise
+
+
+def record_recipe(path: Path, recipe: Recipe) -> None:
+    """Writes config.yaml."""
+    write_config(path, yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
 
 
 @contextmanager
@@ -136,13 +142,15 @@ def require_same(path: Path, recipe: Recipe) -> None:
     changed = [key for key in {**old, **new} if key not in FREE and old.get(key) != new.get(key)]
     if old.get("data.kind") == Imported.kind:  # nothing has been trained here yet
         changed = [key for key in changed if key.startswith(("model.", "tokenizer."))]
+    if recipe.train.max_epochs is not None and None in (old.get("schedule.steps"), new.get("schedule.steps")):
+        changed = [key for key in changed if key != "schedule.steps"]  # not known yet
     if not changed:
         return
     shown = ", ".join(f"{key} (there {old.get(key)!r}, now {new.get(key)!r})" for key in changed[:5])
     more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
     way = "choose another name= for this one, or give the old values to go on with that one"
     if changed == ["schedule.steps"]:
-        way = f"add schedule.steps={old['schedule.steps']} to go on at the last rate, or choose another name="
+        way = f"add schedule.steps={old['schedule.steps']} to keep its learning rates, or choose another name="
     raise UserError(f"{path} is a run of another config: {shown}{more}; {way}")
 
 

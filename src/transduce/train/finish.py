@@ -40,7 +40,10 @@ def finish(session: Session, position: Position) -> None:
     session.report.plot(force=True)
     run.require_in_place()
     replace_text(run.path / "result.json", json.dumps(result, indent=1) + "\n")
-    session.say(f"done: {position.step} of {config.max_steps} steps, all in {run.path}")
+    steps = f"{position.step} of {config.max_steps} steps"
+    if position.step > config.max_steps:
+        steps = f"{position.step} steps, more than train.max_steps={config.max_steps} since that was lowered"
+    session.say(f"done: {steps}, all in {run.path}")
 
 
 def try_average(session: Session) -> tuple[tuple[float, float] | None, list[int]]:

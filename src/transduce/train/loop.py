@@ -35,7 +35,7 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
     config, model, device = task.recipe.train, task.model, moving.device
     parameters = [p for p in model.parameters() if p.requires_grad]
     position, begun = session.restore(), time.monotonic()
-    if position.step:
+    if 0 < position.step < config.max_steps:
         session.say(f"going on from step {position.step} of {config.max_steps}")
     stream = task.loader.stream(position.cursor, frozenset(position.skip))
     model.train()

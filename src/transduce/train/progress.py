@@ -41,6 +41,11 @@ class Display:
         self.task: TaskID = self.progress.add_task(name, total=steps, numbers="")
         self.drawn = 0.0
 
+    def until(self, steps: int) -> None:
+        """Learns how many steps there will be."""
+        self.steps = steps
+        self.progress.update(self.task, total=steps)
+
     def __enter__(self) -> "Display":
         if self.live:
             self.progress.start()

@@ -1,11 +1,13 @@
 """A recipe: the whole of a run as frozen data."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
 from transduce.data.loader import BatchConfig
 from transduce.data.source import DataConfig
+from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.model.architecture import ModelConfig
 from transduce.objectives.objective import ObjectiveConfig
@@ -22,6 +24,7 @@ SCHEMA = 1
 class TrainConfig:
     """How long, how fast, how safe, and what is looked at on the way.
 
+    max_epochs: how often all training data is read, in place of max_steps, which then follows from it.
     accumulate: batches per update. clip: largest norm of the gradient, None: any. ema: decay of the average of the
     weights that is validated and used, such as 0.999; None: the weights themselves. precision: of the products in an
     update; auto: bf16 where the processor has instructions for it. Weights, sums and norms are always float32.
@@ -36,6 +39,7 @@ class TrainConfig:
     """
 
     max_steps: int = 10_000
+    max_epochs: float | None = None
     accumulate: int = 1
     clip: float | None = 1.0
     ema: float | None = None
@@ -64,6 +68,12 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
+        if self.accumulate > 65_536:
+            raise ValueError(
+                f"accumulate={self.accumulate} must be at most 65536: the batches of an update stay in memory"
+            )
+        if self.max_epochs is not None and not 0 < self.max_epochs <= 1e9:
+            raise ValueError(f"max_epochs={self.max_epochs} must be more than 0 and at most a billion, such as 3")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed={self.seed} must be at least 0 and below 2^63")
         if not self.save_minutes > 0:
@@ -106,6 +116,18 @@ class Recipe:
 
     def resolve(self) -> Self:
         """The same with what follows from other values filled in, as it is written into the run."""
-        train = self.train
-        train = dataclasses.replace(train, save_every=train.save_every or train.validate_every)
-        return dataclasses.replace(self, schedule=self.schedule.resolve(train.max_steps), train=train)
+        train = dataclasses.replace(self.train, save_every=self.train.save_every or self.train.validate_every)
+        schedule = self.schedule if train.max_epochs is not None else self.schedule.resolve(train.max_steps)
+        return dataclasses.replace(self, schedule=schedule, train=train)
+
+    def in_steps(self, batches: int) -> Self:
+        """Returns the same with max_steps as max_epochs has it, if that is given. batches: of an epoch."""
+        if self.train.max_epochs is None:
+            return self
+        steps = max(1, math.ceil(self.train.max_epochs * batches / self.train.accumulate))
+        train = dataclasses.replace(self.train, max_steps=min(steps, 2**63 - 1))
+        try:
+            return dataclasses.replace(self, schedule=self.schedule.resolve(train.max_steps), train=train)
+        except ValueError as error:
+            epochs = f"train.max_epochs={train.max_epochs:g} are {train.max_steps:,} steps here"
+            raise UserError(f"{epochs}, and {error}") from None

@@ -20,6 +20,11 @@ class ScheduleConfig(Part, ABC):
         if self.warmup_steps < 0:
             raise ValueError(f"warmup_steps={self.warmup_steps} is negative; use 0 for none")
 
+    @property
+    def end(self) -> int | None:
+        """The update from which on the rate stays as it is; None: there is none, or it is still open."""
+        return None
+
     @abstractmethod
     def after_warmup(self, step: int) -> float:
         """The factor of update `step` >= warmup_steps."""
@@ -93,6 +98,10 @@ class _Finite(ScheduleConfig, ABC):
                 f"a schedule of steps={self.steps} has no room for warmup_steps={self.warmup_steps}; "
                 f"use schedule.warmup_steps={max(self.steps // 10, 0)}"
             )
+
+    @property
+    def end(self) -> int | None:
+        return self.steps
 
     def resolve(self, max_steps: int) -> Self:
         return dataclasses.replace(self, steps=max_steps) if self.steps is None else self

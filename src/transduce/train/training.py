@@ -15,13 +15,13 @@ from torch import nn
 from transduce.data.examples import encode
 from transduce.data.loader import Loader
 from transduce.data.remarks import remarks
-from transduce.errors import UserError, require_memory
+from transduce.errors import UserError, sized
 from transduce.model.block import Inside
 from transduce.model.models import Model
 from transduce.model.ops import fast
 from transduce.train import loop
 from transduce.train.carry import Carried, require_bounded
-from transduce.train.claim import claim
+from transduce.train.claim import as_begun, claim, record_recipe, require_same
 from transduce.train.evaluate import auto_metric, split_of
 from transduce.train.finish import finish
 from transduce.train.loop import Interrupted
@@ -51,16 +51,20 @@ def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False, not
             threads(config.threads), claim(recipe, root) as run, torch.random.fork_rng(cuda),
             Report(path, tensorboard=config.tensorboard) as report,
             Display(recipe.name, config.max_steps, quiet=quiet) as display,
+            sized("the training", "lower batch.batch_tokens or sizes of the model, or set train.recompute=true"),
         ):  # fmt: skip
-            require_steps_left(run, config)
+            if config.max_epochs is None:
+                require_steps_left(run, config)
             record_environment(run, device)
             task = build(run, recipe, device)
+            if config.max_epochs is not None:
+                settle(run, task.recipe, display)
             seal(path)
             average = None if config.ema is None else Average(task.model, config.ema)
             optimizers = recipe.optimizer.build(task.model)
             moving = Moving(task.model, optimizers, average, device, Carried(task.model))
             session = Session(task, moving, run, report, display)
-            for line in (introduction(session), *notes, *task.remarks):
+            for line in (introduction(session), *on_length(task.recipe), *notes, *task.remarks):
                 session.say(line)
             with stop_signals(session.say) as interrupted:
                 position = loop.train(session, interrupted)
@@ -79,9 +83,7 @@ def build(run: Run, recipe: Recipe, device: torch.device) -> Task:
     texts = recipe.data.load()
     record_data(run, texts)
     tokenizer = tokenizer_of(run, recipe, texts["train"])
-    with torch.device("meta"):
-        params = sum(p.numel() for p in recipe.model.assemble(tokenizer.vocab_size).parameters())
-    require_memory(params, "lower")
+    recipe.model.require_room(tokenizer.vocab_size)
     model = recipe.model.build(tokenizer.vocab_size, config.seed)
     if model.takes_source != (texts["train"].sources is not None):
         has, kind = ("pairs", "encoder-decoder") if not model.takes_source else ("texts without a source", "decoder")
@@ -96,6 +98,7 @@ def build(run: Run, recipe: Recipe, device: torch.device) -> Task:
     arrange_blocks(model, config)
     documents, examples = recipe.data.documents, encode(texts["train"], tokenizer)
     loader = Loader(examples, tokenizer, recipe.batch, seed=config.seed, documents=documents)
+    recipe = recipe.in_steps(loader.size(0))
     require_bounded(model, loader)
     held = {name: split_of(text, tokenizer, recipe, name) for name, text in texts.items() if name != "train"}
     suited = auto_metric(texts.get("valid", texts["train"]), config.bleu_tokenizer, config.samples)
@@ -120,6 +123,29 @@ def introduction(session: Session) -> str:
     where = f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else torch.cuda.get_device_name(device)
     epoch = f"{task.loader.size(0):,} batches per epoch, {task.tokenizer.vocab_size:,} tokens in the vocabulary"
     return f"{task.recipe.name}: {parameters:,} parameters, {epoch}, on {where}"
+
+
+def on_length(recipe: Recipe) -> list[str]:
+    """Returns what is to be known of the length of a training and its warm-up, a sentence each."""
+    train, schedule, lines = recipe.train, recipe.schedule, list[str]()
+    if train.max_epochs is not None:
+        lines.append(f"train.max_epochs={train.max_epochs:g} are {train.max_steps:,} steps")
+    if schedule.warmup_steps > train.max_steps:
+        lines.append(
+            f"the warm-up (schedule.warmup_steps={schedule.warmup_steps}) is longer than the training "
+            f"({train.max_steps} steps), so the learning rate only rises, to {schedule.factor(train.max_steps):.1%} of "
+            f"optimizer.learning_rate; lower it, for example schedule.warmup_steps={train.max_steps // 10}"
+        )
+    return lines
+
+
+def settle(run: Run, recipe: Recipe, display: Display) -> None:
+    """Records how many steps the epochs of a recipe are. Raises UserError where they are done or do not fit the run."""
+    require_steps_left(run, recipe.train)
+    recipe = as_begun(run.path, recipe)
+    require_same(run.path, recipe)
+    record_recipe(run.path, recipe)
+    display.until(recipe.train.max_steps)
 
 
 def arrange_blocks(model: Model, config: TrainConfig) -> None:
@@ -152,9 +178,13 @@ def require_steps_left(run: Run, config: TrainConfig) -> None:
     if step < config.max_steps and (config.patience is None or stale < config.patience):
         (run.path / "result.json").unlink()
         return
-    why, way = f"all {step} steps are done", f"raise train.max_steps above {config.max_steps}"
+    why, way = f"all {step} steps are done", f"raise train.max_steps above {max(step, config.max_steps)}"
+    if config.max_epochs is not None:
+        way = f"raise train.max_epochs above {config.max_epochs * step / config.max_steps:g}"
     if step < config.max_steps:
         why, way = f"it stopped at step {step}, after {stale} validations without a better one", "raise train.patience"
+    elif (end := run.recipe.schedule.end) is not None and end <= step:  # a longer training would have another schedule
+        way += f" and add schedule.steps={end}, which keeps the last rate from there on"
     raise UserError(f"no steps left in {run.path}: {why}; to go on, {way}, or start another run with name=")
 
 

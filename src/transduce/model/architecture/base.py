@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
+import torch
+
 from transduce.config import Part
-from transduce.errors import UserError, require_at_least
+from transduce.errors import UserError, require_at_least, require_memory, sized
 from transduce.model.architecture.between import Between, require_role
 from transduce.model.architecture.layers import LayerConfig, Layers, expanded, require_layers, runs
 from transduce.model.block import Block, Encode, Feed, Mix, Normed, Sublayer, Sum
@@ -88,8 +90,19 @@ class ModelConfig(Part):
         return model
 
     def assemble(self, vocab_size: int) -> Model:
-        """The model without start values."""
-        raise AssertionError("a kind of ModelConfig defines assemble")
+        """Returns the model without start values. Raises UserError where a size in it is beyond that of a tensor."""
+        with sized("the model", "lower its width, or whatever else is large in it"):
+            return self.assembled(vocab_size)
+
+    def assembled(self, vocab_size: int) -> Model:
+        """Returns the same; an error of PyTorch is not translated."""
+        raise AssertionError("a kind of ModelConfig defines assembled")
+
+    def require_room(self, vocab_size: int) -> None:
+        """Raises UserError unless the weights and tables fit the memory of this machine; none of them is made."""
+        with torch.device("meta"):
+            model = self.assemble(vocab_size)
+        require_memory(sum(x.numel() for x in (*model.parameters(), *model.buffers())), "lower")
 
     def embed(self, vocab_size: int, positions: Positions, shared: Embedding | None = None) -> Embedding:
         """The input of a stack. shared: another one, whose table it uses."""

@@ -15,7 +15,7 @@ class DecoderConfig(ModelConfig):
     kind: ClassVar[str] = "decoder"
     tie_embeddings: bool = True
 
-    def assemble(self, vocab_size: int) -> Model:
+    def assembled(self, vocab_size: int) -> Model:
         positions = self.encodings()
         embed = self.embed(vocab_size, positions)
         stack = self.stack(self.layers, positions, None, Place())

@@ -32,7 +32,7 @@ class EncoderConfig(ModelConfig):
         if self.pair_classes and not self.pooler:
             raise UserError(f"pair_classes={self.pair_classes} are told from the pooled token; set model.pooler=true")
 
-    def assemble(self, vocab_size: int) -> Model:
+    def assembled(self, vocab_size: int) -> Model:
         positions = self.encodings()
         embed = self.embed(vocab_size, positions)
         upper = tuple(replace(run, mixer=(run.mixer or self.mixer).for_encoder()) for run in runs(self.layers))

@@ -91,7 +91,7 @@ class EncoderDecoderConfig(ModelConfig):
         """Whether source and target share the embedding's table."""
         return self.tie_embeddings in ("all", "inputs")
 
-    def assemble(self, vocab_size: int) -> Model:
+    def assembled(self, vocab_size: int) -> Model:
         positions = self.encodings()
         source = self.embed(self.source_vocab or vocab_size, positions)
         target, own = source, replace(self, embedding=self.decoder_embedding or self.embedding)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, cast
 
-from transduce.errors import UserError, require_at_least
+from transduce.errors import UserError, require_at_least, require_at_most
 from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.mixers.mixer import MixerConfig
 from transduce.model.positions.position import PositionsConfig
@@ -31,9 +31,11 @@ class LayerConfig:
 
     def __post_init__(self) -> None:
         require_at_least(1, times=self.times)
+        require_at_most(MOST, times=self.times)
 
 
 Layers = int | tuple[LayerConfig, ...]
+MOST = 4096  # layers of a stack: the deepest that was trained has 1,000, and making one more takes its time
 
 TIMES = re.compile(r"\s*\[([\w\s,-]*)\]\s*\*\s*(\d+)\s*")
 
@@ -44,13 +46,17 @@ def expanded(layers: Any, own: str) -> Any:
     own: the kind of the model's mixer; a layer of that name has the model's, with its options.
     """
     if isinstance(layers, str) and (product := TIMES.fullmatch(layers)):
-        layers = [name.strip() for name in product[1].split(",") if name.strip()] * int(product[2])
+        names, times = [name.strip() for name in product[1].split(",") if name.strip()], int(product[2][:9])
+        require_at_most(MOST, layers=len(names) * times)
+        layers = names * times
     if isinstance(layers, str) and not layers.strip().isdecimal():
         raise UserError(f"layers={layers} is no number, and no list such as `[delta, delta, attention] * 4`")
     if not isinstance(layers, list):
         return layers
-    names = cast("list[Any]", layers)
-    return [({} if name == own else {"mixer": name}) if isinstance(name, str) else name for name in names]
+    return [
+        ({} if name == own else {"mixer": name}) if isinstance(name, str) else name
+        for name in cast("list[Any]", layers)
+    ]
 
 
 def require_layers(**values: Layers | None) -> None:
@@ -58,6 +64,8 @@ def require_layers(**values: Layers | None) -> None:
     for name, layers in values.items():
         if layers is not None and (layers < 1 if isinstance(layers, int) else not layers):
             raise UserError(f"{name}={layers if isinstance(layers, int) else []} must be at least 1 layer")
+        if layers is not None:
+            require_at_most(MOST, **{name: layers if isinstance(layers, int) else sum(run.times for run in layers)})
 
 
 def runs(layers: Layers) -> tuple[LayerConfig, ...]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from transduce.errors import UserError, require_at_least
+from transduce.errors import UserError, require_at_least, require_at_most
 from transduce.model.feedforward.feedforward import FeedForwardConfig
 
 MOST = 1 << 28  # weights of a layer
@@ -75,6 +75,7 @@ class SigmaPiConfig(FeedForwardConfig):
 
     def __post_init__(self) -> None:
         require_at_least(1, order=self.order, rank=self.rank)
+        require_at_most(32, order=self.order)
 
     def build(self, width: int) -> nn.Module:
         if self.rank is not None:
