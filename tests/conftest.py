@@ -7,6 +7,11 @@ import pytest
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz-cases", type=int, default=25, help="random cases of each kind in tests/fuzz")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="the number of the first of them")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of larger real data sets beside the checkout; tests that need it are skipped where it is absent."""

@@ -112,7 +112,11 @@ class AdaptiveEmbeddingConfig(EmbeddingConfig):
         shared: Embedding | None = None,
     ) -> Embedding:  # fmt: skip
         if shared is not None:
-            assert isinstance(shared, AdaptiveEmbedding)
+            if not isinstance(shared, AdaptiveEmbedding):
+                raise UserError(
+                    "an adaptive embedding has several tables, and the other side has one, which it cannot share; "
+                    "choose the same embedding for both, or set model.tie_embeddings=none"
+                )
             bands = shared.bands
         else:
             bands = make_bands(vocab_size, width, self.cutoffs, self.div, self.map_all)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transduce.errors import UserError, require_at_least
+from transduce.errors import UserError, require_at_least, require_at_most
 from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.feedforward.gated import GatedConfig
 from transduce.model.side import note
@@ -118,6 +118,7 @@ class ExpertsConfig(FeedForwardConfig):
     def __post_init__(self) -> None:
         require_at_least(1, experts=self.experts, top=self.top, capacity=self.capacity)
         require_at_least(0, shared=self.shared)
+        require_at_most(4096, experts=self.experts, shared=self.shared)
         if self.top > self.experts:
             raise UserError(f"top={self.top} of experts={self.experts} cannot be taken; lower top, or add experts")
         for inner in (self.inner, self.shared_inner or self.inner):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transduce.errors import UserError, require_at_least
+from transduce.errors import UserError, require_at_least, require_at_most
 from transduce.model.layout import Layout, dense, documents, right_padded
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.mixer import Mixer, MixerConfig
@@ -92,6 +92,7 @@ class HierarchyConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         require_at_least(1, levels=self.levels)
+        require_at_most(64, levels=self.levels)
         require_at_least(2, block=self.block)
         if self.mixer.absent:
             raise UserError(f"mixer={self.mixer.kind} mixes nothing inside blocks; use attention")
