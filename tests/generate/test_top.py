@@ -5,7 +5,7 @@ from transduce.generate.top import top
 
 
 @pytest.mark.parametrize("size", [8000, 8192, 2049, 32771])
-@pytest.mark.parametrize("k", [1, 2, 5, 31, 40])
+@pytest.mark.parametrize("k", [1, 2, 5, 31, 40, 100])
 def test_it_is_topk(size: int, k: int):
     x = torch.randn(17, size, generator=torch.Generator().manual_seed(size + k))
     values, ids = top(x, k)
