@@ -111,5 +111,5 @@ def test_as_many_are_looked_at_as_are_left_should_every_end_be_among_them():
 @pytest.mark.parametrize("size", [3, 5, 20, 63])
 def test_a_beam_may_be_wider_than_a_vocabulary(markov, letters, size: int, early: str | None):
     config = GenerateConfig(beam_size=40, nbest=5, max_new_tokens=5, early_stopping=early)
-    for found in decode(markov(vocab_size=size, seed=1), letters, config, prompt=[[1]] * (600 if size > 20 else 30)):
+    for found in decode(markov(vocab_size=size, seed=1), letters, config, prompt=[[1]] * (60 if size > 20 else 5)):
         assert len({tuple(h.ids) for h in found}) == len(found) > 0

@@ -100,8 +100,18 @@ def test_the_colder_the_nearer_to_the_likeliest(markov, letters, temperature: fl
     assert [h[0].score for h in cold] == pytest.approx([h[0].score for h in greedy])
 
 
+EXTREMES = [
+    {"top_h": 0.05},
+    {"typical_p": 0.01},
+    {"epsilon_cutoff": 0.99},
+    {"eta_cutoff": 0.99},
+    {"min_p": 1.0},
+    {"top_k": 1},
+]
+
+
 @pytest.mark.parametrize("sharp", [0.5, 2.0, 3.0, 9.0])
-@pytest.mark.parametrize("values", FILTERS)
+@pytest.mark.parametrize("values", FILTERS + EXTREMES)
 def test_the_candidates_are_those_of_transformers(values: dict, sharp: float):
     warpers = pytest.importorskip("transformers.generation.logits_process")
     size = 37 if sharp == 2 else 3000

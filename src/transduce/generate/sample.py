@@ -88,7 +88,6 @@ def typical(p: Tensor, mass: float) -> Tensor:
     far, order = far.sort()
     last = (p.gather(1, order).cumsum(-1) < mass).sum(1, keepdim=True).clamp_(max=p.shape[-1] - 1)
     dropped = far > far.gather(1, last)
-    dropped[:, 0] = False
     return p.masked_fill(torch.zeros_like(dropped).scatter(1, order, dropped), 0.0)
 
 
