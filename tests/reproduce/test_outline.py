@@ -14,6 +14,7 @@ from math import cos, sin, tan
 SCALE = 2.0
 OTHER = 5
 TABLE = {"one": sin}
+configure(rounding=1)
 
 def helper(x):
     return 7 * x
@@ -84,6 +85,7 @@ def test_what_does_not_compute_does_not_count(old: str, new: str) -> None:
     ("old", "new"),
     [
         ("SCALE = 2.0", "SCALE = 3.0"),
+        ("rounding=1", "rounding=2"),  # a statement that acts by itself
         ("7 * x", "8 * x"),
         ("SCALE * TABLE", "SCALE + TABLE"),
         ("return helper(y)", "return y"),
@@ -166,6 +168,8 @@ class One:
         ("_hidden = 5", "_hidden = 6", False),
         ("def forward", "def backwards", False),  # which torch calls by name
         ("def stop", "def halt", True),
+        ("    def stop", "    def __post_init__(self):\n        require_positive(self.rate)\n\n    def stop", True),
+        ("    def stop", "    def __post_init__(self):\n        self.rate = 3\n\n    def stop", False),
     ],
 )
 def test_a_member_counts_if_it_is_asked_for(old: str, new: str, same: bool) -> None:

@@ -148,12 +148,27 @@ def test_results_are_older_once_the_code_has_changed(
     assert len(store.results(experiment)) == 3, "what is older is shown all the same"
 
 
-def test_results_that_do_not_name_their_code_are_older(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "code",
+    [None, {}, [], 3, {"transduce.x": 3}, {"transduce.x": {}}, {"transduce./x": {"functions": [], "digest": "y"}}],
+)
+def test_results_that_do_not_name_their_code_are_older(tmp_path: Path, code: object) -> None:
     store, experiment = Store(tmp_path), named("sigma-pi")()
-    result = store.measure(experiment, 0, None)
-    del result["code"]
+    result = {**store.measure(experiment, 0, None), "code": code}
+    if code is None:
+        del result["code"]  # as results were written before
     store.path("sigma-pi", 0).write_text(json.dumps(result), "utf-8")
     assert store.older(experiment) == [UNKNOWN]
+
+
+def test_a_result_without_its_numbers_is_none(tmp_path: Path) -> None:
+    store, experiment = Store(tmp_path), named("sigma-pi")()
+    result = store.measure(experiment, 0, None)
+    assert store.result(experiment, 0) is not None
+    for key in ("measurements", "seconds", "hash"):
+        damaged = {name: value for name, value in result.items() if name != key}
+        store.path("sigma-pi", 0).write_text(json.dumps(damaged), "utf-8")
+        assert store.result(experiment, 0) is None
 
 
 def test_equal_codes_of_two_files_are_told_apart() -> None:

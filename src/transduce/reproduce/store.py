@@ -16,6 +16,7 @@ from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.mark import Measurements, finite
 from transduce.reproduce.provenance import Code, changed, traced
 
+WRITTEN = {"seed", "measurements", "seconds", "threads", "versions"}
 UNKNOWN = "code that the result does not name"
 
 
@@ -31,9 +32,10 @@ class Store:
     def result(self, experiment: Experiment, seed: int) -> dict[str, Any] | None:
         """Returns what was measured with these settings for these marks, by whatever code; None: nothing."""
         try:
-            found: Any = json.loads(self.path(experiment.kind, seed).read_text("utf-8"))
-            return found if found["hash"] == experiment.hash else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            result: Any = json.loads(self.path(experiment.kind, seed).read_text("utf-8"))
+            whole = all(mark.what in result["measurements"] for mark in experiment.marks) and result.keys() >= WRITTEN
+            return result if whole and result["hash"] == experiment.hash else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def results(self, experiment: Experiment) -> list[dict[str, Any]]:
@@ -84,8 +86,10 @@ class Store:
 
 def changed_since(result: dict[str, Any]) -> list[str]:
     """Returns the files that are no longer those that a result was computed by."""
-    code = result.get("code")
-    return [UNKNOWN] if not isinstance(code, dict) else changed(cast("Code", code))
+    try:
+        return changed(cast("Code", result["code"])) if result["code"] else [UNKNOWN]
+    except (KeyError, TypeError, AttributeError, ValueError):  # an older result, or a damaged one
+        return [UNKNOWN]
 
 
 def write(path: Path, text: str) -> None:

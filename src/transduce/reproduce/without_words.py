@@ -50,9 +50,10 @@ class Words(ast.NodeTransformer):
         self.generic_visit(node)
         return node if node.body or node.orelse else None
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
         node.returns = None
-        return self.generic_visit(node)
+        self.generic_visit(node)
+        return None if node.name == "__post_init__" and not node.body else node  # a dataclass may have one or not
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         return ast.arg(node.arg)
