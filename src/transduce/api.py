@@ -90,7 +90,7 @@ def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", ov
         made = f"`transduce train {path}` makes a run of it, a directory in runs/"
         raise UserError(f"{path} is a recipe, not a run; {made}")
     if not any((run.path / name).exists() for name in ("config.yaml", "config.json")):
-        raise UserError(unread.told(run.path))
+        raise UserError(unread.explanation(run.path))
     if (run.path / "config.json").is_file() and not (run.path / "config.yaml").exists():
         certificate.require_intact(run.path)
         found = imported.read(run.path)

@@ -96,7 +96,7 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda d: renamed(d, lambda n: n.replace("query.weight", "query.qweight")),
         "its weights are quantised",
     ),
-    "a wrapper's names": (lambda d: renamed(d, lambda n: f"module.{n}"), r"has them as module\.\.\.\.; save the model"),
+    "a wrapper's names": (lambda d: renamed(d, lambda n: f"module.{n}"), r"it has them as module\.\.\.\.; they"),
     "names of torch.compile": (lambda d: renamed(d, lambda n: f"_orig_mod.{n}"), r"it has them as _orig_mod\."),
     "more layers than there are": (
         lambda d: config(d, num_hidden_layers=2), r"lacks .*config.json asks for more layers than there are \(1\)"
@@ -111,7 +111,7 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "an unknown tensor": (
         lambda d: renamed(d, lambda n: n, odd=torch.ones(2)),
-        r"beyond what this model has, odd; nothing in a model of its config\.json",
+        r"beyond what this model has, odd; no model of its config\.json computes with that",
     ),
     "folders of models": (lambda d: only(d, "a/config.json", "b/config.yaml"), "no model itself, but holds some: a, b"),
     "something else": (lambda d: only(d, "notes.txt"), r"neither config\.yaml nor config\.json, only notes\.txt; give"),

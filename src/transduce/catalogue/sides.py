@@ -238,8 +238,8 @@ def by_settings(model: Model, tokenizer: Tokenizer, config: GenerateConfig, aske
 
 
 def closed(source: Tensor, ends: Sequence[int]) -> list[int]:
-    """The first source with the end that a model reads."""
-    row = cast("list[int]", source[0].tolist())
+    """The first source with the end that a model reads in the place of its last token, since it may be full."""
+    row = cast("list[int]", source[0, :-1].tolist())
     return row if row[-1:] == list(ends[:1]) else [*row, *ends[:1]]
 
 

@@ -22,7 +22,7 @@ def require_model(folder: Path) -> None:
     if (folder / ADAPTER).is_file():
         raise UserError(adapter(folder))
     if not (folder / "config.json").is_file():
-        raise UserError(told(folder))
+        raise UserError(explanation(folder))
     data = read_json(folder / "config.json")
     how: Any = data.get("quantization_config") or data.get("compression_config")
     if not how and (folder / "quantize_config.json").is_file():
@@ -57,7 +57,7 @@ def other_class(folder: Path, kind: str, named: str, known: Sequence[str]) -> st
     return f"{said}; known of {kind} are {', '.join(known)}"
 
 
-def told(path: Path) -> str:
+def explanation(path: Path) -> str:
     """Returns the sentence for what is neither a run nor the folder of a model."""
     if path.is_file():
         return f"{path} is a file; give the directory it is in, if that is {READ}"

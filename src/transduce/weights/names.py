@@ -43,14 +43,20 @@ def reason(folder: Path, missing: Sequence[str], surplus: Sequence[str], present
             "they are those of an adapter; merge it into its model (in peft: merge_and_unload), save that, and open it"
         )
     if prefix := wrapped(missing, present):
-        return f"it has them as {prefix}...; save the model that is inside the wrapper, and open that"
+        return (
+            f"it has them as {prefix}...; they were saved by a wrapper, of which the model inside is to be saved, "
+            "or by another class than `architectures` in config.json names"
+        )
     if missing:
         return lacking(missing, present)
     if all(map(CLASSIFIER.search, surplus)):
         return f"that is the head of a classifier, which is not read here; {without_head(folder)}"
     if (layer := deepest(surplus)) > deepest(set(present) - set(surplus)) >= 0:
         return f"config.json asks for fewer layers than there are ({layer + 1}); one of the two is of another model"
-    return "nothing in a model of its config.json computes with that; take it out of the file, if it is not needed"
+    return (
+        "no model of its config.json computes with that; if it is a head, name the class that has it in "
+        "`architectures`, else take it out of the file"
+    )
 
 
 def without_head(folder: Path) -> str:

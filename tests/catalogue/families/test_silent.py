@@ -130,3 +130,17 @@ def test_the_certificate_holds_for_every_family(family: Family, tmp_path: Path) 
     said = certificate.read(tmp_path / "run")
     assert said["compared_with"] == "transformers"
     assert said["largest_logit_difference"] <= said["tolerance"]
+
+
+ENCODERS = [(family, name) for family, name in CASES if name.endswith(("ForMaskedLM", "ForPreTraining"))]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("family", "name"), ENCODERS, ids=[name for _, name in ENCODERS])
+def test_a_head_that_files_hold_is_read_where_config_json_names_none(family: Family, name: str, tmp_path: Path) -> None:
+    tiny(family, name).save_pretrained(tmp_path)
+    said = json.loads((tmp_path / "config.json").read_text())
+    base = next(one for one in family.architectures if one.endswith("Model"))
+    (tmp_path / "config.json").write_text(json.dumps({**said, "architectures": [base]}))
+    found = checkpoint.read(tmp_path)
+    assert found.family.architecture(found.config) == name

@@ -38,7 +38,8 @@ class BigBird(Encoding):
 
     def read(self, fields: Fields) -> tuple[ModelConfig, int]:
         activation = fields.one_of("hidden_act", ACTIVATIONS, "gelu_new")
-        pairs, headless = (fields.architecture == one for one in self.architectures[1:])
+        pairs = fields.architecture == self.architectures[1] or fields.holds("cls.seq_relationship.weight")
+        headless = fields.architecture == self.architectures[2] and not fields.holds("predictions.bias")
         model = read_encoder(
             fields, activation,
             layers=fields.whole("num_hidden_layers", 12),

@@ -72,7 +72,7 @@ class DebertaV2(Family):
         absolute = LearnedConfig(limit=limit) if fields.flag("position_biased_input", True) else None
         legacy = fields.flag("legacy", not fields.holds(f"{NEWER}.bias"))
         tied = fields.flag("tie_word_embeddings", True) or not legacy
-        headless = fields.architecture == self.architectures[1]
+        headless = fields.architecture == self.architectures[1] and not fields.holds("cls.predictions.bias")
         if "architectures" not in fields.data:  # as in the published files
             headless = legacy and not fields.holds("cls.predictions.bias")
         if not headless and not legacy and size != width:

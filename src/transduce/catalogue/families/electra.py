@@ -30,7 +30,7 @@ class Electra(Encoding):
             "ElectraForMaskedLM": TransformHeadConfig(
                 size=factored if fields.data.get("tie_word_embeddings") is False else None
             ),
-        }[fields.architecture]
+        }[self.headed(fields)]
         defaults = {"num_attention_heads": 4, "intermediate_size": 1024}
         fields.left.update({key: value for key, value in defaults.items() if fields.left.get(key) is None})
         model = read_encoder(
@@ -42,6 +42,14 @@ class Electra(Encoding):
         for key in SUMMARY:
             fields.take(key)
         return model, fields.whole("vocab_size", 30522)
+
+    def headed(self, fields: Fields) -> str:
+        """Returns the class, by what the files hold where config.json names the one without a head."""
+        if fields.architecture == self.architectures[0] and fields.holds("discriminator_predictions.dense.weight"):
+            return self.architectures[1]
+        if fields.architecture == self.architectures[0] and fields.holds("generator_lm_head.bias"):
+            return self.architectures[2]
+        return fields.architecture
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
         found = encoder_of(model)
