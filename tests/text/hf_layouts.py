@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer as Raw
-from tokenizers import models, pre_tokenizers, trainers
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from transduce.text.languages import M2M_100
 
@@ -92,6 +92,21 @@ def pairs(specials: tuple[str, ...], suffix: str | None = None) -> tuple[dict[st
 
 def bytes_(*specials: str) -> Write:
     return lambda folder: write_pairs(folder, *pairs(specials))
+
+
+def whole(*specials: str) -> Write:
+    """A tokenizer.json alone, with a frame of its own."""
+
+    def write(folder: Path) -> None:
+        ids, merges = pairs(specials)
+        made = Raw(models.BPE(ids, merges))
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        made.decoder = decoders.ByteLevel()
+        made.post_processor = processors.TemplateProcessing(f"{specials[0]} $A", None, [(specials[0], 0)])
+        made.add_special_tokens(list(specials))
+        made.save(str(folder / "tokenizer.json"))
+
+    return write
 
 
 def words(*specials: str) -> Write:
@@ -230,6 +245,9 @@ def byte_levels() -> Iterator[Layout]:
     yield Layout("phi", "phi", bytes_(END), {"tokenizer_class": "CodeGenTokenizer"})
     yield Layout("gpt2 framed", "gpt2", bytes_(END), {"add_bos_token": True, "add_eos_token": True})
     yield Layout("smollm", "llama", bytes_(END), {"tokenizer_class": "GPT2Tokenizer"})
+    for family, kind in (("bloom", "BloomTokenizerFast"), ("falcon", "PreTrainedTokenizerFast"), ("smollm3", None)):
+        yield Layout(family, family, whole(END, "<pad>"), {"tokenizer_class": kind} if kind else None)
+        yield Layout(f"{family} spaced", family, whole(END), {"add_prefix_space": True, "add_bos_token": False})
     opt = {"tokenizer_class": "GPT2Tokenizer", "add_bos_token": True, "bos_token": "</s>", "eos_token": "</s>"}
     yield Layout("opt", "opt", bytes_(*ROBERTA), {**opt, "unk_token": "</s>", "pad_token": "<pad>"})
     yield Layout("neox", "gpt_neox", bytes_(END, "<|padding|>"))

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from transduce.catalogue.families.family import families
 from transduce.text.published import published
 
 from .hf_layouts import layouts, say
@@ -25,7 +26,7 @@ TEXTS = [
     "\r\n", "café naïve", "cafe\u0301 nai\u0308ve", "日本 12 345", "🙂 a🙂🙂", "don't (stop). . 'x'", "12ing..ing", "ß",
     "½ ﬁsh Ｗorld\u3000a", "a" * 40, "``quoted'' text", "</s> inside <s>", "[CLS] a [SEP]", "<unk>", "<mask> the",
     "▁▁a ▁b", "öß haus ößa é ö", "x\u0000y\u200b", "THE RED FOX SEES 1,5", ">>fra<< hello", "<|endoftext|>a",
-    "a <sep>b", "\u00a0hello\u2028the", "a\x1cb",
+    "a <sep>b", "a Hello World", "\u00a0hello\u2028the", "a\x1cb",
 ]  # fmt: skip
 
 
@@ -88,6 +89,10 @@ def same(theirs: Any, folder: Path) -> None:
             theirs.convert_ids_to_tokens(expected),
         )
         assert ours.decode(expected) == text_of(theirs, expected), (text, expected)
+
+
+def test_every_family_has_a_layout() -> None:
+    assert {family.model_type for family in families()} <= {layout.family for layout in LAYOUTS.values()}
 
 
 @pytest.mark.filterwarnings("ignore:Recommended")
