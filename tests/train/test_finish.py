@@ -10,7 +10,7 @@ from torch import Tensor
 
 from transduce.train import checkpoint, loop
 from transduce.train.evaluate import Evaluation
-from transduce.train.finish import finish, mean
+from transduce.train.finish import finish, last_regular, mean
 from transduce.train.recipe import Recipe
 from transduce.train.resume import Position, weights
 from transduce.train.session import Session, Task
@@ -27,6 +27,18 @@ def test_the_mean_is_taken_in_float64_and_keeps_types(tmp_path: Path) -> None:
     found = mean(files)
     assert torch.equal(found["w"], rows.double().mean(0).float())
     assert found["h"].dtype == torch.float16
+
+
+def test_only_checkpoints_saved_on_schedule_are_averaged_the_last_ones_in_order(tmp_path: Path) -> None:
+    for step in range(1, 9):
+        state = {"step": step, "regular": step % 3 != 0, "healthy": True}
+        checkpoint.write(tmp_path / checkpoint.name(step), {"model.safetensors": {"w": torch.ones(2)}}, state)
+    (tmp_path / checkpoint.name(7) / "model.safetensors").unlink()
+    messages = list[str]()
+    assert last_regular(tmp_path, 3, messages.append) == [4, 5, 8]
+    assert messages == [
+        "checkpoint step-00000007 is damaged: model.safetensors is missing; it is left out of the average"
+    ]
 
 
 @pytest.fixture
