@@ -1,4 +1,6 @@
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +148,92 @@ def test_the_schema_knows_every_key_of_every_recipe(cli) -> None:
     assert schema["$ref"] == "#/$defs/Recipe"
     for name in recipes.names():
         assert yaml.safe_load(recipes.text(name)).keys() <= schema["$defs"]["Recipe"]["properties"].keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "command"),
+    [
+        ("a.tsv", "x\ty\n", "pairs data.path=a.tsv"),
+        ("a b.csv", "x,y\n", "pairs 'data.path=a b.csv'"),
+        ("a.txt", "x\ty\nz\tw\n", "pairs data.path=a.txt"),
+        ("a.txt", "a book\n\nof two lines", "text data.path=a.txt"),
+        ("a.jsonl", '{"text": "x"}\n', "text data.path=a.jsonl data.unit=line"),
+        (
+            "a.jsonl",
+            '{"id": 1, "q": "x", "a": "y"}\n',
+            "pairs data.path=a.jsonl data.source_field=q data.target_field=a",
+        ),
+        ("d/train.tsv", "x\ty\n", "pairs data.path=d"),
+        ("d/one.txt", "x\n", "text data.path=d"),
+    ],
+)
+def test_data_in_the_place_of_a_recipe_are_told_the_recipe_that_fits(
+    cli, tmp_path: Path, name: str, content: str, command: str
+) -> None:
+    """And that one reads them: what is printed can be typed."""
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content * 3 if "\n" in content[:-1] else content, "utf-8")
+    for verb in ("train", "plan", "doctor"):
+        found = cli(verb, name.split("/")[0])
+        assert (found.code, found.out) == (2, "")
+        assert found.err.endswith(
+            f" is data, and what comes first is a recipe; this one would fit: transduce train {command}\n"
+        )
+    recipe, *words = shlex.split(command)
+    transduce.recipe(recipe, [("data.valid_fraction", "0"), *overrides_of(words)]).data.load()
+
+
+def test_a_folder_of_two_languages_a_run_and_a_published_model_are_told_apart(cli, tmp_path: Path) -> None:
+    for name in ("par/train.de", "par/train.en", "run/config.yaml", "model/config.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x\n")
+    fits = "pairs data.path=par data.kind=parallel data.source=de data.target=en"
+    assert cli("train", "par").err.endswith(f"transduce train {fits}\n")
+    assert list(
+        transduce.recipe("pairs", [("data.valid_fraction", "0"), *overrides_of(fits.split()[1:])])
+        .data.load()["train"]
+        .targets
+    ) == ["x"]
+    assert "run is a run; its recipe is run/config.yaml" in cli("train", "run").err
+    assert "`transduce import model` makes a run of it" in cli("train", "model").err
+
+
+@pytest.mark.parametrize(("data", "model", "objective"), [
+    ("{kind: pairs, path: x}", "encoder-decoder", "translation"),
+    ("{kind: parallel, path: x, source: de, target: en}", "encoder-decoder", "translation"),
+    ("dates", "encoder-decoder", "translation"),
+    ("{kind: text, path: x}", "decoder", "next-token"),
+    ("{kind: text, path: x, unit: line}", "encoder", "masked-lm"),
+])  # fmt: skip
+def test_a_recipe_without_an_objective_learns_what_its_data_are_for(
+    tmp_path: Path, data: str, model: str, objective: str
+) -> None:
+    file = tmp_path / "own.yaml"
+    shape = f"{{kind: {model}, width: 16, layers: 1, mixer: {{kind: attention, heads: 2}}}}"
+    file.write_text(f"data: {data}\ntokenizer: char\nmodel: {shape}\n")
+    assert transduce.recipe(str(file)).objective.kind == objective
+    file.write_text(f"data: {data}\ntokenizer: char\nmodel: transformer-base-2017\n")
+    translates = objective == "translation"
+    assert transduce.recipe(str(file)).model.kind == ("encoder-decoder" if translates else "decoder")
+
+
+@pytest.mark.parametrize("name", ["pairs", "text", "multi30k", "shakespeare"])
+def test_a_copied_template_says_where_its_path_belongs(cli, tmp_path: Path, name: str) -> None:
+    assert cli("recipes", "cp", name, "own.yaml").code == 0
+    found = cli("train", "own.yaml")
+    assert found.err == (
+        "transduce: data.path of own.yaml is empty; write where your data are behind `path:`, or add data.path=...\n"
+    )
+    source = Path("own.yaml").read_text("utf-8")
+    assert source.count("\n  path: ") == 1
+    Path("own.yaml").write_text(source.replace("\n  path: ", "\n  path: mine  "), "utf-8")
+    assert transduce.recipe("own.yaml") == transduce.recipe(name, {"data.path": "mine", "name": "own"})
+    old = recipes.text(name)  # a copy of before, filled in where it said what it needs
+    (tmp_path / "there").mkdir()
+    Path("old.yaml").write_text(re.sub("data.path: .*", "data.path: there", old), "utf-8")
+    assert transduce.recipe("old.yaml").data == transduce.recipe(name, {"data.path": "there"}).data
+
+
+def overrides_of(words: list[str]) -> list[tuple[str, str]]:
+    return [(key, value) for key, _, value in (word.partition("=") for word in words)]

@@ -17,6 +17,8 @@ from transduce.recipes import architectures
 
 app = typer.Typer(help="List, show and copy the built-in recipes.", no_args_is_help=True)
 
+NEED = re.compile(r"needs:\n  data\.path: (.*)\n\n(data:\n  kind: .*)\n")  # what only the user can fill in, and where
+
 NAME = typer.Argument(help="A name of `transduce recipes ls`.", show_default=False)
 
 
@@ -49,6 +51,7 @@ def cp(
     source = recipes.text(name)
     file = Path(f"{name}.yaml") if file is None else file / f"{name}.yaml" if file.is_dir() else file
     own = yaml.safe_dump({"name": file.stem}, allow_unicode=True).strip()
+    source = re.sub(NEED, r"\n\2\n  path:                     # \1\n", source, count=1)
     source = re.sub(r"^name:.*", lambda _: own, source, count=1, flags=re.MULTILINE)
     try:
         with open(file, "x", encoding="utf-8") as out:

@@ -14,8 +14,11 @@ from transduce import config
 from transduce.errors import UserError
 from transduce.plain_yaml import LONGEST, plain, read_file
 from transduce.recipes import architectures
+from transduce.recipes.suited import suited
 
 DEFAULT = "dates"
+# What is learnt from a kind of data, where a recipe does not say.
+OBJECTIVES = {"dates": "translation", "pairs": "translation", "parallel": "translation", "text": "next-token"}
 
 
 def names() -> list[str]:
@@ -50,12 +53,17 @@ def read(
     for dotted, value in sorted(overrides, key=_depth):
         config.override(data, dotted, value)
         architectures.expand(data, models)
+    _assume(data)
     needs: Any = data.pop("needs", {})
     if not isinstance(needs, dict) or not all(isinstance(key, str) for key in cast("dict[Any, Any]", needs)):
         raise UserError(f"`needs` of recipe `{spec}` is {needs!r}; it must map dotted keys to what they are")
     for dotted, what in cast("dict[str, Any]", needs).items():
         if plain(_at(data, dotted)) in (None, ""):
-            raise UserError(f"recipe `{spec}` needs {what}; add {dotted}=...")
+            if spec in names() or not Path(str(what)).expanduser().exists():
+                raise UserError(f"recipe `{spec}` needs {what}; add {dotted}=...")
+            config.override(data, dotted, what)  # who copied the recipe filled it in here
+    if isinstance(data.get("data"), dict) and plain(data["data"].get("path", ".")) in (None, ""):
+        raise UserError(f"data.path of {spec} is empty; write where your data are behind `path:`, or add data.path=...")
     return data
 
 
@@ -70,20 +78,37 @@ def _with_base(spec: str, seen: tuple[str, ...], models: architectures.More | No
     data = _load(spec)
     base = data.pop("base", None)
     if base is None:
+        _assume(data)
         architectures.expand(data, models)
         return data
     if spec.endswith((".yaml", ".yml")) and str(base).endswith((".yaml", ".yml")):
         base = str(Path(spec).parent / str(base))  # a file names its base as seen from where it lies
     merged = config.merge(_with_base(str(base), (*seen, spec), models), data)
+    _assume(merged)
     if architectures.named(data.get("model")):
         merged["model"] = data["model"]  # in place of the model of the base
         architectures.expand(merged, models)
     return merged
 
 
+def _assume(data: dict[str, Any]) -> None:
+    """Fill in the objective that follows from the kind of the data, and of the model, where there is none."""
+    objective = "masked-lm" if _kind(data, "model") == "encoder" else OBJECTIVES.get(_kind(data, "data"))
+    if "objective" not in data and objective is not None:
+        data["objective"] = objective
+
+
+def _kind(data: dict[str, Any], part: str) -> str:
+    """The kind of a part, however it is written."""
+    value = data.get(part)
+    return str(plain(cast("dict[str, Any]", value).get("kind") if isinstance(value, dict) else value))
+
+
 def _load(spec: str) -> dict[str, Any]:
     if spec in names():
         source = text(spec)
+    elif spec and (sentence := suited(Path(spec))) is not None:
+        raise UserError(sentence)
     elif (file := Path(spec)).is_file():
         if (size := file.stat().st_size) > 4 * LONGEST:
             raise UserError(f"{spec} has {size:,} bytes, more than any recipe; name data as data.path={spec}")
