@@ -79,7 +79,7 @@ class Text(DataConfig):
                 raise UserError(f"{path} holds one document per row; set data.unit=line")
             yield from (row[0] for row in table.columns(path, [self.field], False, self.max_chars))
         elif self.unit == "file":
-            yield read.text(path)
+            yield read.text(path).replace("\r\n", "\n")
         elif self.unit == "line":
             yield from (line for line in read.each(path, self.max_chars) if line.strip())
         else:
