@@ -69,6 +69,15 @@ def test_a_model_of_few_positions_goes_on_as_far_as_they_reach(
     assert all(len(sample.source) <= limit // 2 and len(sample.output) <= limit for sample in found.samples)
 
 
+def test_a_limit_of_prompt_and_output_together_does_not_end_an_evaluation(
+    recipe: Callable[..., Recipe], session: Callable[..., Session]
+) -> None:
+    made = session(recipe("language", {"data.unit": "file", "generate.max_length": 3})).task
+    assert made.valid is not None
+    found = evaluate(made.model, made.objective, made.valid, made.tokenizer, made.recipe.generate, 5)
+    assert any(len(made.tokenizer.encode(sample.source)) > 3 for sample in found.samples)
+
+
 def test_bleu_is_that_of_sacrebleu_with_its_signature() -> None:
     score, signature = bleu_of(["the cat sat on the mat .", "a dog"], ["the cat sat on the mat .", "a dog"])
     assert score == pytest.approx(100)

@@ -178,7 +178,7 @@ def continuations(model: Model, split: Split, tokenizer: Tokenizer, config: Gene
     """How the model goes on from a few places of the split, evenly spread."""
     pairs = openings(split, PROMPT if model.limit is None else min(PROMPT, model.limit // 2))
     prompts = [[*([tokenizer.bos] if split.documents else []), *prompt] for prompt, _ in pairs]
-    config = replace(config, max_new_tokens=min(config.max_new_tokens, LENGTH))
+    config = replace(config, max_new_tokens=min(config.max_new_tokens, LENGTH), max_length=None)
     found = decode(model, tokenizer, config, prompt=prompts, limits=room(model, config, [len(p) for p in prompts]))
     columns = [[prompt for prompt, _ in pairs], [rest for _, rest in pairs], [best[0].ids for best in found]]
     return [Sample(*row) for row in zip(*map(tokenizer.decode_batch, columns), strict=True)]
