@@ -104,3 +104,21 @@ def test_training_starts_every_epoch_with_an_empty_memory(
         loop.train(made, lambda: False)
     assert size < 25, "the text must be read more than once"
     assert [i for i, e in enumerate(empty) if e] == list(range(0, 25, size))
+
+
+def test_the_memory_itself_is_emptied_where_a_lane_begins() -> None:
+    """A layout that begins at position 0 hides an old memory as well; this is asked without its help."""
+    seen = list[float]()
+
+    class Counter:
+        def init_state(self, rows: int, most: int) -> tuple[torch.Tensor]:
+            return (torch.zeros(rows),)
+
+        def step(self, inputs: Any, layout: Any, state: tuple[torch.Tensor]) -> tuple[Any, tuple[torch.Tensor]]:
+            seen.append(float(state[0][0]))
+            return inputs, (state[0] + 1,)
+
+    lanes, counter = Lanes(np.arange(29, dtype=np.uint16) % 7, WIDTH, WIDTH), Carried(Counter())  # type: ignore[arg-type]
+    for strip in [*lanes.fixed(), *lanes.fixed()]:
+        counter.features(lanes.build(strip))
+    assert seen == [0.0, 1.0, 2.0, 3.0] * 2
