@@ -383,3 +383,19 @@ def test_the_score_is_log_p_of_the_model_whatever_the_rules(either: Pair, said: 
         assert best.score == pytest.approx(again.total, abs=1e-4)
         assert best.length == len(again.tokens)
         assert best.per_token == pytest.approx(again.total / len(again.tokens), abs=1e-4)
+
+
+def test_of_a_forced_beginning_nothing_is_counted(either: Pair):
+    data = settings(either, {"forced_bos_token_id": 17, "num_beams": 3})
+    vocabulary, config = either.vocabulary(data), hugging_face.read(data, either.ours.limit).config
+    rows = [[33], [7, 30]]
+    for row, (best,) in zip(rows, decode(either.ours, vocabulary, config, **either.given(rows)), strict=True):
+        sources = [[*row, 2]] if either.ours.takes_source else None
+        start = [vocabulary.bos] if sources else row
+        forced = [17] * (len(start) == 1)  # it stands second or nowhere
+        target = [*best.ids[len(forced) :], *([vocabulary.eos] if best.finished else [])]
+        (again,) = score(
+            either.ours, vocabulary, targets=[target], sources=sources, prompts=[[*start, *forced]], ends=False
+        )
+        assert best.ids[: len(forced)] == forced
+        assert best.score == pytest.approx(again.total, abs=1e-4)
