@@ -113,3 +113,12 @@ def test_a_beam_may_be_wider_than_a_vocabulary(markov, letters, size: int, early
     config = GenerateConfig(beam_size=40, nbest=5, max_new_tokens=5, early_stopping=early)
     for found in decode(markov(vocab_size=size, seed=1), letters, config, prompt=[[1]] * (60 if size > 20 else 5)):
         assert len({tuple(h.ids) for h in found}) == len(found) > 0
+
+
+def test_a_search_is_over_only_when_as_many_as_its_beams_have_ended():
+    config = GenerateConfig(beam_size=3, early_stopping="heuristic", length_norm="power", length_penalty=0.0)
+    ended = [Hypothesis([5], -score, True) for score in (1.0, 2.0, 3.0)]
+    assert Refilling(config).bar([[], ended[:1], ended[:2], ended]).tolist() == [-np.inf, -np.inf, -np.inf, -3.0]
+    full = GenerateConfig(beam_size=3, early_stopping="full")
+    assert Refilling(full).bar([ended[:2], ended]).tolist() == [-np.inf, np.inf]
+    assert Shrinking(GenerateConfig(beam_size=3, nbest=2, length_penalty=0.0), True).bar([ended]).tolist() == [-2.0]
