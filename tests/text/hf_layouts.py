@@ -278,6 +278,7 @@ def unigrams() -> Iterator[Layout]:
     albert = spm("spiece.model", "<pad> <unk> +[CLS] +[SEP] +[MASK]")
     yield Layout("albert", "albert", albert)
     yield Layout("albert cased", "albert", albert, {"tokenizer_class": "AlbertTokenizer", "do_lower_case": False})
+    yield Layout("albert framed", "albert", albert, {"add_bos_token": True, "add_eos_token": False})
     yield Layout("albert accents", "albert", albert, {"keep_accents": True, "add_prefix_space": False})
     yield Layout("big bird", "big_bird", spm("spiece.model", "<pad> </s> <s> <unk> +[CLS] +[SEP] +[MASK]"))
     for name, table in (("", TABLE), (", no table", b"")):
