@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 SECONDS, BYTES, ROOM = 10, 1 << 30, 6 << 30
-CLICK = ("Usage:", "Error:")
+CLICK = ("Usage:", "Error:", "╭─ Error")
 
 
 class Hang(BaseException):
