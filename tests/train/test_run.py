@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,11 +97,20 @@ def test_a_finite_schedule_says_how_to_go_on(recipe: RecipeOf, tmp_path: Path) -
     over = {"schedule.kind": "linear", "train.max_steps": 4, "train.samples": 0}
     train(recipe(over=over), tmp_path, quiet=True)
     with pytest.raises(
-        UserError, match=r"schedule.steps \(there 4, now 6\); add schedule.steps=4 to go on at the last"
+        UserError, match=r"schedule.steps \(there 4, now 6\); add schedule.steps=4 to keep its learning rates"
     ):
         train(recipe(over={**over, "train.max_steps": 6}), tmp_path, quiet=True)
     run = train(recipe(over={**over, "train.max_steps": 6, "schedule.steps": 4}), tmp_path, quiet=True)
     assert [line["learning_rate"] for line in run.metrics if "loss" in line][-1] == 0.0
+
+
+def test_a_run_that_was_copied_with_its_links_followed_goes_on(recipe: RecipeOf, tmp_path: Path) -> None:
+    run = train(recipe(over={"train.max_steps": 4}), tmp_path / "a", quiet=True)
+    shutil.copytree(run.path, tmp_path / "b" / run.path.name, symlinks=False)  # as `zip -r` and `cp -rL` do
+    longer = train(recipe(over={"train.max_steps": 8}), tmp_path / "b", quiet=True)
+    once = train(recipe(over={"train.max_steps": 8}), tmp_path / "c", quiet=True)
+    assert longer.last.is_symlink()
+    assert (longer.last / "model.safetensors").read_bytes() == (once.last / "model.safetensors").read_bytes()
 
 
 def test_a_run_may_be_made_longer_and_is_then_the_longer_run(recipe: RecipeOf, tmp_path: Path) -> None:
@@ -276,7 +286,7 @@ def test_without_a_validation_split_the_last_is_the_best(recipe: RecipeOf, tmp_p
 
 
 def test_a_model_beyond_the_memory_is_refused_before_it_is_made(recipe: RecipeOf, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the weights take [\d,]+ GB in float32.*lower layers and width"):
+    with pytest.raises(UserError, match=r"the weights take [\d,]+ GB in float32.*lower layers, width"):
         train(recipe(over={"model.width": 1 << 20}), tmp_path, quiet=True)
 
 

@@ -163,8 +163,13 @@ def read_state(directory: Path) -> dict[str, Any]:
 
 
 def point(link: Path, target: str) -> None:
-    """Make `link` a symbolic link to the relative path `target`, at once."""
+    """Makes `link` a symbolic link to the relative path `target`, at once.
+
+    Where a run was copied with its links followed, `link` is a directory, a second copy of one in `checkpoints`.
+    """
     beside = link.with_name(f".{link.name}.link")
     beside.unlink(missing_ok=True)
     beside.symlink_to(target)
+    if link.is_dir() and not link.is_symlink():
+        remove(link)
     beside.replace(link)
