@@ -18,7 +18,8 @@ measurements. Measured is the mean over seeds, and in brackets the least and the
 
 {counts}
 
-* *Held at once*: every mark was met the first time it was measured, and no mark or setting was changed after a result.
+* *Held at once*: every mark was met the first time it was measured, and no mark or setting was changed after a result,
+  as far as the history of the repository tells.
 * *Held after a change*: every mark is met, but a mark or a setting was changed after a first result. The section of
   the experiment says what it was first, what that gave, what was changed, and why. A mark that was only added is told
   there, too, and is no second try.
