@@ -3,6 +3,7 @@
 import gzip
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,13 @@ def test_what_is_no_utf8_text_is_named(name: str) -> None:
         encoding.text(io.BytesIO(data), "x")
     with pytest.raises(UserError, match=f"^x .*{told}"):
         list(encoding.lines(io.BytesIO(data), "x", 99))
+
+
+@pytest.mark.parametrize("max_chars", [1 << 62, 1 << 70])
+def test_a_line_may_be_of_any_length(max_chars: int, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\ntwo\n")
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"one\ntwo\n"))
+    assert [read.lines(tmp_path / name, max_chars) for name in ("a.txt", "b.txt")] == [["one", "two"]] * 2
 
 
 def test_a_line_is_read_no_further_than_it_may_be_long() -> None:

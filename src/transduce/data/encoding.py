@@ -5,6 +5,7 @@ another text: UTF-16 and UTF-32 (by their marks, or by their zeros), other encod
 """
 
 import io
+import sys
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import PurePath
@@ -48,8 +49,9 @@ def lines(stream: BinaryIO, name: str, max_chars: int, hint: str = "split the li
     stream = stream if hasattr(stream, "peek") else io.BufferedReader(stream)
     head = stream.peek(HEAD)[:HEAD]
     require_plain(head, name)
-    first = stream.readline(4 * max_chars + 8).removeprefix(UTF8_MARK)
-    offset, rest = 0, iter(lambda: stream.readline(4 * max_chars + 8), b"")
+    most = min(4 * max_chars + 8, sys.maxsize)
+    first = stream.readline(most).removeprefix(UTF8_MARK)
+    offset, rest = 0, iter(lambda: stream.readline(most), b"")
     for number, raw in enumerate(chain([first] if first else [], rest), 1):
         try:
             line = raw.decode("utf-8")
