@@ -317,7 +317,7 @@ def test_what_cannot_be_loaded_is_refused():
     [
         ({"max_length": 1}, "max_length=1 leaves no room for text"),
         ({"batch_tokens": 100}, "batch_tokens=100 is less than max_length=256, one row"),
-        ({"workers": -1}, "workers=-1 must be 0 or more"),
+        ({"workers": -1}, "workers=-1 must be from 0 to 256"),
         ({"overlong": "cut"}, "`overlong` is 'cut', but must be one of truncate, drop"),
         ({"max_tokens": 9}, "unknown key `max_tokens`; did you mean `batch_tokens`?"),
     ],

@@ -104,8 +104,10 @@ def described(folder: Path) -> tuple[ModelConfig, int, Family]:
     fields = Fields({key: value for key, value in data.items() if key != "quantization_config"}, named, tensors)
     try:
         config, vocab_size = family.read(fields)
-    except UserError:
-        raise
+    except UserError as error:
+        if "config.json" in str(error):
+            raise
+        raise UserError(f"{folder / 'config.json'}: {error}") from None
     except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError) as error:
         told = f"{type(error).__name__}: {error}"
         raise UserError(f"{folder / 'config.json'} holds values that make no model ({told})") from error

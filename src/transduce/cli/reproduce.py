@@ -127,7 +127,7 @@ def list_(store: "Store", experiments: "list[Experiment]") -> None:
         head = f"{e.kind:{width}}  {e.verdict(store.measured(e)):19}  {e.minutes:>4g} min  "
         text = e.claim + (age(store, e) if store.older(e) else "")
         sys.stdout.write(fold(head + text, sys.stdout, len(head)) + "\n")
-    tell(counts(store, experiments))
+    sys.stdout.write(f"{counts(store, experiments)}\n")
 
 
 def tell(text: str) -> None:

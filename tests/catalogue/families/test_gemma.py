@@ -112,7 +112,7 @@ def test_gemma_3_as_it_was_published(tmp_path: Path) -> None:
         ({"query_pre_attn_scalar": 0}, "query_pre_attn_scalar=0.0; it must be above 0"),
         ({"rope_parameters": {FULL: [1]}}, "it and rope_scaling must be objects"),
         ({"hidden_act": ["silu"]}, "but hidden_activation says something else"),
-        ({"num_hidden_layers": 10**9, "layer_types": "gone"}, "num_hidden_layers=1,000,000,000"),
+        ({"num_hidden_layers": 10**9, "layer_types": "gone"}, "config.json: layers=1000000000 must be at most 4096"),
     ],
 )
 def test_what_is_not_known_is_named(keys: dict[str, Any], told: str, tmp_path: Path) -> None:
