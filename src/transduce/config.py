@@ -153,7 +153,7 @@ def from_data(cls: type[C], data: Any, where: str = "") -> C:
 
 
 def unknown_key(key: str, path: str, where: str, cls: type, data: Mapping[Any, Any]) -> str:
-    """The sentence for a key that does not exist: the nearest one beside it, else the nearest anywhere below.
+    """The sentence for a key that does not exist: the same name below, else the nearest beside it, else below.
 
     data: what was given, so that no key of a kind that was not chosen is suggested. Of equal names below, that of
     `train` comes first, then the first one.
@@ -164,7 +164,8 @@ def unknown_key(key: str, path: str, where: str, cls: type, data: Mapping[Any, A
     paths = sorted((p for p, _ in keys(cls, where, data)), key=lambda p: not p.startswith("train."))
     below = {p.rsplit(".", 1)[-1]: p for p in reversed(paths)}
     known_elsewhere = {name: p for name, p in below.items() if name == ALIASES.get(key)}
-    for valid in (known_elsewhere, here, below):  # what other toolkits call it says more than how it is spelt
+    same = {key: below[key]} if key in below else {}
+    for valid in (known_elsewhere, same, here, below):  # what other toolkits call it says more than how it is spelt
         if (guess := nearest(key, list(valid))) is not None:
             return f"unknown key `{path}`; did you mean `{valid[guess]}`?"
     return f"unknown key `{path}`; the keys here are {', '.join(here)}"
