@@ -212,3 +212,19 @@ def test_the_config_of_another_run_is_a_recipe_and_its_weights_are_not_taken(cli
     again = cli("train", run / "config.yaml", "train.max_steps=5", "--out", tmp_path)
     assert again.code == 0, again.err
     assert "gives the recipe only" not in again.out
+
+
+@pytest.mark.parametrize("held", ["", "a"])
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_held_out_stream_too_short_to_predict_is_refused_before_the_first_step(
+    split: str, held: str, cli, tmp_path: Path
+) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name in ("train", "valid", "test"):
+        (folder / f"{name}.txt").write_text(held if name == split else "the cat sat on the mat " * 20)
+    found = cli("train", "text", f"data.path={folder}", "data.unit=file", "tokenizer.kind=char", *SMALL)
+    assert found.code == 2
+    assert split in found.err
+    assert "predicting takes two" in found.err or "is empty" in found.err
+    assert not (tmp_path / "runs").exists()
