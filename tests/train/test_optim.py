@@ -89,12 +89,12 @@ def test_muon_is_that_of_torch() -> None:
     [
         ({"learning_rate": 0}, "learning_rate=0.0 moves nothing"),
         ({"betas": [0.9]}, r"betas=\[0.9\] must be two numbers"),
-        ({"learning_rate": math.nan}, "learning_rate=nan moves nothing"),
+        ({"learning_rate": math.nan}, "`learning_rate` is not a number"),
         ({"learning_rate": math.inf}, "learning_rate=inf moves nothing, or nowhere"),
         ({"eps": 0}, "eps=0.0 must be a positive number"),
-        ({"eps": math.nan}, "eps=nan must be a positive number"),
+        ({"eps": math.nan}, "`eps` is not a number"),
         ({"weight_decay": -1}, "weight_decay=-1.0 is negative"),
-        ({"weight_decay": math.nan}, "weight_decay=nan is negative or no number"),
+        ({"weight_decay": math.nan}, "`weight_decay` is not a number"),
         ({"lr": 1}, "unknown key `lr`; did you mean `learning_rate`?"),
     ],
 )

@@ -252,9 +252,10 @@ def test_a_damaged_checkpoint_is_told_and_the_result_is_the_same(recipe: RecipeO
 def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(number: int, tiny: Any, recipe: RecipeOf, tmp_path: Path) -> None:
     """The signal comes from inside, in the middle of update 6, as if from a terminal."""
     script = (
-        "import json, os, sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
+        "import json, os, signal, sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
         "from transduce.config import from_data; from transduce.errors import UserError\n"
         "from transduce.train import loop, train; from transduce.train.recipe import Recipe\n"
+        "signal.signal(int(sys.argv[3]), signal.SIG_DFL)\n"  # some are ignored in the background
         "original, calls = loop.read, []\n"
         "def read(*args):\n"
         "    calls.append(1)\n"
@@ -328,7 +329,7 @@ def test_refusals(over: dict[str, Any], sentence: str, recipe: RecipeOf, tmp_pat
 
 
 def test_a_terminal_that_closes_twice_stops_once_and_nohup_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    messages = list[str]()
+    messages, usual = list[str](), signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
     with stop_signals(messages.append) as interrupted:
         assert not interrupted()
         for _ in range(3):
@@ -337,13 +338,13 @@ def test_a_terminal_that_closes_twice_stops_once_and_nohup_stays(monkeypatch: py
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert messages[0] == "the terminal is closed: finishing this step, then saving"
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with stop_signals(messages.append) as interrupted:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not interrupted()
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGHUP, usual)
 
 
 def test_a_message_that_cannot_be_written_at_that_moment_stops_nothing() -> None:

@@ -183,6 +183,7 @@ def test_absurd_configs_are_refused_before_anything_is_allocated(folder: Path, c
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.filterwarnings("ignore::transduce.errors.Notice")
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"])
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "{}", "[" * 100_000, '{"model": {"type": "BPE"}}'])
 def test_small_files_of_nonsense_are_refused_or_read(folder: Path, name: str, text: str):
