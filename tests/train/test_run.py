@@ -328,8 +328,9 @@ def test_refusals(over: dict[str, Any], sentence: str, recipe: RecipeOf, tmp_pat
         train(recipe(over=over), tmp_path, quiet=True)
 
 
-def test_a_terminal_that_closes_twice_stops_once_and_nohup_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    messages, usual = list[str](), signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
+def test_a_terminal_that_closes_twice_stops_once_and_nohup_stays() -> None:
+    messages, numbers = list[str](), (signal.SIGHUP, signal.SIGINT)  # of which a shell may have some ignored
+    usual = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
     with stop_signals(messages.append) as interrupted:
         assert not interrupted()
         for _ in range(3):
@@ -344,7 +345,8 @@ def test_a_terminal_that_closes_twice_stops_once_and_nohup_stays(monkeypatch: py
             os.kill(os.getpid(), signal.SIGHUP)
             assert not interrupted()
     finally:
-        signal.signal(signal.SIGHUP, usual)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 def test_a_message_that_cannot_be_written_at_that_moment_stops_nothing() -> None:
