@@ -134,3 +134,11 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     os.close(writing)
     assert found.stderr == ""
     assert found.returncode == 1
+
+
+def test_a_word_of_any_length_makes_a_short_sentence(cli) -> None:
+    found = cli("train", "dates", f"model.width={'9' * 5000}")
+    assert found.code == 2
+    assert "`model.width`" in found.err
+    assert "9...9" in found.err
+    assert len(found.err) < 1000

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -115,9 +116,13 @@ def noticed(show: Callable[..., None]) -> Callable[..., None]:
 
 
 def one_line(text: str) -> str:
-    """Returns a message without line breaks, and with signs that a terminal would obey written out."""
+    """Returns a message without line breaks, and with signs that a terminal would obey written out.
+
+    A word of more than 400 characters, such as a number of 5,000 digits, is shown by its two ends.
+    """
     text = " ".join(part.strip() for part in text.splitlines() if part.strip())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return re.sub(r"(\S{200})\S+(\S{200})", r"\1...\2", text)
 
 
 def sentence(error: Exception) -> str | None:
