@@ -90,7 +90,7 @@ def rows(results: "Results", stream: TextIO) -> None:
 
 
 def matrix(results: "Results", features: int, out: Path) -> None:
-    """(texts, features) float32 in one file; also where a text is refused: of those before it."""
+    """Writes (texts, features) float32 to one file; where a text is refused, the vectors of those before it."""
     import numpy as np
 
     parts = [np.zeros((0, features), np.float32)]

@@ -5,7 +5,6 @@ What the bytes say, `encoding` knows. Text is held in memory, so a file that wou
 
 import difflib
 import gzip
-import os
 import sys
 import zlib
 from collections.abc import Generator, Iterator, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from transduce.data import encoding
-from transduce.errors import UserError
+from transduce.errors import UserError, memory
 
 INFLATED, RATIO = 100 << 20, 50  # bytes, and times its size: what a gz file may unpack to; text packs 3 to 10 times
 LINE = 64  # bytes that Python needs for a line beside its text
@@ -103,11 +102,6 @@ def require_bounded(path: Path) -> None:
             if inflated > most:
                 told = f"{path} has {size:,} bytes and unpacks to more than {most:,}, which is unusual for text"
                 raise UserError(f"{told}; unpack it yourself with gunzip if it is right")
-
-
-def memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def at_home(path: str) -> Path:
