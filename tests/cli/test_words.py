@@ -1,8 +1,9 @@
 import io
+from collections.abc import Iterator
 
 import pytest
 
-from transduce.cli.words import chunks, fold, overrides, recipe_and_overrides
+from transduce.cli.words import chunks, fold, overrides, recipe_and_overrides, results
 from transduce.errors import UserError
 
 
@@ -57,3 +58,12 @@ def test_chunks_keep_order_and_leave_nothing_out() -> None:
     values = [str(i) for i in range(13)]
     assert [value for chunk in chunks(values, 5) for value in chunk] == values
     assert [len(chunk) for chunk in chunks(values, 5)] == [5, 5, 3]
+
+
+def test_what_is_refused_of_all_values_names_none_of_them() -> None:
+    def work(values: list[str]) -> Iterator[str]:
+        raise UserError("nbest=0 must be at least 1")
+        yield from values
+
+    with pytest.raises(UserError, match=r"^nbest=0"):
+        list(results(["a"], 2, work, lambda number: f"text {number}"))

@@ -95,7 +95,7 @@ def results(
     What `work` refuses of all values, it must refuse of none. Where it refuses one, those before it come first; then
     UserError says which one it is, as `place` calls that number.
     """
-    work([])
+    list(work([]))  # a generator refuses only when it is asked
     number = 1
     for chunk in chunks(values, size):
         yield from _results(chunk, number, work, place)
