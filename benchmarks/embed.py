@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from common import in_turn, machine, ratio
 
-from transduce.catalogue.sentences import Precision, SentenceEncoder
+from transduce.exchange.sentences import Precision, SentenceEncoder
 
 
 def sentences(files: list[Path], count: int) -> list[str]:

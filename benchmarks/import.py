@@ -81,7 +81,7 @@ def child(who: str, folder: Path) -> None:
     import torch
 
     if who == "ours":
-        from transduce.catalogue import checkpoint
+        from transduce.exchange import checkpoint
 
         checkpoint.families()
         opened = lambda: checkpoint.read(folder, None).model  # noqa: E731

@@ -1,8 +1,29 @@
-"""What all tests share."""
+"""What all tests share, and two tiny recipes: reversing words (an encoder-decoder) and lines of letters (a decoder)."""
 
+import itertools
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from transduce.config import from_data, override
+from transduce.data.batch import Batch
+from transduce.data.loader import Cursor
+from transduce.runs.average import Average
+from transduce.runs.claim import claim
+from transduce.runs.recipe import Recipe
+from transduce.runs.report import Report
+from transduce.training import train as training
+from transduce.training.carry import Carried
+from transduce.training.moving import Moving
+from transduce.training.progress import Display
+from transduce.training.session import Session
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -26,3 +47,96 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRANSDUCE_DEBUG", raising=False)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("NO_COLOR", "1")
+
+
+Tiny = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train, valid and test in three files each: .src, .tgt and .txt."""
+    folder, draw = tmp_path_factory.mktemp("texts"), random.Random(0)
+    for split, rows in (("train", 200), ("valid", 12), ("test", 7)):
+        words = ["".join(draw.choices("abcde", k=draw.randint(2, 9))) for _ in range(rows)]
+        lines = ["".join(draw.choices("abcde ", k=draw.randint(2, 30))).strip() or "a" for _ in range(rows)]
+        for ending, content in (("src", words), ("tgt", [w[::-1] for w in words]), ("txt", lines)):
+            (folder / f"{split}.{ending}").write_text("\n".join(content) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(texts: Path) -> Tiny:
+    """tiny("translation" | "language", {"train.max_steps": 3, ...}) -> the plain data of a recipe."""
+
+    def make(task: str = "translation", over: dict[str, Any] | None = None) -> dict[str, Any]:
+        translation = task == "translation"
+        data: dict[str, Any] = {
+            "name": "tiny",
+            "data": {"kind": "parallel", "path": str(texts), "source": "src", "target": "tgt"}
+            if translation
+            else {"kind": "text", "path": str(texts), "unit": "line"},
+            "tokenizer": {"kind": "char"},
+            "model": {
+                "kind": "encoder-decoder" if translation else "decoder",
+                "width": 16, "layers": 1, "mixer": {"kind": "attention", "heads": 2},
+                "feedforward": {"kind": "mlp", "hidden": 24}, "residual": {"kind": "pre-norm", "dropout": 0.1},
+            },
+            "objective": {"kind": "translation" if translation else "next-token"},
+            "batch": {"batch_tokens": 192, "max_length": 24},
+            "optimizer": {"kind": "adamw", "learning_rate": 0.01},
+            "schedule": {"kind": "inverse-sqrt", "warmup_steps": 5},
+            "train": {
+                "max_steps": 12, "validate_every": 4, "log_every": 2, "keep": 2, "samples": 4,
+                "device": "cpu", "seed": 3, "precision": "fp32",
+            },
+            "generate": {"max_new_tokens": 8},
+        }  # fmt: skip
+        for key, value in (over or {}).items():
+            override(data, key, value)
+        return data
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def recipe(tiny: Tiny) -> Callable[..., Recipe]:
+    """The same as a Recipe."""
+    return lambda task="translation", over=None: from_data(Recipe, tiny(task, over))
+
+
+class Batches:
+    """A loader that gives the same batches over and over, and nothing else."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def size(self, epoch: int) -> int:
+        return len(self.batches)
+
+    def stream(self, cursor: Cursor, skip: frozenset[Cursor]) -> Iterator[tuple[Cursor, Batch]]:
+        for n in itertools.count(cursor.index):
+            if (place := Cursor(0, n)) not in skip:
+                yield place, self.batches[n % len(self.batches)]
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
+    """session(recipe, batches=..., optimizers=...) -> a Session in a new directory, ready for loop.train."""
+    with ExitStack() as stack:
+
+        def make(recipe: Recipe, batches: list[Batch] | None = None, sgd: float | None = None) -> Session:
+            recipe = recipe.resolve()
+            run = stack.enter_context(claim(recipe, Path(tempfile.mkdtemp(dir=tmp_path))))
+            stack.enter_context(torch.random.fork_rng([]))
+            report, display = stack.enter_context(Report(run.path)), Display("test", 1, quiet=True)
+            task = training.build(run, recipe, torch.device("cpu"))
+            if batches is not None:
+                task = replace(task, loader=Batches(batches))  # type: ignore[arg-type]
+            optimizers = recipe.optimizer.build(task.model)
+            if sgd is not None:
+                optimizers = [torch.optim.SGD([{"params": list(task.model.parameters()), "peak": sgd}], lr=sgd)]
+            average = None if recipe.train.ema is None else Average(task.model, recipe.train.ema)
+            moving = Moving(task.model, optimizers, average, torch.device("cpu"), Carried(task.model))
+            return Session(task, moving, run, report, display)
+
+        yield make

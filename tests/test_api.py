@@ -10,7 +10,7 @@ import torch
 import transduce as td
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
-from transduce.train import checkpoint
+from transduce.runs import checkpoint
 from transduce.transducer import decoding, listen
 
 TINY = {
@@ -29,9 +29,9 @@ def test_importing_brings_no_torch() -> None:
     python("import sys, transduce; assert not {'torch', 'numpy', 'rich', 'typer'} & set(sys.modules)")
 
 
-@pytest.mark.parametrize("first", ["", "import transduce.train.loop; ", "td.recipe(); ", "td.train; "])
+@pytest.mark.parametrize("first", ["", "import transduce.training.loop; ", "td.recipe(); ", "td.train; "])
 def test_train_can_be_called_whatever_was_imported_before(first: str) -> None:
-    code = f"import transduce as td; {first}assert callable(td.train); from transduce.train import loop; loop.train"
+    code = f"import transduce as td; {first}assert callable(td.train); from transduce.training import loop; loop.train"
     python(code + "\ntry: td.train('nothing')\nexcept td.UserError as e: assert 'no recipe' in str(e)")
 
 

@@ -14,7 +14,7 @@ from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.mixer import MixerConfig
 from transduce.model.residual.norm_first import PreNormConfig
 from transduce.plain_yaml import Word
-from transduce.train.recipe import Recipe
+from transduce.runs.recipe import Recipe
 
 
 @pytest.mark.parametrize("name", recipes.names())

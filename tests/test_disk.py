@@ -5,7 +5,7 @@ import pytest
 
 from transduce import disk
 from transduce.errors import UserError
-from transduce.train import imported
+from transduce.exchange import importing as imported
 
 
 def test_what_is_written_is_whole_and_goes_through_no_link(tmp_path: Path) -> None:

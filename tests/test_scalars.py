@@ -13,7 +13,7 @@ from transduce.cli.words import overrides
 from transduce.config import from_data, to_data
 from transduce.errors import UserError
 from transduce.plain_yaml import read_file, read_word
-from transduce.train.recipe import Recipe
+from transduce.runs.recipe import Recipe
 
 LOOKS = [
     "1.10", "007", "12:30", "exp #2", "no", "on", "y", "true", "Null", "null", "~", "2021-05-03", "2021-13-45", "1e4",

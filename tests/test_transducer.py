@@ -12,11 +12,11 @@ import transduce as td
 from transduce import api, transducer
 from transduce.cli.main import main
 from transduce.errors import Notice
+from transduce.exchange import exporting as exported
 from transduce.generate import hugging_face
 from transduce.generate.config import Bias, GenerateConfig
 from transduce.generate.hypothesis import Hypothesis
-from transduce.train import exported
-from transduce.train.evaluate import Evaluation, Sample
+from transduce.training.evaluate import Evaluation, Sample
 
 TINY = {
     "data.train_size": 200, "data.valid_size": 8, "data.test_size": 8, "model.width": 16, "model.layers": 1,

@@ -28,8 +28,6 @@ __all__ = ["Transducer", "UserError", "build", "doctor", "load", "plan", "recipe
 
 
 def __getattr__(name: str) -> Any:
-    if name == "train":  # the folder of that name, which can be called; see train/__init__.py
-        return importlib.import_module("transduce.train")
     if name in __all__:
         return getattr(importlib.import_module("transduce.api"), name)
     raise AttributeError(f"module `transduce` has no attribute `{name}`; it has {', '.join(__all__)}")

@@ -10,27 +10,28 @@ import torch
 
 from transduce import recipes
 from transduce.catalogue import build as published
-from transduce.catalogue import certificate, hub, unread
-from transduce.catalogue.parity import Apart, layer_by_layer
 from transduce.config import from_data, override, to_data
 from transduce.data import read
 from transduce.data.doctor import Findings, examine
 from transduce.data.examples import encode
 from transduce.errors import UserError
+from transduce.exchange import certificate, hub, unread
+from transduce.exchange import exporting as exported
+from transduce.exchange import importing as imported
+from transduce.exchange.parity import Apart, layer_by_layer
 from transduce.inspect.plan import Costs, Probe, Work, costs
 from transduce.inspect.plan import probe as measured
 from transduce.model.models import Model
+from transduce.runs import checkpoint as checkpoints
+from transduce.runs.checkpoint import steps
+from transduce.runs.recipe import Recipe, TrainConfig
+from transduce.runs.run import Run
+from transduce.runs.weights import best_weights, load_weights
 from transduce.text.tokenizer import Tokenizer, TokenizerConfig
-from transduce.train import checkpoint as checkpoints
-from transduce.train import exported, imported
-from transduce.train.checkpoint import steps
-from transduce.train.precision import autocast
-from transduce.train.recipe import Recipe, TrainConfig
-from transduce.train.resume import best_weights, load_weights
-from transduce.train.run import Run
-from transduce.train.training import build as prepared
-from transduce.train.training import device_of, threads
-from transduce.train.training import train as train_recipe
+from transduce.training.precision import autocast
+from transduce.training.train import build as prepared
+from transduce.training.train import device_of, threads
+from transduce.training.train import train as train_recipe
 from transduce.transducer import Transducer
 
 Overrides = Mapping[str, Any] | Iterable[tuple[str, Any]]

@@ -9,21 +9,21 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
-from transduce.catalogue.certificate import require_source
-from transduce.catalogue.sentence_folder import MODULES
-from transduce.catalogue.sentences import Precision, SentenceEncoder, Vectors
 from transduce.config import nearest
 from transduce.data.imported import Imported
 from transduce.errors import UserError
+from transduce.exchange.certificate import require_source
+from transduce.exchange.sentence_folder import MODULES
+from transduce.exchange.sentences import Precision, SentenceEncoder, Vectors
 from transduce.generate.config import SAMPLING, Bias, GenerateConfig
 from transduce.generate.decode import decode
 from transduce.generate.hypothesis import Hypothesis, Norm
 from transduce.generate.score import Scores, score
 from transduce.generate.stop import TextStream, cut
 from transduce.model.models import Model
+from transduce.runs.recipe import Recipe
 from transduce.text.tokenizer import Tokenizer
-from transduce.train.evaluate import Evaluation, evaluate, split_of
-from transduce.train.recipe import Recipe
+from transduce.training.evaluate import Evaluation, evaluate, split_of
 
 
 class Options(TypedDict, total=False):

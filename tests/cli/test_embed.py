@@ -8,7 +8,7 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from transduce.catalogue.sentences import SentenceEncoder
+from transduce.exchange.sentences import SentenceEncoder
 from transduce.testing.families import saved
 
 pytest.importorskip("transformers")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transduce.train.run import Run
+from transduce.runs.run import Run
 
 from .conftest import DATES
 

@@ -17,8 +17,8 @@ import pytest
 import typer
 
 from transduce.cli.main import app, main
+from transduce.runs.run import Run
 from transduce.screen import STAND_IN
-from transduce.train.run import Run
 
 from .conftest import SMALL
 

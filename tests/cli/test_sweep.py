@@ -207,7 +207,7 @@ def taken(monkeypatch: pytest.MonkeyPatch, dates: Path) -> dict[str, Any]:
         stop(None, {"train": texts})
 
     load, model = api.load, api.load(dates)
-    monkeypatch.setattr("transduce.train.training.record_data", stop)
+    monkeypatch.setattr("transduce.training.train.record_data", stop)
     monkeypatch.setattr("transduce.api.examine", lambda splits, *_, **__: stop(None, splits))
     monkeypatch.setattr("transduce.transducer.split_of", first_split)
     monkeypatch.setattr(

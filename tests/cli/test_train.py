@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from transduce.train.run import Run
+from transduce.runs.run import Run
 
 from .conftest import DATES, SMALL
 
@@ -181,7 +181,7 @@ def test_a_full_disk(cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")
 
-    monkeypatch.setattr("transduce.train.checkpoint.save_tensors", full)
+    monkeypatch.setattr("transduce.runs.checkpoint.save_tensors", full)
     found = cli("train", *DATES)
     assert found.code == 2
     assert found.err.startswith("transduce: the disk is full, so runs/dates cannot be written")

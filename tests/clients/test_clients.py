@@ -12,7 +12,7 @@ import torch
 
 import transduce as td
 from transduce import api
-from transduce.catalogue.sentences import SentenceEncoder
+from transduce.exchange.sentences import SentenceEncoder
 from transduce.model.layout import dense
 from transduce.model.models import EncoderOnly
 from transduce.transducer import Transducer

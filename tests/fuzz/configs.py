@@ -14,7 +14,7 @@ import yaml
 
 from fuzz import values
 from transduce.config import Part, kinds
-from transduce.train.recipe import Recipe
+from transduce.runs.recipe import Recipe
 
 TEXT = "".join(f"the quick brown fox {i}\njumps over the lazy dog\n\n" for i in range(20))
 BASES: dict[str, dict[str, Any]] = {

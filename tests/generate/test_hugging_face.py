@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from transduce.catalogue import checkpoint
 from transduce.errors import UserError
+from transduce.exchange import checkpoint
 from transduce.generate import hugging_face
 from transduce.generate.decode import decode
 from transduce.generate.hypothesis import Hypothesis

@@ -7,7 +7,7 @@ from transduce.inspect.plan import Work, costs, probe
 from transduce.model.architecture import DecoderConfig
 from transduce.model.layout import dense
 from transduce.objectives.language import NextTokenConfig
-from transduce.train.optim.adamw import AdamWConfig
+from transduce.optim.adamw import AdamWConfig
 
 
 def work(accumulate: int = 1) -> tuple[Work, Batch]:

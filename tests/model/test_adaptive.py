@@ -18,7 +18,7 @@ from transduce.model.layout import dense
 from transduce.model.norms.norm import LayerNorm
 from transduce.model.positions.position import Positions
 from transduce.objectives.objective import token_loss
-from transduce.train.optim import roles
+from transduce.optim import roles
 
 VOCAB, WIDTH, CUTOFFS = 23, 12, (5, 9, 16)
 

@@ -18,9 +18,9 @@ from transduce.model.layout import dense
 from transduce.model.mixers.delta import rates, slow
 from transduce.model.models import Model
 from transduce.objectives.language import NextTokenConfig
-from transduce.train.optim import roles
-from transduce.train.optim.adamw import AdamWConfig
-from transduce.train.optim.muon import MuonConfig
+from transduce.optim import roles
+from transduce.optim.adamw import AdamWConfig
+from transduce.optim.muon import MuonConfig
 
 KINDS = sorted(kinds(InitConfig.folder))
 FREE: dict[str, Any] = {"scale_embedding": False}  # what mup asks for

@@ -21,7 +21,7 @@ from transduce.model.residual.added import Added, drop_rows
 from transduce.model.residual.norm_last import DeepNormConfig
 from transduce.model.residual.residual import Place, ResidualConfig
 from transduce.objectives.language import TranslationConfig
-from transduce.train.optim.adamw import AdamWConfig
+from transduce.optim.adamw import AdamWConfig
 
 WIDTH, VOCAB, LAYERS = 12, 11, 3
 KINDS = sorted(kinds(ResidualConfig.folder))

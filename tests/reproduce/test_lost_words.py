@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from transduce.ancestors import kneser_ney
 from transduce.errors import UserError
 from transduce.reproduce import sentences
+from transduce.reproduce.ancestors import kneser_ney
 from transduce.reproduce.experiments import imputation, word_models
 from transduce.reproduce.fit import decoder
 from transduce.reproduce.sentences import BOS, EOS, UNK, Sentences, batch_of, grammar, log_p, mean_loss, step_by_step

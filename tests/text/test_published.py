@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from transduce.catalogue.families.family import families
+from transduce.exchange.families.family import families
 from transduce.text.published import published
 
 from .hf_layouts import layouts, say

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from transduce.catalogue.entry import TEXT, Entry
-from transduce.catalogue.families.family import ACTIVATIONS
 from transduce.catalogue.lineage import chain
 from transduce.catalogue.shape_layers import attention_of, beside_of, disentangled_of, experts_of, layers_of, seen
 from transduce.catalogue.shape_parts import feedforward_of, norm_of, positions_of, residual_of
 from transduce.catalogue.shape_words import Words
 from transduce.errors import UserError
+from transduce.exchange.families.family import ACTIVATIONS
 from transduce.model.architecture import DecoderConfig, EncoderConfig, EncoderDecoderConfig, LayerConfig, ModelConfig
 from transduce.model.embed.adaptive import AdaptiveEmbeddingConfig
 from transduce.model.embed.embedding import EmbeddingConfig

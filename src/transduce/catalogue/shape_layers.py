@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from transduce.catalogue.families.family import ACTIVATIONS
 from transduce.catalogue.shape_parts import feed
 from transduce.catalogue.shape_words import Words
 from transduce.errors import UserError
+from transduce.exchange.families.family import ACTIVATIONS
 from transduce.model.architecture import LayerConfig, Layers
 from transduce.model.feedforward.experts import ExpertsConfig
 from transduce.model.feedforward.feedforward import FeedForwardConfig

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from transduce.catalogue.families.family import ACTIVATIONS
 from transduce.catalogue.shape_words import Words
 from transduce.errors import UserError
+from transduce.exchange.families.family import ACTIVATIONS
 from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.feedforward.gated import GatedConfig
 from transduce.model.feedforward.mlp import MLPConfig

@@ -14,7 +14,7 @@ from transduce.cli.words import lines, places, results
 from transduce.errors import UserError
 
 if TYPE_CHECKING:
-    from transduce.catalogue.sentences import Vectors
+    from transduce.exchange.sentences import Vectors
 
     Embed = Callable[[list[str]], Vectors]
     Results = Iterator[tuple[int, str, Vectors]]
@@ -50,10 +50,10 @@ def embed(
         what = "with --search nothing is written" if search is not None else "the name must end in .npy or .jsonl"
         raise UserError(f"--out {out} cannot be: {what}")
     from transduce.api import load
-    from transduce.catalogue.sentences import SentenceEncoder
     from transduce.config import from_data
-    from transduce.train.recipe import TrainConfig
-    from transduce.train.training import device_of
+    from transduce.exchange.sentences import SentenceEncoder
+    from transduce.runs.recipe import TrainConfig
+    from transduce.training.train import device_of
 
     if (folder / "config.yaml").is_file():
         encoder = load(folder, device=device).sentences

@@ -66,7 +66,7 @@ def cp(
 def schema() -> None:
     """Print the JSON Schema of a recipe, for completion and checks in an editor."""
     from transduce import config
-    from transduce.train.recipe import Recipe
+    from transduce.runs.recipe import Recipe
 
     found = config.schema(Recipe)
     found["$defs"]["Recipe"]["properties"] |= {

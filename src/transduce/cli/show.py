@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from transduce.api import Plan
-from transduce.catalogue.certificate import NAME as CERTIFICATE
-from transduce.catalogue.certificate import read as read_certificate
 from transduce.data.doctor import Findings, Side, Token
+from transduce.exchange.certificate import NAME as CERTIFICATE
+from transduce.exchange.certificate import read as read_certificate
+from transduce.runs.run import Run
 from transduce.text.tokenizer import Tokenizer
-from transduce.train.evaluate import Evaluation
-from transduce.train.progress import Display, clock
-from transduce.train.run import Run
+from transduce.training.evaluate import Evaluation
+from transduce.training.progress import Display, clock
 
 BAR = 30  # columns of the longest bar
 

@@ -36,8 +36,8 @@ def show(
 ) -> None:
     """Show how a text is cut: its tokens, and the id of each below."""
     from transduce.cli.show import tokens
+    from transduce.runs.run import Run
     from transduce.text.tokenizer import Tokenizer
-    from transduce.train.run import Run
 
     found = Run(where).tokenizer if (where / "tokenizer").is_dir() else Tokenizer.load(where)
     for line in [text] if text is not None else lines("-"):

@@ -9,10 +9,10 @@ import torch
 
 from transduce.generate.inputs import prepare
 from transduce.model.layout import dense
+from transduce.runs.recipe import Recipe
+from transduce.runs.weights import best_weights, load_weights
 from transduce.text.tokenizer import Tokenizer
-from transduce.train.recipe import Recipe
-from transduce.train.resume import best_weights, load_weights
-from transduce.train.training import train
+from transduce.training.train import train
 from transduce.transducer import Transducer
 
 Pair = tuple[str, str]

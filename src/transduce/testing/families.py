@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from transduce.catalogue import checkpoint
 from transduce.data.batch import Batch
+from transduce.exchange import checkpoint
+from transduce.exchange.files import Files
 from transduce.model.layout import Layout, dense, left_padded, right_padded
 from transduce.model.models import EncoderOnly, Model
-from transduce.weights.files import Files
 
 TOLERANCE = 1e-4
 ROWS, TOKENS = 3, 17

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from transduce.ancestors.digits import digits
-from transduce.ancestors.lenet import LeNet, lenet5, modern_lenet, small_lenet
 from transduce.reproduce import draw
+from transduce.reproduce.ancestors.digits import digits
+from transduce.reproduce.ancestors.lenet import LeNet, lenet5, modern_lenet, small_lenet
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.fit import adam, fit, size
 from transduce.reproduce.history import Change

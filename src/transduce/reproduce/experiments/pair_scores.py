@@ -19,8 +19,8 @@ from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.history import Change
 from transduce.reproduce.mark import Mark, Measurements
 from transduce.reproduce.pairs import by_steps, foreign, shuffled, trained
-from transduce.train.evaluate import evaluate, split_of
-from transduce.train.recipe import Recipe
+from transduce.runs.recipe import Recipe
+from transduce.training.evaluate import evaluate, split_of
 from transduce.transducer import Transducer
 
 SHUFFLED, FOREIGN = "right above its words shuffled", "right above the target of another pair"

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import nn
 
-from transduce.ancestors.digits import Digits, digits
-from transduce.ancestors.resnet import Residual, perceptron, plain, projection, resnet
 from transduce.reproduce import draw
+from transduce.reproduce.ancestors.digits import Digits, digits
+from transduce.reproduce.ancestors.resnet import Residual, perceptron, plain, projection, resnet
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.fit import adam, fit, gradients, late, norms
 from transduce.reproduce.mark import Mark, Measurements

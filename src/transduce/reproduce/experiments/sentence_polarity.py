@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from transduce.catalogue.pooling import Pooling
 from transduce.config import from_data
+from transduce.exchange.pooling import Pooling
 from transduce.model.architecture import EncoderConfig
 from transduce.model.layout import Layout
 from transduce.model.models import EncoderOnly

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import nn
 
-from transduce.ancestors.digits import Digits, digits
-from transduce.ancestors.lenet import LeNet, small_lenet
 from transduce.reproduce import draw
+from transduce.reproduce.ancestors.digits import Digits, digits
+from transduce.reproduce.ancestors.lenet import LeNet, small_lenet
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.fit import fit
 from transduce.reproduce.mark import Mark, Measurements

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from transduce.ancestors.digits import Digits, digits
 from transduce.reproduce import draw
+from transduce.reproduce.ancestors.digits import Digits, digits
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.fit import adam, fit, size
 from transduce.reproduce.mark import Mark, Measurements

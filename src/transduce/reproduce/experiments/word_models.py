@@ -10,10 +10,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from transduce.ancestors.kneser_ney import KneserNey
 from transduce.generate.score import score
 from transduce.model.models import Model
 from transduce.reproduce import draw
+from transduce.reproduce.ancestors.kneser_ney import KneserNey
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.fit import adam, decoder, fit, graded
 from transduce.reproduce.mark import Mark, Measurements

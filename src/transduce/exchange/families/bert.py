@@ -1,0 +1,64 @@
+"""BERT. Devlin et al. 2018, arXiv:1810.04805."""
+
+from typing import Any, ClassVar
+
+from transduce.exchange.families.encoding import (
+    NO_HEAD,
+    Encoding,
+    encoder_of,
+    masked_head,
+    masked_or_none,
+    read_encoder,
+    table,
+)
+from transduce.exchange.families.family import ACTIVATIONS, Fields
+from transduce.exchange.table import Table, pair
+from transduce.model.architecture import EncoderConfig, ModelConfig
+from transduce.model.embed.table import TableConfig
+from transduce.model.heads.transform import TransformHeadConfig
+from transduce.model.positions.absolute import LearnedConfig
+
+HEAD = ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions")
+
+
+class Bert(Encoding):
+    """What stands on the blocks is what the class asks for, and what the files hold besides."""
+
+    model_type: ClassVar[str] = "bert"
+    architectures: ClassVar[tuple[str, ...]] = (
+        "BertModel", "BertForMaskedLM", "BertForPreTraining", "BertForNextSentencePrediction",
+    )  # fmt: skip
+
+    def read(self, fields: Fields) -> tuple[ModelConfig, int]:
+        activation = fields.one_of("hidden_act", ACTIVATIONS, "gelu")
+        masked = fields.architecture in ("BertForMaskedLM", "BertForPreTraining") or fields.holds("predictions.bias")
+        pairs = fields.architecture in self.architectures[2:] or fields.holds("cls.seq_relationship.weight")
+        model = read_encoder(
+            fields, activation,
+            layers=fields.whole("num_hidden_layers", 12),
+            embedding=TableConfig(types=fields.whole("type_vocab_size", 2), norm=True),
+            positions=LearnedConfig(limit=fields.whole("max_position_embeddings", 512)),
+            head=TransformHeadConfig(activation=activation) if masked else NO_HEAD,
+            pooler=pairs or fields.holds("pooler.dense.weight"), pair_classes=2 if pairs else 0,
+        )  # fmt: skip
+        return model, fields.whole("vocab_size", 30522)
+
+    def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
+        found = encoder_of(model)
+        if found is None or not found.table.types or not found.plain(types=found.table.types):
+            return None
+        layers, offset = found.model.layers, found.positions.offset
+        if offset or not isinstance(layers, int) or not masked_or_none(found.model, found.feedforward.activation):
+            return None
+        return {**found.written(vocab_size), "num_hidden_layers": layers}
+
+    def architecture(self, model: ModelConfig) -> str:
+        assert isinstance(model, EncoderConfig)
+        if model.head == NO_HEAD:
+            return self.architectures[3 if model.pair_classes else 0]
+        return self.architectures[2 if model.pair_classes else 1]
+
+    def table(self, model: ModelConfig) -> Table:
+        assert isinstance(model, EncoderConfig)
+        ends, copies = ([], []) if model.head == NO_HEAD else masked_head(HEAD, "bert", model)
+        return table("bert", model, ends + (pair("cls.seq_relationship", "pair") if model.pair_classes else []), copies)

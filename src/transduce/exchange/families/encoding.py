@@ -1,0 +1,158 @@
+"""What the encoders of BERT's line share: their parts, their config.json, their tables."""
+
+from typing import Any, NamedTuple
+
+from transduce.errors import UserError
+from transduce.exchange.families.family import ACTIVATIONS, PLACES, Family, Fields
+from transduce.exchange.families.matching import matches, named
+from transduce.exchange.ops import FIRST
+from transduce.exchange.table import Row, Table, layers, pair, row
+from transduce.model.architecture import EncoderConfig, ModelConfig
+from transduce.model.embed.table import TableConfig
+from transduce.model.feedforward.feedforward import Activation
+from transduce.model.feedforward.mlp import MLPConfig
+from transduce.model.heads.others import NoHeadConfig
+from transduce.model.heads.transform import TransformHeadConfig
+from transduce.model.init.init import NormalInit
+from transduce.model.mixers.attention import AttentionConfig
+from transduce.model.norms.norm import LayerNorm
+from transduce.model.positions.absolute import LearnedConfig
+from transduce.model.residual.norm_last import PostNormConfig
+
+NO_HEAD = NoHeadConfig()
+SILENT = (PLACES, r"(^|\.)embeddings\.token_type_ids$")
+ENDINGS = ((".gamma", ".weight"), (".beta", ".bias"))  # of checkpoints that came from TensorFlow
+MIXER, FEED = "stack.blocks.{i}.parts.0.mixer", "stack.blocks.{i}.parts.1.feedforward"
+AFTER_MIXER, AFTER_FEED = (f"stack.blocks.{{i}}.residuals.{j}.norm" for j in range(2))
+
+
+class Encoding(Family):
+    """A family of this line."""
+
+    def silent(self, model: ModelConfig) -> tuple[str, ...]:
+        return SILENT
+
+
+def read_encoder(fields: Fields, activation: Activation, **parts: Any) -> EncoderConfig:
+    """The encoder of the keys that BERT and its relatives share. parts: the rest of `EncoderConfig`.
+
+    Raises UserError for what a class does that is no such encoder.
+    """
+    no_decoder(fields)
+    fields.only("position_embedding_type", "absolute")
+    fields.take("classifier_dropout_prob")
+    given: dict[str, Any] = {
+        "width": fields.whole("hidden_size", 768),
+        "mixer": AttentionConfig(heads=fields.whole("num_attention_heads", 12)),
+        "feedforward": MLPConfig(hidden=fields.whole("intermediate_size", 3072), activation=activation),
+        "norm": LayerNorm(eps=fields.number("layer_norm_eps", 1e-12)),
+        "tie_embeddings": fields.flag("tie_word_embeddings", True),
+    }
+    return EncoderConfig(
+        residual=PostNormConfig(), init=NormalInit(), scale_embedding=False, **given, **parts
+    )  # fmt: skip
+
+
+def no_decoder(fields: Fields) -> None:
+    """Raise UserError if the class makes a decoder of these weights."""
+    for key in ("is_decoder", "add_cross_attention"):
+        if fields.data.get(key):
+            raise UserError(f"config.json has {key}={fields.data[key]}, an encoder used as a decoder, not read here")
+
+
+class Parts(NamedTuple):
+    """The parts of an encoder of this line."""
+
+    model: EncoderConfig
+    mixer: AttentionConfig
+    feedforward: MLPConfig
+    norm: LayerNorm
+    positions: LearnedConfig
+    table: TableConfig
+
+    def plain(self, **table: Any) -> bool:
+        """Whether the embedding is a table with a norm, and nothing else than `table` says."""
+        return self.table == TableConfig(norm=True, **table)
+
+    def written(self, vocab_size: int) -> dict[str, Any]:
+        """The keys that all have, but for layers."""
+        return {
+            "hidden_size": self.model.width, "num_attention_heads": self.mixer.heads, "vocab_size": vocab_size,
+            "intermediate_size": self.feedforward.hidden or 4 * self.model.width, "layer_norm_eps": self.norm.eps,
+            "hidden_act": named(ACTIVATIONS, self.feedforward.activation), "type_vocab_size": self.table.types,
+            "tie_word_embeddings": self.model.tie_embeddings, "position_embedding_type": "absolute",
+            "max_position_embeddings": self.positions.limit + self.positions.offset,
+        }  # fmt: skip
+
+
+def encoder_of(model: ModelConfig) -> Parts | None:
+    """Its parts, if a model is a Post-LN encoder of plain attention whose embedding has positions and a norm."""
+    if not isinstance(model, EncoderConfig) or model.scale_embedding or model.pair_classes not in (0, 2):
+        return None
+    a, f, n, p, e = model.mixer, model.feedforward, model.norm, model.positions, model.embedding
+    if not (isinstance(f, MLPConfig) and isinstance(n, LayerNorm) and isinstance(p, LearnedConfig)):
+        return None
+    if not (isinstance(a, AttentionConfig) and isinstance(e, TableConfig)):
+        return None
+    if not matches(a, AttentionConfig(heads=a.heads)) or not matches(model.residual, PostNormConfig()):
+        return None
+    if not (f.bias and n.bias and e.norm) or f.activation not in ACTIVATIONS.values():
+        return None
+    return Parts(model, a, f, n, p, e)
+
+
+def masked_or_none(model: EncoderConfig, activation: Activation, size: int | None = None) -> bool:
+    """Whether its head is none, or that of a masked language model. size: of the table, where it is not the width."""
+    head = TransformHeadConfig(activation=activation, size=None if model.tie_embeddings else size)
+    return model.head in (NO_HEAD, head)
+
+
+def masked_head(
+    names: tuple[str, str, str], base: str, model: EncoderConfig
+) -> tuple[list[Row], list[tuple[str, str]]]:
+    """Rows and copies of that head. names: of its linear map, its norm, and what holds decoder and bias."""
+    dense, norm, last = names
+    rows, table = [*pair(dense, "head.dense"), *pair(norm, "head.norm")], f"{base}.embeddings.word_embeddings.weight"
+    if model.tie_embeddings:
+        copies = [(f"{last}.decoder.weight", table), (f"{last}.decoder.bias", f"{last}.bias")]
+        return [*rows, row(f"{last}.bias", "head.bias")], copies
+    rows.append(row(f"{last}.decoder.weight", "head.weight"))
+    return [*rows, row((f"{last}.decoder.bias", f"{last}.bias"), "head.bias", FIRST)], []
+
+
+def table(
+    base: str, model: EncoderConfig, ends: list[Row], copies: list[tuple[str, str]], project: str = ""
+) -> Table:  # fmt: skip
+    """The table of a model whose blocks are named as in BERT. base: what stands before them. project: name of the map
+    from embeddings to the width."""
+    assert isinstance(model.layers, int)
+    theirs = f"{base}.encoder.layer.{{i}}"
+    rows = [
+        *(one for x in ("query", "key", "value") for one in pair(f"{theirs}.attention.self.{x}", f"{MIXER}.{x[0]}")),
+        *pair(f"{theirs}.attention.output.dense", f"{MIXER}.out"),
+        *pair(f"{theirs}.attention.output.LayerNorm", AFTER_MIXER),
+        *pair(f"{theirs}.intermediate.dense", f"{FEED}.up"),
+        *pair(f"{theirs}.output.dense", f"{FEED}.down"),
+        *pair(f"{theirs}.output.LayerNorm", AFTER_FEED),
+    ]
+    pooler = pair(f"{base}.pooler.dense", "pooler") if model.pooler else []
+    return whole(base, model, [*layers(rows, model.layers), *pooler, *ends], copies, project)
+
+
+def whole(
+    base: str, model: EncoderConfig, rows: list[Row], copies: list[tuple[str, str]], project: str = ""
+) -> Table:  # fmt: skip
+    """The table of a model of this line. rows: of all but the embedding."""
+    assert isinstance(model.embedding, TableConfig)
+    theirs = f"{base}.embeddings"
+    begin = [
+        row(f"{theirs}.word_embeddings.weight", "embed.weight"),
+        row(f"{theirs}.position_embeddings.weight", "embed.positions.weight"),
+        *pair(f"{theirs}.LayerNorm", "embed.norm"),
+    ]
+    if model.embedding.types:
+        begin.append(row(f"{theirs}.token_type_embeddings.weight", "embed.types"))
+    if model.embedding.size not in (None, model.width):
+        begin += pair(f"{base}.{project}", "embed.project")
+    bare = model.head == NO_HEAD and not model.pair_classes
+    return Table((*begin, *rows), f"{base}.", tuple(copies), bare, ENDINGS)

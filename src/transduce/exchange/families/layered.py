@@ -1,0 +1,97 @@
+"""Decoders whose layers are not all alike: the layers one by one, and as runs of equal ones."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import NamedTuple, cast
+
+from transduce.errors import UserError
+from transduce.exchange.families.family import Fields
+from transduce.model.architecture import DecoderConfig, ModelConfig
+from transduce.model.architecture.layers import LayerConfig, runs
+from transduce.model.feedforward.feedforward import FeedForwardConfig
+from transduce.model.mixers.attention import AttentionConfig
+from transduce.model.mixers.mixer import MixerConfig
+from transduce.model.positions.position import PositionsConfig
+
+DEEPEST = 10_000  # layers that are written out one by one
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+class One(NamedTuple):
+    """The parts of one layer."""
+
+    mixer: MixerConfig
+    feedforward: FeedForwardConfig
+    positions: PositionsConfig
+
+
+def each(model: ModelConfig) -> list[One] | None:
+    """Every layer; None: some share weights, or have a residual of their own."""
+    found = list[One]()
+    for run in runs(model.layers):
+        alone = run.cross is None and run.beside is None
+        if (run.tied and run.times > 1) or not alone or run.residual not in (None, model.residual):
+            return None
+        parts = One(run.mixer or model.mixer, run.feedforward or model.feedforward, run.positions or model.positions)
+        found += [parts] * run.times
+    return found
+
+
+def layered(model: DecoderConfig, layers: Sequence[One]) -> DecoderConfig:
+    """The model with these layers: what is the model's in each is left to the model."""
+    if all(one == layers[0] for one in layers):
+        mixer, feed, positions = layers[0]
+        return replace(model, layers=len(layers), mixer=mixer, feedforward=feed, positions=positions)
+    made = [
+        LayerConfig(
+            times=len(list(same)),
+            mixer=None if one.mixer == model.mixer else one.mixer,
+            feedforward=None if one.feedforward == model.feedforward else one.feedforward,
+            positions=None if one.positions == model.positions else one.positions,
+        )
+        for one, same in groupby(layers)
+    ]
+    return replace(model, layers=tuple(made))
+
+
+def require_shallow(depth: int) -> None:
+    if depth > DEEPEST:
+        raise UserError(f"config.json has num_hidden_layers={depth:,}; the most whose layers may differ is {DEEPEST:,}")
+
+
+def kinds(fields: Fields, otherwise: Sequence[str]) -> list[str]:
+    """layer_types; otherwise: what they are if config.json does not say. Raises UserError."""
+    found = fields.take("layer_types", list(otherwise))
+    listed = cast("list[object]", found if isinstance(found, list) else [found])
+    if len(listed) != len(otherwise) or any(one not in (FULL, SLIDING) for one in listed):
+        raise UserError(
+            f"config.json has layer_types={found!r}; it must be a list of {len(otherwise)}, each {FULL} or {SLIDING}"
+        )
+    return [str(one) for one in listed]
+
+
+def window(fields: Fields, default: int | None = None) -> int | None:
+    """sliding_window; null is none, even if there is a default."""
+    found = fields.left.pop("sliding_window", default)
+    if found is not None and (not isinstance(found, int) or isinstance(found, bool) or found < 1):
+        raise UserError(f"config.json has sliding_window={found!r}; it must be a whole number, at least 1, or null")
+    return found
+
+
+def windowed(layers: Sequence[One], types: Sequence[str], size: int | None) -> list[One]:
+    """The layers, those that slide with a window."""
+    return [
+        one._replace(mixer=replace(cast("AttentionConfig", one.mixer), window=size)) if kind == SLIDING else one
+        for one, kind in zip(layers, types, strict=True)
+    ]
+
+
+def windows(layers: Sequence[One]) -> tuple[list[One], list[str], int | None] | None:
+    """The layers without windows, layer_types and sliding_window; None: windows differ, or it is not attention."""
+    found = [one.mixer for one in layers if isinstance(one.mixer, AttentionConfig)]
+    sizes = {mixer.window for mixer in found if mixer.window is not None}
+    if len(found) != len(layers) or len(sizes) > 1:
+        return None
+    plain = [one._replace(mixer=replace(mixer, window=None)) for one, mixer in zip(layers, found, strict=True)]
+    return plain, [FULL if mixer.window is None else SLIDING for mixer in found], next(iter(sizes), None)

@@ -1,0 +1,212 @@
+"""Models of others as runs of ours: a recipe that says what is known, and a checkpoint before the first step."""
+
+import shutil
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import yaml
+
+from transduce.config import to_data
+from transduce.data.imported import Imported
+from transduce.data.loader import BatchConfig
+from transduce.disk import remove, replace_text
+from transduce.errors import Notice, UserError
+from transduce.exchange import certificate
+from transduce.exchange import checkpoint as published
+from transduce.exchange.answers import Asked, Ours, Theirs, by_settings
+from transduce.exchange.certificate import require_intact
+from transduce.exchange.files import Files, read_json
+from transduce.exchange.sentence_folder import MODULES
+from transduce.generate import hugging_face
+from transduce.generate.config import GenerateConfig
+from transduce.model.models import EncoderOnly, Model
+from transduce.objectives.language import NextTokenConfig, TranslationConfig
+from transduce.objectives.masked import MaskedConfig
+from transduce.optim.adamw import AdamWConfig
+from transduce.optim.schedule import Constant
+from transduce.runs import checkpoint
+from transduce.runs.generators import rng_state
+from transduce.runs.position import Position, to_state
+from transduce.runs.recipe import Recipe
+from transduce.runs.run import Run
+from transduce.runs.seal import seal
+from transduce.runs.weights import load_weights, weights
+from transduce.text.published import BESIDE, PIECES, File, json_object
+from transduce.text.published import published as tokenizer_of
+from transduce.text.tokenizer import Tokenizer
+
+SETTINGS = 16  # tokens written by the settings of a folder, in which rounding hardly decides a beam
+ORIGIN = "origin"  # the files of the tokeniser as they were
+
+
+class Found(NamedTuple):
+    """A model in a folder of another toolkit, with what it needs to be used."""
+
+    model: Model
+    tokenizer: Tokenizer
+    recipe: Recipe
+
+
+def read(folder: Path) -> Found:
+    """Everything in a folder with config.json. Raises UserError."""
+    found = published.read(folder)
+    tokenizer = tokenizer_of(folder, found.vocab_size, answers=found.model.takes_source)
+    generate = way_to_generate(folder, found.model.limit)
+    objective = TranslationConfig(label_smoothing=0.0) if found.model.takes_source else NextTokenConfig()
+    if isinstance(found.model, EncoderOnly):
+        objective = MaskedConfig()
+    limit = found.model.limit
+    recipe = Recipe(
+        name=folder.resolve().name.strip(".") or "imported",
+        data=Imported(origin=str(folder.resolve()), ends=tokenizer.eos >= 0, sentences=(folder / MODULES).is_file()),
+        tokenizer=File(path=str(folder)),
+        model=found.config,
+        objective=objective,
+        batch=BatchConfig(max_length=min(BatchConfig().max_length, limit or 1 << 30)),
+        optimizer=AdamWConfig(learning_rate=2e-5),
+        schedule=Constant(),
+        generate=generate,
+    )
+    return Found(found.model, tokenizer, recipe)
+
+
+def way_to_generate(folder: Path, limit: int | None) -> GenerateConfig:
+    """What generation_config.json holds, or config.json where that is older. Raises UserError for nonsense.
+
+    Warns of what is asked for there and is not done here.
+    """
+    found = settings(folder, limit)
+    if notice := found.notice():
+        path = settings_file(folder)
+        warnings.warn(f"{path} {notice}; texts may differ from those of transformers", Notice, stacklevel=3)
+    return found.config
+
+
+def settings(folder: Path, limit: int | None) -> hugging_face.Settings:
+    path = settings_file(folder)
+    try:
+        found = hugging_face.read(json_object(path), limit)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return found if path.name.startswith("generation") else found._replace(unknown=())  # config.json holds the model
+
+
+def settings_file(folder: Path) -> Path:
+    own = folder / "generation_config.json"
+    return own if own.exists() else folder / "config.json"
+
+
+def require_new(folder: Path) -> None:
+    """Raise UserError unless a folder can be made here, or is empty. What is above it is made."""
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(f"{folder} is a link to nothing; name another directory, or remove it")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already; name another directory, or remove it")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made ({error.strerror}); name another directory") from None
+
+
+def write(folder: Path, out: Path, *, lines: int = 1000) -> Run:
+    """The model of a folder as a run in which nothing has been trained yet, with a certificate.
+
+    Raises UserError where something is in its way, and, leaving nothing behind, where the run computes something else.
+    """
+    require_new(out)
+    require_intact(folder)
+    beside = out.with_name(f".{out.name}.partial")
+    remove(beside)
+    try:
+        save(read(folder), folder, beside)
+        certify(folder, beside, lines)
+        out.rmdir() if out.exists() else None
+        beside.rename(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Run(out)
+
+
+def save(found: Found, folder: Path, out: Path) -> None:
+    """The files of a run."""
+    recipe, at = found.recipe.resolve(), out / "checkpoints" / checkpoint.name(0)
+    found.tokenizer.save(out / "tokenizer")
+    (out / "tokenizer" / ORIGIN).mkdir()
+    for name in ("config.json", *BESIDE, *PIECES):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, out / "tokenizer" / ORIGIN / name)
+    for name in ("samples", "plots", "checkpoints"):
+        (out / name).mkdir(exist_ok=True)
+    state = to_state(Position(), rng_state(torch.device("cpu")), regular=False, healthy=True)
+    checkpoint.write(at, {"model.safetensors": weights(found.model), "optimizer.safetensors": {}}, state)
+    for link in ("best", "last"):
+        checkpoint.point(out / link, f"checkpoints/{at.name}")
+    replace_text(out / "config.yaml", yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
+
+
+def certify(folder: Path, out: Path, count: int) -> None:
+    """Hold the run against transformers, or against a second reading of the folder. Raises UserError."""
+    config = Run(out).recipe
+    tokenizer = Tokenizer.load(out / "tokenizer")
+    model = config.model.build(tokenizer.vocab_size)
+    load_weights(model, out / "best" / "model.safetensors")
+    marks, parameters = tokenizer.marks, sum(p.numel() for p in model.parameters())
+    asked = certificate.questions(model, tokenizer, count)
+    ours = Ours(model, tokenizer, marks.before, marks.after).answer(asked)
+    theirs = None
+    if certificate.has_transformers():
+        theirs = Theirs(folder, architecture(folder))
+        against, other = "transformers", theirs.answer(asked)
+    else:
+        again = read(folder)
+        against = "a second reading of the folder, since transformers is not installed"
+        other = Ours(again.model, again.tokenizer, marks.before, marks.after).answer(asked)
+    found = certificate.compare(ours, other)
+    certificate.require_equal(found, "the run", against)
+    written = {} if theirs is None else same_settings(theirs, model, tokenizer, config.generate, asked, folder)
+    require_same_weights(model, folder)
+    seal(out)
+    files = (path for path in out.rglob("*") if path.is_file() and not path.parent.is_symlink())
+    hashed = certificate.hashes(out, (path for path in files if not ({"best", "last"} & set(path.parts))))
+    sources = [*folder.glob("*"), *(folder.glob("*/*") if (folder / MODULES).is_file() else ())]
+    read_from = certificate.hashes(folder, (path for path in sources if path.is_file()))
+    certificate.write(out, certificate.document(found, against, parameters, hashed, **written, read=read_from))
+
+
+def same_settings(
+    theirs: Theirs, model: Model, tokenizer: Tokenizer, config: GenerateConfig, asked: Asked, folder: Path
+) -> dict[str, str]:
+    """Holds what is written by generation_config.json against transformers. Raises UserError."""
+    new, found = min(SETTINGS, asked.new), settings(folder, model.limit)
+    if not new:
+        return {}
+    beyond = [*found.unobeyed, *(["stop_strings"] if config.stop else [])]  # those only with a tokeniser at hand
+    if beyond:
+        return {"tokens_alike_by_generation_config": f"not compared: it asks for {', '.join(beyond)}"}
+    ends = [i for i in (tokenizer.eos, *tokenizer.ends) if i >= 0]
+    ours = by_settings(model, tokenizer, config, asked, new)
+    return certificate.require_same_settings(ours, theirs.by_settings(asked, new, ends), "transformers")
+
+
+def architecture(folder: Path) -> str:
+    """Returns the class of transformers that has what was read of a folder."""
+    if "architectures" not in read_json(folder / "config.json"):
+        return "AutoModel"
+    config, _, family = published.described(folder)
+    return family.architecture(config)
+
+
+def require_same_weights(model: Model, folder: Path) -> None:
+    """Raises UserError unless a model holds the numbers of the folder's files, all of them and to the last bit."""
+    config, _, family = published.described(folder)
+    for name in family.table(config).differing(model, Files(folder)):
+        raise UserError(f"{name} of {folder} is not in the run as it is in the file; import it again")
+
+
+def require_certificate(run: Run) -> None:
+    """Raises UserError if a run was imported and has no certificate, or a file that is not the one it tells of."""
+    certificate.require_intact(run.path)
+    if (run.path / "tokenizer" / ORIGIN).is_dir() and not (run.path / certificate.NAME).exists():
+        raise UserError(f"{run.path} was imported, but its {certificate.NAME} is missing; import it again")

@@ -1,0 +1,177 @@
+"""What becomes of hidden states behind a sentence encoder: one vector, mapped and scaled."""
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transduce.errors import UserError
+from transduce.exchange.families.family import Fields
+from transduce.exchange.files import Files, read_json
+
+OLD = {  # key of a mode as it once was -> its name, in the order in which several are joined
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+ACTIVATIONS = {
+    "torch.nn.modules.activation.Tanh": torch.tanh,
+    "torch.nn.modules.activation.ReLU": F.relu,
+    "torch.nn.modules.activation.GELU": F.gelu,
+    "torch.nn.modules.activation.Sigmoid": torch.sigmoid,
+    "torch.nn.modules.linear.Identity": nn.Identity(),
+}
+
+
+def first(hidden: Tensor, kept: Tensor) -> Tensor:
+    return hidden.gather(1, kept.int().argmax(1, keepdim=True).expand(-1, -1, hidden.shape[2]))[:, 0]
+
+
+def last(hidden: Tensor, kept: Tensor) -> Tensor:
+    return first(hidden.flip(1), kept.flip(1))
+
+
+def largest(hidden: Tensor, kept: Tensor) -> Tensor:
+    return hidden.masked_fill(~kept, -torch.inf).amax(1)
+
+
+def mean(hidden: Tensor, kept: Tensor) -> Tensor:
+    return (hidden * kept).sum(1) / kept.sum(1)
+
+
+def mean_of_root(hidden: Tensor, kept: Tensor) -> Tensor:
+    """The sum over the root of the number of tokens."""
+    return (hidden * kept).sum(1) / kept.sum(1).sqrt()
+
+
+def weighted(hidden: Tensor, kept: Tensor) -> Tensor:
+    """Token t weighs t + 1.   Muennighoff 2022, arXiv:2202.08904, eq. 1."""
+    weights = kept * torch.arange(1, hidden.shape[1] + 1, device=hidden.device)[:, None]
+    return (hidden * weights).sum(1) / weights.sum(1)
+
+
+MODES = {  # (hidden (B, T, M), kept (B, T, 1)) -> (B, M)
+    "cls": first, "max": largest, "mean": mean, "mean_sqrt_len_tokens": mean_of_root, "weightedmean": weighted,
+    "lasttoken": last,
+}  # fmt: skip
+
+
+class Pooling:
+    """Hidden states (B, T, M) -> (B, modes M). prompt: whether the tokens of a prompt are part of the text."""
+
+    def __init__(self, modes: tuple[str, ...] = ("mean",), prompt: bool = True) -> None:
+        self.modes, self.prompt = modes, prompt
+
+    def __call__(self, hidden: Tensor, kept: Tensor) -> Tensor:
+        """kept: (B, T) bool, at least one in each row."""
+        hidden, kept = hidden.float(), kept[..., None]
+        return torch.cat([MODES[name](hidden, kept) for name in self.modes], -1)
+
+    @classmethod
+    def read(cls, folder: Path, width: int) -> "Pooling":
+        fields = Fields(read_json(folder / "config.json"))
+        if (found := fields.take("word_embedding_dimension", fields.take("embedding_dimension", width))) != width:
+            raise UserError(f"{folder / 'config.json'} pools vectors of {found} features, but the encoder has {width}")
+        old = [name for key, name in OLD.items() if fields.flag(key, False)]
+        given: Any = fields.take("pooling_mode", old or ["mean"])
+        names = cast("list[Any]", given) if isinstance(given, list) else [given]
+        if unknown := [name for name in names if name not in MODES]:
+            raise UserError(f"{folder / 'config.json'} has the mode {unknown[0]!r}; known are {', '.join(MODES)}")
+        fields.take("embedding_dimension")
+        prompt = fields.flag("include_prompt", True)
+        fields.done()
+        return cls(tuple(names), prompt)
+
+    def write(self, folder: Path, width: int) -> None:
+        old = {key: name in self.modes for key, name in OLD.items()}
+        if [name for key, name in OLD.items() if old[key]] == list(self.modes):
+            data = {"word_embedding_dimension": width, **old, "include_prompt": self.prompt}
+        else:
+            data = {"embedding_dimension": width, "pooling_mode": self.modes, "include_prompt": self.prompt}
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(data, indent=2) + "\n", "utf-8")
+
+
+class Step(ABC):
+    """What follows: (B, M) -> (B, N), read from a folder and written to one."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+    @classmethod
+    @abstractmethod
+    def read(cls, folder: Path) -> "Step": ...
+
+    @abstractmethod
+    def write(self, folder: Path) -> None: ...
+
+
+class Normalize(Step):
+    """x / |x|: then products are cosines."""
+
+    name = "Normalize"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=-1)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Normalize":
+        return cls()
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+class Dense(Step):
+    """act(W x + b)."""
+
+    name = "Dense"
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, activation: str) -> None:
+        self.weight, self.bias, self.activation = weight, bias, activation
+
+    def __call__(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.device)
+        return ACTIVATIONS[self.activation](F.linear(x, self.weight.to(x.device), bias))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Dense":
+        fields = Fields(read_json(folder / "config.json"))
+        shape = (fields.whole("out_features"), fields.whole("in_features"))
+        activation = fields.one_of(
+            "activation_function", {name: name for name in ACTIVATIONS}, "torch.nn.modules.activation.Tanh"
+        )
+        for key in ("module_input_name", "module_output_name"):
+            fields.only(key, "sentence_embedding")
+        names = ["linear.weight", *(["linear.bias"] if fields.flag("bias", True) else [])]
+        fields.done()
+        files = Files(folder)
+        if sorted(files.where) != sorted(names) or files.shapes["linear.weight"].shape != shape:
+            raise UserError(f"the tensors in {folder} are not those of its config.json; download it again")
+        if "linear.bias" in files.shapes and files.shapes["linear.bias"].shape != shape[:1]:
+            raise UserError(f"linear.bias in {folder} has not {shape[0]} numbers; download it again")
+        weight, *bias = (x.float() for x in files.read(*names))
+        return cls(weight, bias[0] if bias else None, activation)
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        data = {
+            "in_features": self.weight.shape[1], "out_features": self.weight.shape[0],
+            "bias": self.bias is not None, "activation_function": self.activation,
+        }  # fmt: skip
+        (folder / "config.json").write_text(json.dumps(data, indent=2) + "\n", "utf-8")
+        bias = {} if self.bias is None else {"linear.bias": self.bias}
+        safetensors.torch.save_file({"linear.weight": self.weight, **bias}, folder / "model.safetensors")
+
+
+STEPS: dict[str, type[Step]] = {step.name: step for step in (Normalize, Dense)}

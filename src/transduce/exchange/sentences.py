@@ -1,0 +1,207 @@
+"""Texts to vectors: the folders of sentence-transformers, and plain encoders.
+
+Reimers & Gurevych 2019, Sentence-BERT, arXiv:1908.10084.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+import tokenizers
+import torch
+from torch import Tensor
+
+from transduce.errors import UserError
+from transduce.exchange import checkpoint
+from transduce.exchange.certificate import require_intact
+from transduce.exchange.families.family import Family
+from transduce.exchange.pooling import Pooling, Step
+from transduce.exchange.sentence_folder import KEPT, Reading, places, reading, steps_of, tokenizer_of, write_folder
+from transduce.generate.packed import reader
+from transduce.model.architecture import ModelConfig
+from transduce.model.layout import Layout, dense, right_padded
+from transduce.model.models import EncoderOnly, Model
+from transduce.text.tokenizer import Tokenizer
+
+Precision = Literal["fp32", "bf16"]
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+ENOUGH = 256  # tokens of a batch that is not filled up with longer texts, which would need padding
+
+
+class Encoder(NamedTuple):
+    """A model, its config, the size of its vocabulary, and the family it was read of."""
+
+    model: Model
+    config: ModelConfig
+    vocab_size: int
+    family: Family | None = None
+
+
+class SentenceEncoder:
+    """An encoder, its tokeniser, and what makes one vector of its hidden states.
+
+    max_tokens: of a text, with those that the tokeniser puts around it; what is longer is cut. told: a sentence about
+    what was assumed where the folder says nothing, or "". files: those of the tokeniser, by name.
+    """
+
+    def __init__(
+        self, found: Encoder, tokenizer: tokenizers.Tokenizer, pooling: Pooling, steps: Sequence[Step] = (),
+        how: Reading = Reading(), *, told: str = "",  # noqa: B008
+    ) -> None:  # fmt: skip
+        if not isinstance(found.model, EncoderOnly):
+            raise UserError("this model is no encoder, so it gives no vectors of texts; use transduce generate")
+        self.found, self.model, self.tokenizer, self.how, self.told = found, found.model, tokenizer, how, told
+        self.pooling, self.steps, self.files = pooling, list(steps), dict[str, bytes]()
+        self.max_tokens = min((x for x in (how.most, found.model.limit) if x is not None), default=512)
+        around = tokenizer.num_special_tokens_to_add(False)
+        if self.max_tokens <= around:
+            raise UserError(f"at most {self.max_tokens} tokens leave no room for a text; {around} stand around it")
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.max_tokens)
+        if how.lower:
+            own = tokenizer.normalizer
+            both: list[Any] = [tokenizers.normalizers.Lowercase(), *([] if own is None else [own])]
+            tokenizer.normalizer = tokenizers.normalizers.Sequence(both)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "SentenceEncoder":
+        """Of a folder with modules.json; without it, of an encoder, whose hidden states are averaged.
+
+        Raises UserError for what is missing or not known. No code and no pickle is run.
+        """
+        folder = Path(folder)
+        require_intact(folder)
+        where = places(folder)
+        found, how = checkpoint.read(where.encoder), reading(folder, where.encoder)
+        width = found.config.width
+        pooling = Pooling() if where.pooling is None else Pooling.read(where.pooling, width)
+        steps = steps_of(where.rest, len(pooling.modes) * width)
+        out = cls(Encoder(*found), tokenizer_of(where.encoder), pooling, steps, how, told=where.told)
+        paths = [where.encoder / name for name in KEPT]
+        out.files = {path.name: path.read_bytes() for path in paths if path.is_file()}
+        return out
+
+    @classmethod
+    def of(cls, model: Model, config: ModelConfig, tokenizer: Tokenizer) -> "SentenceEncoder":
+        """Of a model that is at hand; its hidden states are averaged. Raises UserError if it is no encoder."""
+        found = Encoder(model, config, tokenizer.vocab_size)
+        copy = tokenizers.Tokenizer.from_str(tokenizer.tokenizer.to_str())
+        return cls(found, copy, Pooling(), told="vectors are means of hidden states")
+
+    def write(self, folder: str | Path) -> None:
+        """The same folder anew, which sentence-transformers and transformers open."""
+        folder = Path(folder)
+        checkpoint.write(self.model, self.found.config, self.found.vocab_size, folder, self.found.family)
+        for name, data in self.files.items():
+            (folder / name).write_bytes(data)
+        if "tokenizer.json" not in self.files:
+            (folder / "tokenizer.json").write_text(self.tokenizer.to_str(), "utf-8")
+        how = self.how._replace(most=self.max_tokens)
+        write_folder(folder, self.found.config.width, self.pooling, self.steps, how)
+
+    @property
+    def features(self) -> int:
+        """Numbers in the vector of a text."""
+        x = torch.zeros(1, len(self.pooling.modes) * self.found.config.width)
+        for step in self.steps:
+            x = step(x)
+        return x.shape[1]
+
+    def embed(
+        self, texts: Sequence[str], *, batch_tokens: int = 4096, precision: Precision = "fp32",
+        prompt: str | None = None,
+    ) -> Vectors:  # fmt: skip
+        """(N, features), a row for each text. prompt: put before every text; None: the default of the folder.
+
+        Texts of about one length share a batch of at most `batch_tokens` tokens, so that little is padding, or nothing.
+        bf16: products in bfloat16; norms, sums and vectors stay in float32.
+        """
+        before = self.how.prompts.text if prompt is None else prompt
+        rows = self.encode([before + text for text in texts] if before else texts)
+        skip = 0 if self.pooling.prompt or not before else self.beginning(before)
+        low, out = precision == "bf16", np.zeros((len(rows), self.features), np.float32)
+        model = cast(EncoderOnly, reader(self.model, torch.bfloat16 if low else torch.float32))
+        where = self.model.device.type
+
+        def work(index: list[int]) -> None:
+            with torch.inference_mode(), torch.autocast(where, torch.bfloat16, enabled=low):
+                out[index] = self.vectors(model, [rows[i] for i in index], skip).cpu().numpy()
+
+        jobs = batches([len(row) for row in rows], batch_tokens)[::-1]  # the long ones first
+        side_by_side(work, jobs, torch.get_num_threads() if where == "cpu" else 1)
+        return out
+
+    def vectors(self, model: EncoderOnly, rows: Sequence[tokenizers.Encoding], skip: int = 0) -> Tensor:
+        """(B, features) of a batch. skip: tokens at the beginning that are not pooled."""
+        layout = layout_of([len(row) for row in rows], self.model.device)
+        ids = grid([row.ids for row in rows], layout)
+        if getattr(model.embed, "types", None) is not None:
+            types = grid([row.type_ids for row in rows], layout)
+            layout = layout._replace(types=types) if types.any() else layout
+        x = self.pooling(model.encode(ids, layout), layout.positions >= skip)
+        for step in self.steps:
+            x = step(x)
+        return x
+
+    def encode(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
+        """The tokens of each text, with those that the tokeniser puts around it. Raises UserError if there are none."""
+        try:
+            rows = self.tokenizer.encode_batch_fast(list(texts))
+        except TypeError:  # all that the library says about half of a surrogate pair
+            for number, text in enumerate(texts):
+                if any("\ud800" <= c <= "\udfff" for c in text):
+                    raise UserError(f"text {number} holds half of a character; remove it") from None
+            raise
+        for number, row in enumerate(rows):
+            if not row.ids:
+                raise UserError(f"text {number} has no tokens, so it has no vector; leave it out")
+        return rows
+
+    def beginning(self, prompt: str) -> int:
+        """Tokens of a prompt at the beginning of a text, without the one that closes a text."""
+        row = self.tokenizer.encode(prompt)
+        return len(row) - row.special_tokens_mask[-1]
+
+
+def batches(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Numbers of texts, the shortest first, in batches of at most `most` tokens, or of one text.
+
+    A batch ends before a longer text where it has ENOUGH tokens already: a small batch costs less than padding.
+    """
+    out = list[list[int]]()
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        last = out[-1] if out else []
+        longer = bool(last) and lengths[i] > lengths[last[0]] and len(last) * lengths[last[0]] >= ENOUGH
+        if not last or longer or (len(last) + 1) * lengths[i] > most:
+            out.append([])
+        out[-1].append(i)
+    return out
+
+
+def side_by_side(work: Callable[[list[int]], None], jobs: Sequence[list[int]], threads: int) -> None:
+    """Do all jobs: where there are enough, each on a thread of its own, since several threads in one job wait for each
+    other at every product."""
+    if threads == 1 or len(jobs) < 2 * threads:
+        for job in jobs:
+            work(job)
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for _ in pool.map(work, jobs):
+                pass
+    finally:
+        torch.set_num_threads(threads)  # what threads that are begun later start with
+
+
+def layout_of(lengths: Sequence[int], device: torch.device) -> Layout:
+    if min(lengths) == max(lengths):
+        return dense(len(lengths), lengths[0], device=device)
+    return right_padded(torch.tensor(lengths, device=device), max(lengths))
+
+
+def grid(rows: Sequence[Sequence[int]], layout: Layout) -> Tensor:
+    """(B, T) with zeros where there is padding."""
+    width = layout.positions.shape[1]
+    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=layout.positions.device)

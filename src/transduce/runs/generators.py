@@ -1,0 +1,16 @@
+"""The random generators that training draws from."""
+
+import torch
+from torch import Tensor
+
+
+def rng_state(device: torch.device) -> dict[str, Tensor]:
+    """The generators that training draws from."""
+    here = {"cpu": torch.get_rng_state()}
+    return here if device.type != "cuda" else {**here, "cuda": torch.cuda.get_rng_state(device)}
+
+
+def set_rng_state(state: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,0 +1,133 @@
+"""A recipe: the whole of a run as frozen data."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from transduce.data.loader import BatchConfig
+from transduce.data.source import DataConfig
+from transduce.errors import UserError
+from transduce.generate.config import GenerateConfig
+from transduce.model.architecture import ModelConfig
+from transduce.objectives.objective import ObjectiveConfig
+from transduce.optim import OptimizerConfig
+from transduce.optim.adamw import AdamWConfig
+from transduce.optim.schedule import InverseSqrt, ScheduleConfig
+from transduce.tasks.bleu import BleuTokenizer
+from transduce.text.tokenizer import TokenizerConfig
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long, how fast, how safe, and what is looked at on the way.
+
+    max_epochs: how often all training data is read, in place of max_steps, which then follows from it.
+    accumulate: batches per update. clip: largest norm of the gradient, None: any. ema: decay of the average of the
+    weights that is validated and used, such as 0.999; None: the weights themselves. precision: of the products in an
+    update; auto: bf16 where the processor has instructions for it. Weights, sums and norms are always float32.
+    compile, recompute: block by block, `torch.compile`, and activations computed again in the backward pass instead
+    of kept. validate_every, log_every: updates; save_every: None, at every validation. save_minutes: save when so much
+    time has passed, so that a kill costs no more; this changes no number. keep: how many checkpoints, beside the best.
+    patience: stop after so many validations without a better one. average: at the end, try the mean of the last so
+    many checkpoints. metric: what chooses the best; auto: loss for language models, BLEU where targets have four words,
+    else exact match. bleu_tokenizer: what BLEU takes for a word; auto: what suits the script of the targets.
+    samples: validation examples that are decoded each time. threads: of the CPU, None: as found.
+    kernels: of linear attention, the delta rule and their kin; fla: those of flash-linear-attention, on a GPU, in TF32.
+    """
+
+    max_steps: int = 10_000
+    max_epochs: float | None = None
+    accumulate: int = 1
+    clip: float | None = 1.0
+    ema: float | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    recompute: bool = False
+    kernels: Literal["torch", "fla"] = "torch"
+    validate_every: int = 500
+    save_every: int | None = None
+    save_minutes: float = 5.0
+    log_every: int = 10
+    keep: int = 3
+    patience: int | None = None
+    average: int = 1
+    seed: int = 0
+    threads: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    metric: Literal["auto", "loss", "bleu", "exact"] = "auto"
+    bleu_tokenizer: BleuTokenizer = "auto"
+    samples: int = 200
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        counts = ("max_steps", "accumulate", "validate_every", "save_every", "log_every", "keep", "patience", "average")
+        for name in (*counts, "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        if self.accumulate > 65_536:
+            raise ValueError(
+                f"accumulate={self.accumulate} must be at most 65536: the batches of an update stay in memory"
+            )
+        if self.max_epochs is not None and not 0 < self.max_epochs <= 1e9:
+            raise ValueError(f"max_epochs={self.max_epochs} must be more than 0 and at most a billion, such as 3")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed={self.seed} must be at least 0 and below 2^63")
+        if not self.save_minutes > 0:
+            raise ValueError(f"save_minutes={self.save_minutes} must be more than 0; use 5")
+        if self.samples < 0:
+            raise ValueError(f"samples={self.samples} is negative; use 0 to decode nothing")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip={self.clip} would stop every update; use 1.0, or null for no limit")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema={self.ema} must lie between 0 and 1; use 0.999, or null for none")
+        if self.samples == 0 and self.metric in ("bleu", "exact"):
+            raise ValueError(f"metric={self.metric} needs decoded examples, but samples=0; use 200, or metric=loss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the numbers of a run. `name` is its directory; schema, the version of this form."""
+
+    name: str
+    data: DataConfig
+    tokenizer: TokenizerConfig
+    model: ModelConfig
+    objective: ObjectiveConfig
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
+    schedule: ScheduleConfig = field(default_factory=InverseSqrt)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name.strip(".") == "" or "/" in self.name or "\0" in self.name:
+            raise ValueError(f"name={self.name!r} cannot be a directory; use letters, digits and dashes")
+        if any("\ud800" <= c <= "\udfff" for c in self.name):
+            raise ValueError(f"name={self.name!r} is not UTF-8; use letters, digits and dashes")
+        if self.schema < 1:
+            raise ValueError(f"schema={self.schema} never was; leave it out, or use {SCHEMA}")
+        if self.schema > SCHEMA:
+            raise ValueError(f"schema={self.schema} is newer than this transduce, which reads up to {SCHEMA}; upgrade")
+
+    def resolve(self) -> Self:
+        """The same with what follows from other values filled in, as it is written into the run."""
+        train = dataclasses.replace(self.train, save_every=self.train.save_every or self.train.validate_every)
+        schedule = self.schedule if train.max_epochs is not None else self.schedule.resolve(train.max_steps)
+        return dataclasses.replace(self, schedule=schedule, train=train)
+
+    def in_steps(self, batches: int) -> Self:
+        """Returns the same with max_steps as max_epochs has it, if that is given. batches: of an epoch."""
+        if self.train.max_epochs is None:
+            return self
+        steps = max(1, math.ceil(self.train.max_epochs * batches / self.train.accumulate))
+        train = dataclasses.replace(self.train, max_steps=min(steps, 2**63 - 1))
+        try:
+            return dataclasses.replace(self, schedule=self.schedule.resolve(train.max_steps), train=train)
+        except ValueError as error:
+            epochs = f"train.max_epochs={train.max_epochs:g} are {train.max_steps:,} steps here"
+            raise UserError(f"{epochs}, and {error}") from None

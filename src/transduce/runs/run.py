@@ -1,0 +1,177 @@
+"""A run: one directory that holds everything about a training, and can be zipped and sent."""
+
+import errno
+import hashlib
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from transduce.config import from_data
+from transduce.data.source import Texts
+from transduce.disk import read_json, replace_text
+from transduce.errors import UserError
+from transduce.plain_yaml import read_file
+from transduce.runs.recipe import Recipe
+from transduce.runs.report import read_metrics
+from transduce.runs.seal import require_sealed
+from transduce.runs.versions import versions
+from transduce.text.tokenizer import Tokenizer
+
+NEEDED = ("config.yaml", "metrics.jsonl", "checkpoints")  # by a training, from its beginning to its end
+
+NORMALISING = ("bpe", "char", "unigram", "word")  # tokenisers that took a text as it stands until they had the key
+
+
+@dataclass(frozen=True)
+class Run:
+    """The directory of a run and what is in it. handle: of that directory, while it is trained in."""
+
+    path: Path
+    handle: int | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe, from config.yaml. Raises UserError where that is not what was written."""
+        require_sealed(self.path, "config.yaml")
+        return read_recipe(self.path)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokeniser. Raises UserError where it is not what was written."""
+        require_sealed(self.path, "tokenizer")
+        return Tokenizer.load(self.path / "tokenizer")
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl so far."""
+        return read_metrics(self.path)
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What came out, once training has ended. Raises UserError where it cannot be read."""
+        path = self.path / "result.json"
+        found = read_json(path) if path.exists() else None
+        if found is not None and not all(isinstance(found.get(name), int) for name in ("step", "stale")):
+            raise UserError(f"{path} does not say where training ended; remove it to finish the run once more")
+        return found
+
+    @property
+    def in_place(self) -> bool:
+        """Says whether the directory is still the one that is trained in."""
+        try:
+            return self.handle is None or os.path.samestat(os.fstat(self.handle), self.path.stat())
+        except OSError:
+            return False
+
+    def require_in_place(self) -> None:
+        """Raises UserError where the directory, or what training needs in it, was removed while it was trained in."""
+        missing = [name for name in NEEDED if not (self.path / name).exists()]
+        if missing or not self.in_place:
+            what = f"{self.path}/{missing[0]}" if missing and self.in_place else f"{self.path}"
+            raise UserError(
+                f"{what} was removed or renamed while the run was trained, so nothing more can be saved; put it back, "
+                "or choose another name=, and run the command again"
+            )
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint that validated best; a link."""
+        return self.path / "best"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint saved last; a link."""
+        return self.path / "last"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """config.yaml of a run as plain data. Raises UserError."""
+    file = path / "config.yaml"
+    try:
+        return read_file(file.read_text(encoding="utf-8"), str(file))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not a run: it has no config.yaml; choose another name= or directory") from None
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}); restore it from a copy") from None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Returns the recipe of a run. Raises UserError, naming config.yaml, where something in it cannot be used."""
+    data = complete(read_config(path))
+    try:
+        return from_data(Recipe, data)
+    except UserError as error:
+        raise UserError(f"{path / 'config.yaml'} cannot be used: {error}") from None
+
+
+def complete(config: Any) -> Any:
+    """Returns a config.yaml with the keys that runs made before had no words for, as they were then."""
+    data = cast("dict[str, Any]", config if isinstance(config, dict) else {})
+    tokenizer = data.get("tokenizer")
+    if isinstance(tokenizer, dict) and (own := cast("dict[str, Any]", tokenizer)).get("kind") in NORMALISING:
+        return {**data, "tokenizer": {"normalise": "none", **own}}
+    return cast("Any", config)
+
+
+def record_environment(run: Run, device: torch.device) -> None:
+    """Write env.json: what this process runs on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    env = {
+        "versions": versions(), "platform": platform.platform(), "device": f"{device} ({name})",
+        "cpus": os.cpu_count(), "threads": torch.get_num_threads(),
+    }  # fmt: skip
+    replace_text(run.path / "env.json", json.dumps(env, indent=1) + "\n")
+
+
+def record_data(run: Run, splits: dict[str, Texts]) -> None:
+    """Write data.json: size and sha256 of every split. Raises UserError if the run was started on other data."""
+    path = run.path / "data.json"
+    now = {split: fingerprint(texts) for split, texts in splits.items()}
+    old = read_json(path) if path.exists() else now
+    for split in ("train", "valid"):
+        if old.get(split) != now.get(split):
+            what = f"{run.path} was started on other data: `{split}` has changed"
+            raise UserError(f"{what}; restore it, or choose another name=")
+    replace_text(path, json.dumps(now, indent=1) + "\n")
+
+
+def fingerprint(texts: Texts) -> dict[str, Any]:
+    """Examples, characters and one sha256 over all texts of a split."""
+    sha, characters = hashlib.sha256(), 0
+    for side in (texts.sources or [], texts.targets):
+        for text in side:
+            sha.update(text.encode() + b"\0")
+            characters += len(text)
+    return {"examples": len(texts.targets), "characters": characters, "sha256": sha.hexdigest()}
+
+
+def tokenizer_of(run: Run, recipe: Recipe, texts: Texts) -> Tokenizer:
+    """The tokeniser of the run: read where it is there, else trained on the training texts and kept."""
+    folder = run.path / "tokenizer"
+    if not folder.exists():
+        beside = run.path / ".tokenizer"
+        recipe.tokenizer.train([*(texts.sources or ()), *texts.targets]).save(beside)
+        beside.rename(folder)
+    return run.tokenizer
+
+
+def refused(path: Path, error: OSError) -> UserError:
+    """The sentence for a directory or a disk that takes no more."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(
+            f"the disk is full, so {path} cannot be written; the checkpoints that are there are whole. "
+            "Free some space and run the same command again"
+        )
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return UserError(f"{error.filename or path} cannot be written: {reason}; choose another directory for the runs")

@@ -1,0 +1,43 @@
+"""The weights of a model by name, and copied from a file, strict both ways."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from transduce.errors import UserError
+from transduce.runs import checkpoint
+from transduce.runs.checkpoint import Tensors
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model, a tied tensor once, under its first name."""
+    first: dict[tuple[int, torch.Size], str] = {}
+    state = model.state_dict()
+    for name, tensor in state.items():
+        first.setdefault((tensor.data_ptr(), tensor.shape), name)
+    return {name: state[name] for name in first.values()}
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Copy a safetensors file into a model, strict both ways. Raises UserError."""
+    assign(weights(model), checkpoint.read_tensors(path), str(path))
+
+
+def best_weights(directory: Path) -> Path:
+    """The file of a checkpoint to use the model with: the moving average where there is one."""
+    average = directory / "ema.safetensors"
+    return average if average.exists() else directory / "model.safetensors"
+
+
+@torch.no_grad()
+def assign(into: Tensors, values: Tensors, what: str = "the checkpoint") -> None:
+    """Copy tensors name by name. Raises UserError unless names and shapes are the same."""
+    if odd := sorted(into.keys() ^ values.keys()):
+        side = "lacks" if odd[0] in into else "has, but this model does not,"
+        raise UserError(f"{what} {side} `{odd[0]}` ({len(odd)} names differ); load it with the config it was made with")
+    for name, tensor in into.items():
+        if tensor.shape != values[name].shape:
+            shapes = f"{list(values[name].shape)}, but this model's is {list(tensor.shape)}"
+            raise UserError(f"{what}: `{name}` has shape {shapes}; load it with the config it was made with")
+        tensor.copy_(values[name])

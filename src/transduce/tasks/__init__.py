@@ -1,0 +1,1 @@
+"""What a user gets of a model: one task per file."""

@@ -1,0 +1,1 @@
+"""From a recipe to a finished run: `train.train` does it all, `loop.train` is the loop."""

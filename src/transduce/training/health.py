@@ -1,0 +1,80 @@
+"""When a loss or a gradient is not a number: who began it, and what was read."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from transduce.data.batch import Batch
+from transduce.model.state import tensors
+from transduce.runs import checkpoint
+
+
+def first_bad(model: nn.Module, total: Callable[[], Tensor]) -> str | None:
+    """Which module or gradient is the first that is not finite when `total` is computed and goes backward.
+
+    None: everything is finite. Leaves the gradients empty.
+    """
+    bad: list[str] = []
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            return f"the weight {name}"
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not bad and not all_finite(output):
+                bad.append(f"the output of {name or 'the model'} ({type(module).__name__})")
+
+        return hook
+
+    def grad_watch(name: str) -> Callable[[Tensor], None]:
+        def hook(parameter: Tensor) -> None:
+            if not bad and parameter.grad is not None and not parameter.grad.isfinite().all():
+                bad.append(f"the gradient of {name}")
+
+        return hook
+
+    modules = cast("Iterator[tuple[str, nn.Module]]", model.named_modules())
+    handles: list[RemovableHandle] = [m.register_forward_hook(watch(n)) for n, m in modules]
+    handles += [
+        p.register_post_accumulate_grad_hook(grad_watch(n)) for n, p in model.named_parameters() if p.requires_grad
+    ]
+    model.zero_grad(set_to_none=True)
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            value = total()
+            if not bad and not value.isfinite():
+                bad.append("the loss")
+            if not bad:
+                value.backward()
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.zero_grad(set_to_none=True)
+    return bad[0] if bad else None
+
+
+def all_finite(value: Any) -> bool:
+    """Whether every float in a nested tuple of tensors is a number."""
+    if not isinstance(value, Tensor | tuple | list):
+        return True
+    return all(bool(x.isfinite().all()) for x in tensors(value) if x.is_floating_point())
+
+
+def save_failure(folder: Path, batches: Sequence[Batch], about: dict[str, Any]) -> None:
+    """Keeps the batches of a failed update, as tensors, and what is known about it."""
+    folder.parent.mkdir(exist_ok=True)
+    parts = {f"batch-{i}.safetensors": batch_tensors(batch) for i, batch in enumerate(batches)}
+    checkpoint.write(folder, parts, {**about, "examples": [batch.examples for batch in batches]})
+
+
+def batch_tensors(batch: Batch) -> dict[str, Tensor]:
+    """The tensors of a batch by name."""
+    found: dict[str, Tensor | None] = {"inputs": batch.inputs, "targets": batch.targets, "source": batch.source}
+    for side, layout in (("", batch.layout), ("source_", batch.source_layout)):
+        if layout is not None:
+            found |= {f"{side}{name}": value for name, value in layout._asdict().items()}
+    return {name: value.contiguous() for name, value in found.items() if value is not None}

@@ -1,0 +1,208 @@
+"""A training at work: what the loop asks for beside the updates. Restore, validate, save, recover."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from transduce.data.batch import Batch
+from transduce.data.loader import Cursor, Loader
+from transduce.disk import replace_text
+from transduce.errors import UserError
+from transduce.generate.config import GenerateConfig
+from transduce.model.models import Model
+from transduce.objectives.objective import Objective
+from transduce.runs import checkpoint
+from transduce.runs.generators import rng_state, set_rng_state
+from transduce.runs.position import Position, from_state, to_state
+from transduce.runs.recipe import Recipe
+from transduce.runs.report import Report
+from transduce.runs.run import Run
+from transduce.runs.versions import made_with
+from transduce.text.tokenizer import Tokenizer
+from transduce.training.evaluate import Evaluation, Split, evaluate, samples_text
+from transduce.training.health import first_bad, save_failure
+from transduce.training.moving import Moving
+from transduce.training.precision import autocast
+from transduce.training.progress import Display
+
+FAILURES = 3  # updates that may fail between two checkpoints
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on what: the recipe, built. metric: loss, bleu or exact, whichever selects the best.
+
+    remarks: sentences about the data that are said before a training.
+    """
+
+    recipe: Recipe
+    metric: str
+    tokenizer: Tokenizer
+    model: Model
+    objective: Objective
+    loader: Loader
+    valid: Split | None
+    test: Split | None
+    remarks: tuple[str, ...] = ()
+
+    def validate(self, split: Split) -> Evaluation:
+        """The loss of all of a split, and greedy outputs for some of it."""
+        config = self.recipe.generate
+        greedy = replace(config, beam_size=1, nbest=1) if self.model.takes_source else config
+        return self.measure(split, greedy, self.recipe.train.samples)
+
+    def measure(self, split: Split, config: GenerateConfig, limit: int | None) -> Evaluation:
+        """The model on a split, in float32, and not compiled: decoding has other shapes at every step."""
+        with torch.compiler.set_stance("force_eager") if self.recipe.train.compile else nullcontext():
+            return evaluate(self.model, self.objective, split, self.tokenizer, config, limit)
+
+
+@dataclass
+class Session:
+    """What is trained, what moves, and where it is written down and shown."""
+
+    task: Task
+    moving: Moving
+    run: Run
+    report: Report
+    display: Display
+    failures: int = field(default=0, init=False)  # since the last checkpoint
+    deaf: bool = field(default=False, init=False)  # nobody reads what is displayed
+    saved: float = field(default_factory=time.monotonic, init=False)  # when it was written
+
+    @property
+    def save_every(self) -> int:
+        config = self.task.recipe.train
+        return config.save_every or config.validate_every
+
+    def overdue(self) -> bool:
+        """Whether more time has passed since the last checkpoint than a kill may cost."""
+        return time.monotonic() - self.saved > 60 * self.task.recipe.train.save_minutes
+
+    def say(self, text: str) -> None:
+        """To the user and the log."""
+        self.display.say(text)
+        self.report.log(text)
+        if self.display.screen.lost and not self.deaf:
+            self.deaf = True
+            self.report.log(
+                f"standard output cannot be written any more ({self.display.screen.lost}); going on without"
+            )
+
+    def restore(self) -> Position:
+        """Put everything back as the newest intact checkpoint has it; before the first one, as it starts."""
+        checkpoint.clean(self.run.checkpoints)
+        found = checkpoint.newest(self.run.checkpoints, self.say)
+        if found is None:
+            torch.manual_seed(self.task.recipe.train.seed)
+            self.report.rewind(0, 0)
+            position = Position()
+            self.save(position, regular=False)  # so that there is always one to go back to
+            return position
+        self.moving.load(found)
+        state = checkpoint.read_state(found)
+        position, rng = from_state(state)
+        if changed := [
+            f"{k} {v}, now {new}" for k, v in state.get("made_with", {}).items() if (new := made_with().get(k)) != v
+        ]:
+            self.say(f"made with {'; '.join(changed)}: the numbers may differ in their last bits from here on")
+        set_rng_state(rng, self.moving.device)
+        if position.best_step is not None and position.best_step != position.step:
+            best = self.run.checkpoints / checkpoint.name(position.best_step)
+            problem = checkpoint.fault(best) if best.exists() else "it is gone"
+            if problem is not None:
+                self.say(
+                    f"the best checkpoint, {best.name}, cannot be used: {problem}; the next validation is the best"
+                )
+                position.best_step, position.best_score = None, None
+        self.report.rewind(position.step, position.metrics_bytes)
+        self.tidy(position)
+        return position
+
+    def validate(self, position: Position) -> bool:
+        """Measure the model on the validation split, if there is one. Returns whether it is the best so far.
+
+        Training goes on as if nothing had been drawn.
+        """
+        task, step = self.task, position.step
+        if task.valid is None:
+            return False
+        self.run.require_in_place()
+        rng = rng_state(self.moving.device)
+        with self.moving.averaged():
+            found = task.validate(task.valid)
+        set_rng_state(rng, self.moving.device)
+        self.report.metrics(step, found.numbers())
+        self.report.plot()
+        replace_text(self.run.path / "samples" / f"{checkpoint.name(step)}.txt", samples_text(found.samples))
+        score = found.score(task.metric)
+        improved = math.isfinite(found.loss) and (position.best_score is None or score > position.best_score)
+        if improved:
+            position.best_score, position.best_step, position.stale = score, step, 0
+        else:
+            position.stale += 1
+        self.say(f"step {step} on valid: {found.told()}{'  (best)' if improved else ''}")
+        self.display.samples(found.samples[:SHOWN], task.model.takes_source)
+        return improved
+
+    def save(self, position: Position, *, regular: bool) -> None:
+        """A checkpoint of this moment, which is healthy. regular: by schedule, so that rotation counts it."""
+        self.run.require_in_place()
+        path = self.run.checkpoints / checkpoint.name(position.step)
+        position.metrics_bytes = self.report.flush(force=True)
+        rng = rng_state(self.moving.device)
+        checkpoint.write(path, self.moving.parts(), to_state(position, rng, regular=regular, healthy=True))
+        self.tidy(position)
+        self.failures, self.saved = 0, time.monotonic()
+        self.display.speed.pause()
+
+    def tidy(self, position: Position) -> None:
+        """Point `last` and `best` to their checkpoints (not validated yet: the last is the best); remove old ones."""
+        config, best = self.task.recipe.train, position.step if position.best_step is None else position.best_step
+        checkpoint.point(self.run.last, f"checkpoints/{checkpoint.name(position.step)}")
+        checkpoint.point(self.run.best, f"checkpoints/{checkpoint.name(best)}")
+        checkpoint.rotate(self.run.checkpoints, max(config.keep, config.average), {position.step, best})
+
+    def recover(self, position: Position, micro: list[tuple[Cursor, Batch]], rng: dict[str, Tensor]) -> Position:
+        """After an update whose numbers are not finite: find out why, keep the evidence, go back, skip the batch.
+
+        Raises UserError after repeated failure.
+        """
+        self.failures += 1
+        step = position.step
+        set_rng_state(rng, self.moving.device)
+        reasons = {cursor: first_bad(self.task.model, self._total(batch)) for cursor, batch in micro}
+        guilty = {c: r for c, r in reasons.items() if r} or dict.fromkeys(reasons, "the sum of the gradients")
+        reason = next(iter(guilty.values()))
+        batches = [batch for cursor, batch in micro if cursor in guilty]
+        examples = [i for batch in batches for i in batch.examples]
+        folder = self.run.path / "failures" / checkpoint.name(step)
+        save_failure(folder, batches, {"step": step, "reason": reason, "batches": [list(c) for c in guilty]})
+        shown = ", ".join(map(str, examples[:10])) + (", ..." if len(examples) > 10 else "")
+        what = f"after step {step}, {reason} is not finite; the batch (examples {shown}) is kept in {folder}"
+        self.report.log(what)
+        if self.failures >= FAILURES:
+            raise UserError(
+                f"{what}. This was failure {self.failures} since the last checkpoint, so training has stopped; "
+                "lower optimizer.learning_rate, set train.clip, or look at the examples"
+            )
+        skip = sorted({*position.skip, *guilty})
+        position = self.restore()
+        position.skip = sorted({*skip, *position.skip})
+        self.say(f"{what}. Going on from step {position.step} without it")
+        return position
+
+    def _total(self, batch: Batch) -> Callable[[], Tensor]:
+        device, config = self.moving.device, self.task.recipe.train
+
+        def total() -> Tensor:
+            with autocast(config, device):
+                return self.task.objective(self.task.model, batch.to(device)).total
+
+        return total

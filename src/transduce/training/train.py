@@ -1,0 +1,232 @@
+"""A whole training: from a recipe to a finished run directory."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.utils.checkpoint
+from torch import nn
+
+from transduce.data.examples import encode
+from transduce.data.loader import Loader
+from transduce.data.remarks import remarks
+from transduce.errors import UserError, sized
+from transduce.model.block import Inside
+from transduce.model.models import Model
+from transduce.model.ops import fast
+from transduce.runs.average import Average
+from transduce.runs.claim import as_begun, claim, record_recipe, require_same
+from transduce.runs.recipe import Recipe, TrainConfig
+from transduce.runs.report import Report
+from transduce.runs.run import Run, record_data, record_environment, refused, tokenizer_of
+from transduce.runs.seal import seal
+from transduce.training import loop
+from transduce.training.carry import Carried, require_bounded
+from transduce.training.evaluate import auto_metric, split_of
+from transduce.training.finish import finish
+from transduce.training.loop import Interrupted
+from transduce.training.moving import Moving
+from transduce.training.progress import Display
+from transduce.training.session import Session, Task
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # after which a training saves and stops
+
+
+def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False, notes: Sequence[str] = ()) -> Run:
+    """Train what the recipe says in the directory root/NAME, or go on with it there, and return the run.
+
+    notes: lines to say at the start. Raises UserError where nothing can be done, and Interrupted (also a UserError)
+    after Ctrl-C, when all is saved.
+    """
+    recipe = recipe.resolve()
+    config, device = recipe.train, device_of(recipe.train)
+    fast.use(config.kernels == "fla", device)
+    path, cuda = root / recipe.name, [device] if device.type == "cuda" else []
+    try:
+        with (
+            threads(config.threads), claim(recipe, root) as run, torch.random.fork_rng(cuda),
+            Report(path, tensorboard=config.tensorboard) as report,
+            Display(recipe.name, config.max_steps, quiet=quiet) as display,
+            sized("the training", "lower batch.batch_tokens or sizes of the model, or set train.recompute=true"),
+        ):  # fmt: skip
+            if config.max_epochs is None:
+                require_steps_left(run, config)
+            record_environment(run, device)
+            task = build(run, recipe, device)
+            if config.max_epochs is not None:
+                settle(run, task.recipe, display)
+            seal(path)
+            average = None if config.ema is None else Average(task.model, config.ema)
+            optimizers = recipe.optimizer.build(task.model)
+            moving = Moving(task.model, optimizers, average, device, Carried(task.model))
+            session = Session(task, moving, run, report, display)
+            for line in (introduction(session), *on_length(task.recipe), *notes, *task.remarks):
+                session.say(line)
+            with stop_signals(session.say) as interrupted:
+                position = loop.train(session, interrupted)
+            finish(session, position)
+    except KeyboardInterrupt:
+        told = f"stopped; {path} is as its last checkpoint has it. Run the same command again to go on"
+        raise Interrupted(told) from None
+    except OSError as error:
+        raise refused(path, error) from error
+    return Run(path)
+
+
+def build(run: Run, recipe: Recipe, device: torch.device) -> Task:
+    """The data, tokeniser, model and objective of a recipe."""
+    config = recipe.train
+    texts = recipe.data.load()
+    record_data(run, texts)
+    tokenizer = tokenizer_of(run, recipe, texts["train"])
+    recipe.model.require_room(tokenizer.vocab_size)
+    model = recipe.model.build(tokenizer.vocab_size, config.seed)
+    if model.takes_source != (texts["train"].sources is not None):
+        has, kind = ("pairs", "encoder-decoder") if not model.takes_source else ("texts without a source", "decoder")
+        raise UserError(f"the data gives {has}, which this model does not learn from; choose model.kind={kind}")
+    if model.limit is not None and recipe.batch.max_length > model.limit:
+        limit = f"the model has {model.limit} positions"
+        raise UserError(f"batch.max_length={recipe.batch.max_length}, but {limit}; lower it, or raise the limit")
+    objective = recipe.objective.build_for(model, tokenizer)
+    if tokenizer.eos < 0 and recipe.data.documents:
+        raise UserError("the tokeniser has no token that ends a text, so texts cannot be parted; use data.unit=file")
+    model.to(device)
+    arrange_blocks(model, config)
+    documents, examples = recipe.data.documents, encode(texts["train"], tokenizer)
+    loader = Loader(examples, tokenizer, recipe.batch, seed=config.seed, documents=documents)
+    recipe = recipe.in_steps(loader.size(0))
+    require_bounded(model, loader)
+    held = {name: split_of(text, tokenizer, recipe, name) for name, text in texts.items() if name != "train"}
+    suited = auto_metric(texts.get("valid", texts["train"]), config.bleu_tokenizer, config.samples)
+    metric = config.metric if config.metric != "auto" else suited
+    if metric in ("bleu", "exact") and not model.takes_source:
+        raise UserError(f"train.metric={metric} compares translations, but this is a language model; use loss")
+    if metric in ("bleu", "exact") and config.samples == 0:
+        metric = "loss"  # auto: nothing is decoded
+    told = recipe.data.remarks()
+    for name, split in {"train": examples, **{name: split.examples for name, split in held.items()}}.items():
+        told += remarks(name, texts[name], split, tokenizer, recipe.batch, documents=documents)
+    if metric == "bleu" and suited == "exact":
+        metric = suited
+        told.append("no target that is decoded has four words, so exact match chooses the best model, not BLEU")
+    return Task(recipe, metric, tokenizer, model, objective, loader, held.get("valid"), held.get("test"), tuple(told))
+
+
+def introduction(session: Session) -> str:
+    """What is about to be trained, in a line."""
+    task, device = session.task, session.moving.device
+    parameters = sum(p.numel() for p in task.model.parameters())
+    where = f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    epoch = f"{task.loader.size(0):,} batches per epoch, {task.tokenizer.vocab_size:,} tokens in the vocabulary"
+    return f"{task.recipe.name}: {parameters:,} parameters, {epoch}, on {where}"
+
+
+def on_length(recipe: Recipe) -> list[str]:
+    """Returns what is to be known of the length of a training and its warm-up, a sentence each."""
+    train, schedule, lines = recipe.train, recipe.schedule, list[str]()
+    if train.max_epochs is not None:
+        lines.append(f"train.max_epochs={train.max_epochs:g} are {train.max_steps:,} steps")
+    if schedule.warmup_steps > train.max_steps:
+        lines.append(
+            f"the warm-up (schedule.warmup_steps={schedule.warmup_steps}) is longer than the training "
+            f"({train.max_steps} steps), so the learning rate only rises, to {schedule.factor(train.max_steps):.1%} of "
+            f"optimizer.learning_rate; lower it, for example schedule.warmup_steps={train.max_steps // 10}"
+        )
+    return lines
+
+
+def settle(run: Run, recipe: Recipe, display: Display) -> None:
+    """Records how many steps the epochs of a recipe are. Raises UserError where they are done or do not fit the run."""
+    require_steps_left(run, recipe.train)
+    recipe = as_begun(run.path, recipe)
+    require_same(run.path, recipe)
+    record_recipe(run.path, recipe)
+    display.until(recipe.train.max_steps)
+
+
+def arrange_blocks(model: Model, config: TrainConfig) -> None:
+    """Recompute activations and compile, block by block, from outside."""
+    for block in (block for stack in model.stacks() for block in stack.blocks):
+        if config.recompute:
+            block.forward = partial(torch.utils.checkpoint.checkpoint, block.forward, use_reentrant=False)
+        if config.compile and compiles(block):
+            block.compile()
+
+
+def compiles(block: nn.Module) -> bool:
+    """Whether tracing a block is worth it: experts break the graph, a loop over tokens is traced for each length."""
+    return not any(isinstance(part, Inside) or getattr(part, "asks_valid", False) for part in block.modules())
+
+
+def device_of(config: TrainConfig) -> torch.device:
+    """The device that was asked for. Raises UserError if it is not there."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device=cuda, but PyTorch sees no GPU here; use train.device=cpu or auto")
+    return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def require_steps_left(run: Run, config: TrainConfig) -> None:
+    """Raise UserError if the run is complete; where it was and is to be longer, take its result away."""
+    result = run.result
+    if result is None:
+        return
+    step, stale = result["step"], result["stale"]
+    if step < config.max_steps and (config.patience is None or stale < config.patience):
+        (run.path / "result.json").unlink()
+        return
+    why, way = f"all {step} steps are done", f"raise train.max_steps above {max(step, config.max_steps)}"
+    if config.max_epochs is not None:
+        way = f"raise train.max_epochs above {config.max_epochs * step / config.max_steps:g}"
+    if step < config.max_steps:
+        why, way = f"it stopped at step {step}, after {stale} validations without a better one", "raise train.patience"
+    elif (end := run.recipe.schedule.end) is not None and end <= step:  # a longer training would have another schedule
+        way += f" and add schedule.steps={end}, which keeps the last rate from there on"
+    raise UserError(f"no steps left in {run.path}: {why}; to go on, {way}, or start another run with name=")
+
+
+@contextmanager
+def threads(count: int | None) -> Generator[None]:
+    """Compute with so many CPU threads inside; None: as it is. Raises UserError for many more than there are CPUs."""
+    if count is not None and count > (most := 4 * (os.cpu_count() or 1)):
+        raise UserError(f"train.threads={count}, but this machine has {os.cpu_count()} CPUs; use at most {most}")
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def stop_signals(say: Callable[[str], None]) -> Generator[Callable[[], bool]]:
+    """Inside, the first Ctrl-C, SIGTERM or SIGHUP makes the function that is given true; a second Ctrl-C stops at once.
+
+    A terminal that closes may send SIGHUP more than once, so that one never stops at once. Where it is ignored already,
+    as by nohup, it stays so.
+    """
+    asked: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        if asked and number != signal.SIGHUP:
+            raise KeyboardInterrupt
+        asked.append(number)
+        why = "the terminal is closed: " if number == signal.SIGHUP else ""
+        again = "" if why else " (press Ctrl-C again to stop at once)"
+        with suppress(RuntimeError):  # a line is being written at this moment
+            say(f"{why}finishing this step, then saving{again}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,167 @@
+from collections.abc import Callable
+from unicodedata import normalize
+
+import pytest
+import torch
+
+from transduce.data.source import Texts
+from transduce.errors import UserError
+from transduce.generate.decode import decode
+from transduce.runs.recipe import Recipe
+from transduce.tasks.bleu import bleu_of, installed, tokenizer_for, words
+from transduce.training.evaluate import Sample, auto_metric, evaluate, samples_text, split_of, spread
+from transduce.training.session import Session
+
+
+@pytest.mark.parametrize("task", ["translation", "language"])
+def test_the_loss_is_that_of_every_example_alone(
+    task: str, recipe: Callable[..., Recipe], session: Callable[..., Session]
+) -> None:
+    made = session(recipe(task, {"objective.label_smoothing": 0.3})).task
+    assert made.valid is not None
+    found = evaluate(made.model, made.objective, made.valid, made.tokenizer, made.recipe.generate, 5)
+    total, count, examples, ids = 0.0, 0, made.valid.examples, made.tokenizer
+    with torch.inference_mode():
+        made.model.eval()
+        for batch in made.valid.loader.once():
+            for row in range(len(batch.inputs)):
+                targets = batch.targets[row]
+                logits = made.model.head(made.model.features(batch)[row][targets >= 0])
+                wanted = targets[targets >= 0]
+                total -= float(logits.double().log_softmax(-1)[range(len(wanted)), wanted].sum())
+                count += len(wanted)
+    assert count == found.tokens == sum(min(len(examples.targets[i]) + 1, 24) for i in range(len(examples)))
+    assert found.loss == pytest.approx(total / count, rel=1e-5)
+    if task == "language":
+        assert found.bleu is found.exact is None
+        assert len(found.samples) == 3
+        assert all(
+            made.valid.texts.targets[i].startswith(s.source) for i, s in zip((0, 4, 8), found.samples, strict=True)
+        )
+    else:
+        sources = made.valid.texts.sources or []
+        assert [s.source for s in found.samples] == [sources[i] for i in spread(12, 5)]
+        (best,) = decode(made.model, ids, made.recipe.generate, source=[ids.encode(found.samples[0].source)])
+        assert ids.decode(best[0].ids) == found.samples[0].output
+
+
+def test_evaluating_leaves_the_model_as_it_was(recipe: Callable[..., Recipe], session: Callable[..., Session]) -> None:
+    made = session(recipe()).task
+    made.model.train()
+    before, state = {n: p.clone() for n, p in made.model.named_parameters()}, torch.get_rng_state()
+    assert made.valid is not None
+    evaluate(made.model, made.objective, made.valid, made.tokenizer, made.recipe.generate, 3)
+    assert made.model.training
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(p, before[n]) for n, p in made.model.named_parameters())
+
+
+@pytest.mark.parametrize("unit", ["line", "file"])
+@pytest.mark.parametrize("limit", [2, 24])
+def test_a_model_of_few_positions_goes_on_as_far_as_they_reach(
+    unit: str, limit: int, recipe: Callable[..., Recipe], session: Callable[..., Session]
+) -> None:
+    over = {"model.positions": {"kind": "learned", "limit": limit}, "batch.max_length": limit, "data.unit": unit}
+    made = session(recipe("language", {**over, "generate.max_new_tokens": 99})).task
+    assert made.valid is not None
+    found = evaluate(made.model, made.objective, made.valid, made.tokenizer, made.recipe.generate, 5)
+    assert len(found.samples) == 3
+    assert all(len(sample.source) <= limit // 2 and len(sample.output) <= limit for sample in found.samples)
+
+
+def test_a_limit_of_prompt_and_output_together_does_not_end_an_evaluation(
+    recipe: Callable[..., Recipe], session: Callable[..., Session]
+) -> None:
+    made = session(recipe("language", {"data.unit": "file", "generate.max_length": 3})).task
+    assert made.valid is not None
+    found = evaluate(made.model, made.objective, made.valid, made.tokenizer, made.recipe.generate, 5)
+    assert any(len(made.tokenizer.encode(sample.source)) > 3 for sample in found.samples)
+
+
+def test_bleu_is_that_of_sacrebleu_with_its_signature() -> None:
+    score, signature = bleu_of(["the cat sat on the mat .", "a dog"], ["the cat sat on the mat .", "a dog"])
+    assert score == pytest.approx(100)
+    assert signature.startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+
+
+def test_what_selects_by_itself() -> None:
+    assert auto_metric(Texts(None, ["a b"])) == "loss"
+    assert auto_metric(Texts(["3 May 2021"], ["2021-05-03"])) == "exact"
+    assert auto_metric(Texts(["ein Haus"], ["a house"])) == "exact"
+    assert auto_metric(Texts(["x"], ["кошка"])) == "exact"
+    assert auto_metric(Texts(["ein kleines Haus"], ["it is a house"])) == "bleu"
+    assert auto_metric(Texts(["cat"], ["猫在房间里睡觉"])) == "bleu"
+    assert auto_metric(Texts(["a"] * 9, ["a b c d", *["x"] * 8]), limit=9) == "bleu"
+    assert auto_metric(Texts(["a"] * 9, ["x", "a b c d", *["x"] * 7]), limit=3) == "exact"  # of those that are decoded
+
+
+TEXTS = {
+    "13a": ["The cat sleeps.", "кошка спит в комнате", "고양이가 방에서 잔다", "η γάτα κοιμάται", "القط ينام"],
+    "zh": ["猫在这个房间里睡觉。", "我 love 机器学习 very much", "他说他明天会来"],
+    "ja": ["猫は部屋で寝ています。", "私はカタカナを読みます", "東京都に住んでいる"],
+    "char": ["แมวนอนในห้อง", "ແມວນອນຢູ່ໃນຫ້ອງ", "ឆ្មាគេងក្នុងបន្ទប់", "ကြောင်အိပ်နေသည်"],
+}
+
+
+@pytest.mark.parametrize("name", list(TEXTS))
+def test_the_tokeniser_of_bleu_suits_the_script(name: str) -> None:
+    expected = {"ja": "ja-mecab" if installed("ja-mecab") else "char"}.get(name, name)
+    for texts in ([text] for text in TEXTS[name]):
+        if name != "char" or not installed("flores200"):
+            assert tokenizer_for("auto", texts * 3) == expected
+    for asked in ("13a", "intl", "zh", "char", "none"):
+        assert tokenizer_for(asked, TEXTS[name]) == asked
+
+
+@pytest.mark.parametrize("name", ["ja-mecab", "ko-mecab", "flores101", "flores200"])
+def test_a_tokeniser_that_is_not_installed_is_refused_and_never_downloaded(name: str) -> None:
+    if not installed(name):
+        with pytest.raises(UserError, match=f"train.bleu_tokenizer={name} needs the packages .*; use auto or char"):
+            tokenizer_for(name, ["x"])  # type: ignore[arg-type]
+
+
+def test_right_chinese_has_100_and_wrong_has_little() -> None:
+    texts = [f"猫在这个房间里睡觉第{i}天。" for i in range(20)]
+    assert bleu_of(texts, texts, tokenizer_for("auto", texts))[0] == pytest.approx(100)
+    almost = [text.replace("睡觉", "吃饭") for text in texts]
+    assert 40 < bleu_of(almost, texts, tokenizer_for("auto", texts))[0] < 90
+    assert bleu_of(["狗跑到外面去了"] * 20, texts, tokenizer_for("auto", texts))[0] < 3
+
+
+@pytest.mark.parametrize(("text", "tokenizer", "count"), [
+    ("2021-05-03", "13a", 1), ("a b  c", "13a", 3), ("a b c d", "intl", 4), ("猫在 a b", "zh", 4), ("แมว", "char", 3),
+])  # fmt: skip
+def test_words_are_what_bleu_takes_for_one(text: str, tokenizer: str, count: int) -> None:
+    assert words(["x", text], tokenizer) == count
+    assert words([], tokenizer) == 0
+
+
+@pytest.mark.parametrize(("targets", "means"), [(["a b", "a b c"], False), (["a b", "a b c d"], True)])
+def test_bleu_is_shown_where_a_reference_has_four_words(
+    targets: list[str], means: bool, recipe: Callable[..., Recipe], session: Callable[..., Session]
+) -> None:
+    made = session(recipe("translation")).task
+    split = split_of(Texts(["x", "y"], targets), made.tokenizer, made.recipe)
+    found = evaluate(made.model, made.objective, split, made.tokenizer, made.recipe.generate)
+    assert found.means_bleu is means
+    assert ("BLEU" in found.told()) is means
+
+
+def test_a_reference_may_be_written_otherwise_than_the_tokeniser_writes(
+    recipe: Callable[..., Recipe], session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the model writes is in NFC; a reference in NFD is the same text."""
+    made = session(recipe("translation")).task
+    for form in ("NFC", "NFD"):
+        split = split_of(Texts(["x"], [normalize(form, "é ü ñ ö å")]), made.tokenizer, made.recipe)
+        right = [Sample("x", split.texts.targets[0], normalize("NFC", "é ü ñ ö å"))]
+        monkeypatch.setattr("transduce.training.evaluate.translations", lambda *_, right=right: right)
+        found = evaluate(made.model, made.objective, split, made.tokenizer, made.recipe.generate)
+        assert (found.exact, found.bleu) == (1.0, pytest.approx(100))
+
+
+def test_spread_is_even_and_complete() -> None:
+    assert spread(10, 3) == [0, 3, 6]
+    assert spread(4, None) == spread(4, 99) == [0, 1, 2, 3]
+    assert spread(4, 0) == spread(0, None) == []
+    assert samples_text([]) == ""
