@@ -22,13 +22,13 @@ from common import in_turn, machine, matmul_rate, own_peak, peak_memory, ratio
 from torch import Tensor, nn
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.data.examples import encode
 from transduce.data.loader import BatchConfig, Loader
 from transduce.data.parallel import Parallel
 from transduce.data.source import Texts
 from transduce.data.text import Text
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.objectives.language import NextTokenConfig, TranslationConfig
 from transduce.text.bpe import Bpe
 from transduce.text.char import Char

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from transduce.config import from_data, override
-from transduce.data.batch import Batch
 from transduce.data.loader import Cursor
+from transduce.model.batch import Batch
 from transduce.runs.average import Average
 from transduce.runs.claim import claim
 from transduce.runs.recipe import Recipe

@@ -26,7 +26,7 @@ def test_every_batch_goes_on_where_the_last_one_ended(tokens: int, rows: int, wi
     assert (np.diff(read, axis=1) == 1).all()
     assert (np.diff(read[:, 0]) >= read.shape[1]).all()  # lanes do not overlap
     for i, batch in enumerate(batches):
-        assert batch.place == i * width
+        assert batch.offset == i * width
         assert (batch.targets == batch.inputs + 1).all()
         assert batch.layout.positions.tolist() == [list(range(i * width, (i + 1) * width))] * rows
 

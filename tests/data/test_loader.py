@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.data.examples import Examples, Ragged, encode
 from transduce.data.loader import BatchConfig, Cursor, Loader
 from transduce.data.parallel import Parallel
 from transduce.errors import UserError
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.text.bpe import Bpe
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transduce.data.batch import Batch
 from transduce.generate.hypothesis import Hypothesis
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import Layout, dense
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.models import Model
@@ -138,7 +138,7 @@ def model(request: pytest.FixtureRequest) -> Model | Markov:
 def next_log_p(model: Model, prompt: list[int], source: list[int] | None) -> Tensor:
     """log p (V,) of the next token, by reading everything from the start."""
     rows = (torch.tensor([source]), dense(1, len(source))) if source is not None else (None, None)
-    batch = Batch(torch.tensor([prompt]), torch.tensor([prompt]), dense(1, len(prompt)), *rows)
+    batch = Batch(torch.tensor([prompt]), dense(1, len(prompt)), torch.tensor([prompt]), *rows)
     training = model.training
     with torch.no_grad():
         found = model.eval().head(model.features(batch)[0, -1]).log_softmax(-1)

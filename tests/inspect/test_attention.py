@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.inspect.attention import cross_attention
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.block import Cross
 from transduce.model.layout import dense
 from transduce.model.mixers.additive import Additive
@@ -31,7 +31,7 @@ def test_weights_times_values_are_what_the_mixer_gave() -> None:
     handle = last.out.register_forward_hook(lambda _m, x, _y: seen.append(x[0]))
     memory = model.remember(torch.tensor([source]), dense(1, 5))
     ids = torch.tensor([inputs])
-    model.features(Batch(ids, ids, dense(1, 3), torch.tensor([source]), dense(1, 5)))
+    model.features(Batch(ids, dense(1, 3), ids, torch.tensor([source]), dense(1, 5)))
     handle.remove()
     values = memory[1][1].fields[1][0].transpose(0, 1).repeat_interleave(2, 0)
     torch.testing.assert_close((maps[1] @ values).transpose(0, 1).flatten(1), seen[0][0])

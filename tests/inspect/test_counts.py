@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from transduce.data.batch import Batch
 from transduce.inspect.counts import flops, parameters, saved_bytes, state_bytes
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.convolution import ConvolutionConfig
@@ -46,7 +46,7 @@ def test_parameters_of_an_untied_decoder() -> None:
 
 def translation_batch() -> Batch:
     ids = torch.randint(0, V, (B, T))
-    return Batch(ids, ids, dense(B, T), torch.randint(0, V, (B, N)), dense(B, N))
+    return Batch(ids, dense(B, T), ids, torch.randint(0, V, (B, N)), dense(B, N))
 
 
 def test_flops_are_those_of_the_formula() -> None:
@@ -80,7 +80,7 @@ def test_saved_bytes_grow_with_the_batch() -> None:
     model, objective = DecoderConfig(width=M, layers=L, residual=NONE).build(V), NextTokenConfig().build()
     few, many = (
         saved_bytes(
-            model, lambda b=b: objective(model, Batch(*[torch.zeros(b, T, dtype=torch.int64)] * 2, dense(b, T)))
+            model, lambda b=b: objective(model, Batch(torch.zeros(b, T).long(), dense(b, T), torch.zeros(b, T).long()))
         )
         for b in (10, 20)
     )

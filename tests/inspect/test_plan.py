@@ -2,9 +2,9 @@ from itertools import repeat
 
 import torch
 
-from transduce.data.batch import Batch
 from transduce.inspect.plan import Work, costs, probe
 from transduce.model.architecture import DecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.objectives.language import NextTokenConfig
 from transduce.optim.adamw import AdamWConfig
@@ -15,7 +15,7 @@ def work(accumulate: int = 1) -> tuple[Work, Batch]:
     ids = torch.randint(0, 20, (4, 13))
     precision = torch.autocast("cpu", torch.bfloat16, enabled=False)
     return Work(model, NextTokenConfig().build(), AdamWConfig().build(model), precision, accumulate), Batch(
-        ids, ids, dense(4, 13)
+        ids, dense(4, 13), ids
     )
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from transduce.config import from_data, kinds
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.objectives.objective import token_loss
 
@@ -49,7 +49,7 @@ def test_absurd_numbers_are_refused_or_work(key: str, kind: str) -> None:
                 model = from_data(whole, {**SMALL, **own, key: part}).build(11)
             except UserError:
                 continue
-            batch = Batch(ids, ids, dense(2, 5))
+            batch = Batch(ids, dense(2, 5), ids)
             hidden = model.features(batch)
             if key == "head":
                 result = model.head(hidden).sum()

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.embed.adaptive import AdaptiveEmbedding, AdaptiveEmbeddingConfig
 from transduce.model.heads.adaptive import AdaptiveHead, AdaptiveHeadConfig
 from transduce.model.init.init import Sizes, XavierInit
@@ -177,7 +177,7 @@ def test_a_model_trains_and_knows_its_tables(tied: bool) -> None:
     tables = [p for role, p in roles(model) if role == "table"]
     assert len(tables) == (4 if tied else 8)
     ids = torch.arange(VOCAB)[None]
-    batch, moves = Batch(ids, ids.roll(-1, 1), dense(1, VOCAB)), torch.optim.Adam(model.parameters(), lr=0.02)
+    batch, moves = Batch(ids, dense(1, VOCAB), ids.roll(-1, 1)), torch.optim.Adam(model.parameters(), lr=0.02)
     losses = list[float]()
     for _ in range(60):
         loss = token_loss(model, batch, 0.0)

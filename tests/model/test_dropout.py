@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from transduce.config import from_data, kinds
-from transduce.data.batch import Batch
 from transduce.model.architecture import DecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.embed.adaptive import AdaptiveEmbeddingConfig
 from transduce.model.embed.embedding import EmbeddingConfig
 from transduce.model.embed.table import TableConfig
@@ -266,7 +266,7 @@ def test_every_kind_of_embedding_is_among_these() -> None:
 
 def require_training_only(model: Model) -> None:
     ids = torch.randint(0, 11, (4, 9), generator=torch.Generator().manual_seed(3))
-    batch = Batch(ids, ids, dense(4, 9))
+    batch = Batch(ids, dense(4, 9), ids)
     model.eval()
     assert torch.equal(model.features(batch), model.features(batch))
     exact = model.features(batch)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderConfig, EncoderDecoderConfig, ModelConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.objectives.objective import token_loss
 
@@ -44,7 +44,7 @@ def test_deep_norm_may_end_in_one_more_norm() -> None:
     assert isinstance(plain.stacks()[0].leave, nn.Identity)
     plain.load_state_dict(ended.state_dict(), strict=False)
     ids = torch.randint(0, 11, (2, 5))
-    batch = Batch(ids, ids, dense(2, 5))
+    batch = Batch(ids, dense(2, 5), ids)
     torch.testing.assert_close(ended.features(batch), ended.stacks()[0].leave(plain.features(batch)))
 
 
@@ -57,5 +57,5 @@ def test_a_target_may_be_embedded_otherwise_than_its_source(tie: str) -> None:
     assert model.decoder.embed.types is None
     assert (model.encoder.embed.weight is model.decoder.embed.weight) == (tie in ("all", "inputs"))
     ids = torch.randint(0, 11, (2, 5))
-    token_loss(model, Batch(ids, ids, dense(2, 5), ids, dense(2, 5)), 0.0).total.backward()
+    token_loss(model, Batch(ids, dense(2, 5), ids, ids, dense(2, 5)), 0.0).total.backward()
     assert all(p.grad is not None for p in model.parameters())

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.feedforward.experts import Experts, ExpertsConfig, balance
 from transduce.model.feedforward.mlp import MLPConfig
 from transduce.model.init.init import Sizes, XavierInit
@@ -195,7 +195,7 @@ def language_model(**options: Any) -> Model:
 def language_batch() -> Batch:
     ids = torch.randint(0, VOCAB, (3, 7), generator=torch.Generator().manual_seed(5))
     layout = right_padded(torch.tensor([7, 3, 5]), 7)
-    return Batch(ids, torch.where(layout.valid, ids.roll(-1, 1), -1), layout)
+    return Batch(ids, layout, torch.where(layout.valid, ids.roll(-1, 1), -1))
 
 
 def test_the_loss_has_the_balance_once_per_target_and_reports_it() -> None:
@@ -257,14 +257,14 @@ def test_decoding_step_by_step_and_packing_give_what_training_saw() -> None:
     ids = torch.randint(0, VOCAB, (2, 6), generator=torch.Generator().manual_seed(6))
     grid = left_padded(torch.tensor([4, 6]), 6)
     with torch.no_grad():
-        together = lm.features(Batch(ids, ids, grid))
+        together = lm.features(Batch(ids, grid, ids))
         state, parts = lm.init_state(2, 6), []
         for t in range(6):
             y, state = lm.step(ids[:, [t]], grid.slice(t, t + 1), state)
             parts.append(y)
         torch.testing.assert_close(torch.cat(parts, 1)[grid.valid], together[grid.valid], atol=1e-6, rtol=1e-6)
         row, joined = ids[grid.valid][None], packed([[4, 6]], 10)
-        torch.testing.assert_close(lm.features(Batch(row, row, joined))[0], together[grid.valid], atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(lm.features(Batch(row, joined, row))[0], together[grid.valid], atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # PyTorch's own, while tracing

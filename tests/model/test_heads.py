@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.config import from_data, kinds
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.embed.adaptive import AdaptiveEmbeddingConfig
 from transduce.model.embed.embedding import Embedding
 from transduce.model.embed.table import TableConfig
@@ -214,7 +214,7 @@ def test_where_the_table_is_tied_its_gradient_is_that_of_both_ends() -> None:
     apart.load_state_dict({k: weights.get(k, weights["embed.weight"]) for k in apart.state_dict()})
     ids = torch.randint(0, VOCAB, (3, 7), generator=torch.Generator().manual_seed(4))
     for model in (tied, apart):
-        NextTokenConfig().build()(model, Batch(ids, ids.roll(-1, 1), dense(3, 7))).total.backward()
+        NextTokenConfig().build()(model, Batch(ids, dense(3, 7), ids.roll(-1, 1))).total.backward()
     one, two = (dict(model.named_parameters()) for model in (tied, apart))
     assert one["embed.weight"].grad is not None
     both = cast(Tensor, two["embed.weight"].grad) + cast(Tensor, two["head.weight"].grad)

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.config import from_data, kinds
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig, ModelConfig
+from transduce.model.batch import Batch
 from transduce.model.init.depth import deep_norm
 from transduce.model.init.init import InitConfig, Sizes, XavierInit, declared
 from transduce.model.layout import dense
@@ -297,7 +297,7 @@ def moved(width: int, data: dict[str, Any], optimizer: AdamWConfig) -> float:
         31
     )
     ids = torch.randint(0, 31, (4, 12), generator=torch.Generator().manual_seed(0))
-    batch = Batch(ids, ids.roll(-1, 1), dense(4, 12))
+    batch = Batch(ids, dense(4, 12), ids.roll(-1, 1))
     (adam,), before = optimizer.build(model), model.head(model.features(batch)).detach()
     for _ in range(3):
         adam.zero_grad()

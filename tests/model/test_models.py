@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import dense, right_padded
 from transduce.model.ops.attention import attend
 
@@ -18,8 +18,8 @@ from transduce.model.ops.attention import attend
 def test_a_windowed_model_reads_all_of_a_short_source(window: dict[str, int]) -> None:
     model = from_data(EncoderDecoderConfig, {"width": 16, "layers": 1, "mixer": {"heads": 2, **window}}).build(9).eval()
     y, source, padded = torch.arange(8)[None], torch.tensor([[5, 2]]), torch.tensor([[5, 2, 0, 0, 0]])
-    alone = Batch(y, y, dense(1, 8), source, dense(1, 2))
-    with_padding = Batch(y, y, dense(1, 8), padded, right_padded(torch.tensor([2]), 5))
+    alone = Batch(y, dense(1, 8), y, source, dense(1, 2))
+    with_padding = Batch(y, dense(1, 8), y, padded, right_padded(torch.tensor([2]), 5))
     learning = model.features(alone)
     torch.testing.assert_close(learning, model.features(with_padding))
     with torch.no_grad():

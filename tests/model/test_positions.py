@@ -19,9 +19,9 @@ from transformers.models.t5.modeling_t5 import T5Attention
 from transformers.models.xlnet.modeling_xlnet import XLNetModel, XLNetRelativeAttention
 
 from transduce.config import from_data, to_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import Layout, dense, left_padded, packed
 from transduce.model.mixers.attention import Attention, AttentionConfig
@@ -308,7 +308,7 @@ def test_a_whole_t5() -> None:
     expected = theirs(input_ids=source, decoder_input_ids=inputs)
     encoded, _ = ours.encoder(source, dense(2, 23))
     torch.testing.assert_close(encoded, expected.encoder_last_hidden_state, atol=1e-5, rtol=1e-5)
-    hidden = ours.features(Batch(inputs, inputs, dense(2, 17), source, dense(2, 23)))
+    hidden = ours.features(Batch(inputs, dense(2, 17), inputs, source, dense(2, 23)))
     torch.testing.assert_close(hidden, expected.last_hidden_state, atol=1e-5, rtol=1e-5)
 
 
@@ -454,7 +454,7 @@ def test_an_encoder_decoder_gives_every_parameter_a_gradient(kind: str) -> None:
     data = {"width": 12, "layers": 2, "mixer": {"heads": 3}, "positions": kind}
     model = from_data(EncoderDecoderConfig, data).build(9)
     ids = torch.randint(0, 9, (2, 6))
-    model.features(Batch(ids, ids, dense(2, 6), ids, dense(2, 6))).square().sum().backward()
+    model.features(Batch(ids, dense(2, 6), ids, ids, dense(2, 6))).square().sum().backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert without in ([], ["decoder.head.weight"])
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import Layout, dense, infilling, left_padded, packed, prefixed, right_padded
 from transduce.model.models import Decoder, Model
 
@@ -29,7 +29,7 @@ def ids(rows: int = 2, tokens: int = TOKENS) -> Tensor:
 
 
 def run(model: Model, tokens: Tensor, layout: Layout) -> Tensor:
-    return model.features(Batch(tokens, tokens, layout))
+    return model.features(Batch(tokens, layout, tokens))
 
 
 def prefix_of(layout: Layout, size: int) -> Layout:
@@ -99,8 +99,8 @@ def test_the_source_of_a_decoder_with_a_prefix_is_read_whole() -> None:
     data = {"width": 12, "encoder_layers": 1, "decoder_layers": 2, "mixer": {"heads": 3}, "residual": {"dropout": 0.0}}
     model, tokens = from_data(EncoderDecoderConfig, data).build(VOCAB).double(), ids()
     source, around = ids(2, 9), dense(2, 9)
-    plain = model.features(Batch(tokens, tokens, dense(2, TOKENS), source, around))
-    y = model.features(Batch(tokens, tokens, prefix_of(dense(2, TOKENS), 1), source, around))
+    plain = model.features(Batch(tokens, dense(2, TOKENS), tokens, source, around))
+    y = model.features(Batch(tokens, prefix_of(dense(2, TOKENS), 1), tokens, source, around))
     torch.testing.assert_close(y, plain, atol=1e-12, rtol=0)
 
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import dense, packed, right_padded
 from transduce.model.models import EncoderDecoder, Model
 from transduce.objectives.language import TranslationConfig
@@ -35,7 +35,7 @@ def batch() -> Batch:
     inputs = torch.randint(0, VOCAB, (3, 5), generator=generator)
     layout = right_padded(torch.tensor([5, 3, 4]), 5)
     targets = torch.where(layout.valid, torch.randint(0, VOCAB, (3, 5), generator=generator), -1)
-    return Batch(inputs, targets, layout, source, right_padded(torch.tensor([4, 7, 2]), 7))
+    return Batch(inputs, layout, targets, source, right_padded(torch.tensor([4, 7, 2]), 7))
 
 
 def copy_attention(theirs: nn.MultiheadAttention, ours: nn.Module) -> None:
@@ -226,7 +226,7 @@ def test_packed_pairs_give_the_loss_and_gradient_they_give_alone() -> None:
     there, here = packed(sources, n), packed(targets, t)
     wanted = torch.where(here.valid, torch.randint(0, VOCAB, (2, t), generator=generator), -1)
     objective = TranslationConfig().build()
-    together = objective(ours, Batch(inputs, wanted, here, source, there))
+    together = objective(ours, Batch(inputs, here, wanted, source, there))
     together.total.backward()
     gradients = {name: p.grad.clone() for name, p in ours.named_parameters() if p.grad is not None}
     ours.zero_grad()
@@ -235,7 +235,7 @@ def test_packed_pairs_give_the_loss_and_gradient_they_give_alone() -> None:
         s = u = 0
         for a, c in zip(sources[row], targets[row], strict=True):
             part = Batch(
-                inputs[[row], u : u + c], wanted[[row], u : u + c], dense(1, c), source[[row], s : s + a], dense(1, a)
+                inputs[[row], u : u + c], dense(1, c), wanted[[row], u : u + c], source[[row], s : s + a], dense(1, a)
             )
             loss = objective(ours, part)
             loss.total.backward()
@@ -260,7 +260,7 @@ def test_tied_layers_share_weights_and_keep_separate_memories() -> None:
 def check_steps(lm: Model) -> None:
     ids = torch.randint(0, 11, (2, 9))
     with torch.no_grad():
-        expected = lm.features(Batch(ids, ids, dense(2, 9)))
+        expected = lm.features(Batch(ids, dense(2, 9), ids))
         state, parts = lm.init_state(2, 9), []
         for t in range(9):
             h, state = lm.step(ids[:, [t]], dense(2, 1, start=t), state)

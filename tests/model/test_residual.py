@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from transduce.config import from_data, kinds
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.block import Block
 from transduce.model.init.depth import deep_norm
 from transduce.model.layout import dense, right_padded
@@ -43,7 +43,7 @@ def ids(rows: int = 2, tokens: int = 5) -> Tensor:
 
 
 def features(model: Model, x: Tensor) -> Tensor:
-    return model.features(Batch(x, x, dense(*x.shape)))
+    return model.features(Batch(x, dense(*x.shape), x))
 
 
 def norm(x: Tensor, module: Any) -> Tensor:
@@ -227,7 +227,7 @@ def pair_batch() -> Batch:
     source, inputs = (torch.randint(0, VOCAB, (3, n), generator=generator) for n in (6, 5))
     here = right_padded(torch.tensor([5, 2, 4]), 5)
     targets = torch.where(here.valid, inputs.roll(-1, 1), -1)
-    return Batch(inputs, targets, here, source, right_padded(torch.tensor([4, 6, 1]), 6))
+    return Batch(inputs, here, targets, source, right_padded(torch.tensor([4, 6, 1]), 6))
 
 
 @pytest.mark.parametrize("norms", NORMS)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderConfig, EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.model.models import Decoder
 from transduce.model.positions.transformer_xl import RelativeTerms, TransformerXLConfig
@@ -52,7 +52,7 @@ def test_what_is_shared_starts_small_and_learns_from_every_layer() -> None:
     u = terms_of(model)[0].u
     assert u is not None
     assert 0 < u.std() < 0.1, "the published start values, not a scheme's for matrices"
-    model.features(Batch(ids, ids, dense(2, 6))).square().sum().backward()
+    model.features(Batch(ids, dense(2, 6), ids)).square().sum().backward()
     assert u.grad is not None
     assert u.grad.any()
 
@@ -89,7 +89,7 @@ def test_types_of_earlier_tokens_are_not_known() -> None:
 def test_segments_with_memory_are_one_pass_with_a_band(lean: str) -> None:
     """Layer by layer: what is seen of the last segment is what was computed when it was the present one."""
     model, ids = decoder(lean=lean, mixer={"heads": 3, "window": 6}), torch.randint(0, 7, (2, 20))
-    whole, state, parts = model.features(Batch(ids, ids, dense(2, 20))), model.init_state(2, 20), list[Tensor]()
+    whole, state, parts = model.features(Batch(ids, dense(2, 20), ids)), model.init_state(2, 20), list[Tensor]()
     for start in range(0, 20, 5):
         y, state = model.step(ids[:, start : start + 5], dense(2, 5, start), over(state, torch.Tensor.detach))
         parts.append(y)

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import dense, left_padded, right_padded
 from transduce.model.models import Model
 from transduce.objectives.language import NextTokenConfig, TranslationConfig
@@ -36,9 +36,9 @@ def test_padded_is_unpadded_is_alone(side: str) -> None:
     lm, lengths = model(), [7, 3, 5]
     ids, targets = torch.randint(0, VOCAB, (3, 7)), torch.randint(0, VOCAB, (3, 7))
     layout = (right_padded if side == "right" else left_padded)(torch.tensor(lengths), 7)
-    together = Batch(ids, torch.where(layout.valid, targets, -1), layout)
+    together = Batch(ids, layout, torch.where(layout.valid, targets, -1))
     alone = [
-        Batch(ids[[b]][:, layout.valid[b]], targets[[b]][:, layout.valid[b]], dense(1, n))
+        Batch(ids[[b]][:, layout.valid[b]], dense(1, n), targets[[b]][:, layout.valid[b]])
         for b, n in enumerate(lengths)
     ]
     for a, b in zip(gradients(lm, [together]), gradients(lm, alone), strict=True):
@@ -47,7 +47,7 @@ def test_padded_is_unpadded_is_alone(side: str) -> None:
 
 def test_total_is_smoothed_and_nll_is_not() -> None:
     lm, ids = model(), torch.randint(0, VOCAB, (2, 6))
-    batch = Batch(ids, ids.roll(-1, 1), dense(2, 6))
+    batch = Batch(ids, dense(2, 6), ids.roll(-1, 1))
     loss = TranslationConfig(label_smoothing=0.2).build()(lm, batch)
     logits, wanted = lm.head(lm.features(batch)).flatten(0, 1), batch.targets.flatten()
     torch.testing.assert_close(loss.total, F.cross_entropy(logits, wanted, reduction="sum", label_smoothing=0.2))
@@ -57,7 +57,7 @@ def test_total_is_smoothed_and_nll_is_not() -> None:
 
 def test_a_batch_without_targets_has_a_loss_of_nothing() -> None:
     lm, ids = model(), torch.randint(0, VOCAB, (2, 4))
-    loss = NextTokenConfig().build()(lm, Batch(ids, torch.full((2, 4), -1), dense(2, 4)))
+    loss = NextTokenConfig().build()(lm, Batch(ids, dense(2, 4), torch.full((2, 4), -1)))
     loss.total.backward()
     assert loss.count.item() == 0
     assert loss.total.item() == 0.0

@@ -7,9 +7,9 @@ import torch
 
 import transduce as td
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import dense, right_padded
 from transduce.model.models import Model
 from transduce.objectives.language import NextTokenConfig
@@ -29,7 +29,7 @@ def batch(rows: int = 200, tokens: int = 60) -> Batch:
     g = torch.Generator().manual_seed(0)
     ids = torch.randint(4, VOCAB, (rows, tokens), generator=g)
     ids[:, 0] = 1
-    return Batch(ids, ids, dense(rows, tokens), examples=tuple(range(rows)))
+    return Batch(ids, dense(rows, tokens), ids, examples=tuple(range(rows)))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -54,7 +54,7 @@ def test_measuring_hides_the_same_tokens_and_draws_nothing() -> None:
     first = hidden(given, CONFIG, VOCAB, False)
     assert torch.equal(before, torch.get_rng_state())
     again = hidden(
-        Batch(given.inputs[5:9], given.targets[5:9], dense(4, 60), examples=(5, 6, 7, 8)), CONFIG, VOCAB, False
+        Batch(given.inputs[5:9], dense(4, 60), given.targets[5:9], examples=(5, 6, 7, 8)), CONFIG, VOCAB, False
     )
     assert torch.equal(first.targets[5:9], again.targets)
     assert torch.equal(first.inputs[5:9], again.inputs)
@@ -65,14 +65,14 @@ def test_padding_is_never_hidden_and_short_texts_lose_one_token() -> None:
     ids = torch.randint(4, VOCAB, (3, 7))
     layout = right_padded(torch.tensor([7, 2, 1]), 7)
     ids[:, 0] = 1
-    made = hidden(Batch(ids, ids, layout), CONFIG, VOCAB, True)
+    made = hidden(Batch(ids, layout, ids), CONFIG, VOCAB, True)
     assert (made.targets >= 0).sum(1).tolist() == [1, 1, 0]
     assert not (made.targets >= 0)[~layout.valid].any()
 
 
 def test_nothing_to_predict_is_a_zero_with_a_gradient() -> None:
     model, ids = encoder(), torch.ones(2, 1, dtype=torch.int64)
-    loss = masked_loss(model, Batch(ids, ids, dense(2, 1)), CONFIG)
+    loss = masked_loss(model, Batch(ids, dense(2, 1), ids), CONFIG)
     assert (loss.total.item(), int(loss.count)) == (0.0, 0)
     loss.total.backward()
 

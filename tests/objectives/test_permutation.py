@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import EncoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import Layout, dense, left_padded, packed, right_padded
 from transduce.model.models import EncoderOnly
 from transduce.objectives.permutation import PermutationConfig, drawn, two_streams
@@ -95,7 +95,7 @@ def test_padding_and_packing_change_nothing(layout: Layout) -> None:
 
 def test_the_loss_is_a_sum_and_evaluation_draws_nothing() -> None:
     model, tokens = encoder().eval(), ids(3)
-    batch, before = Batch(tokens, tokens, dense(3, TOKENS)), torch.get_rng_state()
+    batch, before = Batch(tokens, dense(3, TOKENS), tokens), torch.get_rng_state()
     loss = PermutationConfig(fraction=0.25).build()(model, batch)
     assert torch.equal(torch.get_rng_state(), before)
     order, wanted = drawn(batch.layout, 0.25, torch.Generator().manual_seed(0))
@@ -110,7 +110,7 @@ def test_the_loss_is_a_sum_and_evaluation_draws_nothing() -> None:
 def test_training_predicts_other_tokens_each_time() -> None:
     """In training of the generator that checkpoints keep; in evaluation the same ones."""
     model, tokens = encoder(), ids(3)
-    batch = Batch(tokens, tokens, dense(3, TOKENS))
+    batch = Batch(tokens, dense(3, TOKENS), tokens)
     objective = PermutationConfig(fraction=0.25).build()
     torch.manual_seed(0)
     losses = [float(objective(model.train(), batch).total.detach()) for _ in range(4)]
@@ -127,7 +127,7 @@ def test_a_model_learns_from_it() -> None:
     objective, adam, losses = PermutationConfig().build(), torch.optim.Adam(model.parameters(), lr=5e-3), list[float]()
     for _ in range(250):
         tokens = (torch.randint(0, VOCAB, (16, 1)) + torch.arange(TOKENS)) % VOCAB
-        loss = objective(model, Batch(tokens, tokens, dense(16, TOKENS)))
+        loss = objective(model, Batch(tokens, dense(16, TOKENS), tokens))
         (loss.total / loss.count).backward()
         adam.step()
         adam.zero_grad()
@@ -145,4 +145,4 @@ def test_a_model_learns_from_it() -> None:
 )
 def test_what_has_no_meaning_is_refused(keys: dict[str, Any], fraction: float, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        PermutationConfig(fraction=fraction).build()(encoder(**keys), Batch(ids(2), ids(2), dense(2, TOKENS)))
+        PermutationConfig(fraction=fraction).build()(encoder(**keys), Batch(ids(2), dense(2, TOKENS), ids(2)))

@@ -34,7 +34,7 @@ def test_windows_of_a_text_have_the_loss_of_the_whole(parts: dict[str, Any]) -> 
     model, objective = config.build(19).eval().double(), NextTokenConfig().build()
     text = np.random.default_rng(0).integers(0, 19, TOKENS).astype(np.uint16)
     whole = Lanes(text, TOKENS, TOKENS).build(Strip(np.zeros(1, dtype=np.int64), np.array([TOKENS - 1]), 0))
-    expected = objective(model, whole._replace(place=None)).total
+    expected = objective(model, whole._replace(offset=None)).total
     lanes, carried = Lanes(text, WIDTH, WIDTH), Carried(model)
     losses = [objective(carried, lanes.build(strip)).total for strip in lanes.fixed()]
     assert len(losses) == -(-(TOKENS - 1) // WIDTH)
@@ -95,7 +95,7 @@ def test_training_starts_every_epoch_with_an_empty_memory(
         if model.training:
             with torch.no_grad():
                 here = features(copy.copy(carried), batch)
-                anew = features(Carried(model), batch._replace(place=0))
+                anew = features(Carried(model), batch._replace(offset=0))
             empty.append(torch.equal(here, anew))
         return features(carried, batch)
 

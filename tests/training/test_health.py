@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transduce.data.batch import Batch
 from transduce.errors import UserError
+from transduce.model.batch import Batch
 from transduce.model.layout import right_padded
 from transduce.model.models import Model
 from transduce.objectives.language import NextTokenConfig, TranslationConfig
@@ -152,7 +152,7 @@ def test_a_failure_is_found_whatever_the_mixer(tmp_path: Path) -> None:
             continue
         tried, frozen = tried + 1, frozen + any(not p.requires_grad for p in model.parameters())
         ids = torch.arange(5)[None]
-        batch = Batch(ids, ids + 1, right_padded(torch.tensor([5]), 5), examples=(0,))
+        batch = Batch(ids, right_padded(torch.tensor([5]), 5), ids + 1, examples=(0,))
         total = lambda: NextTokenConfig().build()(model, batch).total  # noqa: B023, E731
         assert first_bad(model, total) is None, name
         assert first_bad(model, lambda: total() * torch.nan) == "the loss", name  # noqa: B023

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transduce.data.batch import Batch
+from transduce.model.batch import Batch
 from transduce.model.layout import right_padded
 from transduce.runs.recipe import Recipe
 from transduce.training import loop
@@ -31,7 +31,7 @@ def row_batch(rows: list[list[int]], width: int) -> Batch:
     for i, row in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
     layout = right_padded(torch.tensor([len(row) - 1 for row in rows]), width)
-    return Batch(ids[:, :-1], torch.where(layout.valid, ids[:, 1:], -1), layout, examples=tuple(range(len(rows))))
+    return Batch(ids[:, :-1], layout, torch.where(layout.valid, ids[:, 1:], -1), examples=tuple(range(len(rows))))
 
 
 def weights_after(session: Session) -> dict[str, Tensor]:

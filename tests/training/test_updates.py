@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from transduce.config import kinds
-from transduce.data.batch import Batch
+from transduce.model.batch import Batch
 from transduce.objectives.objective import Loss
 from transduce.optim.schedule import ScheduleConfig, StepDecay
 from transduce.runs.average import Average

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from transduce.data import pieces
-from transduce.data.batch import Batch
 from transduce.data.examples import Ids, Index
 from transduce.errors import UserError
+from transduce.model.batch import Batch
 from transduce.model.layout import Layout, dense
 
 
@@ -78,4 +78,4 @@ class Lanes:
             positions = np.where(real, slots + group.place, -1)
             layout = Layout(pieces.tensor(positions), lengths=pieces.tensor(group.lengths))
         examples = tuple(group.starts.tolist())
-        return Batch(pieces.tensor(inputs), pieces.tensor(targets), layout, examples=examples, place=group.place)
+        return Batch(pieces.tensor(inputs), layout, pieces.tensor(targets), examples=examples, offset=group.place)

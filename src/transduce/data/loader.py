@@ -11,13 +11,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from transduce.data import pieces
-from transduce.data.batch import Batch
 from transduce.data.examples import Examples
 from transduce.data.lanes import Lanes
 from transduce.data.order import even
 from transduce.data.pieces import Specials
 from transduce.data.rows import Packed, Padded, Rows, Windows
 from transduce.errors import UserError
+from transduce.model.batch import Batch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transduce.data.batch import Batch
 from transduce.data.examples import Examples, Ids, Index, Ragged
+from transduce.model.batch import Batch
 from transduce.model.layout import Layout, dense, right_padded
 
 
@@ -111,12 +111,11 @@ def padded(pieces: Pieces, chosen: Index) -> Batch:
     examples = tuple(pieces.example[chosen].tolist())
     layout = _layout(lengths, inputs.shape)
     if pieces.source is None:
-        return Batch(tensor(inputs), tensor(targets), layout, examples=examples)
+        return Batch(tensor(inputs), layout, tensor(targets), examples=examples)
     starts, lengths = pieces.source.starts[chosen], pieces.source.lengths[chosen]
     source, _ = _rows(pieces.source.flat, starts, lengths, pieces.pad, shift=False)
     below = _layout(lengths, source.shape)
-    arrays = tensor(inputs), tensor(targets)
-    return Batch(*arrays, layout, tensor(source), below, examples)
+    return Batch(tensor(inputs), layout, tensor(targets), tensor(source), below, examples=examples)
 
 
 def _rows(flat: Ids, starts: Index, lengths: Index, pad: int, shift: bool) -> tuple[Index, Index]:
@@ -144,9 +143,9 @@ def packed(pieces: Pieces, rows: list[Index]) -> Batch:
     targets = target.targets
     examples = tuple(pieces.example[chosen].tolist())
     if pieces.source is None:
-        return Batch(target.inputs, targets, target.layout, examples=examples)
+        return Batch(target.inputs, target.layout, targets, examples=examples)
     source = _place(pieces.source, chosen, row, number, first, pieces.pad)
-    return Batch(target.inputs, targets, target.layout, source.inputs, source.layout, examples)
+    return Batch(target.inputs, target.layout, targets, source.inputs, source.layout, examples=examples)
 
 
 def _place(side: Side, chosen: Index, row: Index, number: Index, first: Index, pad: int) -> Batch:
@@ -164,4 +163,4 @@ def _place(side: Side, chosen: Index, row: Index, number: Index, first: Index, p
     for grid, values in zip(grids, (side.flat[at], side.flat[last], within, number[piece]), strict=True):
         grid.reshape(-1)[slots] = values
     inputs, targets, positions, segments = map(tensor, grids)
-    return Batch(inputs, targets, Layout(positions, segments))
+    return Batch(inputs, Layout(positions, segments), targets)

@@ -8,10 +8,10 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from transduce.data import order, pieces
-from transduce.data.batch import Batch
 from transduce.data.examples import Ids, Index
 from transduce.data.pieces import Pieces
 from transduce.errors import UserError
+from transduce.model.batch import Batch
 from transduce.model.layout import dense, right_padded
 
 POOL = 65_536  # examples sorted together: enough for full batches of one length, few enough to stay mixed
@@ -127,4 +127,4 @@ class Windows:
         targets = self.stream[np.minimum(at + 1, last)].astype(np.int64)
         if not whole:
             targets[~layout.valid.numpy()] = -1
-        return Batch(pieces.tensor(inputs), pieces.tensor(targets), layout, examples=tuple(group.tolist()))
+        return Batch(pieces.tensor(inputs), layout, pieces.tensor(targets), examples=tuple(group.tolist()))

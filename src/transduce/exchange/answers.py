@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.generate.config import SAMPLING, GenerateConfig
 from transduce.generate.decode import decode
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.model.models import EncoderDecoder, EncoderOnly, Model
 from transduce.model.stack import Stack
@@ -76,7 +76,7 @@ def traced(model: Model, ids: Tensor, source: Tensor | None) -> dict[str, Tensor
     """Everything between the parts of a model: embeddings, layers, ends of stacks, and all that comes out of it."""
     with watching(model) as found:
         around = None if source is None else dense(source.shape[0], source.shape[1])
-        batch = Batch(ids, ids, dense(ids.shape[0], ids.shape[1]), source, around)
+        batch = Batch(ids, dense(ids.shape[0], ids.shape[1]), ids, source, around)
         hidden = model.features(batch)
         out = dict(found)
         if isinstance(model, EncoderOnly) and model.pooler is not None:

@@ -8,10 +8,10 @@ from typing import NamedTuple, cast
 import torch
 import torch.nn.functional as F
 
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.generate.inputs import Ids, Vocabulary, pad, prepare
 from transduce.generate.packed import reader
+from transduce.model.batch import Batch
 from transduce.model.models import Model
 
 CHUNK = 1024  # targets whose logits exist at once
@@ -89,7 +89,7 @@ def log_p(model: Model, sources: Ids | None, texts: Ids, counts: Sequence[int]) 
     scored = (places < lengths) & (places >= lengths - count)  # (B, T - 1)
     inputs, layout = pad([text[:-1] for text in texts], device)
     source, source_layout = (None, None) if sources is None else pad(sources, device)
-    hidden = model.features(Batch(inputs, targets[:, 1:], layout, source, source_layout))[scored]  # (n, M)
+    hidden = model.features(Batch(inputs, layout, targets[:, 1:], source, source_layout))[scored]  # (n, M)
     wanted = targets[:, 1:][scored]
     flat: list[float] = []
     for i in range(0, len(wanted), CHUNK):  # the logits of a few targets at a time

@@ -6,8 +6,8 @@ from typing import Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor
 
-from transduce.data.batch import Batch
 from transduce.errors import UserError
+from transduce.model.batch import Batch
 from transduce.model.block import Cross
 from transduce.model.cache import Recall, Seen
 from transduce.model.layout import Layout, dense
@@ -58,7 +58,7 @@ def cross_attention(model: Model, source: list[int], inputs: list[int]) -> list[
         device = model.device
         ids, read = torch.tensor([inputs], device=device), torch.tensor([source], device=device)
         here, there = dense(1, len(inputs), device=device), dense(1, len(source), device=device)
-        model.features(Batch(ids, ids, here, read, there))
+        model.features(Batch(ids, here, ids, read, there))
     finally:
         for handle in handles:
             handle.remove()

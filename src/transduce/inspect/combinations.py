@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from transduce.config import kinds
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig, ModelConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import Layout, packed, right_padded
 from transduce.model.mixers.mixer import MixerConfig
 from transduce.model.models import Model
@@ -72,13 +72,13 @@ def padded(texts: list[Tensor]) -> tuple[Tensor, Layout]:
 
 def pair(model: Model, sources: list[Tensor], targets: list[Tensor]) -> Batch:
     source, target = padded(sources), padded(targets)
-    return Batch(target[0], target[0], target[1], *(source if model.takes_source else (None, None)))
+    return Batch(target[0], target[1], target[0], *(source if model.takes_source else (None, None)))
 
 
 def in_one_row(model: Model, sources: list[Tensor], targets: list[Tensor]) -> Batch:
     there, here = (packed([lengths], sum(lengths)) for lengths in (SOURCES, TARGETS))
     target, source = torch.cat(targets)[None], torch.cat(sources)[None]
-    return Batch(target, target, here, *((source, there) if model.takes_source else (None, None)))
+    return Batch(target, here, target, *((source, there) if model.takes_source else (None, None)))
 
 
 def stepped(model: Model, sources: list[Tensor], targets: list[Tensor], beams: int) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from transduce.data.batch import Batch
 from transduce.inspect.counts import StateBytes, flops, parameters, saved_bytes, state_bytes
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.model.models import Model
 from transduce.objectives.objective import Objective
@@ -105,7 +105,7 @@ def row_of(source: int, target: int, last: int) -> Batch:
     """One row of token `last`, which is no special one, without padding; source 0: without a source."""
     read, written = (torch.full((1, n), last) for n in (source, target))
     sides = (read, dense(1, source)) if source else (None, None)
-    return Batch(written, written, dense(1, target), *sides)
+    return Batch(written, dense(1, target), written, *sides)
 
 
 def probe(work: Work, batches: Iterator[Batch], seconds: float = 5.0) -> Probe:

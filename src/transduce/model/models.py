@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from transduce.data.batch import Batch
 from transduce.errors import UserError
+from transduce.model.batch import Batch
 from transduce.model.embed.embedding import Embedding
 from transduce.model.heads.head import Head
 from transduce.model.layout import Layout, documents

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from transduce.data.batch import Batch
 from transduce.errors import UserError, require_probability
+from transduce.model.batch import Batch
 from transduce.model.models import EncoderOnly, Model
 from transduce.objectives.objective import Learner, Loss, Objective, ObjectiveConfig, token_loss
 from transduce.text.tokenizer import Tokenizer

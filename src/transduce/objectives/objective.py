@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from transduce.config import Part
-from transduce.data.batch import Batch
 from transduce.errors import UserError
+from transduce.model.batch import Batch
 from transduce.model.heads.head import Head
 from transduce.model.models import Model
 from transduce.model.side import collecting

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from transduce.data.batch import Batch
 from transduce.errors import UserError
+from transduce.model.batch import Batch
 from transduce.model.embed.table import Table
 from transduce.model.layout import Layout
 from transduce.model.models import Decoder, EncoderOnly, Model
@@ -69,7 +69,7 @@ def permutation_loss(learner: Learner, batch: Batch, fraction: float) -> Loss:
     """Cross entropy of tokens of the input, some of which are predicted; of the same ones each time in evaluation."""
     model = getattr(learner, "model", learner)
     assert isinstance(model, Model)
-    if batch.place is not None:
+    if batch.offset is not None:
         raise UserError("objective=permutation reads each batch alone; set batch.carry=false")
     order, wanted = drawn(batch.layout, fraction, None if model.training else torch.Generator().manual_seed(0))
     found = wanted >= 0

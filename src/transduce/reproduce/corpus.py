@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from transduce.data.batch import Batch
 from transduce.data.read import text
 from transduce.errors import UserError
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.model.models import Model
 from transduce.reproduce.fit import score
@@ -51,4 +51,4 @@ class Corpus:
 
 def shifted(rows: Tensor) -> Batch:
     """Rows (B, T + 1) of text as T inputs and the T tokens that follow them."""
-    return Batch(rows[:, :-1], rows[:, 1:], dense(rows.shape[0], rows.shape[1] - 1))
+    return Batch(rows[:, :-1], dense(rows.shape[0], rows.shape[1] - 1), rows[:, 1:])

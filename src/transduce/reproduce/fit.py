@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.config import from_data
-from transduce.data.batch import Batch
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.model.models import Decoder, Encoder, EncoderDecoder, Model
 

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from transduce.data.batch import Batch
 from transduce.data.read import lines, required
 from transduce.errors import UserError
 from transduce.generate.inputs import pad
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.model.models import Model
 
@@ -82,7 +82,7 @@ def batch_of(sentences: Ids) -> Batch:
     """<s> w1 .. wn as inputs, w1 .. wn </s> as targets, and -1 behind a shorter sentence."""
     inputs, layout = pad([[BOS, *sentence] for sentence in sentences], torch.device("cpu"))
     targets, _ = pad([[*sentence, EOS] for sentence in sentences], torch.device("cpu"))
-    return Batch(inputs, targets.masked_fill(~layout.valid, -1), layout)
+    return Batch(inputs, layout, targets.masked_fill(~layout.valid, -1))
 
 
 def mean_loss(model: Model, sentences: Ids, rows: int = 100) -> float:
@@ -114,7 +114,7 @@ def step_by_step(model: Model, sentences: Ids) -> list[float]:
 def log_p(model: Model, rows: Tensor) -> Tensor:
     """(R,) log p of sentences (R, T) of one length, </s> included."""
     inputs, targets = F.pad(rows, (1, 0), value=BOS), F.pad(rows, (0, 1), value=EOS)
-    logits = model.head(model.features(Batch(inputs, targets, dense(len(inputs), inputs.shape[1]))))
+    logits = model.head(model.features(Batch(inputs, dense(len(inputs), inputs.shape[1]), targets)))
     return -F.cross_entropy(logits.mT, targets, reduction="none").sum(1)
 
 

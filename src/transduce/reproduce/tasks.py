@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from transduce.data.batch import Batch
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.model.models import Model
 
@@ -32,7 +32,7 @@ def copying(rows: int, tokens: int, symbols: int, generator: torch.Generator) ->
     by one, behind BEGIN, so that it never sees what it is to write."""
     source = torch.randint(1, symbols + 1, (rows, tokens), generator=generator)
     inputs = torch.cat([torch.full((rows, 1), BEGIN), source[:, :-1]], 1)
-    return Batch(inputs, source, dense(rows, tokens), source, dense(rows, tokens))
+    return Batch(inputs, dense(rows, tokens), source, source, dense(rows, tokens))
 
 
 @torch.no_grad()

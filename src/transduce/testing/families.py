@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from transduce.data.batch import Batch
 from transduce.exchange import checkpoint
 from transduce.exchange.files import Files
+from transduce.model.batch import Batch
 from transduce.model.layout import Layout, dense, left_padded, right_padded
 from transduce.model.models import EncoderOnly, Model
 
@@ -63,7 +63,7 @@ def ids(theirs: Any, rows: int = ROWS, tokens: int = TOKENS, seed: int = 1) -> T
 
 
 def hidden_of(ours: Model, tokens: Tensor, layout: Layout, source: Tensor | None, around: Layout | None) -> Tensor:
-    return ours.features(Batch(tokens, tokens, layout, source, around))
+    return ours.features(Batch(tokens, layout, tokens, source, around))
 
 
 def logits_of(given: Any) -> Tensor | None:

@@ -5,10 +5,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from transduce.data.batch import Batch
 from transduce.data.lanes import Lanes
 from transduce.data.loader import Loader
 from transduce.errors import UserError
+from transduce.model.batch import Batch
 from transduce.model.heads.head import Head
 from transduce.model.models import Model
 from transduce.model.state import State, assign, nbytes, over, tensors
@@ -35,9 +35,9 @@ class Carried:
         return self.model.head
 
     def features(self, batch: Batch) -> Tensor:
-        if batch.place is None:
+        if batch.offset is None:
             return self.model.features(batch)
-        if batch.place == 0 or self.state is None:
+        if batch.offset == 0 or self.state is None:
             self.state = self.model.init_state(batch.inputs.shape[0], ENDLESS)
         hidden, after = self.model.step(batch.inputs, batch.layout, self.state)
         self.state = over(after, torch.Tensor.detach)

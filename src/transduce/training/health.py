@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from transduce.data.batch import Batch
+from transduce.model.batch import Batch
 from transduce.model.state import tensors
 from transduce.runs import checkpoint
 
@@ -72,9 +72,19 @@ def save_failure(folder: Path, batches: Sequence[Batch], about: dict[str, Any]) 
 
 
 def batch_tensors(batch: Batch) -> dict[str, Tensor]:
-    """The tensors of a batch by name."""
-    found: dict[str, Tensor | None] = {"inputs": batch.inputs, "targets": batch.targets, "source": batch.source}
-    for side, layout in (("", batch.layout), ("source_", batch.source_layout)):
-        if layout is not None:
-            found |= {f"{side}{name}": value for name, value in layout._asdict().items()}
-    return {name: value.contiguous() for name, value in found.items() if value is not None}
+    """Returns the tensors of a batch by name; those of its layouts by the names of their fields."""
+    names = {"layout": "", "source_layout": "source_"}
+    values = batch._asdict()
+    pairs = (pair for name in batch._fields[:7] for pair in named(names.get(name, name), values[name]))
+    return {name: value.contiguous() for name, value in pairs}
+
+
+def named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yields every tensor of a state with a name made of those of its fields, or of their numbers."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif value is not None:
+        fields: Sequence[str] = getattr(value, "_fields", None) or [str(i) for i in range(len(value))]
+        before = name and f"{name.removesuffix('_')}_"
+        for field, part in zip(fields, value, strict=True):
+            yield from named(before + field, part)

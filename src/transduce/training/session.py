@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from transduce.data.batch import Batch
 from transduce.data.loader import Cursor, Loader
 from transduce.disk import replace_text
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
+from transduce.model.batch import Batch
 from transduce.model.models import Model
 from transduce.objectives.objective import Objective
 from transduce.runs import checkpoint

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.exchange import checkpoint
+from transduce.model.batch import Batch
 from transduce.model.layout import dense, packed, right_padded
 from transduce.testing.families import TOLERANCE, check_bytes, check_logits, ids, saved
 
@@ -59,7 +59,7 @@ def test_two_heads(tmp_path: Path) -> None:
     layout = dense(3, 17)._replace(types=types.expand(3, -1))
     given = theirs(tokens, token_type_ids=types.expand(3, -1))
     model: Any = found.model
-    hidden = model.features(Batch(tokens, tokens, layout))
+    hidden = model.features(Batch(tokens, layout, tokens))
     torch.testing.assert_close(model.head(hidden), given.prediction_logits, atol=TOLERANCE, rtol=0)
     classes = model.pair(model.pooled(hidden))
     torch.testing.assert_close(classes, given.seq_relationship_logits, atol=TOLERANCE, rtol=0)
@@ -78,9 +78,9 @@ def test_padded_and_packed_rows_are_read_as_alone(case: int, tmp_path: Path) -> 
     with torch.no_grad():
         alone = torch.cat([theirs(tokens[[b], :n]).logits[0] for b, n in enumerate(lengths)])
         rows = right_padded(torch.tensor(lengths), 33)
-        padded = model.head(model.features(Batch(tokens, tokens, rows)))[rows.valid]
+        padded = model.head(model.features(Batch(tokens, rows, tokens)))[rows.valid]
         line = torch.cat([tokens[b, :n] for b, n in enumerate(lengths)])[None]
-        together = model.head(model.features(Batch(line, line, packed([lengths], sum(lengths)))))[0]
+        together = model.head(model.features(Batch(line, packed([lengths], sum(lengths)), line)))[0]
     torch.testing.assert_close(padded, alone, atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(together, alone, atol=TOLERANCE, rtol=0)
 

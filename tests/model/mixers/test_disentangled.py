@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from transduce.config import from_data, to_data
-from transduce.data.batch import Batch
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderConfig, LayerConfig
+from transduce.model.batch import Batch
 from transduce.model.embed.table import TableConfig
 from transduce.model.init.init import NormalInit, Sizes
 from transduce.model.layout import dense, packed
@@ -104,9 +104,9 @@ def test_a_mixer_beside_a_layer_reads_what_enters_it_and_joins_what_leaves_it() 
     torch.testing.assert_close(y, joined)
     ids = torch.randint(0, 11, (1, 12))
     model = config.build(11).eval()
-    line = model.features(Batch(ids, ids, packed([[5, 7]], 12)))
-    torch.testing.assert_close(line[:, :5], model.features(Batch(ids[:, :5], ids[:, :5], dense(1, 5))))
-    torch.testing.assert_close(line[:, 5:], model.features(Batch(ids[:, 5:], ids[:, 5:], dense(1, 7))))
+    line = model.features(Batch(ids, packed([[5, 7]], 12), ids))
+    torch.testing.assert_close(line[:, :5], model.features(Batch(ids[:, :5], dense(1, 5), ids[:, :5])))
+    torch.testing.assert_close(line[:, 5:], model.features(Batch(ids[:, 5:], dense(1, 7), ids[:, 5:])))
 
 
 def test_beside_needs_a_norm_behind() -> None:

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from transduce.data.batch import Batch
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.model.models import Model
 from transduce.reproduce import draw
@@ -74,4 +74,4 @@ class BatchMates(Experiment):
 
 @torch.no_grad()
 def hidden(model: Model, ids: Tensor) -> Tensor:
-    return model.features(Batch(ids, ids, dense(ids.shape[0], ids.shape[1])))
+    return model.features(Batch(ids, dense(ids.shape[0], ids.shape[1]), ids))

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from transduce.data.batch import Batch
+from transduce.model.batch import Batch
 from transduce.model.models import Model
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment

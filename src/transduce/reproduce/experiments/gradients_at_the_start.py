@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from matplotlib.figure import Figure
 
-from transduce.data.batch import Batch
+from transduce.model.batch import Batch
 from transduce.model.feedforward.mlp import MLP
 from transduce.reproduce import draw
 from transduce.reproduce.corpus import Corpus

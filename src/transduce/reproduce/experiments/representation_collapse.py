@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from transduce.data.batch import Batch
+from transduce.model.batch import Batch
 from transduce.model.block import Sublayer
 from transduce.model.layout import dense
 from transduce.model.models import Model
@@ -77,7 +77,7 @@ class RepresentationCollapse(TextExperiment):
         ids = torch.randint(self.symbols, (self.batch, self.tokens), generator=generator)
         for name, residual in PLACEMENTS.items():
             model = self.model(self.symbols, residual, self.layers, self.width, seed)
-            seen = changes(model, Batch(ids, ids, dense(self.batch, self.tokens)))
+            seen = changes(model, Batch(ids, dense(self.batch, self.tokens), ids))
             found |= {f"changes, {name}": seen, f"45 / 2, {name}": seen[min(45, len(seen)) - 1] / seen[1]}
         for name, residual in PLACEMENTS.items():
             found |= self.trained(name, residual, corpus, seed)
