@@ -21,7 +21,7 @@ from torch import Tensor
 
 from transduce.model.ops.delta import delta_rule, delta_rule_loop
 from transduce.model.ops.linear import sum_rule, sum_rule_loop
-from transduce.model.ops.near import attend_near
+from transduce.model.ops.local_attention import attend_near
 
 Run = Callable[[int], object]
 LENGTHS = [1024 << n for n in range(5)]

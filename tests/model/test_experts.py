@@ -13,13 +13,13 @@ from torch.utils.checkpoint import checkpoint
 from transduce.config import from_data
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig
+from transduce.model.auxiliary import collecting, note
 from transduce.model.batch import Batch
 from transduce.model.feedforward.experts import Experts, ExpertsConfig, balance
 from transduce.model.feedforward.mlp import MLPConfig
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import left_padded, packed, right_padded
 from transduce.model.models import Model
-from transduce.model.side import collecting, note
 from transduce.objectives.language import NextTokenConfig
 
 WIDTH, VOCAB = 8, 13

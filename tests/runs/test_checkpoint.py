@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
 from transduce.errors import UserError
 from transduce.runs import checkpoint
-from transduce.runs.weights import load_weights, weights
 
 
 def make(folder: Path, step: int, *, regular: bool = True, healthy: bool = True) -> Path:
@@ -120,20 +119,3 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
         assert caught.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == [path]
     assert checkpoint.fault(path) is None
-
-
-def test_weights_are_strict_and_tied_ones_are_kept_once(tmp_path: Path) -> None:
-    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False), nn.Linear(4, 2))
-    model[1].weight = model[0].weight
-    assert list(weights(model)) == ["0.weight", "2.weight", "2.bias"]
-    file = tmp_path / "w"
-    checkpoint.save_tensors(weights(model), file)
-    other = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False), nn.Linear(4, 2))
-    other[1].weight = other[0].weight
-    load_weights(other, file)
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
-    with pytest.raises(UserError, match=r"lacks `1.weight` \(1 names differ\)"):
-        load_weights(nn.Sequential(*(nn.Linear(4, n, bias=b) for n, b in ((4, False), (4, False), (2, True)))), file)
-    other[2] = nn.Linear(4, 3)
-    with pytest.raises(UserError, match=r"`2.weight` has shape \[2, 4\], but this model's is \[3, 4\]"):
-        load_weights(other, file)

@@ -1,16 +1,18 @@
 """Published checkpoints as models of ours, and our models as such checkpoints."""
 
 import json
+import math
+import threading
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import safetensors.torch
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from transduce.errors import UserError
 from transduce.exchange import nearest, remote_code, reordered, unread
@@ -169,23 +171,38 @@ def write(
     return family
 
 
+class Budget(threading.local):
+    """How many tensors modules that this thread builds may still have. None: their parameters keep their numbers."""
+
+    left: float | None = None
+
+
+budget = Budget()
+
+
 @contextmanager
 def without_numbers(most: int | None = None) -> Generator[None]:
-    """Inside, the parameters of new modules go to the meta device as soon as they are there; buffers stay.
+    """Inside, the parameters of modules that this thread builds go to the meta device at once; buffers stay.
 
     most: tensors that there may be, since even those without numbers take time; UserError beyond.
     """
-    register, made = nn.Module.register_parameter, count()
-
-    def registered(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
-        if most is not None and next(made) > most:
-            raise UserError(f"config.json asks for more tensors than there are numbers in the files, {most:,}")
-        if param is not None and not param.is_meta:  # a tied one is there already
-            param = nn.Parameter(param.to("meta"), param.requires_grad)
-        register(self, name, param)
-
-    nn.Module.register_parameter = registered  # type: ignore[method-assign]
+    before, budget.left = budget.left, math.inf if most is None else most
     try:
         yield
     finally:
-        nn.Module.register_parameter = register  # type: ignore[method-assign]
+        budget.left = before
+
+
+def registered(module: nn.Module, name: str, parameter: nn.Parameter) -> nn.Parameter | None:
+    """PyTorch calls this for each parameter of any new module, in every thread; None: it stays as it is."""
+    if budget.left is None:
+        return None
+    if budget.left < 1:
+        raise UserError("config.json asks for more tensors than there are numbers in the files; correct it")
+    budget.left -= 1
+    if parameter.is_meta:  # a tied one was moved before
+        return None
+    return nn.Parameter(parameter.to("meta"), parameter.requires_grad)
+
+
+register_module_parameter_registration_hook(registered)  # pyright: ignore[reportArgumentType] - it may return one

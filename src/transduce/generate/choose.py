@@ -11,7 +11,7 @@ from transduce.generate.hypothesis import Floats, Ints
 from transduce.generate.rules import Rules
 from transduce.generate.sample import candidates, draw, share, uniforms
 from transduce.generate.search import Search
-from transduce.generate.top import top
+from transduce.generate.top_k import top_k
 
 Choice = tuple[Ints | None, Ints, Floats]  # parents, ids, scores for `Search.advance`
 Choose = Callable[[Tensor, Search], Choice]
@@ -62,7 +62,7 @@ class Ruled:
 
 def best_of_each(scores: Tensor, search: Search) -> Choice:
     """The best token of each row. scores: (S, V)."""
-    values, ids = to_host(*top(scores, 1))
+    values, ids = to_host(*top_k(scores, 1))
     return None, ids.astype(np.int64, copy=False), search.scores + values
 
 
@@ -72,7 +72,7 @@ def best_of_all(scores: Tensor, search: Search) -> Choice:
     The best of all K * V are among the best few of each row, so only those leave the device.
     """
     sources, places = search.scores.shape
-    values, ids = to_host(*top(scores, min(search.choices, scores.shape[-1])))  # (S * K, C)
+    values, ids = to_host(*top_k(scores, min(search.choices, scores.shape[-1])))  # (S * K, C)
     few = values.shape[1]
     sums = (search.scores[:, :, None] + values.reshape(sources, places, few)).reshape(sources, -1)
     best = np.argsort(-sums, 1, kind="stable")[:, : search.choices]  # (S, K')

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from transduce.config import Part
 from transduce.errors import UserError
+from transduce.model.auxiliary import collecting
 from transduce.model.batch import Batch
 from transduce.model.heads.head import Head
 from transduce.model.models import Model
-from transduce.model.side import collecting
 from transduce.text.tokenizer import Tokenizer
 
 
@@ -58,7 +58,7 @@ class ObjectiveConfig(Part):
 
 def token_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:
     """Cross entropy of the targets, and what modules noted beside it; positions without a target cost no logits."""
-    with collecting() as side:
+    with collecting() as noted:
         hidden = model.features(batch).flatten(0, 1)
     targets = batch.targets.flatten()
     wanted = (targets >= 0).nonzero()[:, 0]
@@ -66,7 +66,7 @@ def token_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:
         hidden, targets = hidden.index_select(0, wanted), targets.index_select(0, wanted)
     total, nll = model.head.loss(hidden, targets, smoothing)
     count, metrics = targets.shape[0], {"nll": nll}
-    if side:  # means over tokens, which are to stay so after the division by all targets
-        total = total + count * side.total()
-        metrics |= {name: count * mean for name, mean in side.means().items()}
+    if noted:  # means over tokens, which are to stay so after the division by all targets
+        total = total + count * noted.total()
+        metrics |= {name: count * mean for name, mean in noted.means().items()}
     return Loss(total, torch.tensor(count), metrics)

@@ -1,6 +1,7 @@
 """The weights of a model by name, and copied from a file, strict both ways."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,15 @@ from transduce.runs.checkpoint import Tensors
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """The state of a model, a tied tensor once, under its first name."""
-    first: dict[tuple[int, torch.Size], str] = {}
-    state = model.state_dict()
-    for name, tensor in state.items():
-        first.setdefault((tensor.data_ptr(), tensor.shape), name)
-    return {name: state[name] for name in first.values()}
+    """Returns the state of a model by name, detached; a tensor that has several names stands under its first.
+
+    Which tensors are the same is a matter of identity: on the meta device all have one address, and views of one
+    storage are different tensors.
+    """
+    first: dict[Tensor, str] = {}
+    for name, tensor in cast("dict[str, Tensor]", model.state_dict(keep_vars=True)).items():
+        first.setdefault(tensor, name)
+    return {name: tensor.detach() for tensor, name in first.items()}
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -18,7 +18,7 @@ from transduce.data.remarks import remarks
 from transduce.errors import UserError, sized
 from transduce.model.block import Inside
 from transduce.model.models import Model
-from transduce.model.ops import fast
+from transduce.model.ops import fla
 from transduce.runs.average import Average
 from transduce.runs.claim import as_begun, claim, record_recipe, require_same
 from transduce.runs.recipe import Recipe, TrainConfig
@@ -45,11 +45,11 @@ def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False, not
     """
     recipe = recipe.resolve()
     config, device = recipe.train, device_of(recipe.train)
-    fast.use(config.kernels == "fla", device)
     path, cuda = root / recipe.name, [device] if device.type == "cuda" else []
     try:
         with (
-            threads(config.threads), claim(recipe, root) as run, torch.random.fork_rng(cuda),
+            threads(config.threads), fla.kernels(config.kernels == "fla", device),
+            claim(recipe, root) as run, torch.random.fork_rng(cuda),
             Report(path, tensorboard=config.tensorboard) as report,
             Display(recipe.name, config.max_steps, quiet=quiet) as display,
             sized("the training", "lower batch.batch_tokens or sizes of the model, or set train.recompute=true"),

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.errors import UserError, require_at_least, require_at_most
+from transduce.model.auxiliary import note
 from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.feedforward.gated import GatedConfig
-from transduce.model.side import note
 
 
 def balance(probabilities: Tensor, counts: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.norms.norm import NormConfig, RMSNorm, normed
 from transduce.model.ops.attention import attend
-from transduce.model.ops.near import attend_near
+from transduce.model.ops.local_attention import attend_near
 from transduce.model.positions.position import Positions, Queries
 
 

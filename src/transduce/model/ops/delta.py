@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from transduce.model.ops import fast
+from transduce.model.ops import fla
 from transduce.model.ops.linear import STRETCH, Spans, chunks, each, in_stretches, left, spans, weigh
 
 
@@ -27,8 +27,8 @@ def delta_rule(
     """
     if q.shape[2] == 1:
         return delta_step(q, k, v, beta, S, log_decay, starts)
-    if fast.applies(q):
-        return fast.delta_rule(q, k, v, beta, S, log_decay, starts)
+    if fla.applies(q):
+        return fla.delta_rule(q, k, v, beta, S, log_decay, starts)
     if q.shape[2] > stretch:
         return in_stretches(partial(delta_rule, chunk=chunk), (q, k, v, beta), S, log_decay, starts, stretch)
     weights = spans(log_decay, starts, k, chunk)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from transduce.model.ops import fast
+from transduce.model.ops import fla
 
 STRETCH = 2048  # tokens whose chunks are in memory at once: those of a longer sequence would leave the cache
 
@@ -31,8 +31,8 @@ def sum_rule(
     T = q.shape[2]
     if T == 1:
         return sum_step(q, k, v, S, log_decay, starts)
-    if fast.applies(q):
-        return fast.sum_rule(q, k, v, S, log_decay, starts)
+    if fla.applies(q):
+        return fla.sum_rule(q, k, v, S, log_decay, starts)
     if stretch < T:
         return in_stretches(partial(sum_rule, chunk=chunk), (q, k, v), S, log_decay, starts, stretch)
     within, before, after = spans(log_decay, starts, k, chunk)

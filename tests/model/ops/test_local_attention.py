@@ -4,7 +4,7 @@ from torch import Tensor
 
 from transduce.inspect.counts import flops
 from transduce.model.ops.attention import attend
-from transduce.model.ops.near import attend_near
+from transduce.model.ops.local_attention import attend_near
 
 
 def inputs(tokens: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,14 +1,17 @@
 """The way to the kernels of flash-linear-attention: by stand-ins with their interface, and on a GPU by themselves."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import pairwise
+from typing import NamedTuple, cast
 
 import pytest
 import torch
 from torch import Tensor
 
 from transduce.errors import UserError
-from transduce.model.ops import fast
+from transduce.model.ops import fla
 from transduce.model.ops.delta import delta_rule, delta_rule_loop
 from transduce.model.ops.linear import sum_rule, sum_rule_loop
 
@@ -19,7 +22,7 @@ GPU = pytest.mark.skipif(
 )
 
 
-def stand_in(name: str) -> fast.Kernel:
+def stand_in(name: str) -> fla.Kernel:
     """What their documentation promises, token by token, and none of our code: (B, T, H, ...) tensors, a state for each
     row, or for each document between `cu_seqlens`, where there is one row.
 
@@ -72,7 +75,7 @@ def test_the_stand_in_is_the_rule_of_transformers() -> None:
 @pytest.mark.parametrize("documents", [False, True])
 def test_what_is_handed_over(monkeypatch: pytest.MonkeyPatch, rule: str, decays: bool, documents: bool) -> None:
     """A state before the row, documents that begin anywhere or nowhere, decays for all rows at once, gradients."""
-    monkeypatch.setattr(fast, "kernel", stand_in)
+    monkeypatch.setattr(fla, "kernel", stand_in)
 
     def results(by_kernel: bool) -> list[Tensor]:
         q, k, v, beta, S, decay, starts = inputs(23)
@@ -81,9 +84,9 @@ def test_what_is_handed_over(monkeypatch: pytest.MonkeyPatch, rule: str, decays:
         q, k, v, beta, S, decay = leaves
         rest = S, decay if decays else None, starts if documents else None
         if rule == "sum":
-            y, after = (fast.sum_rule if by_kernel else sum_rule)(q, k, v, *rest)
+            y, after = (fla.sum_rule if by_kernel else sum_rule)(q, k, v, *rest)
         else:
-            y, after = (fast.delta_rule if by_kernel else delta_rule)(q, k, v, beta, *rest)
+            y, after = (fla.delta_rule if by_kernel else delta_rule)(q, k, v, beta, *rest)
         asked = [x for x in leaves if x is not beta or rule == "delta"][: 5 + decays - (rule == "sum")]
         return [y, after, *torch.autograd.grad(y.square().sum() + after.sum(), asked)]
 
@@ -93,8 +96,8 @@ def test_what_is_handed_over(monkeypatch: pytest.MonkeyPatch, rule: str, decays:
 
 def test_the_rules_take_them_where_they_apply(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = list[str]()
-    monkeypatch.setattr(fast, "kernel", lambda name: taken.append(name) or stand_in(name))
-    monkeypatch.setattr(fast, "applies", lambda q: q.shape[2] > 1)
+    monkeypatch.setattr(fla, "kernel", lambda name: taken.append(name) or stand_in(name))
+    monkeypatch.setattr(fla, "applies", lambda q: q.shape[2] > 1)
     q, k, v, beta, S, *_ = inputs(9)
     assert relative(sum_rule(q, k, v, S)[0], sum_rule_loop(q, k, v, S)[0]) < 1e-12
     assert relative(delta_rule(q, k, v, beta, S)[0], delta_rule_loop(q, k, v, beta, S)[0]) < 1e-12
@@ -102,13 +105,62 @@ def test_the_rules_take_them_where_they_apply(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_they_are_not_taken_unasked_nor_where_they_cannot() -> None:
-    assert not fast.applies(torch.zeros(1, 1, 9, 2))
+    assert not fla.applies(torch.zeros(1, 1, 9, 2))
     with pytest.raises(UserError, match="kernels=fla run on a GPU, but this is training on cpu; use kernels=torch"):
-        fast.use(True, torch.device("cpu"))
+        fla.kernels(True, torch.device("cpu")).__enter__()
     if find_spec("fla") is None:
         with pytest.raises(UserError, match=r"pip install 'transduce\[fast\]'"):
-            fast.use(True, torch.device("cuda"))
-    assert not fast.applies(torch.zeros(1, 1, 9, 2))
+            fla.kernels(True, torch.device("cuda")).__enter__()
+    assert not fla.applies(torch.zeros(1, 1, 9, 2))
+
+
+class OnGPU(NamedTuple):
+    """What `applies` looks at."""
+
+    shape: tuple[int, ...] = (1, 1, 9, 2)
+    is_cuda: bool = True
+    dtype: torch.dtype = torch.float32
+
+
+def chosen() -> bool:
+    return fla.applies(cast(Tensor, OnGPU()))
+
+
+def test_the_choice_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nested, after an error, and by who came first but leaves last."""
+    monkeypatch.setattr(fla, "find_spec", lambda name: name)
+    cuda, first, second = torch.device("cuda"), ExitStack(), ExitStack()
+    with fla.kernels(True, cuda):
+        assert chosen()
+        with pytest.raises(AssertionError), fla.kernels(False, cuda):
+            assert chosen()
+        assert chosen()
+    assert not chosen()
+    first.enter_context(fla.kernels(True, cuda))
+    second.enter_context(fla.kernels(False, cuda))
+    first.close()
+    assert not chosen()
+    second.close()
+    assert not chosen()
+
+
+def test_another_thread_has_the_same_or_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fla, "find_spec", lambda name: name)
+
+    def other(wanted: bool) -> bool:
+        with fla.kernels(wanted, torch.device("cuda")):
+            return chosen()
+
+    with ThreadPoolExecutor(1) as pool:
+        for mine in (True, False):
+            with fla.kernels(mine, torch.device("cuda")):
+                assert pool.submit(other, mine).result() == mine
+                assert chosen() == mine
+                with pytest.raises(UserError, match="cannot run beside a training with"):
+                    pool.submit(other, not mine).result()
+                assert chosen() == mine
+            assert pool.submit(other, not mine).result() != mine
+            assert not chosen()
 
 
 @GPU
@@ -118,8 +170,8 @@ def test_the_kernels_agree_on_a_gpu(decays: bool, documents: bool) -> None:
     q, k, v, beta, S, decay, starts = (x.cuda() for x in inputs(300, dtype=torch.float32))
     rest = S, decay if decays else None, starts if documents else None
     for ours, theirs in (
-        (fast.sum_rule(q, k, v, *rest), sum_rule(q, k, v, *rest)),
-        (fast.delta_rule(q, k, v, beta, *rest), delta_rule(q, k, v, beta, *rest)),
+        (fla.sum_rule(q, k, v, *rest), sum_rule(q, k, v, *rest)),
+        (fla.delta_rule(q, k, v, beta, *rest), delta_rule(q, k, v, beta, *rest)),
     ):
         for a, b in zip(ours, theirs, strict=True):
             assert relative(a, b) < 5e-3  # TF32 has ten bits

@@ -6,7 +6,7 @@ from torch import Tensor
 COLUMNS = 64  # a few vectors of the CPU wide, so that the maximum over rows runs at the speed of memory
 
 
-def top(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of each row and where they are, in falling order: `x.topk(k)` for contiguous x: (R, V), k <= V.
 
     Exact, in two passes: a row is folded to (rows, COLUMNS); the k largest values lie in the k columns with the largest

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from transduce.generate.top import top
+from transduce.generate.top_k import top_k
 
 
 @pytest.mark.parametrize("size", [8000, 8192, 2049, 32771])
 @pytest.mark.parametrize("k", [1, 2, 5, 31, 40, 100])
 def test_it_is_topk(size: int, k: int):
     x = torch.randn(17, size, generator=torch.Generator().manual_seed(size + k))
-    values, ids = top(x, k)
+    values, ids = top_k(x, k)
     torch.testing.assert_close(values, x.topk(k).values, rtol=0, atol=0)
     torch.testing.assert_close(ids, x.topk(k).indices, rtol=0, atol=0)
 
@@ -19,7 +19,7 @@ def test_equal_values_and_minus_infinity_give_values_that_are_there(rows: int):
     x[x == 0] = -torch.inf
     x[0] = -torch.inf
     x[0, -1] = 1.0  # in the tail
-    values, ids = top(x, 7)
+    values, ids = top_k(x, 7)
     torch.testing.assert_close(values, x.topk(7).values)
     torch.testing.assert_close(x.gather(1, ids), values)
     assert all(len(set(row)) == 7 for row in ids.tolist())
@@ -29,6 +29,6 @@ def test_equal_values_and_minus_infinity_give_values_that_are_there(rows: int):
 @pytest.mark.parametrize("rows", [1, 600, 9000])
 def test_a_vocabulary_of_any_size_will_do(size: int, rows: int):
     x = torch.randn(rows, size, generator=torch.Generator().manual_seed(size))
-    values, ids = top(x, min(4, size))
+    values, ids = top_k(x, min(4, size))
     torch.testing.assert_close(values, x.topk(min(4, size)).values, rtol=0, atol=0)
     torch.testing.assert_close(x.gather(1, ids), values, rtol=0, atol=0)

@@ -1,8 +1,8 @@
 """Losses that arise inside a model, beside what it computes: how evenly experts are used, how long was pondered.
 
-    with collecting() as side:
+    with collecting() as losses:
         hidden = model.features(batch)
-    loss = ... + side.total()
+    loss = ... + losses.total()
 
 A module calls `note` whenever it runs. Nobody collects while activations are computed again in the backward pass, so
 nothing is counted twice.
@@ -25,7 +25,7 @@ class Noted(NamedTuple):
     weight: float
 
 
-class Side(list[Noted]):
+class Auxiliary(list[Noted]):
     """What was noted, in order."""
 
     def total(self) -> Tensor:
@@ -38,24 +38,24 @@ class Side(list[Noted]):
         return {name: torch.stack([n.value.detach() for n in self if n.name == name]).mean() for name in names}
 
 
-_collector: ContextVar[Side | None] = ContextVar("side", default=None)
+_collector: ContextVar[Auxiliary | None] = ContextVar("auxiliary", default=None)
 
 
 @contextmanager
-def collecting() -> Generator[Side]:
+def collecting() -> Generator[Auxiliary]:
     """Inside, what modules note is kept."""
-    side = Side()
-    token = _collector.set(side)
+    losses = Auxiliary()
+    token = _collector.set(losses)
     try:
-        yield side
+        yield losses
     finally:
         _collector.reset(token)
 
 
 def _keep(noted: Noted) -> None:
-    side = _collector.get()
-    if side is not None:
-        side.append(noted)
+    losses = _collector.get()
+    if losses is not None:
+        losses.append(noted)
 
 
 # A compiled block would take whoever collects while it is traced for whoever collects.

@@ -4,7 +4,9 @@ Yang & Zhang 2024, github.com/fla-org/flash-linear-attention. They multiply floa
 bfloat16, so they are not taken unasked. Shapes as in `ops.linear`; theirs have time before heads.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -19,21 +21,45 @@ KERNELS = {
     "sum": ("fla.ops.simple_gla", "chunk_simple_gla"),
     "delta": ("fla.ops.gated_delta_rule", "chunk_gated_delta_rule"),
 }
-_asked = {"fla": False}  # for the process: a backward pass that computes activations again runs in another thread
+_in_use = {"fla": False}  # a dict, and for the process: compiled code looks it up, a backward pass has its own thread
+_open = list[tuple[int, bool]]()  # who chose, by thread, and what, the last one last
+_lock = threading.Lock()
 
 
-def use(wanted: bool, device: torch.device) -> None:
-    """Whether the rules run by these kernels from now on. Raises UserError where they cannot."""
-    if wanted and device.type != "cuda":
+@contextmanager
+def kernels(fla: bool, device: torch.device) -> Generator[None]:
+    """Inside, the rules run by these kernels, or, with fla=False, by those of PyTorch; behind it, as before.
+
+    Raises UserError where they cannot run, or while another thread computes with the others.
+    """
+    if fla and device.type != "cuda":
         raise UserError(f"kernels=fla run on a GPU, but this is training on {device.type}; use kernels=torch")
-    if wanted and find_spec("fla") is None:
+    if fla and find_spec("fla") is None:
         raise UserError("kernels=fla are those of flash-linear-attention; run `pip install 'transduce[fast]'`")
-    _asked["fla"] = wanted
+    choice = threading.get_ident(), fla
+    with _lock:
+        if any(thread != choice[0] and other != fla for thread, other in _open):
+            raise UserError(
+                f"kernels={_name(fla)} cannot run beside a training with kernels={_name(not fla)} in the same process; "
+                "wait for that one, or start another process"
+            )
+        _open.append(choice)
+        _in_use["fla"] = fla
+    try:
+        yield
+    finally:
+        with _lock:
+            _open.remove(choice)
+            _in_use["fla"] = bool(_open) and _open[-1][1]
+
+
+def _name(fla: bool) -> str:
+    return "fla" if fla else "torch"
 
 
 def applies(q: Tensor) -> bool:
-    """Whether they are asked for and can do this: (B, H, T, D) on a GPU, several tokens, no float64."""
-    return _asked["fla"] and q.is_cuda and q.shape[2] > 1 and q.dtype != torch.float64
+    """Says whether they are chosen and can do this: (B, H, T, D) on a GPU, several tokens, no float64."""
+    return _in_use["fla"] and q.is_cuda and q.shape[2] > 1 and q.dtype != torch.float64
 
 
 def kernel(name: str) -> Kernel:
