@@ -84,7 +84,7 @@ def test_what_is_no_whole_number_is_refused_in_one_line(read: Any, word: str) ->
     ("hint", "word", "value"),
     [
         (bool, "yes", True), (bool, "off", False), (float | None, "null", None), (float | None, "~", None),
-        (float, "1e-3", 0.001), (float, ".inf", float("inf")), (int | str, "0", 0), (int | str, "007", "007"),
+        (float, "1e-3", 0.001), (float, "-1e300", -1e300), (int | str, "0", 0), (int | str, "007", "007"),
         (int | str, "1.0", "1.0"), (tuple[float, ...], "[1e-1, 2]", (0.1, 2.0)), (tuple[str, ...], "5", ("5",)),
         (str | None, "null", None), (str | None, "no", "no"), (str | None, "none", "none"), (str | None, "", ""),
     ],
@@ -92,6 +92,15 @@ def test_what_is_no_whole_number_is_refused_in_one_line(read: Any, word: str) ->
 def test_other_types_read_the_word_as_yaml_does(hint: Any, word: str, value: object) -> None:
     assert typed(hint, word) == value
     assert type(typed(hint, word)) is type(value)
+
+
+@pytest.mark.parametrize("word", [".inf", "-.inf", "inf", "1e400", "-1e400", "nan", ".nan"])
+@pytest.mark.parametrize("hint", [float, float | None, tuple[float, ...]])
+@pytest.mark.parametrize("read", [typed, filed])
+def test_numbers_are_finite(read: Any, hint: Any, word: str) -> None:
+    word, key = (f"[1.5, {word}]", r"key\[1\]") if hint == tuple[float, ...] else (word, "key")
+    with pytest.raises(UserError, match=f"`{key}` is (infinite|not a number) "):
+        read(hint, word)
 
 
 @pytest.mark.parametrize("hint", [int, bool, float | None, tuple[str, ...]])

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeVar
 
 from transduce.errors import UserError
 from transduce.plain_yaml import Scalar, TypedMapping, Word, plain, read_word
-from transduce.scalars import clipped, read_scalar, read_text, shown
+from transduce.scalars import clipped, read_scalar, read_text, require_finite, shown
 
 C = TypeVar("C")
 TEXTS = str | Scalar | TypedMapping | int | float  # what may stand for a list of one text
@@ -229,11 +229,8 @@ def _convert(hint: Any, value: Any, path: str, default: Any = dataclasses.MISSIN
     if isinstance(hint, type) and issubclass(hint, Part):
         return _part(hint, value, path, default)
     if dataclasses.is_dataclass(typing.cast("Any", hint)):
-        return (
-            value
-            if isinstance(value, typing.cast("type[Any]", hint))
-            else from_data(typing.cast("Any", hint), value, path)
-        )
+        given = isinstance(value, typing.cast("type[Any]", hint))
+        return _finite(value, path) if given else from_data(typing.cast("Any", hint), value, path)
     return read_scalar(hint, value, path)
 
 
@@ -258,7 +255,7 @@ def _union(args: tuple[Any, ...], value: Any, path: str, default: Any) -> Any:
 
 def _part(hint: type[Part], value: Any, path: str, default: Any) -> Any:
     if isinstance(value, hint):
-        return value
+        return _finite(value, path)
     value = {"kind": value} if isinstance(value, str | Scalar) else value
     if not isinstance(value, Mapping):
         raise UserError(f"`{path}` is {shown(value)}; give a kind, or a mapping with `kind`")
@@ -274,6 +271,25 @@ def _part(hint: type[Part], value: Any, path: str, default: Any) -> Any:
     if isinstance(default, Part) and kind == fallback:  # keys left out keep what the enclosing default chose
         data = {**to_data(default), **data}
     return from_data(known[kind], data, path)
+
+
+def _finite(config: C, path: str) -> C:
+    """Returns a config that was made in Python. Raises UserError where a number in it is not finite."""
+    for name, value in _numbers(to_data(config), path):
+        require_finite(value, name)
+    return config
+
+
+def _numbers(data: Any, path: str) -> Iterator[tuple[str, float]]:
+    """Every number in plain data that is not whole, and its dotted key."""
+    if isinstance(data, float):
+        yield path, data
+    elif isinstance(data, dict):
+        for key, value in typing.cast("dict[str, Any]", data).items():
+            yield from _numbers(value, f"{path}.{key}")
+    elif isinstance(data, list):
+        for i, value in enumerate(typing.cast("list[Any]", data)):
+            yield from _numbers(value, f"{path}[{i}]")
 
 
 def to_data(config: Any) -> Any:

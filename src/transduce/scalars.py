@@ -1,5 +1,6 @@
 """Reads text, numbers and true or false in plain data: the type of a field decides, not the looks of a value."""
 
+import math
 import re
 import reprlib
 from decimal import Decimal
@@ -92,13 +93,21 @@ def read_number(hint: type, value: Any, path: str) -> int | float:
         raise UserError(refusal(hint, value, path))
     if hint is int and isinstance(number, float) and number.is_integer() and abs(number) < 2**63:
         number = int(number)
-    if number != number:
-        raise UserError(f"`{path}` is not a number (nan); give a number")
     if hint is int and not isinstance(number, int):
         raise UserError(refusal(hint, value, path))
-    if isinstance(number, int) and abs(number) > (LARGEST if hint is int else 10**300):
+    if isinstance(number, float):
+        require_finite(number, path)
+    elif abs(number) > (LARGEST if hint is int else 10**300):
         raise UserError(f"`{path}` is {shown(value)}, which is larger than any number here may be; lower it")
     return hint(number)
+
+
+def require_finite(number: float, path: str) -> None:
+    """Raises UserError, naming the key, for nan and for infinity: what is computed from them soon is nan."""
+    if number != number:
+        raise UserError(f"`{path}` is not a number (nan); give a number")
+    if math.isinf(number):
+        raise UserError(f"`{path}` is infinite ({number}); give a finite number")
 
 
 def _number(text: str) -> int | float | None:

@@ -90,7 +90,7 @@ def test_muon_is_that_of_torch() -> None:
         ({"learning_rate": 0}, "learning_rate=0.0 moves nothing"),
         ({"betas": [0.9]}, r"betas=\[0.9\] must be two numbers"),
         ({"learning_rate": math.nan}, "`learning_rate` is not a number"),
-        ({"learning_rate": math.inf}, "learning_rate=inf moves nothing, or nowhere"),
+        ({"learning_rate": math.inf}, "`learning_rate` is infinite"),
         ({"eps": 0}, "eps=0.0 must be a positive number"),
         ({"eps": math.nan}, "`eps` is not a number"),
         ({"weight_decay": -1}, "weight_decay=-1.0 is negative"),

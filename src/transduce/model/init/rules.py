@@ -24,6 +24,7 @@ from transduce.model.init.init import (
     uniform,
     xavier,
 )
+from transduce.scalars import require_finite
 
 NAMES: dict[str, Callable[[float], Initialiser]] = {
     "normal": normal,  # value: the standard deviation
@@ -53,6 +54,7 @@ class RulesInit(InitConfig):
                 raise UserError(
                     f"patterns has {list(rule)}; write [pattern, name, value], as in ['*.q.weight', normal, 0.02]"
                 )
+            require_finite(rule[2], f"patterns: {rule[0]}")
             if rule[1] not in NAMES:
                 guess = nearest(str(rule[1]), list(NAMES))
                 suffix = f"did you mean {guess}?" if guess else f"the names are {', '.join(NAMES)}"
