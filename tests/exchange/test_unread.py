@@ -43,7 +43,7 @@ def only(folder: Path, *names: str) -> None:
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for name in names:
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}")
 
 
@@ -113,7 +113,15 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda d: renamed(d, lambda n: n, odd=torch.ones(2)),
         r"beyond what this model has, odd; no model of its config\.json computes with that",
     ),
-    "folders of models": (lambda d: only(d, "a/config.json", "b/config.yaml"), "no model itself, but holds some: a, b"),
+    "folders of models": (
+        lambda d: only(d, "a/x", "b/config.json", "d/x", "e/config.yaml", "f/g/config.yaml", "e/best/config.json"),
+        r"is no model itself, but holds runs \(e, f/g\) and models \(b\); give one of them",
+    ),
+    "a cache of a hub": (
+        lambda d: only(d, ".locks/x", "models--a--b/snapshots/0f/config.json", "models--a--b/blobs/x", "version.txt"),
+        r"but holds models \(models--a--b/snapshots/0f\); give one",
+    ),
+    "folders of nothing": (lambda d: only(d, "a", "b", "c", "z/x"), r"config\.json, only z/, a, b and 1 more; give"),
     "something else": (lambda d: only(d, "notes.txt"), r"neither config\.yaml nor config\.json, only notes\.txt; give"),
 }  # fmt: skip
 
@@ -146,6 +154,16 @@ def test_what_is_given_instead_of_a_directory(published: Path, tmp_path: Path) -
     (run / "config.yaml").unlink()
     with pytest.raises(UserError, match=r"a run whose config\.yaml is missing"):
         td.load(run)
+
+
+def test_models_are_looked_for_in_a_thousand_folders_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unread, "MOST", 5)
+    only(tmp_path, *(f"{i}/config.json" for i in range(8)), "0/config.yaml")
+    assert unread.models(tmp_path) == {"runs": ["0"], "models": ["1", "2", "3", "4"]}
+    only(tmp_path, *(f"{i}/a/config.json" for i in range(8)))
+    assert unread.models(tmp_path) == {"runs": [], "models": []}
+    only(tmp_path, "a/b/c/d/config.json", "a/b/e/config.json")
+    assert unread.models(tmp_path)["models"] == ["a/b/e"]
 
 
 def test_the_way_that_is_told_for_a_classifier_leads_there(published: Path, tmp_path: Path) -> None:

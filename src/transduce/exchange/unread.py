@@ -14,6 +14,8 @@ CLASSIFIERS = (
     "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice",
     "ForQuestionAnsweringSimple", "DoubleHeadsModel",
 )  # fmt: skip
+OF = {"runs": "config.yaml", "models": "config.json"}
+DEEPEST, MOST = 3, 1000  # folders in folders, and how many of them, where models are looked for
 CONVERTED = {".gguf": "GGUF, for llama.cpp", ".onnx": "ONNX", ".tflite": "TFLite"}
 
 
@@ -81,7 +83,35 @@ def explanation(path: Path) -> str:
                 f"{path} has weights only as {kind} ({name}), which is not read here; take the folder that they were "
                 "made of, with config.json and safetensors"
             )
-    inner = sorted({one.parent.name for name in ("config.json", "config.yaml") for one in path.glob(f"*/{name}")})
-    if inner:
-        return f"{path} is no model itself, but holds some: {listed(inner)}; give one of them"
-    return f"{path} has neither config.yaml nor config.json, only {listed(names)}; give {READ}"
+    if inside := [f"{kind} ({listed(some)})" for kind, some in models(path).items() if some]:
+        return f"{path} is no model itself, but holds {' and '.join(inside)}; give one of them"
+    folders = [f"{name}/" for name in names if (path / name).is_dir()]
+    files = [name for name in names if f"{name}/" not in folders]
+    return f"{path} has neither config.yaml nor config.json, only {listed(folders + files)}; give {READ}"
+
+
+def models(path: Path) -> dict[str, list[str]]:
+    """Returns the folders below this one that are runs or models, those that lie least deep first, as paths below it.
+
+    A hub's cache has them three folders down. Of a large tree, the first thousand folders are looked at.
+    """
+    found, rest, looked = {"runs": list[str](), "models": list[str]()}, [path], 0
+    for _ in range(DEEPEST):
+        below = list[Path]()
+        for folder in sorted(one for parent in rest for one in folders_of(parent))[: MOST - looked]:
+            looked += 1
+            kind = next((kind for kind, name in OF.items() if (folder / name).is_file()), None)
+            if kind is None:
+                below.append(folder)
+            else:
+                found[kind].append(str(folder.relative_to(path)))
+        rest = below
+    return found
+
+
+def folders_of(folder: Path) -> list[Path]:
+    """Returns the folders in a folder; none where it cannot be read."""
+    try:
+        return [one for one in folder.iterdir() if one.is_dir()]
+    except OSError:
+        return []
