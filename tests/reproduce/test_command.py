@@ -14,11 +14,8 @@ from transduce.reproduce.store import Store
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -44,6 +41,21 @@ def test_a_run_writes_results_a_picture_and_the_page(capsys: pytest.CaptureFixtu
     assert "![sigma-pi](reproductions/sigma-pi.png)" in told
     assert told.count("**not run**") == 2 * (len(names()) - 1)
     assert f"Of {len(names())} claims: 1 held at once, {len(names()) - 1} not run. All results are of the" in told
+
+
+@pytest.mark.parametrize("name", ["sigma-pi", "ls", "page", "no-such"])
+def test_threads_are_as_before_when_it_ends(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_num_threads()
+    run(capsys, name, "--seeds", "0", "--threads", str(before + 1))
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("name", ["sigma-pi", "all"])
+def test_many_more_threads_than_processors_are_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, name, "--threads", "100000")
+    assert (code, out) == (2, "")
+    assert err.startswith("transduce: --threads 100000, but this machine has ")
+    assert len(err.splitlines()) == 1
 
 
 def test_what_was_measured_is_not_measured_again(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,16 +45,14 @@ def reproduce(
     What was measured already with the same settings and the same code is not measured again, so an interrupted run goes
     on.
     """
-    import torch
-
     from transduce.config import from_data, override
     from transduce.reproduce import experiment as experiments
     from transduce.reproduce.page import page
     from transduce.reproduce.store import Store, write
+    from transduce.training.train import threads as computing
 
     if threads < 1:
         raise UserError(f"--threads {threads} must be at least 1")
-    torch.set_num_threads(threads)
     changes, store, broken = overrides(words), Store(out), False
     every = [experiments.named(each)() for each in experiments.names()]
     if name == "ls":
@@ -62,22 +60,23 @@ def reproduce(
     chosen = {"all": experiments.names(), "page": []}.get(name, [name])
     if changes and (name == "all" or out == OUT):
         raise UserError("other settings are not the experiment of record; name one experiment, and give --out DIR")
-    for each in chosen:
-        settings: dict[str, Any] = {}
-        for key, value in changes:
-            override(settings, key, value)
-        experiment = from_data(experiments.named(each), settings, each)
-        try:
-            run(store, experiment, chosen_seeds(seeds, experiment), data, force)
-        except UserError as error:
-            if name != "all":
-                raise
-            tell(f"{each}: not run: {error}")
-        except Exception:
-            if name != "all":
-                raise
-            traceback.print_exc()  # a fault of ours: the other experiments are run all the same
-            broken = True
+    with computing(threads, "--threads "):
+        for each in chosen:
+            settings: dict[str, Any] = {}
+            for key, value in changes:
+                override(settings, key, value)
+            experiment = from_data(experiments.named(each), settings, each)
+            try:
+                run(store, experiment, chosen_seeds(seeds, experiment), data, force)
+            except UserError as error:
+                if name != "all":
+                    raise
+                tell(f"{each}: not run: {error}")
+            except Exception:
+                if name != "all":
+                    raise
+                traceback.print_exc()  # a fault of ours: the other experiments are run all the same
+                broken = True
     write(out.with_name(f"{out.name}.md"), page(store, every))
     if broken:
         raise typer.Exit(1)

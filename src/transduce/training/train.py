@@ -190,10 +190,13 @@ def require_steps_left(run: Run, config: TrainConfig) -> None:
 
 
 @contextmanager
-def threads(count: int | None) -> Generator[None]:
-    """Compute with so many CPU threads inside; None: as it is. Raises UserError for many more than there are CPUs."""
+def threads(count: int | None, key: str = "train.threads=") -> Generator[None]:
+    """Compute with so many CPU threads inside; None: as it is. Raises UserError for many more than there are CPUs.
+
+    key: how the user gives their number.
+    """
     if count is not None and count > (most := 4 * (os.cpu_count() or 1)):
-        raise UserError(f"train.threads={count}, but this machine has {os.cpu_count()} CPUs; use at most {most}")
+        raise UserError(f"{key}{count}, but this machine has {os.cpu_count()} CPUs; use at most {most}")
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
