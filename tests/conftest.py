@@ -1,6 +1,7 @@
 """What all tests share, and two tiny recipes: reversing words (an encoder-decoder) and lines of letters (a decoder)."""
 
 import itertools
+import os
 import random
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each takes a processor: threads beside it would wait for one another
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
 import torch
 
 from transduce.config import from_data, override

@@ -130,7 +130,7 @@ def test_all_schemes_are_in_the_test_above() -> None:
         (scheme("rules", patterns=[["*", "normal", 1.0]]), torch.relu, False),
         (scheme("rules", patterns=[["*", "normal", 0.001]]), torch.tanh, False),
     ],
-    ids=str,
+    ids=["kaiming", "orthogonal", "lecun", "too large", "too small"],
 )
 def test_activations_through_fifty_layers(init: InitConfig, activation: Any, healthy: bool) -> None:
     layers = nn.ModuleList(nn.Linear(256, 256, bias=False) for _ in range(50))
