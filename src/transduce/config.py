@@ -140,8 +140,8 @@ def from_data(cls: type[C], data: Any, where: str = "") -> C:
             continue
         if key not in fields:
             raise UserError(unknown_key(str(key), path, where, cls, data))
-        values[key] = _convert(hints[key], value, path, _default(fields[key]))
-    missing = [n for n, f in fields.items() if n not in values and _default(f) is dataclasses.MISSING]
+        values[key] = _convert(hints[key], value, path, default_of(fields[key]))
+    missing = [n for n, f in fields.items() if n not in values and default_of(f) is dataclasses.MISSING]
     if missing:
         raise UserError(f"`{where + '.' if where else ''}{missing[0]}` is required and has no default; give it a value")
     try:
@@ -180,7 +180,7 @@ def keys(cls: type, where: str = "", data: Any = None) -> Iterator[tuple[str, An
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         path = f"{where}.{field.name}" if where else field.name
-        hint, default = hints[field.name], _default(field)
+        hint, default = hints[field.name], default_of(field)
         yield path, hint
         value: Any = given.get(field.name)
         kind = typing.cast("Mapping[str, Any]", value).get("kind") if isinstance(value, Mapping) else value
@@ -194,7 +194,8 @@ def keys(cls: type, where: str = "", data: Any = None) -> Iterator[tuple[str, An
                 yield from keys(part, path)
 
 
-def _default(field: "dataclasses.Field[Any]") -> Any:
+def default_of(field: "dataclasses.Field[Any]") -> Any:
+    """Returns the default of a field, made anew where it has a factory; MISSING: it has none."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default

@@ -24,6 +24,7 @@ from transduce.cli import (
     plan,
     recipes,
     reproduce,
+    runs,
     score,
     tokenizer,
     train,
@@ -51,6 +52,7 @@ app.command(context_settings=PASS_ON)(reproduce.reproduce)
 app.command("import")(import_.import_)
 app.command()(export.export)
 app.command()(parity.parity)
+app.add_typer(runs.app, name="runs")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(parts.app, name="parts")
 app.add_typer(catalogue.app, name="catalogue")

@@ -7,14 +7,15 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from transduce.disk import digest, mismatch, read_json, remove, sync
+from transduce.disk import digest, remove, sync
 from transduce.errors import UserError
+from transduce.runs.integrity import fault, name, read_state, steps
 
 Tensors = Mapping[str, Tensor]
 
@@ -77,21 +78,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is damaged ({error}); take it from where it came again") from None
 
 
-def fault(directory: Path) -> str | None:
-    """What is wrong with a checkpoint, in a few words; None: every file is the one that was written."""
-    try:
-        hashes: Any = json.loads((directory / "DONE").read_text())
-    except OSError:
-        return "it has no DONE, so it was never finished"
-    except (ValueError, RecursionError):
-        return "its DONE is not readable"
-    if not isinstance(hashes, dict) or "model.safetensors" not in hashes:
-        return "its DONE does not name model.safetensors"
-    if strange := sorted(path.name for path in directory.glob("*.safetensors") if path.name not in hashes):
-        return f"its DONE does not name {strange[0]}"
-    return mismatch(directory, cast("dict[str, Any]", hashes))
-
-
 def require_intact(directory: Path) -> None:
     """Raise UserError if the checkpoint is truncated or altered."""
     if (problem := fault(directory)) is not None:
@@ -140,26 +126,6 @@ def clean(checkpoints: Path) -> None:
     """Remove what a killed process left behind."""
     for path in (*checkpoints.glob(".*.partial"), *checkpoints.glob(".*.old")):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def name(step: int) -> str:
-    return f"step-{step:08d}"
-
-
-def steps(checkpoints: Path) -> list[int]:
-    """The steps that have a checkpoint, whole or damaged, in order."""
-    numbers = (re.fullmatch(r"step-([0-9]{8,18})", path.name) for path in checkpoints.glob("step-*"))
-    return sorted(step for match in numbers if match and name(step := int(match[1])) == match[0])
-
-
-def read_state(directory: Path) -> dict[str, Any]:
-    """Returns what state.json holds; where that is not what was written, that the checkpoint is not healthy."""
-    try:
-        expected = read_json(directory / "DONE").get("state.json")
-        state = read_json(directory / "state.json")
-        return state if expected == digest(directory / "state.json") else {"healthy": False}
-    except (UserError, OSError):
-        return {"healthy": False}
 
 
 def point(link: Path, target: str) -> None:

@@ -1,6 +1,5 @@
 """The right to write in a run directory: one process at a time, one config, and no link that leads out of it."""
 
-import fcntl
 import os
 import shutil
 import stat
@@ -16,6 +15,7 @@ from transduce.data.imported import Imported
 from transduce.disk import open_own, replace_text
 from transduce.errors import UserError
 from transduce.runs.checkpoint import steps
+from transduce.runs.lock import LOCK, take
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run, complete, read_config, read_recipe, refused
 from transduce.runs.seal import require_sealed, write_config
@@ -25,7 +25,6 @@ FREE = {
     "train.max_steps", "train.max_epochs", "train.patience", "train.keep", "train.save_minutes", "train.average",
     "train.tensorboard", "train.threads", "train.device", "train.recompute", "batch.workers", "data.path",
 }  # fmt: skip
-LOCK = ".lock"
 LINKS = ("best", "last", ".best.link", ".last.link")  # to checkpoints; the hidden ones are about to be renamed
 README = (
     "A run of transduce. config.yaml: the recipe; metrics.jsonl: the numbers; log.txt: what was said; best, last: "
@@ -89,12 +88,10 @@ def directory(path: Path) -> Generator[int]:
 
 def own(lock: IO[str], path: Path) -> None:
     """Takes the lock of a run until it is closed. Raises UserError where another process has it."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not take(lock):
         lock.seek(0)
         owner = lock.read().strip() or "unknown"
-        raise UserError(f"{path} is being written by process {owner}; wait for it, or choose another name=") from None
+        raise UserError(f"{path} is being written by process {owner}; wait for it, or choose another name=")
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()

@@ -67,7 +67,7 @@ class Report:
         self.flush()
         self.metrics_file.truncate(min(length, self.metrics_file.seek(0, os.SEEK_END)))
         self.metrics_file.seek(0, os.SEEK_END)
-        kept = [line for line in _lines(self.path / "timings.jsonl") if line["step"] <= step]
+        kept = [line for line in read_lines(self.path / "timings.jsonl") if line["step"] <= step]
         self.timings_file.truncate(0)
         self.timings_file.writelines(_line(line) for line in kept)
         for path in (self.path / "samples").glob("step-*.txt"):
@@ -91,8 +91,8 @@ class Report:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; a half-written last line, and what is not a step, is left out."""
-    return list(_lines(run / "metrics.jsonl"))
+    """Returns the lines of metrics.jsonl; a half-written last line, and what is not a step, is left out."""
+    return read_lines(run / "metrics.jsonl")
 
 
 def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
@@ -155,15 +155,17 @@ def _line(values: Mapping[str, Any]) -> bytes:
     return (json.dumps(finite) + "\n").encode()
 
 
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    if path.exists():
-        for line in path.read_bytes().split(b"\n"):
-            try:
-                values: Any = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(values, dict) and isinstance(cast("dict[str, Any]", values).get("step"), int):
-                yield cast("dict[str, Any]", values)
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Returns the lines of a file that are objects with a step; a half-written last line is left out."""
+    found = list[dict[str, Any]]()
+    for line in path.read_bytes().split(b"\n") if path.is_file() else ():
+        try:
+            values: Any = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(values, dict) and isinstance(cast("dict[str, Any]", values).get("step"), int):
+            found.append(cast("dict[str, Any]", values))
+    return found
 
 
 def _board(path: Path) -> Any:
