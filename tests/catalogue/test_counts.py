@@ -118,7 +118,7 @@ def test_build_on_a_device_with_overrides() -> None:
     assert model.device.type == "meta"
     tiny = {"layers": 1, "width": 16, "mixer.heads": 2, "feedforward.hidden": 24}
     made = td.build("roberta-base", device="cpu", overrides=tiny, vocab_size=31)
-    assert made.head.vocab_size == 31
+    assert made.token_head.size == 31
     assert made.limit == 512
     again = td.build("roberta-base", device="cpu", overrides=tiny, vocab_size=31)
     assert all(torch.equal(a, b) for a, b in zip(made.parameters(), again.parameters(), strict=True))

@@ -56,6 +56,7 @@ class Markov(nn.Module):
         self.table = sharp * torch.randn(vocab_size, vocab_size, vocab_size, generator=generator)
         self.of_source = sharp * torch.randn(7, vocab_size, vocab_size, generator=generator)
         self.takes_source, self.limit, self.head, self.device = reads, None, Identity(), torch.device("cpu")
+        self.token_head = self.head
         self.steps: list[tuple[int, int]] = []  # the rows and tokens of every step
 
     def init_state(self, batch: int, max_len: int) -> Last:

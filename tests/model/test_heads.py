@@ -12,20 +12,22 @@ from torch import Tensor, nn
 
 from transduce.config import from_data, kinds
 from transduce.errors import UserError
-from transduce.model.architecture import DecoderConfig
+from transduce.model.architecture import DecoderConfig, EncoderConfig
 from transduce.model.batch import Batch
 from transduce.model.embed.adaptive import AdaptiveEmbeddingConfig
 from transduce.model.embed.embedding import Embedding
 from transduce.model.embed.table import TableConfig
 from transduce.model.feedforward.feedforward import ACTIVATIONS
 from transduce.model.heads import head as heads
-from transduce.model.heads.head import Head, HeadConfig
+from transduce.model.heads.head import Head, HeadConfig, PooledHead, TokenHead
+from transduce.model.heads.pooled import RowHeadConfig
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import dense
 from transduce.model.norms.norm import LayerNorm
 from transduce.model.ops import loss as ops
 from transduce.model.positions.position import Positions
 from transduce.objectives.language import NextTokenConfig, TranslationConfig
+from transduce.objectives.masked import MaskedConfig
 from transduce.objectives.objective import ObjectiveConfig
 from transduce.objectives.permutation import PermutationConfig
 from transduce.text.byte import Byte
@@ -56,6 +58,7 @@ def build(config: HeadConfig, table: str) -> tuple[Head, Embedding | None]:
     chosen = TABLES[table]
     tied = None if chosen is None else chosen.build(VOCAB, WIDTH, LayerNorm(), Positions(), scale=1.0, p=0.0)
     head = config.build(VOCAB, WIDTH, LayerNorm(), tied)
+    assert head is not None
     both = nn.ModuleList([head] if tied is None else [head, tied])
     XavierInit().apply(both, Sizes(WIDTH, 0, 1), seed=0)
     generator = torch.Generator().manual_seed(1)
@@ -67,8 +70,11 @@ def build(config: HeadConfig, table: str) -> tuple[Head, Embedding | None]:
 
 
 def cases() -> list[Any]:
+    """Every kind per token with every value of its options; those per row have laws of their own."""
     out = list[Any]()
     for kind in kinds(HeadConfig.folder).values():
+        if kind.kind == "none" or issubclass(kind, RowHeadConfig):
+            continue
         names = [field.name for field in fields(cast(Any, kind))]
         for values in itertools.product(*(VALUES[name] for name in names)):
             for table in TABLES:
@@ -83,6 +89,7 @@ def cases() -> list[Any]:
 
 
 CASES = cases()
+TOKENS = [case for case in CASES if isinstance(build(*case.values)[0], TokenHead)]
 
 
 def hidden(rows: int = ROWS) -> Tensor:
@@ -90,7 +97,7 @@ def hidden(rows: int = ROWS) -> Tensor:
 
 
 def targets_for(head: Head) -> Tensor:
-    return torch.randint(0, head.vocab_size, (ROWS,), generator=torch.Generator().manual_seed(3))
+    return torch.randint(0, head.size, (ROWS,), generator=torch.Generator().manual_seed(3))
 
 
 def linear(head: Any, config: Any, h: Tensor) -> Tensor:
@@ -145,7 +152,7 @@ FORMULAS: dict[str, Callable[[Any, Any, Tensor], Tensor]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("config", "table"), [case for case in CASES if case.values[0].kind != "none"])
+@pytest.mark.parametrize(("config", "table"), CASES)
 def test_logits_are_the_formula_of_the_paper(config: HeadConfig, table: str) -> None:
     head, tied = build(config, table)
     h = hidden()
@@ -153,19 +160,19 @@ def test_logits_are_the_formula_of_the_paper(config: HeadConfig, table: str) -> 
         own = {id(p) for p in head.parameters()}
         assert all(id(p) in own for p in (tied.bands.parameters() if table == "bands" else [tied.weight]))  # type: ignore[union-attr]
     torch.testing.assert_close(head(h), FORMULAS[config.kind](head, config, h), atol=1e-11, rtol=1e-9)
-    assert head(h).shape == (ROWS, head.vocab_size)
+    assert head(h).shape == (ROWS, head.size)
     torch.testing.assert_close(head(h.view(1, ROWS, WIDTH)), head(h)[None], atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize(("config", "table"), [case for case in CASES if case.values[0].kind != "none"])
+@pytest.mark.parametrize(("config", "table"), TOKENS)
 @pytest.mark.parametrize(("smoothing", "rows"), [(0.0, 3), (0.1, 1), (0.3, ROWS + 1)])
 def test_the_loss_is_the_cross_entropy_of_its_own_logits(
     config: HeadConfig, table: str, smoothing: float, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values and all gradients, whatever number of rows is taken at a time."""
     head, _ = build(config, table)
-    monkeypatch.setattr(heads, "CHUNK", rows * head.vocab_size)
-    monkeypatch.setattr(ops, "CHUNK_ELEMENTS", rows * head.vocab_size)
+    monkeypatch.setattr(heads, "CHUNK", rows * head.size)
+    monkeypatch.setattr(ops, "CHUNK_ELEMENTS", rows * head.size)
     h, targets = hidden().requires_grad_(), targets_for(head)
     leaves = [h, *head.parameters()]
     logp = head(h).log_softmax(-1)
@@ -181,7 +188,7 @@ def test_the_loss_is_the_cross_entropy_of_its_own_logits(
         torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("config", "table"), [case for case in CASES if case.values[0].kind != "none"])
+@pytest.mark.parametrize(("config", "table"), TOKENS)
 def test_the_loss_in_bfloat16_is_that_of_its_logits_there(config: HeadConfig, table: str) -> None:
     head, _ = build(config, table)
     h, targets = hidden(), targets_for(head)
@@ -193,7 +200,7 @@ def test_the_loss_in_bfloat16_is_that_of_its_logits_there(config: HeadConfig, ta
     torch.testing.assert_close(total.double(), exact.double(), atol=0.3, rtol=0.03)
 
 
-@pytest.mark.parametrize(("config", "table"), [case for case in CASES if case.values[0].kind != "none"])
+@pytest.mark.parametrize(("config", "table"), TOKENS)
 def test_nothing_to_predict_has_a_loss_and_a_gradient_of_zero(config: HeadConfig, table: str) -> None:
     head, _ = build(config, table)
     h = hidden(0).requires_grad_()
@@ -230,16 +237,33 @@ def test_smoothing_compiled_is_smoothing() -> None:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("head", ["none", "discriminator", {"kind": "projection", "size": 7}], ids=str)
 @pytest.mark.parametrize(
-    "objective", [NextTokenConfig(), TranslationConfig(), PermutationConfig()], ids=lambda o: o.kind
+    ("head", "has"),
+    [
+        ("none", "this model has no head (model.head=none)"),
+        ("discriminator", "the head of this model gives 1 number per token"),
+        ({"kind": "projection", "size": 7}, "the head of this model gives 7 numbers per token"),
+        ({"kind": "classes", "classes": 2}, "the head of this model gives 2 numbers per row"),
+        ("numbers", "the head of this model gives 1 number per row"),
+        ("vector", "the head of this model gives 12 numbers per row"),
+    ],
 )
-def test_what_predicts_no_tokens_is_refused_before_it_is_trained(head: Any, objective: ObjectiveConfig) -> None:
-    model = from_data(DecoderConfig, {"width": WIDTH, "layers": 1, "mixer": {"heads": 3}, "head": head}).build(VOCAB)
-    with pytest.raises(
-        UserError, match=f"objective={objective.kind} predicts tokens, but this head does not; set model"
-    ):
+@pytest.mark.parametrize(
+    "objective", [NextTokenConfig(), TranslationConfig(), PermutationConfig(), MaskedConfig()], ids=lambda o: o.kind
+)
+def test_what_predicts_no_tokens_is_refused_before_it_is_trained(
+    head: Any, has: str, objective: ObjectiveConfig
+) -> None:
+    data = {"width": WIDTH, "layers": 1, "mixer": {"heads": 3}, "head": head}
+    model = from_data(EncoderConfig if objective.kind == "masked-lm" else DecoderConfig, data).build(VOCAB)
+    with pytest.raises(UserError) as error:
         objective.build_for(model, Byte().train([]))
-    if head == "none":
-        with pytest.raises(UserError, match="this model has no head"):
-            model.head.loss(hidden().float(), torch.zeros(ROWS, dtype=torch.int64))
+    best = "transform" if objective.kind == "masked-lm" else "linear"
+    assert str(error.value) == f"objective={objective.kind} predicts tokens, but {has}; set model.head={best}"
+    with pytest.raises(UserError, match=r"so it predicts no tokens; use model.head=linear"):
+        _ = model.token_head
+    if isinstance(model.head, PooledHead):
+        assert model.pooled_head is model.head
+    else:
+        with pytest.raises(UserError, match=r"so it predicts nothing of a whole text; use model.head=classes"):
+            _ = model.pooled_head

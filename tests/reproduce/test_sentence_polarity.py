@@ -9,7 +9,7 @@ from torch import Tensor
 
 from transduce.config import from_data
 from transduce.errors import UserError
-from transduce.model.layout import dense
+from transduce.model.layout import Layout, dense
 from transduce.reproduce.experiment import Experiment, named
 from transduce.reproduce.experiments import sentence_polarity
 from transduce.reproduce.experiments.sentence_polarity import shuffled
@@ -34,8 +34,8 @@ def test_padding_that_is_seen_is_measured(reviews: Path, monkeypatch: pytest.Mon
 def test_pooling_over_padding_alone_is_measured(reviews: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = sentence_polarity.Pooling.__call__
 
-    def over_all(pooling: Any, hidden: Tensor, kept: Tensor) -> Tensor:
-        return real(pooling, hidden, torch.ones_like(kept))
+    def over_all(pooling: Any, hidden: Tensor, layout: Layout) -> Tensor:
+        return real(pooling, hidden, dense(*layout.positions.shape))
 
     monkeypatch.setattr(sentence_polarity.Pooling, "__call__", over_all)
     assert missed(reviews) == {"change of logits when padded further"}

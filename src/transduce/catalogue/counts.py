@@ -142,7 +142,7 @@ def flops(made: Model, blocks: Mapping[Block, Share], resting: set[nn.Parameter]
     for number in range(len(stacks)):
         embed = embeddings[-1 if number == 0 else 0]
         counts[number] += sum(matrices(m, resting) for m in embed.modules() if isinstance(m, nn.Linear))
-    counts[0] += matrices(made.head, resting)
+    counts[0] += 0 if made.head is None else matrices(made.head, resting)
     return 2 * counts[0], 2 * counts[1]
 
 

@@ -21,9 +21,11 @@ from transduce.model.embed.adaptive import AdaptiveEmbeddingConfig
 from transduce.model.embed.embedding import EmbeddingConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.heads.adaptive import AdaptiveHeadConfig
+from transduce.model.heads.discriminator import DiscriminatorHeadConfig
 from transduce.model.heads.head import HeadConfig
 from transduce.model.heads.linear import LinearHeadConfig
-from transduce.model.heads.others import DiscriminatorHeadConfig, NoHeadConfig, ProjectionHeadConfig
+from transduce.model.heads.none import NoHeadConfig
+from transduce.model.heads.projection import ProjectionHeadConfig
 from transduce.model.heads.transform import TransformHeadConfig
 from transduce.model.init.init import NormalInit, XavierInit
 

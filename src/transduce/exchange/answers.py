@@ -82,10 +82,9 @@ def traced(model: Model, ids: Tensor, source: Tensor | None) -> dict[str, Tensor
         if isinstance(model, EncoderOnly) and model.pooler is not None:
             out["pooled"] = model.pooled(hidden)
             out |= {} if model.pair is None else {"pair": model.pair(out["pooled"])}
-        try:
-            return {**out, "logits": model.head(hidden)}
-        except UserError:  # a model without a head
-            return out
+        if model.head is not None:
+            out["logits"] = model.head(hidden) if model.head.per == "token" else model.head(hidden, batch.layout)
+        return out
 
 
 @contextmanager
@@ -136,7 +135,7 @@ def greedy(model: Model, prompt: Tensor, source: Tensor | None, new: int) -> lis
     state, fed, start, out = model.init_state(1, prompt.shape[1] + new), prompt, 0, list[int]()
     for _ in range(new):
         hidden, state = model.step(fed, dense(1, fed.shape[1], start), state, memory)
-        start, fed = start + fed.shape[1], model.head(hidden)[:, -1:].argmax(-1)
+        start, fed = start + fed.shape[1], model.token_head(hidden)[:, -1:].argmax(-1)
         out.append(int(fed))
     return out
 

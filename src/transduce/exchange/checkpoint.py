@@ -19,7 +19,7 @@ from transduce.exchange import nearest, remote_code, reordered, unread
 from transduce.exchange.families.family import Family, Fields, families
 from transduce.exchange.files import INDEX, SINGLE, Files, read_json
 from transduce.model.architecture import EncoderConfig, ModelConfig
-from transduce.model.heads.others import NoHeadConfig
+from transduce.model.heads.none import NoHeadConfig
 from transduce.model.models import Model
 
 HEADS = ("head.", "pair.")  # what stands on an encoder

@@ -1,4 +1,4 @@
-"""What becomes of hidden states behind a sentence encoder: one vector, mapped and scaled."""
+"""The parts behind an encoder that sentence-transformers keeps in folders: pooling, a map, a norm."""
 
 import json
 from abc import ABC, abstractmethod
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from transduce.errors import UserError
 from transduce.exchange.families.family import Fields
 from transduce.exchange.files import Files, read_json
+from transduce.model.layout import Layout
+from transduce.model.pool import pooled
 
 OLD = {  # key of a mode as it once was -> its name, in the order in which several are joined
     "pooling_mode_cls_token": "cls",
@@ -31,49 +33,25 @@ ACTIVATIONS = {
 }
 
 
-def first(hidden: Tensor, kept: Tensor) -> Tensor:
-    return hidden.gather(1, kept.int().argmax(1, keepdim=True).expand(-1, -1, hidden.shape[2]))[:, 0]
-
-
-def last(hidden: Tensor, kept: Tensor) -> Tensor:
-    return first(hidden.flip(1), kept.flip(1))
-
-
-def largest(hidden: Tensor, kept: Tensor) -> Tensor:
-    return hidden.masked_fill(~kept, -torch.inf).amax(1)
-
-
-def mean(hidden: Tensor, kept: Tensor) -> Tensor:
-    return (hidden * kept).sum(1) / kept.sum(1)
-
-
-def mean_of_root(hidden: Tensor, kept: Tensor) -> Tensor:
-    """The sum over the root of the number of tokens."""
-    return (hidden * kept).sum(1) / kept.sum(1).sqrt()
-
-
-def weighted(hidden: Tensor, kept: Tensor) -> Tensor:
-    """Token t weighs t + 1.   Muennighoff 2022, arXiv:2202.08904, eq. 1."""
-    weights = kept * torch.arange(1, hidden.shape[1] + 1, device=hidden.device)[:, None]
-    return (hidden * weights).sum(1) / weights.sum(1)
-
-
-MODES = {  # (hidden (B, T, M), kept (B, T, 1)) -> (B, M)
-    "cls": first, "max": largest, "mean": mean, "mean_sqrt_len_tokens": mean_of_root, "weightedmean": weighted,
-    "lasttoken": last,
+MODES = {  # what sentence-transformers calls a way to pool: what we call it
+    "cls": "first", "max": "max", "mean": "mean", "mean_sqrt_len_tokens": "mean-sqrt", "weightedmean": "weighted",
+    "lasttoken": "last",
 }  # fmt: skip
 
 
 class Pooling:
-    """Hidden states (B, T, M) -> (B, modes M). prompt: whether the tokens of a prompt are part of the text."""
+    """Hidden states (B, T, M) to (B, modes M).
+
+    modes: keys of `model.pool.POOLS`.
+    prompt: whether the tokens of a prompt are part of the text.
+    """
 
     def __init__(self, modes: tuple[str, ...] = ("mean",), prompt: bool = True) -> None:
         self.modes, self.prompt = modes, prompt
 
-    def __call__(self, hidden: Tensor, kept: Tensor) -> Tensor:
-        """kept: (B, T) bool, at least one in each row."""
-        hidden, kept = hidden.float(), kept[..., None]
-        return torch.cat([MODES[name](hidden, kept) for name in self.modes], -1)
+    def __call__(self, hidden: Tensor, layout: Layout, skip: int = 0) -> Tensor:
+        """skip: tokens at the beginning of a text that are not pooled."""
+        return pooled(hidden, layout, self.modes, skip)
 
     @classmethod
     def read(cls, folder: Path, width: int) -> "Pooling":
@@ -88,14 +66,16 @@ class Pooling:
         fields.take("embedding_dimension")
         prompt = fields.flag("include_prompt", True)
         fields.done()
-        return cls(tuple(names), prompt)
+        return cls(tuple(MODES[name] for name in names), prompt)
 
     def write(self, folder: Path, width: int) -> None:
-        old = {key: name in self.modes for key, name in OLD.items()}
-        if [name for key, name in OLD.items() if old[key]] == list(self.modes):
+        theirs = {ours: name for name, ours in MODES.items()}
+        modes = [theirs[mode] for mode in self.modes]
+        old = {key: name in modes for key, name in OLD.items()}
+        if [name for key, name in OLD.items() if old[key]] == modes:
             data = {"word_embedding_dimension": width, **old, "include_prompt": self.prompt}
         else:
-            data = {"embedding_dimension": width, "pooling_mode": self.modes, "include_prompt": self.prompt}
+            data = {"embedding_dimension": width, "pooling_mode": modes, "include_prompt": self.prompt}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(data, indent=2) + "\n", "utf-8")
 

@@ -140,7 +140,7 @@ class SentenceEncoder:
         if getattr(model.embed, "types", None) is not None:
             types = grid([row.type_ids for row in rows], layout)
             layout = layout._replace(types=types) if types.any() else layout
-        x = self.pooling(model.encode(ids, layout), layout.positions >= skip)
+        x = self.pooling(model.encode(ids, layout), layout, skip)
         for step in self.steps:
             x = step(x)
         return x

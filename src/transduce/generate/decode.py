@@ -95,7 +95,7 @@ def run(
     hidden = hidden.gather(1, positions[..., None].expand(-1, 1, hidden.shape[-1]))
     end = min(ids.shape[1] + most, model.limit or 1 << 62) - 1  # where rows that ended wait until they are dropped
     while True:
-        choice = choose(model.head(hidden[:, -1]), search)
+        choice = choose(model.token_head(hidden[:, -1]), search)
         if on_token is not None:
             show(search, *choice[1:], on_token)
         move = search.advance(*choice)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from transduce.model.heads.head import TokenHead
 from transduce.model.heads.linear import LinearHead
 from transduce.model.models import Model
 
@@ -36,6 +37,17 @@ class Packed(nn.Module):
         if x.numel() * self.out_features < WORTH:
             return F.linear(x, self.weight, self.bias)
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+
+
+class PackedHead(TokenHead):
+    """W h + b of a linear head, packed."""
+
+    def __init__(self, head: LinearHead) -> None:
+        super().__init__()
+        self.size, self.map = head.size, Packed(head.weight, head.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.map(hidden)
 
 
 def frozen(weight: Tensor) -> nn.Parameter:
@@ -75,11 +87,10 @@ def shallow(module: nn.Module, done: dict[nn.Module, nn.Module], pack: torch.dty
     which precision linear maps are packed, heads in float32 alone; None: they are not."""
     if module not in done:
         inside, hooked = vars(module)["_modules"], vars(module)["_forward_hooks"] or vars(module)["_forward_pre_hooks"]
-        plain = type(module) is nn.Linear
-        plain = plain or (type(module) is LinearHead and module.plain and pack == torch.float32)
-        if pack is not None and plain and not hooked:
-            bias = cast("Tensor | None", getattr(module, "bias", None))
-            done[module] = Packed(cast(Tensor, module.weight), bias, pack)
+        if pack is not None and type(module) is nn.Linear and not hooked:
+            done[module] = Packed(module.weight, cast("Tensor | None", module.bias), pack)
+        elif pack == torch.float32 and type(module) is LinearHead and module.plain and not hooked:
+            done[module] = PackedHead(module)
         else:
             done[module] = copy.copy(module)
             parts = {name: part if part is None else shallow(part, done, pack) for name, part in inside.items()}

@@ -93,7 +93,7 @@ def log_p(model: Model, sources: Ids | None, texts: Ids, counts: Sequence[int]) 
     wanted = targets[:, 1:][scored]
     flat: list[float] = []
     for i in range(0, len(wanted), CHUNK):  # the logits of a few targets at a time
-        loss = F.cross_entropy(model.head(hidden[i : i + CHUNK]), wanted[i : i + CHUNK], reduction="none")
+        loss = F.cross_entropy(model.token_head(hidden[i : i + CHUNK]), wanted[i : i + CHUNK], reduction="none")
         flat += cast("list[float]", loss.neg().cpu().numpy().tolist())
     ends = list(accumulate(counts, initial=0))
     return [flat[a:b] for a, b in pairwise(ends)]

@@ -81,7 +81,7 @@ def costs(work: Work, batch: Batch, shape: tuple[int, int]) -> Costs:
     """Count what a row of so many source and target tokens takes, and what an update with a batch keeps."""
     model = work.model
     device = model.device
-    row, batch, losses = row_of(*shape, model.head.vocab_size - 1).to(device), batch.to(device), list[Tensor]()
+    row, batch, losses = row_of(*shape, model.token_head.size - 1).to(device), batch.to(device), list[Tensor]()
     with torch.compiler.set_stance("force_eager"):
         model.train()
         with torch.no_grad():

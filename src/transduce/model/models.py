@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transduce.errors import UserError
 from transduce.model.batch import Batch
 from transduce.model.embed.embedding import Embedding
-from transduce.model.heads.head import Head
+from transduce.model.heads.head import Head, PooledHead, TokenHead
 from transduce.model.layout import Layout, documents
 from transduce.model.ops.precision import lowered
 from transduce.model.positions.position import Positions
@@ -18,16 +18,34 @@ from transduce.model.state import State
 
 
 class Model(nn.Module, ABC):
-    """Ids to hidden states to logits. `features` is for training, `step` for decoding; `head` makes logits."""
+    """Ids to hidden states to predictions. `features` is for training, `step` for decoding; `head` predicts.
+
+    head: None where hidden states are all that is wanted. heads: others beside it, by name.
+    """
 
     takes_source: ClassVar[bool]
     writes: ClassVar[bool] = True  # token by token
-    head: Head
+    head: Head | None
+    heads: nn.ModuleDict
     limit: int | None  # first position that cannot be encoded
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    @property
+    def token_head(self) -> TokenHead:
+        """The head, which predicts tokens. Raises UserError if it does not."""
+        if not isinstance(self.head, TokenHead):
+            raise UserError(f"{without(self.head)}, so it predicts no tokens; use model.head=linear")
+        return self.head
+
+    @property
+    def pooled_head(self) -> PooledHead:
+        """The head, which predicts something of each row. Raises UserError if it does not."""
+        if not isinstance(self.head, PooledHead):
+            raise UserError(f"{without(self.head)}, so it predicts nothing of a whole text; use model.head=classes")
+        return self.head
 
     @property
     def dtype(self) -> torch.dtype:
@@ -60,7 +78,7 @@ class Decoder(Model):
 
     takes_source = False
 
-    def __init__(self, embed: Embedding, stack: Stack, head: Head) -> None:
+    def __init__(self, embed: Embedding, stack: Stack, head: Head | None) -> None:
         super().__init__()
         self.embed, self.stack, self.head = embed, stack, head
         self.limit = limit_of(stack, embed)
@@ -87,7 +105,7 @@ class EncoderOnly(Model):
     takes_source = False
     writes = False
 
-    def __init__(self, embed: Embedding, stack: Stack, head: Head, pooled: int = 0, classes: int = 0) -> None:
+    def __init__(self, embed: Embedding, stack: Stack, head: Head | None, pooled: int = 0, classes: int = 0) -> None:
         """pooled: features that the pooler gives; 0: there is none."""
         super().__init__()
         self.embed, self.stack, self.head = embed, stack, head
@@ -146,7 +164,7 @@ class EncoderDecoder(Model):
         self.limit = min(limits, default=None)
 
     @property
-    def head(self) -> Head:  # type: ignore[override]
+    def head(self) -> Head | None:  # type: ignore[override]
         return self.decoder.head
 
     def features(self, batch: Batch) -> Tensor:
@@ -174,6 +192,13 @@ class EncoderDecoder(Model):
 
     def stacks(self) -> list[Stack]:
         return [self.encoder.stack, self.decoder.stack]
+
+
+def without(head: Head | None) -> str:
+    """Returns the beginning of a sentence that says which head a model has, where another one is needed."""
+    if head is None:
+        return "this model has no head (model.head=none)"
+    return f"the head of this model gives {head.size:,} number{'s' * (head.size > 1)} per {head.per}"
 
 
 def limit_of(stack: Stack, embed: Embedding) -> int | None:

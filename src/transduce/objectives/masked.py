@@ -52,7 +52,7 @@ def hidden(batch: Batch, config: "MaskedConfig", vocab_size: int, training: bool
 
 def masked_loss(model: Learner, batch: Batch, config: "MaskedConfig") -> Loss:
     """Cross entropy of the hidden tokens."""
-    return token_loss(model, hidden(batch, config, model.head.vocab_size, model.training), 0.0)
+    return token_loss(model, hidden(batch, config, model.token_head.size, model.training), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,7 @@ class MaskedConfig(ObjectiveConfig):
     """
 
     kind: ClassVar[str] = "masked-lm"
+    head: ClassVar[str] = "transform"
     fraction: float = 0.15
     masked: float = 0.8
     random: float = 0.1
@@ -86,8 +87,7 @@ class MaskedConfig(ObjectiveConfig):
     def build_for(self, model: Model, tokenizer: Tokenizer) -> Objective:
         if not isinstance(model, EncoderOnly):
             raise UserError("objective=masked-lm predicts a token from both sides of it; set model.kind=encoder")
-        if model.head.vocab_size < tokenizer.vocab_size:
-            raise UserError("objective=masked-lm predicts tokens, but this head does not; set model.head=transform")
+        self.require_head(model)
         mask = tokenizer.mask if self.mask is None else self.mask
         if not 0 <= mask < tokenizer.vocab_size:
             raise UserError(f"objective.mask={mask} is no id of the {tokenizer.vocab_size} tokens; leave it out")

@@ -11,8 +11,8 @@ from transduce.config import Part
 from transduce.errors import UserError
 from transduce.model.auxiliary import collecting
 from transduce.model.batch import Batch
-from transduce.model.heads.head import Head
-from transduce.model.models import Model
+from transduce.model.heads.head import Head, TokenHead
+from transduce.model.models import Model, without
 from transduce.text.tokenizer import Tokenizer
 
 
@@ -21,7 +21,7 @@ class Loss(NamedTuple):
     accumulation and data parallelism cannot change a gradient."""
 
     total: Tensor  # summed over targets, nats, float32; what is minimised
-    count: Tensor  # pyright: ignore[reportIncompatibleMethodOverride]  # number of targets, int64
+    count: Tensor  # pyright: ignore[reportIncompatibleMethodOverride]  # number of targets, or the sum of their weights
     metrics: dict[str, Tensor]  # sums over the same targets; "nll" is -log p, without smoothing
 
 
@@ -29,7 +29,10 @@ class Learner(Protocol):
     """What an objective needs: a model, or one that goes on from batch to batch."""
 
     @property
-    def head(self) -> Head: ...
+    def head(self) -> Head | None: ...
+
+    @property
+    def token_head(self) -> TokenHead: ...
 
     @property
     def training(self) -> bool: ...
@@ -45,28 +48,39 @@ class ObjectiveConfig(Part):
     """Which objective. `build()` makes a function (learner, batch) -> Loss, `build_for` for a model and its tokens."""
 
     folder: ClassVar[str] = "transduce.objectives"
+    head: ClassVar[str] = "linear"  # what a model without a suitable head is advised to take
 
     def build(self) -> Objective:
         raise AssertionError("a kind of ObjectiveConfig defines build")
 
     def build_for(self, model: Model, tokenizer: Tokenizer) -> Objective:
         """The same for a model and a tokeniser. Raises UserError where the model cannot learn by it."""
-        if not model.head.predicts_tokens:
-            raise UserError(f"objective={self.kind} predicts tokens, but this head does not; set model.head=linear")
+        self.require_head(model)
         return self.build()
+
+    def require_head(self, model: Model) -> None:
+        """Raises UserError unless the head of a model predicts tokens."""
+        if not isinstance(model.head, TokenHead):
+            raise UserError(
+                f"objective={self.kind} predicts tokens, but {without(model.head)}; set model.head={self.head}"
+            )
 
 
 def token_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:
-    """Cross entropy of the targets, and what modules noted beside it; positions without a target cost no logits."""
+    """Cross entropy of the targets, and what modules noted beside it; positions without a target cost no logits.
+
+    The weights of a batch multiply the loss of each target, and their sum is the count.
+    """
     with collecting() as noted:
         hidden = model.features(batch).flatten(0, 1)
     targets = batch.targets.flatten()
     wanted = (targets >= 0).nonzero()[:, 0]
     if wanted.shape[0] < targets.shape[0]:
         hidden, targets = hidden.index_select(0, wanted), targets.index_select(0, wanted)
-    total, nll = model.head.loss(hidden, targets, smoothing)
-    count, metrics = targets.shape[0], {"nll": nll}
+    weights = None if batch.weights is None else batch.weights.flatten().index_select(0, wanted)
+    total, nll = model.token_head.loss(hidden, targets, smoothing, weights)
+    count, metrics = torch.tensor(targets.shape[0]) if weights is None else weights.sum(), {"nll": nll}
     if noted:  # means over tokens, which are to stay so after the division by all targets
         total = total + count * noted.total()
         metrics |= {name: count * mean for name, mean in noted.means().items()}
-    return Loss(total, torch.tensor(count), metrics)
+    return Loss(total, count, metrics)

@@ -74,7 +74,7 @@ def permutation_loss(learner: Learner, batch: Batch, fraction: float) -> Loss:
     order, wanted = drawn(batch.layout, fraction, None if model.training else torch.Generator().manual_seed(0))
     found = wanted >= 0
     hidden = two_streams(model, batch.inputs, batch.layout, order, wanted)[found]
-    total, nll = model.head.loss(hidden, batch.inputs.gather(1, wanted.clamp(min=0))[found])
+    total, nll = model.token_head.loss(hidden, batch.inputs.gather(1, wanted.clamp(min=0))[found])
     return Loss(total, torch.tensor(hidden.shape[0]), {"nll": nll})
 
 

@@ -65,7 +65,7 @@ def graded(logits: Tensor, targets: Tensor) -> Score:
 
 def score(model: Model, batch: Batch) -> Score:
     """The loss of a batch, and how often the model is right."""
-    return graded(model.head(model.features(batch)), batch.targets)
+    return graded(model.token_head(model.features(batch)), batch.targets)
 
 
 class Learning(NamedTuple):

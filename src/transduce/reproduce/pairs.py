@@ -39,7 +39,7 @@ def by_steps(model: Transducer, pair: Pair) -> float:
         state = network.init_state(1, len(ids))
         for t, (given, wanted) in enumerate(pairwise(ids)):
             hidden, state = network.step(torch.tensor([[given]]), dense(1, 1, t), state, memory)
-            total += float(network.head(hidden)[0, 0].double().log_softmax(-1)[wanted])
+            total += float(network.token_head(hidden)[0, 0].double().log_softmax(-1)[wanted])
     return total
 
 

@@ -92,7 +92,7 @@ def mean_loss(model: Model, sentences: Ids, rows: int = 100) -> float:
         for start in range(0, len(sentences), rows):
             batch = batch_of(sentences[start : start + rows])
             wanted = batch.targets >= 0
-            loss, _ = model.head.loss(model.features(batch)[wanted], batch.targets[wanted])
+            loss, _ = model.token_head.loss(model.features(batch)[wanted], batch.targets[wanted])
             total, words = total + float(loss), words + int(wanted.sum())
     return total / words
 
@@ -105,7 +105,7 @@ def step_by_step(model: Model, sentences: Ids) -> list[float]:
         state, logs = model.init_state(1, len(sentence) + 1), list[float]()
         for t, (word, after) in enumerate(zip([BOS, *sentence], [*sentence, EOS], strict=True)):
             hidden, state = model.step(torch.tensor([[word]]), dense(1, 1, t), state)
-            logs.append(float(model.head(hidden)[0, 0].log_softmax(-1)[after]))
+            logs.append(float(model.token_head(hidden)[0, 0].log_softmax(-1)[after]))
         out.append(math.fsum(logs))
     return out
 
@@ -114,7 +114,7 @@ def step_by_step(model: Model, sentences: Ids) -> list[float]:
 def log_p(model: Model, rows: Tensor) -> Tensor:
     """(R,) log p of sentences (R, T) of one length, </s> included."""
     inputs, targets = F.pad(rows, (1, 0), value=BOS), F.pad(rows, (0, 1), value=EOS)
-    logits = model.head(model.features(Batch(inputs, dense(len(inputs), inputs.shape[1]), targets)))
+    logits = model.token_head(model.features(Batch(inputs, dense(len(inputs), inputs.shape[1]), targets)))
     return -F.cross_entropy(logits.mT, targets, reduction="none").sum(1)
 
 

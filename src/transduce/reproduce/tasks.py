@@ -43,6 +43,6 @@ def written(model: Model, source: Tensor) -> Tensor:
     ids, parts = torch.full((rows, 1), BEGIN), list[Tensor]()
     for t in range(tokens):
         hidden, state = model.step(ids, dense(rows, 1, t), state, memory)
-        ids = model.head(hidden).argmax(-1)
+        ids = model.token_head(hidden).argmax(-1)
         parts.append(ids)
     return torch.cat(parts, 1)

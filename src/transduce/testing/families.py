@@ -73,6 +73,12 @@ def logits_of(given: Any) -> Tensor | None:
     return found[..., None] if found is not None and found.ndim == 2 else found
 
 
+def predicted(model: Model, hidden: Tensor) -> Tensor:
+    """What the head of a model gives for each token."""
+    assert model.head is not None
+    return model.head(hidden)
+
+
 def check_logits(theirs: Any, folder: Path) -> None:
     """Logits, or hidden states where there is no head, and the gradient of a loss for every tensor."""
     found = checkpoint.read(folder)
@@ -84,7 +90,7 @@ def check_logits(theirs: Any, folder: Path) -> None:
     logits = logits_of(given)
     headless = logits is None
     expected = given.last_hidden_state if logits is None else logits
-    ours = hidden if headless else found.model.head(hidden)
+    ours = hidden if headless else predicted(found.model, hidden)
     torch.testing.assert_close(ours, expected, atol=TOLERANCE, rtol=0)
     direction = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3)) / expected[0].numel() ** 0.5
     for y in (expected, ours):
@@ -136,7 +142,7 @@ def check_padding(theirs: Any, folder: Path) -> None:
                 given = theirs(input_ids=tokens, attention_mask=mask, decoder_input_ids=target)
                 y = hidden_of(found.model, target, dense(ROWS, 7), tokens, layout)
                 headless = getattr(given, "logits", None) is None
-                y, expected = (y, given.last_hidden_state) if headless else (found.model.head(y), given.logits)
+                y, expected = (y, given.last_hidden_state) if headless else (predicted(found.model, y), given.logits)
                 torch.testing.assert_close(y, expected, atol=TOLERANCE, rtol=0)
                 continue
             extra = {} if isinstance(found.model, EncoderOnly) else {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
@@ -145,7 +151,7 @@ def check_padding(theirs: Any, folder: Path) -> None:
             except TypeError:  # a class without position_ids finds positions by the mask
                 given = theirs(tokens * mask, attention_mask=mask)
             expected, hidden = logits_of(given), hidden_of(found.model, tokens, layout, None, None)
-            y = hidden if expected is None else found.model.head(hidden)
+            y = hidden if expected is None else predicted(found.model, hidden)
             expected = given.last_hidden_state if expected is None else expected
         torch.testing.assert_close(y[real], expected[real], atol=TOLERANCE, rtol=0)
 
@@ -168,7 +174,7 @@ def check_greedy(theirs: Any, folder: Path, new: int = 12) -> None:
         state, tokens, fed, layout = model.init_state(2, begun + new), prompt, prompt, dense(2, begun)
         for step in range(new):
             hidden, state = model.step(fed, layout, state, memory)
-            logits = model.head(hidden)[:, -1]
+            logits = model.token_head(hidden)[:, -1]
             logits[:, forbidden] = -torch.inf
             fed = logits.argmax(-1, keepdim=True)
             tokens, layout = torch.cat([tokens, fed], 1), dense(2, 1, begun + step)

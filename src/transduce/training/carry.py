@@ -9,7 +9,7 @@ from transduce.data.lanes import Lanes
 from transduce.data.loader import Loader
 from transduce.errors import UserError
 from transduce.model.batch import Batch
-from transduce.model.heads.head import Head
+from transduce.model.heads.head import Head, TokenHead
 from transduce.model.models import Model
 from transduce.model.state import State, assign, nbytes, over, tensors
 
@@ -31,8 +31,12 @@ class Carried:
         return self.model.training
 
     @property
-    def head(self) -> Head:
+    def head(self) -> Head | None:
         return self.model.head
+
+    @property
+    def token_head(self) -> TokenHead:
+        return self.model.token_head
 
     def features(self, batch: Batch) -> Tensor:
         if batch.offset is None:

@@ -15,7 +15,7 @@ from transduce.model.embed.table import TableConfig
 from transduce.model.feedforward.mlp import MLPConfig
 from transduce.model.heads.head import HeadConfig
 from transduce.model.heads.linear import LinearHeadConfig
-from transduce.model.heads.others import NoHeadConfig
+from transduce.model.heads.none import NoHeadConfig
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.norms.norm import LayerNorm
 from transduce.model.positions.position import PositionsConfig

@@ -8,7 +8,7 @@ from transduce.exchange.families.family import ACTIVATIONS, Fields
 from transduce.exchange.table import Table, pair, row
 from transduce.model.architecture import EncoderConfig, ModelConfig
 from transduce.model.embed.table import TableConfig
-from transduce.model.heads.others import DiscriminatorHeadConfig
+from transduce.model.heads.discriminator import DiscriminatorHeadConfig
 from transduce.model.heads.transform import TransformHeadConfig
 from transduce.model.positions.absolute import LearnedConfig
 

@@ -11,7 +11,7 @@ from transduce.model.architecture import EncoderConfig, ModelConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.feedforward.feedforward import Activation
 from transduce.model.feedforward.mlp import MLPConfig
-from transduce.model.heads.others import NoHeadConfig
+from transduce.model.heads.none import NoHeadConfig
 from transduce.model.heads.transform import TransformHeadConfig
 from transduce.model.init.init import NormalInit
 from transduce.model.mixers.attention import AttentionConfig

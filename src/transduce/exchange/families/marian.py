@@ -7,7 +7,7 @@ from transduce.exchange.families.bart import SIDES, Bart, Tie
 from transduce.exchange.families.family import Fields
 from transduce.exchange.table import Row, row
 from transduce.model.architecture import EncoderDecoderConfig, ModelConfig
-from transduce.model.heads.others import NoHeadConfig
+from transduce.model.heads.none import NoHeadConfig
 
 
 class Marian(Bart):

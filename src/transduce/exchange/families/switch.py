@@ -15,7 +15,7 @@ from transduce.model.architecture import EncoderDecoderConfig, LayerConfig, Laye
 from transduce.model.feedforward.experts import ExpertsConfig
 from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.feedforward.mlp import MLPConfig
-from transduce.model.heads.others import NoHeadConfig
+from transduce.model.heads.none import NoHeadConfig
 
 ALL = 1 << 30  # tokens that an expert takes, where it takes all
 

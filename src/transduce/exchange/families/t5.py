@@ -19,7 +19,7 @@ from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.feedforward.gated import GatedConfig
 from transduce.model.feedforward.mlp import MLPConfig
 from transduce.model.heads.linear import LinearHeadConfig
-from transduce.model.heads.others import NoHeadConfig
+from transduce.model.heads.none import NoHeadConfig
 from transduce.model.init.init import NormalInit
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.norms.norm import RMSNorm

@@ -11,22 +11,22 @@ from torch import Tensor, nn
 from transduce.errors import UserError, require_at_least
 from transduce.model.embed.adaptive import AdaptiveEmbedding, Bands, make_bands, require_cutoffs
 from transduce.model.embed.embedding import Embedding
-from transduce.model.heads.head import Head, HeadConfig, accurate
+from transduce.model.heads.head import Head, HeadConfig, TokenHead, accurate, log_p
 from transduce.model.norms.norm import NormConfig
 from transduce.model.ops.loss import cross_entropy
 
 
-class AdaptiveHead(Head):
+class AdaptiveHead(TokenHead):
     """See `AdaptiveHeadConfig`. clusters: (n - 1, d_0), one row a band but the first. own: maps that are not tied."""
 
     def __init__(self, bands: Bands, own: dict[int, nn.Parameter], bias: bool) -> None:
         super().__init__()
-        self.vocab_size, self.bands = sum(bands.sizes), bands
+        self.size, self.bands = sum(bands.sizes), bands
         self.edges = list(accumulate(bands.sizes))[:-1]
         self.maps = nn.ParameterDict({str(i): x for i, x in own.items()})
         self.clusters = nn.Parameter(torch.empty(len(self.edges), bands.tables[0].shape[1]))
         self.clusters_bias = nn.Parameter(torch.empty(len(self.edges))) if bias else None
-        self.bias = nn.Parameter(torch.empty(self.vocab_size)) if bias else None
+        self.bias = nn.Parameter(torch.empty(self.size)) if bias else None
 
     def before(self, hidden: Tensor, band: int) -> Tensor:
         """(..., M) -> (..., d_i): what meets the table of a band."""
@@ -51,23 +51,47 @@ class AdaptiveHead(Head):
         head, *clusters = torch.split(first, [self.bands.sizes[0], *(1 for _ in tails)], -1)
         return torch.cat([head, *(c + tail for c, tail in zip(clusters, tails, strict=True))], -1)
 
-    def loss(self, hidden: Tensor, targets: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, hidden: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Only the bands that targets are in are looked into. Smoothing asks for all tokens, some rows at a time."""
         if smoothing:
-            return super().loss(hidden, targets, smoothing)
-        band = torch.stack([targets >= edge for edge in self.edges]).sum(0)
-        total, nll = self.band_loss(hidden, torch.where(band == 0, targets, self.edges[0] - 1 + band), 0)
-        for i, edge in enumerate(self.edges, 1):
-            inside = (band == i).nonzero()[:, 0]
-            more = self.band_loss(hidden.index_select(0, inside), targets.index_select(0, inside) - edge, i)
+            return super().loss(hidden, targets, smoothing, weights)
+        wanted, tails = self.by_band(targets)
+        total, nll = self.band_loss(hidden, wanted, 0, weights)
+        for i, (inside, wanted) in enumerate(tails, 1):
+            w = None if weights is None else weights.index_select(0, inside)
+            more = self.band_loss(hidden.index_select(0, inside), wanted, i, w)
             total, nll = total + more[0], nll + more[1]
         return total, nll
 
-    def band_loss(self, hidden: Tensor, targets: Tensor, band: int) -> tuple[Tensor, Tensor]:
+    def log_p(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        wanted, tails = self.by_band(targets)
+        total = self.band_log_p(hidden, wanted, 0)
+        for i, (inside, wanted) in enumerate(tails, 1):
+            total = total.index_add(0, inside, self.band_log_p(hidden.index_select(0, inside), wanted, i))
+        return total
+
+    def by_band(self, targets: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Returns the target (S,) of each row in the first band, and of each other band its rows and their targets."""
+        band = torch.stack([targets >= edge for edge in self.edges]).sum(0)
+        tails = list[tuple[Tensor, Tensor]]()
+        for i, edge in enumerate(self.edges, 1):
+            inside = (band == i).nonzero()[:, 0]
+            tails.append((inside, targets.index_select(0, inside) - edge))
+        return torch.where(band == 0, targets, self.edges[0] - 1 + band), tails
+
+    def band_loss(
+        self, hidden: Tensor, targets: Tensor, band: int, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         x, (weight, bias) = self.before(hidden, band), self.rows(band)
         if bias is not None:  # W x + b = (W, b) (x, 1)
             x, weight = torch.cat([x, torch.ones_like(x[:, :1])], 1), torch.cat([weight, bias[:, None]], 1)
-        return cross_entropy(x, weight, targets)
+        return cross_entropy(x, weight, targets, weights=weights)
+
+    def band_log_p(self, hidden: Tensor, targets: Tensor, band: int) -> Tensor:
+        weight, bias = self.rows(band)
+        return log_p(lambda x: F.linear(self.before(x, band), weight, bias), hidden, targets, weight.shape[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,3 +131,7 @@ class AdaptiveHeadConfig(HeadConfig):
             raise UserError(f"own_maps={self.own_maps}, but there are {len(bands.sizes)} bands")
         own = {i: nn.Parameter(torch.empty(width, bands.tables[i].shape[1])) for i in range(self.own_maps)}
         return AdaptiveHead(bands, own, self.bias)
+
+    @classmethod
+    def examples(cls) -> list[HeadConfig]:
+        return [cls(cutoffs=(5, 9, 16), div=2), cls(cutoffs=(4,), div=1, bias=True, map_all=True)]

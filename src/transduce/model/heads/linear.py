@@ -9,19 +9,19 @@ from torch import Tensor, nn
 
 from transduce.errors import UserError
 from transduce.model.embed.embedding import Embedding
-from transduce.model.heads.head import Head, HeadConfig, accurate, table_of
+from transduce.model.heads.head import Head, HeadConfig, TokenHead, accurate, table_of
 from transduce.model.norms.norm import NormConfig
 from transduce.model.ops.loss import cross_entropy
 
 
-class LinearHead(Head):
+class LinearHead(TokenHead):
     """See `LinearHeadConfig`. weight: (V, E). project: from the width to E, where they differ."""
 
     def __init__(self, config: "LinearHeadConfig", weight: nn.Parameter, width: int) -> None:
         super().__init__()
-        self.vocab_size, self.weight = weight.shape[0], weight
+        self.size, self.weight = weight.shape[0], weight
         self.scale, self.softcap = config.scale, config.softcap
-        self.bias = nn.Parameter(torch.empty(self.vocab_size)) if config.bias else None
+        self.bias = nn.Parameter(torch.empty(self.size)) if config.bias else None
         self.project = None if weight.shape[1] == width else nn.Linear(width, weight.shape[1], bias=False)
 
     @property
@@ -38,10 +38,12 @@ class LinearHead(Head):
         logits = accurate(F.linear(self.before(hidden), self.weight, self.bias))
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
-    def loss(self, hidden: Tensor, targets: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, hidden: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         if self.bias is not None or self.softcap is not None:
-            return super().loss(hidden, targets, smoothing)
-        return cross_entropy(self.before(hidden), self.weight, targets, smoothing)
+            return super().loss(hidden, targets, smoothing, weights)
+        return cross_entropy(self.before(hidden), self.weight, targets, smoothing, weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,3 +67,7 @@ class LinearHeadConfig(HeadConfig):
     def build(self, vocab_size: int, width: int, norm: NormConfig, tied: Embedding | None) -> Head:
         own = nn.Parameter(torch.empty(vocab_size, width)) if tied is None else table_of(tied, self.kind)
         return LinearHead(self, own, width)
+
+    @classmethod
+    def examples(cls) -> list[HeadConfig]:
+        return [cls(), cls(bias=True), cls(scale=0.3, softcap=2.0)]

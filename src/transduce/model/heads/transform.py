@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from transduce.errors import require_at_least
 from transduce.model.embed.embedding import Embedding
 from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation
-from transduce.model.heads.head import Head, HeadConfig, accurate, table_of
+from transduce.model.heads.head import Head, HeadConfig, TokenHead, accurate, table_of
 from transduce.model.norms.norm import NormConfig
 
 
-class TransformHead(Head):
+class TransformHead(TokenHead):
     """See `TransformHeadConfig`. weight: (V, E)."""
 
     def __init__(self, config: "TransformHeadConfig", weight: nn.Parameter, width: int, norm: NormConfig) -> None:
         super().__init__()
-        self.vocab_size, size = weight.shape
-        self.weight, self.bias = weight, nn.Parameter(torch.empty(self.vocab_size)) if config.bias else None
+        self.size, size = weight.shape
+        self.weight, self.bias = weight, nn.Parameter(torch.empty(self.size)) if config.bias else None
         self.dense, self.norm = nn.Linear(width, size), norm.build(size)
         self.activation = ACTIVATIONS[config.activation]
 
@@ -46,3 +46,7 @@ class TransformHeadConfig(HeadConfig):
     def build(self, vocab_size: int, width: int, norm: NormConfig, tied: Embedding | None) -> Head:
         own = nn.Parameter(torch.empty(vocab_size, self.size or width)) if tied is None else table_of(tied, self.kind)
         return TransformHead(self, own, width, norm)
+
+    @classmethod
+    def examples(cls) -> list[HeadConfig]:
+        return [cls(), cls(activation="relu", bias=False, size=5)]

@@ -95,14 +95,14 @@ class ContextEveryStep(Experiment):
 def without_context(model: Model, tokens: int, symbols: int, generator: torch.Generator) -> tuple[float, float]:
     """How much the first logits, and the later ones, change if c is zero behind the first step."""
     batch = copying(8, tokens, symbols, generator)
-    before = model.head(model.features(batch))
+    before = model.token_head(model.features(batch))
 
     def only_first(module: nn.Module, given: tuple[Any, ...], gave: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
         return gave[0] * (torch.arange(tokens) == 0)[:, None], gave[1]
 
     [cross] = [part for part in model.modules() if isinstance(part, Cross)]
     handle = cross.register_forward_hook(only_first)
-    after = model.head(model.features(batch))
+    after = model.token_head(model.features(batch))
     handle.remove()
     change = (after - before).abs().amax((0, 2))
     return float(change[0]), float(change[1:].max())

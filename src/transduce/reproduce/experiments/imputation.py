@@ -83,7 +83,7 @@ class Imputation(Experiment):
         def loss() -> Tensor:
             drawn = torch.multinomial(weights, self.batch, replacement=True, generator=generator)
             batch = batch_of([rows[int(i)] for i in drawn])
-            return graded(model.head(model.features(batch)), batch.targets).loss
+            return graded(model.token_head(model.features(batch)), batch.targets).loss
 
         return fit(model, loss, self.steps, adam(model, self.rate))
 

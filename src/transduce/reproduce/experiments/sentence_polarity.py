@@ -34,7 +34,7 @@ class Classifier(nn.Module):
 
     def forward(self, ids: Tensor, layout: Layout) -> Tensor:
         hidden = self.stack(self.embed(ids, layout), layout)[0]
-        return self.head(self.pool(hidden, layout.valid))
+        return self.head(self.pool(hidden, layout))
 
 
 @dataclass(frozen=True, kw_only=True)

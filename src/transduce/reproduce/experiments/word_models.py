@@ -87,7 +87,7 @@ class WordModels(Experiment):
             rows = torch.randint(len(text.train), (self.batch,), generator=generator)
             batch = batch_of([text.train[int(i)] for i in rows])
             wanted = batch.targets >= 0
-            return graded(model.head(model.features(batch)[wanted]), batch.targets[wanted]).loss
+            return graded(model.token_head(model.features(batch)[wanted]), batch.targets[wanted]).loss
 
         return fit(model, loss, self.steps, adam(model, self.rate))
 
