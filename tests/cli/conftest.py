@@ -58,3 +58,14 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ("shakespeare", f"data.path={text}", "batch.max_length=32", "name=letters", *SMALL)
     assert main(["train", *words, "--out", str(out), "--quiet"]) == 0
     return out / "letters"
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of an encoder, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    (out / "text.txt").write_text("".join(f"red dog {n}\n" for n in range(40)))
+    words = [f"data.path={out / 'text.txt'}", "data.unit=line", "tokenizer=char", "model.kind=encoder"]
+    more = ["objective.kind=masked-lm", "batch.packing=false", "name=encoder"]
+    assert main(["train", "text", *words, *SMALL, *more, "--out", str(out), "--quiet"]) == 0
+    return out / "encoder"

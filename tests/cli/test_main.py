@@ -52,11 +52,28 @@ def test_version(cli) -> None:
     assert cli("--version") == (0, f"transduce {transduce.__version__}\n", "")
 
 
-def test_an_unknown_command_names_the_nearest(cli) -> None:
-    found = cli("trian")
-    assert found.code == 2
-    assert "No such command 'trian'" in found.err
-    assert "train" in found.err.split("trian'")[1]
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["trian"], "there is no command `trian`; did you mean `train`?"),
+        (["runs", "lss"], "there is no command `runs lss`; did you mean `runs ls`?"),
+        (["zzzz"], "there is no command `zzzz`; `transduce --help` lists them"),
+        (["parts", "zzzz"], "there is no command `parts zzzz`; `transduce parts --help` lists them"),
+        (["evaluate"], "missing argument RUN; see `transduce evaluate --help`"),
+        (["parity", "a", "--foo"], "no such option: --foo; see `transduce parity --help`"),
+        (["catalogue", "ls", "--sort"], "option `--sort` requires an argument; see `transduce"),
+        (["embed", "x", "--top", "0"], "invalid value for `--top`: "),
+    ],
+)
+def test_words_that_are_not_understood_are_one_sentence(cli, words: list[str], told: str) -> None:
+    found = cli(*words)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith(f"transduce: {told}")
+    assert found.err.count("\n") == 1
+
+
+def test_the_help_does_not_speak_of_how_completion_is_installed_but_once(cli) -> None:
+    assert cli("--help").out.count("completion") == 1
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

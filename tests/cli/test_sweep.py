@@ -19,13 +19,11 @@ import typer
 
 import transduce
 from transduce import api
-from transduce.cli.main import app, main
+from transduce.cli.main import app
 from transduce.config import kinds
 from transduce.data.source import DataConfig, Texts
 from transduce.errors import UserError
 from transduce.text.tokenizer import SPECIALS, Tokenizer
-
-from .conftest import SMALL
 
 ROWS = [["red dog", "rot"], ["blue cat", "blau"], ["green fox", "grün"]]
 LONG = "x" * 10_000_000
@@ -181,17 +179,6 @@ def commands(command: Any, name: str = "") -> list[str]:
 def test_every_command_says_whether_it_takes_text_in() -> None:
     assert sorted(commands(typer.main.get_command(app))) == sorted([*WITH_TEXT, *WITHOUT_TEXT])
     assert set(kinds(DataConfig.folder)) - set(DATA) == {"dates", "imported"}  # which read no files
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of an encoder, very small."""
-    out = tmp_path_factory.mktemp("runs")
-    (out / "text.txt").write_text("".join(f"red dog {n}\n" for n in range(40)))
-    words = [f"data.path={out / 'text.txt'}", "data.unit=line", "tokenizer=char", "model.kind=encoder"]
-    more = ["objective.kind=masked-lm", "batch.packing=false", "name=encoder"]
-    assert main(["train", "text", *words, *SMALL, *more, "--out", str(out), "--quiet"]) == 0
-    return out / "encoder"
 
 
 @pytest.fixture

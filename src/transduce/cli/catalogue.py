@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transduce.cli import catalogue_documents as documents
+from transduce.cli.documents import document, option
 from transduce.cli.output import for_programs
 from transduce.cli.words import fold
 from transduce.errors import UserError
@@ -27,11 +29,14 @@ def list_(
     objective: Annotated[str | None, typer.Option(help="masked-lm, causal-lm, ...")] = None,
     year: Annotated[str | None, typer.Option(help="2019, 2019..2021, 2019.. or ..2021")] = None,
     sort: Annotated[str | None, typer.Option(help="id, year, params or lab")] = None,
+    json: Annotated[bool, option(f"a list of objects with {documents.ENTRY}")] = False,
 ) -> None:
     """List models; all conditions must hold."""
     from transduce.catalogue import query
 
     found = query.select(family, objective, year, " ".join(words or ()), sort)
+    if json:
+        return document([documents.entry(one) for one in found])
     if not found:
         print("no model meets all of these conditions", file=sys.stderr)
         return
@@ -46,12 +51,14 @@ def list_(
 
 
 @app.command()
-def show(name: Name) -> None:
+def show(name: Name, json: Annotated[bool, option(documents.ENTRY)] = False) -> None:
     """Everything about one model."""
     from transduce.catalogue.entry import entry
     from transduce.catalogue.lineage import chain, shape
 
     found = entry(name)
+    if json:
+        return document(documents.entry(found))
     print(f"{found.name} ({found.lab}, {found.year})")
     fact("changes", found.changes)
     fact("from", " <- ".join(one.id for one in chain(found)))
@@ -80,12 +87,14 @@ def show(name: Name) -> None:
 
 
 @app.command()
-def params(name: Name) -> None:
+def params(name: Name, json: Annotated[bool, option(documents.COUNT)] = False) -> None:
     """Count the parameters of one model, part by part, and what it costs."""
     from transduce.catalogue.entry import entry
     from transduce.catalogue.ledger import line, remarks
 
     found = line(entry(name))
+    if json:
+        return document(documents.line(found))
     if found.costs is None:
         raise UserError(found.why)
     costs, total = found.costs, f"{found.params:,}"
@@ -115,10 +124,13 @@ def params(name: Name) -> None:
 @for_programs
 def counts(
     out: Annotated[Path | None, typer.Option(help="Write the table into this file.", show_default=False)] = None,
+    json: Annotated[bool, option(f"a list of objects with {documents.COUNT}")] = False,
 ) -> None:
     """Count all models of text, as a table in Markdown."""
     from transduce.catalogue import ledger
 
+    if json:
+        return document(map(documents.line, ledger.lines()))
     text = ledger.page(ledger.lines())
     if out is None:
         sys.stdout.write(text)
@@ -131,12 +143,15 @@ def counts(
 def tree(
     name: Annotated[str | None, typer.Argument(help="Only what came of this one.", show_default=False)] = None,
     svg: Annotated[Path | None, typer.Option(help="Draw it into this file.", show_default=False)] = None,
+    json: Annotated[bool, option("a list of objects with label, ids, children")] = False,
 ) -> None:
     """The family tree; sizes of one model are one line."""
     from transduce.catalogue import picture
     from transduce.catalogue.lineage import tree as grown
 
     nodes = grown(name)
+    if json:
+        return document(documents.tree(nodes))
     if svg is not None:
         svg.write_text(picture.svg(nodes), encoding="utf-8")
         print(svg)
@@ -146,12 +161,18 @@ def tree(
 
 
 @app.command()
-def diff(first: Name, second: Name) -> None:
+def diff(
+    first: Name,
+    second: Name,
+    json: Annotated[bool, option("first, second, differences (key: [value, value])")] = False,
+) -> None:
     """Where the shapes of two models differ."""
     from transduce.catalogue.entry import entry
     from transduce.catalogue.lineage import differences
 
     one, other = entry(first), entry(second)
+    if json:
+        return document(documents.differences(one, other, differences(one, other)))
     rows = [("", one.id, other.id)]
     rows += [(pair.key, plain(pair.first), plain(pair.second)) for pair in differences(one, other)]
     if len(rows) == 1:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from transduce.cli.documents import document, option
 from transduce.cli.options import Words
 from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
@@ -12,12 +13,18 @@ from transduce.recipes import DEFAULT
 def doctor(
     words: Words = None,
     preview: Annotated[int, typer.Option(help="Rows to show as tokens.")] = 3,
+    json: Annotated[bool, option("splits, overlap, vocab_size, unused, padding, batches, preview, advice")] = False,
 ) -> None:
     """Look for what is wrong with the data of a recipe.
 
     Lengths, what is cut off, unknown tokens, repeats, overlap of splits, and rows as the model will see them.
     """
     from transduce import api
+
+    found = api.doctor(*recipe_and_overrides(words, DEFAULT), preview=preview)
+    if json:
+        overlap = [{"in": a, "of": b, "examples": shared} for (a, b), shared in found.overlap.items()]
+        return document({**vars(found), "overlap": overlap, "advice": found.advice()})
     from transduce.cli import show
 
-    show.findings(api.doctor(*recipe_and_overrides(words, DEFAULT), preview=preview))
+    show.findings(found)

@@ -1,6 +1,6 @@
 """`transduce embed`: texts to vectors, and the lines of a file that are nearest to a query."""
 
-import json
+import json as json_
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from heapq import nsmallest
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
+from transduce.cli.documents import line, line_option
 from transduce.cli.options import Device
 from transduce.cli.words import lines, places, results
 from transduce.errors import UserError
@@ -37,6 +38,7 @@ def embed(
     precision: Precision = "fp32",
     batch_tokens: Annotated[int, typer.Option(help="Most tokens of a batch.", min=1)] = 4096,
     device: Device = "auto",
+    json: Annotated[bool, line_option("text, vector; with --search: score, line, text")] = False,
 ) -> None:
     """Turn arguments, a file or standard input into vectors, a text (or a line) each.
 
@@ -71,7 +73,10 @@ def embed(
     found = results(given, LINES, vectors, place)
     if search is not None:
         for score, number, text in ranked(search, given, vectors, top, place):
-            sys.stdout.write(f"{score:.4f}\t{number}\t{text}\n")
+            if json:
+                line({"score": score, "line": number, "text": text})
+            else:
+                sys.stdout.write(f"{score:.4f}\t{number}\t{text}\n")
     elif out is None:
         rows(found, sys.stdout)
     elif out.suffix == ".jsonl":
@@ -85,7 +90,7 @@ def rows(results: "Results", stream: TextIO) -> None:
     """A JSON object for each text, as they come."""
     for _, text, vector in results:
         numbers = [float(f"{x:.9g}") for x in vector.tolist()]  # nine digits are a float32
-        stream.write(json.dumps({"text": text, "vector": numbers}, ensure_ascii=False) + "\n")
+        stream.write(json_.dumps({"text": text, "vector": numbers}, ensure_ascii=False) + "\n")
         stream.flush()
 
 

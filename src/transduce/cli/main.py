@@ -6,7 +6,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -31,14 +31,16 @@ from transduce.cli import (
     translate,
 )  # fmt: skip
 from transduce.cli.output import for_programs, prepared, unwritable
+from transduce.cli.usage import Commands, UsageError, usage
 from transduce.cli.words import PASS_ON, fold
 from transduce.errors import Notice, UserError, too_large
 from transduce.screen import Screen
 
 app = typer.Typer(
     help="Train sequence models on your own data, and use them.",
-    epilog="Start with `transduce train`: it needs no data and no network.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    epilog="Start with `transduce train`: it needs no data and no network. "
+    "`transduce --install-completion` has your shell complete words.",
+    cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False,
 )  # fmt: skip
 app.command(context_settings=PASS_ON)(train.train)
 app.command(context_settings=PASS_ON)(evaluate.evaluate)
@@ -99,10 +101,15 @@ def run(words: list[str]) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", Notice)
             warnings.showwarning = noticed(warnings.showwarning)
-            app(words, prog_name="transduce")
+            code: Any = app(words, prog_name="transduce", standalone_mode=False)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    return 0
+    except UsageError as error:
+        if (message := usage(error)) is None:
+            print(cast("Any", error).ctx.get_help())
+            return 2
+        raise UserError(message) from None
+    return code if isinstance(code, int) else 0
 
 
 def noticed(show: Callable[..., None]) -> Callable[..., None]:

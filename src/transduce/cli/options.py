@@ -5,14 +5,17 @@ from typing import Annotated
 
 import typer
 
+from transduce.cli.completion import recipe_words, run_names
+from transduce.cli.documents import line_option
+
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[RECIPE|FILE] [KEY=VALUE]...", show_default=False,
+        metavar="[RECIPE|FILE] [KEY=VALUE]...", show_default=False, autocompletion=recipe_words,
         help="A built-in recipe (default: dates) or a YAML file, and changes: model.width=512 or --model.width 512.",
     ),
 ]  # fmt: skip
-Run = Annotated[Path, typer.Argument(help="The directory of a run.", show_default=False)]
+Run = Annotated[Path, typer.Argument(help="The directory of a run.", show_default=False, autocompletion=run_names)]
 Checkpoint = Annotated[str, typer.Option(help="best, last, or the name of one in checkpoints/.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
@@ -32,4 +35,4 @@ RepetitionPenalty = Annotated[
 ]  # fmt: skip
 NoRepeatNgram = Annotated[int | None, typer.Option(metavar="N", help="Write no N tokens in a row twice.")]
 Scores = Annotated[bool, typer.Option("--scores", help="Print log p, tokens and log p per token before each text.")]
-Json = Annotated[bool, typer.Option("--json", help="Print a JSON object per text, with log p per token.")]
+Json = Annotated[bool, line_option("source or prompt, text, log_p, tokens, log_p_per_token")]

@@ -2,10 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transduce.cli.documents import document, option
 from transduce.cli.words import fold
 
 if TYPE_CHECKING:
@@ -25,16 +26,24 @@ TITLES = {
 }
 
 
+KEYS = "key, kind, formula, source, options, flops and state (fixed + slope * tokens read before; null: not a mixer)"
+
+AsList = Annotated[bool, option(f"a list of objects with {KEYS}")]
+
+
 @app.callback()
-def parts(context: typer.Context) -> None:
+def parts(context: typer.Context, json: AsList = False) -> None:
     if context.invoked_subcommand is None:
-        list_()
+        list_(json)
 
 
 @app.command("ls")
-def list_() -> None:
+def list_(json: AsList = False) -> None:
     """List every part."""
     from transduce.inspect.parts import parts
+
+    if json:
+        return document(map(facts, parts()))
 
     shown = ""
     for part in parts():
@@ -49,6 +58,7 @@ def list_() -> None:
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="A kind, such as delta, or mixer.delta.", show_default=False)],
+    json: Annotated[bool, option(f"{KEYS}, limits")] = False,
 ) -> None:
     """Everything about one part: formula, source, options, what it can and cannot do, cost and state."""
     import inspect
@@ -56,10 +66,12 @@ def show(
     from transduce.inspect import parts as found
 
     part = found.part(name)
+    if json:
+        return document({**facts(part), "limits": found.limits(part)})
     print(inspect.getdoc(part.config))
     print(f"\nmodel.{part.key}.kind={part.kind}")
-    for option, default in part.options:
-        print(f"  {option} = {default}")
+    for key, default in part.options:
+        print(f"  {key} = {default}")
     if part.flops is not None and part.state is not None:
         print(f"\ncost of a token at width {found.WIDTH}: {work(part.flops)}; state of a row: {size(part.state)}")
     for reason in found.limits(part):
@@ -69,15 +81,33 @@ def show(
 @app.command()
 def check(
     out: Annotated[Path | None, typer.Option(help="Write a page of results here.", show_default=False)] = None,
+    json: Annotated[
+        bool, option("a list of objects with encoder, cross, decoder, deviation (null: refused), refusal")
+    ] = False,
 ) -> None:
     """Put every encoder, cross and decoder together; decoding step by step must equal all at once."""
     from transduce.inspect.combinations import matrix, page
 
+    if json:
+        return document(map(cell, matrix()))
     found = page(matrix())
     if out is None:
         sys.stdout.write(found)
     else:
         out.write_text(found, encoding="utf-8")
+
+
+def facts(part: "PartFacts") -> dict[str, Any]:
+    """Returns a part as JSON has it."""
+    return {**vars(part), "config": part.config.__name__, "options": dict(part.options)}
+
+
+def cell(result: tuple[str, str, str, float | str]) -> dict[str, Any]:
+    """Returns a combination as JSON has it."""
+    *places, value = result
+    refusal = value if isinstance(value, str) else None
+    names = dict(zip(("encoder", "cross", "decoder"), places, strict=True))
+    return {**names, "deviation": None if refusal else value, "refusal": refusal}
 
 
 def line(part: "PartFacts") -> None:

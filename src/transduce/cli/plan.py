@@ -4,9 +4,15 @@ from typing import Annotated
 
 import typer
 
+from transduce.cli.documents import document, option
 from transduce.cli.options import TrainDevice, Words
 from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
+
+KEYS = (
+    "name, device, steps, batches (of an epoch), parameters (by part), tokens, forward_flops and training_flops (of a "
+    "row of so many tokens), weights, gradients, optimizer, activations and state (bytes), seconds, probe"
+)
 
 
 def plan(
@@ -15,11 +21,18 @@ def plan(
         bool, typer.Option(metavar="", help="Time a few updates on real batches; nothing is kept.")
     ] = True,
     device: TrainDevice = None,
+    json: Annotated[bool, option(KEYS)] = False,
 ) -> None:
     """Count parameters, FLOPs and memory of a recipe, and time it."""
     from transduce import api
-    from transduce.cli import show
 
     spec, overrides = recipe_and_overrides(words, DEFAULT)
     overrides += [("train.device", device)] if device is not None else []
-    show.plan(api.plan(spec, overrides, probe=probe))
+    found = api.plan(spec, overrides, probe=probe)
+    if json:
+        steps = {"name": found.recipe.name, "device": str(found.device), "steps": found.recipe.train.max_steps}
+        times = {"seconds": found.seconds, "probe": found.probe}
+        return document({**steps, "batches": found.batches, **vars(found.costs), **times})
+    from transduce.cli import show
+
+    show.plan(found)

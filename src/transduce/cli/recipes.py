@@ -1,6 +1,5 @@
 """`transduce recipes`: the built-in recipes, as files to read, copy and edit."""
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -10,21 +9,30 @@ import typer
 import yaml
 
 from transduce import recipes
+from transduce.cli.completion import body_names
+from transduce.cli.documents import document, option
 from transduce.cli.output import for_programs
 from transduce.cli.words import fold
 from transduce.errors import UserError
+from transduce.plain_yaml import plain, read_file
 from transduce.recipes import architectures
 
 app = typer.Typer(help="List, show and copy the built-in recipes.", no_args_is_help=True)
 
 NEED = re.compile(r"needs:\n  data\.path: (.*)\n\n(data:\n  kind: .*)\n")  # what only the user can fill in, and where
 
-NAME = typer.Argument(help="A name of `transduce recipes ls`.", show_default=False)
+NAME = typer.Argument(help="A name of `transduce recipes ls`.", show_default=False, autocompletion=body_names)
 
 
 @app.command("ls")
-def list_() -> None:
+def list_(
+    json: Annotated[bool, option("recipes and architectures, each a list of objects with name, about")] = False,
+) -> None:
     """List the recipes, the default first."""
+    if json:
+        built_in = [{"name": name, "about": recipes.about(name)} for name in recipes.names()]
+        bodies = [{"name": name, "about": architectures.about(name)} for name in architectures.names()]
+        return document({"recipes": built_in, "architectures": bodies})
     width = max(len(name) for name in recipes.names())
     for name in recipes.names():
         sys.stdout.write(fold(f"{name:{width}}  {recipes.about(name)}", sys.stdout, width + 2) + "\n")
@@ -36,16 +44,23 @@ def list_() -> None:
 
 @app.command()
 @for_programs
-def show(name: Annotated[str, NAME]) -> None:
+def show(
+    name: Annotated[str, NAME],
+    json: Annotated[bool, option("the keys of the file")] = False,
+) -> None:
     """Print a recipe, or else an architecture."""
     of_a_model = name in architectures.names() and name not in recipes.names()
-    sys.stdout.write(architectures.text(name) if of_a_model else recipes.text(name))
+    text = architectures.text(name) if of_a_model else recipes.text(name)
+    if json:
+        return document(plain(read_file(text, name)))
+    sys.stdout.write(text)
 
 
 @app.command()
 def cp(
     name: Annotated[str, NAME],
     file: Annotated[Path | None, typer.Argument(help="Default: NAME.yaml here.", show_default=False)] = None,
+    json: Annotated[bool, option("path")] = False,
 ) -> None:
     """Copy a recipe to a file of your own, for `transduce train FILE.yaml`, whose run is named like the file."""
     source = recipes.text(name)
@@ -58,7 +73,7 @@ def cp(
             out.write(source)
     except FileExistsError:
         raise UserError(f"{file} exists already; give another name: transduce recipes cp {name} FILE.yaml") from None
-    sys.stdout.write(f"{file}\n")
+    document({"path": file}) if json else sys.stdout.write(f"{file}\n")
 
 
 @app.command()
@@ -74,7 +89,7 @@ def schema() -> None:
         "needs": {"type": "object", "description": "Keys only the user can fill, and what they are."},
     }
     shorthands(found["$defs"])
-    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    document(found)
 
 
 def shorthands(definitions: dict[str, Any]) -> None:

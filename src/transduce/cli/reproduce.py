@@ -2,11 +2,13 @@
 
 import sys
 import traceback
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transduce.cli.documents import document, option
 from transduce.cli.words import fold, overrides
 from transduce.errors import UserError
 from transduce.screen import Screen
@@ -39,6 +41,9 @@ def reproduce(
     ] = None,
     threads: Annotated[int, typer.Option(help="Of the processor.")] = 2,
     force: Annotated[bool, typer.Option("--force", metavar="", help="Measure again what was measured.")] = False,
+    json: Annotated[
+        bool, option("a list of objects with name, claim, source, verdict, minutes, older, marks, seeds")
+    ] = False,
 ) -> None:
     """Run the claims of the papers as experiments, and tell which of them hold.
 
@@ -56,7 +61,7 @@ def reproduce(
     changes, store, broken = overrides(words), Store(out), False
     every = [experiments.named(each)() for each in experiments.names()]
     if name == "ls":
-        return list_(store, every)
+        return document([facts(store, each) for each in every]) if json else list_(store, every)
     chosen = {"all": experiments.names(), "page": []}.get(name, [name])
     if changes and (name == "all" or out == OUT):
         raise UserError("other settings are not the experiment of record; name one experiment, and give --out DIR")
@@ -67,17 +72,21 @@ def reproduce(
                 override(settings, key, value)
             experiment = from_data(experiments.named(each), settings, each)
             try:
-                run(store, experiment, chosen_seeds(seeds, experiment), data, force)
+                with redirect_stdout(sys.stderr) if json else nullcontext():
+                    run(store, experiment, chosen_seeds(seeds, experiment), data, force)
             except UserError as error:
                 if name != "all":
                     raise
-                tell(f"{each}: not run: {error}")
+                with redirect_stdout(sys.stderr) if json else nullcontext():
+                    tell(f"{each}: not run: {error}")
             except Exception:
                 if name != "all":
                     raise
                 traceback.print_exc()  # a fault of ours: the other experiments are run all the same
                 broken = True
     write(out.with_name(f"{out.name}.md"), page(store, every))
+    if json:
+        document([facts(store, each) for each in every if each.kind in chosen])
     if broken:
         raise typer.Exit(1)
 
@@ -127,6 +136,30 @@ def list_(store: "Store", experiments: "list[Experiment]") -> None:
         text = e.claim + (age(store, e) if store.older(e) else "")
         sys.stdout.write(fold(head + text, sys.stdout, len(head)) + "\n")
     sys.stdout.write(f"{counts(store, experiments)}\n")
+
+
+def facts(store: "Store", experiment: "Experiment") -> dict[str, Any]:
+    """Returns an experiment as JSON has it: values of its marks by seed, and whether they hold (null: not measured)."""
+    measured = store.measured(experiment)
+    marks = [
+        {
+            "what": mark.what,
+            "mark": str(mark),
+            "values": mark.values(measured),
+            "holds": mark.holds(measured) if measured else None,
+        }
+        for mark in experiment.marks
+    ]
+    return {
+        "name": experiment.kind,
+        "claim": experiment.claim,
+        "source": experiment.source,
+        "verdict": experiment.verdict(measured),
+        "minutes": experiment.minutes,
+        "older": store.older(experiment),
+        "marks": marks,
+        "seeds": experiment.seeds,
+    }
 
 
 def tell(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from transduce.cli.columns import ago, aligned, minutes, short, side_by_side, size, width_of
+from transduce.cli.completion import run_names
 from transduce.cli.documents import document, option
 from transduce.cli.words import fold
 from transduce.errors import UserError
@@ -21,8 +22,13 @@ app = typer.Typer(help="List, show, compare and remove runs.", no_args_is_help=T
 KEYS = "name, path, state, problem, step, max_steps, parameters, metric, score, valid_loss, minutes, changed"
 SPARE = (6, 5, 2)  # columns of `ls` that a narrow terminal goes without
 
-Directory = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.", show_default=False)]
-Directories = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Directories of runs.", show_default=False)]
+Directory = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The directory of a run.", show_default=False, autocompletion=run_names)
+]
+Directories = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN...", help="Directories of runs.", show_default=False, autocompletion=run_names),
+]
 
 
 @app.command("ls")
@@ -145,7 +151,7 @@ def written(value: Any) -> str:
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="A B...", help="Directories of runs.", show_default=False)],
+    runs: Directories,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the losses here; default: compare.png beside the first run.")
     ] = None,
@@ -197,6 +203,7 @@ def numbers(found: "Comparison") -> list[tuple[str, ...]]:
 def rm(
     runs: Directories,
     yes: Annotated[bool, typer.Option("--yes", metavar="", help="Do not ask.")] = False,
+    json: Annotated[bool, option("removed (paths)")] = False,
 ) -> None:
     """Remove runs. All of them are checked before the first is removed.
 
@@ -216,4 +223,7 @@ def rm(
             raise UserError("nothing was removed")
     for run in runs:
         remove_run(run)
-        print(f"removed {run}")
+        if not json:
+            print(f"removed {run}")
+    if json:
+        document({"removed": runs})

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from transduce.cli.documents import line as object_line
+from transduce.cli.documents import line_option
 from transduce.cli.options import Checkpoint, Device, Run
 from transduce.cli.words import lines, places, results
 from transduce.errors import UserError
@@ -21,6 +23,7 @@ def score(
     file: Annotated[str, typer.Argument(help="Lines of source<TAB>target; of a language model, of text.")] = "-",
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
+    json: Annotated[bool, line_option("text (or source, target), log_p, tokens, log_p_per_token")] = False,
 ) -> None:
     """Print how likely each target is, given its source.
 
@@ -37,6 +40,11 @@ def score(
 
     for _, line, found in results(lines(file, LONGEST), LINES, scores, places(file)):
         tokens = len(found.tokens)
+        if json:
+            texts = zip(("source", "target"), pair(line), strict=True) if model.takes_source else [("text", line)]
+            numbers = {"log_p": found.total, "tokens": tokens, "log_p_per_token": found.total / max(tokens, 1)}
+            object_line({**dict(texts), **numbers})
+            continue
         sys.stdout.write(f"{found.total:.6f}\t{tokens}\t{found.total / max(tokens, 1):.6f}\t{line}\n")
         sys.stdout.flush()
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from transduce.cli.documents import document, line, line_option, option
 from transduce.cli.words import given, lines
 from transduce.errors import UserError
 
@@ -18,6 +19,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Directory for tokenizer.json.")] = Path("tokenizer"),
     kind: Annotated[str, typer.Option(help="bpe, unigram, word, char or byte.")] = "bpe",
     vocab_size: Annotated[int | None, typer.Option(help="Tokens at most.")] = None,
+    json: Annotated[bool, option("path, kind, vocab_size")] = False,
 ) -> None:
     """Make a tokeniser for your texts."""
     from transduce import api
@@ -26,6 +28,8 @@ def train(
         raise UserError(f"{out / 'tokenizer.json'} exists already; choose another directory with --out")
     made = api.train_tokenizer(files, kind, **given(vocab_size=vocab_size))
     made.save(out)
+    if json:
+        return document({"path": out / "tokenizer.json", "kind": kind, "vocab_size": made.vocab_size})
     sys.stdout.write(f"{out / 'tokenizer.json'}: {made.vocab_size} tokens\n")
 
 
@@ -33,6 +37,7 @@ def train(
 def show(
     where: Annotated[Path, typer.Argument(metavar="RUN", help="A run, or a directory with tokenizer.json.")],
     text: Annotated[str | None, typer.Argument(help="Default: lines of standard input.", show_default=False)] = None,
+    json: Annotated[bool, line_option("text, tokens, ids")] = False,
 ) -> None:
     """Show how a text is cut: its tokens, and the id of each below."""
     from transduce.cli.show import tokens
@@ -40,5 +45,9 @@ def show(
     from transduce.text.tokenizer import Tokenizer
 
     found = Run(where).tokenizer if (where / "tokenizer").is_dir() else Tokenizer.load(where)
-    for line in [text] if text is not None else lines("-"):
-        tokens(found, line)
+    for each in [text] if text is not None else lines("-"):
+        if json:
+            ids = found.encode(each)
+            line({"text": each, "tokens": found.pieces(ids), "ids": ids})
+        else:
+            tokens(found, each)

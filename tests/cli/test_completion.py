@@ -1,0 +1,72 @@
+"""What a shell completes: true names, quickly, and without torch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from transduce import config, recipes
+from transduce.cli.completion import SECTIONS, fields, keys, run_names
+from transduce.runs.recipe import Recipe
+
+
+def complete(words: str, folder: Path) -> tuple[list[str], float]:
+    """What bash is given for the last word, and the seconds of processor time that took."""
+    code = (
+        "import sys, time, atexit\n"
+        "atexit.register(lambda: print('torch' in sys.modules, time.process_time(), file=sys.stderr))\n"
+        "from transduce.cli.main import main; main([])"
+    )
+    count = str(len(words.split(" ")) - 1)
+    env = {**os.environ, "COMP_WORDS": words, "COMP_CWORD": count, "_TRANSDUCE_COMPLETE": "complete_bash"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=folder, capture_output=True, text=True, check=True, timeout=60
+    )
+    torch, seconds = found.stderr.split()
+    assert torch == "False"
+    return found.stdout.split(), float(seconds)
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("transduce tra", ["train", "translate"]),
+        ("transduce train sha", ["shakespeare", "shakespeare-10m"]),
+        ("transduce train dates train.max_st", ["train.max_steps="]),
+        ("transduce train dates model.mixer.he", ["model.mixer.heads="]),
+        ("transduce runs show ", ["runs/one", "runs/two"]),
+        ("transduce runs compare runs/one runs/t", ["runs/two"]),
+        ("transduce evaluate runs/o", ["runs/one"]),
+        ("transduce recipes show dat", ["dates"]),
+        ("transduce runs sho", ["show"]),
+    ],
+)
+def test_words_are_completed_in_a_third_of_a_second(tmp_path: Path, words: str, first: list[str]) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "runs" / name / "checkpoints").mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.yaml").write_text("name: a\n")
+    (tmp_path / "runs" / "other").mkdir()
+    found = [complete(words, tmp_path) for _ in range(3)]
+    assert found[0][0] == first
+    assert min(seconds for _, seconds in found) < 0.3
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_key_that_is_completed_is_one(name: str) -> None:
+    data = recipes.read(name, [("data.path", ".")] if name != recipes.DEFAULT else [])
+    known = {key for key, _ in config.keys(Recipe, "", data)}
+    assert set(keys(name)) <= known | {"model.base"}
+    assert len(keys(name)) > 50
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_is_completed_whole(section: str) -> None:
+    known = {key.removeprefix(f"{section}.") for key, _ in config.keys(Recipe) if key.startswith(f"{section}.")}
+    assert set(fields(*SECTIONS[section])) == known
+
+
+def test_a_recipe_that_cannot_be_read_still_has_its_sections() -> None:
+    assert "train.max_steps" in keys("no/such/file.yaml")
+    assert run_names("no/such/folder/") == []
