@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from transduce.errors import UserError
 
 if TYPE_CHECKING:
+    from transduce.api import Update as Update
+    from transduce.api import Validation as Validation
     from transduce.api import build as build
     from transduce.api import doctor as doctor
     from transduce.api import load as load
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from transduce.transducer import Transducer as Transducer
 
 __version__ = "0.1.0"
-__all__ = ["Transducer", "UserError", "build", "doctor", "load", "plan", "recipe", "train"]
+__all__ = ["Transducer", "Update", "UserError", "Validation", "build", "doctor", "load", "plan", "recipe", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -32,6 +32,9 @@ from transduce.training.precision import autocast
 from transduce.training.train import build as prepared
 from transduce.training.train import device_of, threads
 from transduce.training.train import train as train_recipe
+from transduce.training.watching import Update as Update
+from transduce.training.watching import Validation as Validation
+from transduce.training.watching import Watch
 from transduce.transducer import Transducer
 
 Overrides = Mapping[str, Any] | Iterable[tuple[str, Any]]
@@ -62,14 +65,25 @@ def pairs(overrides: Overrides) -> list[tuple[str, Any]]:
 
 
 def train(
-    spec: str = recipes.DEFAULT, overrides: Overrides = (), *, out: str | Path = "runs", quiet: bool = False
+    spec: str = recipes.DEFAULT,
+    overrides: Overrides = (),
+    *,
+    out: str | Path = "runs",
+    quiet: bool = False,
+    watch: Watch | None = None,
 ) -> Run:
-    """Train a recipe in the directory out/NAME, or go on where an earlier call was stopped; returns the run.
+    """Trains a recipe in the directory out/NAME, or goes on where an earlier call was stopped; returns the run.
+
+    watch: is called with an `Update` after every update, and with a `Validation` after every validation. It only
+        watches: numbers stay the same, to the last bit. An exception in it ends the training after that step, when all
+        is saved, and is raised here; the same call goes on from there.
 
     Raises UserError where nothing can be done: no steps left, another config in that directory, a full disk.
     """
     config = recipe(spec, overrides)
-    return train_recipe(config, Path(out), quiet=quiet, notes=unused_weights(spec, Path(out) / config.name))
+    return train_recipe(
+        config, Path(out), quiet=quiet, notes=unused_weights(spec, Path(out) / config.name), watch=watch
+    )
 
 
 def unused_weights(spec: str, run: Path) -> list[str]:

@@ -18,6 +18,7 @@ from transduce.runs.position import Position
 from transduce.runs.recipe import TrainConfig
 from transduce.training.precision import autocast
 from transduce.training.session import Session
+from transduce.training.watching import Update, WatcherFailed
 
 
 class Interrupted(UserError):
@@ -30,7 +31,7 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
     """Update the model until its steps are done or patience has run out. Returns where it ended.
 
     Goes on from the newest intact checkpoint of the run, bit for bit.  Raises Interrupted after saving if asked to
-    stop, and UserError if updates keep failing.
+    stop, WatcherFailed after saving if who watches raised an exception, and UserError if updates keep failing.
     """
     task, moving, report, display = session.task, session.moving, session.report, session.display
     config, model, device = task.recipe.train, task.model, moving.device
@@ -80,19 +81,24 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
         position.sums = {name: position.sums.get(name, 0.0) + value for name, value in sums.items()}
         rate = task.recipe.optimizer.learning_rate * factor
         display.step(position.step, sum(batch.tokens for _, batch in micro), sums["loss"] / count, rate, norm)
+        seconds = time.monotonic() - begun
+        session.tell(Update(position.step, sums["loss"] / count, rate, norm, position.tokens, seconds))
         if position.step % config.log_every == 0:
             session.run.require_in_place()
             total = max(position.sums.pop("count"), 1.0)
             means = {name: value / total for name, value in position.sums.items()}
             others = {"learning_rate": rate, "grad_norm": norm, "tokens": position.tokens}
             report.metrics(position.step, {**means, **others})
-            report.timings(position.step, time.monotonic() - begun, display.speed.tokens)
+            report.timings(position.step, seconds, display.speed.tokens)
             position.sums = {}
 
         # Validate, save, stop.
         improved = validates and session.validate(position)
-        if regular or improved or stops or overdue or ended(position, config):
+        failed = session.failure is not None and moving.finite()
+        if regular or improved or stops or overdue or failed or ended(position, config):
             session.save(position, regular=regular or ended(position, config))
+        if session.failure is not None:
+            raise WatcherFailed(session.failure)
         if stops and not ended(position, config):
             raise Interrupted(
                 f"stopped after step {position.step} of {config.max_steps}; all is saved in {session.run.path}. "

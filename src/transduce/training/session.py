@@ -29,6 +29,7 @@ from transduce.training.health import first_bad, save_failure
 from transduce.training.moving import Moving
 from transduce.training.precision import autocast
 from transduce.training.progress import Display
+from transduce.training.watching import Update, Validation, Watch
 
 FAILURES = 3  # updates that may fail between two checkpoints
 SHOWN = 3
@@ -72,6 +73,8 @@ class Session:
     run: Run
     report: Report
     display: Display
+    watch: Watch | None = None
+    failure: Exception | None = field(default=None, init=False)  # that `watch` raised
     failures: int = field(default=0, init=False)  # since the last checkpoint
     deaf: bool = field(default=False, init=False)  # nobody reads what is displayed
     saved: float = field(default_factory=time.monotonic, init=False)  # when it was written
@@ -94,6 +97,19 @@ class Session:
             self.report.log(
                 f"standard output cannot be written any more ({self.display.screen.lost}); going on without"
             )
+
+    def tell(self, event: Update | Validation) -> None:
+        """Tells the watcher, whose random draws do not count, and whose failure waits until all is saved."""
+        if self.watch is None or self.failure is not None:
+            return
+        rng = rng_state(self.moving.device)
+        try:
+            self.watch(event)
+        except Exception as error:
+            self.failure = error
+            self.report.log(f"step {event.step}: the function that watches failed ({type(error).__name__}: {error})")
+        finally:
+            set_rng_state(rng, self.moving.device)
 
     def restore(self) -> Position:
         """Put everything back as the newest intact checkpoint has it; before the first one, as it starts."""
@@ -147,6 +163,7 @@ class Session:
             position.best_score, position.best_step, position.stale = score, step, 0
         else:
             position.stale += 1
+        self.tell(Validation(step, found, improved))
         self.say(f"step {step} on valid: {found.told()}{'  (best)' if improved else ''}")
         self.display.samples(found.samples[:SHOWN], task.model.takes_source)
         return improved

@@ -33,15 +33,25 @@ from transduce.training.loop import Interrupted
 from transduce.training.moving import Moving
 from transduce.training.progress import Display
 from transduce.training.session import Session, Task
+from transduce.training.watching import Watch, WatcherFailed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # after which a training saves and stops
 
 
-def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False, notes: Sequence[str] = ()) -> Run:
+def train(
+    recipe: Recipe,
+    root: Path = Path("runs"),
+    *,
+    quiet: bool = False,
+    notes: Sequence[str] = (),
+    watch: Watch | None = None,
+) -> Run:
     """Train what the recipe says in the directory root/NAME, or go on with it there, and return the run.
 
-    notes: lines to say at the start. Raises UserError where nothing can be done, and Interrupted (also a UserError)
-    after Ctrl-C, when all is saved.
+    notes: lines to say at the start.
+    watch: is told of every update and validation; what it raises ends the training, once all is saved.
+
+    Raises UserError where nothing can be done, and Interrupted (also a UserError) after Ctrl-C, when all is saved.
     """
     recipe = recipe.resolve()
     config, device = recipe.train, device_of(recipe.train)
@@ -64,12 +74,14 @@ def train(recipe: Recipe, root: Path = Path("runs"), *, quiet: bool = False, not
             average = None if config.ema is None else Average(task.model, config.ema)
             optimizers = recipe.optimizer.build(task.model)
             moving = Moving(task.model, optimizers, average, device, Carried(task.model))
-            session = Session(task, moving, run, report, display)
+            session = Session(task, moving, run, report, display, watch)
             for line in (introduction(session), *on_length(task.recipe), *notes, *task.remarks):
                 session.say(line)
             with stop_signals(session.say) as interrupted:
                 position = loop.train(session, interrupted)
             finish(session, position)
+    except WatcherFailed as stop:
+        raise stop.failure from None
     except KeyboardInterrupt:
         told = f"stopped; {path} is as its last checkpoint has it. Run the same command again to go on"
         raise Interrupted(told) from None
