@@ -170,7 +170,7 @@ def flops(model: nn.Module, batch: Batch, task: str) -> float:
     assert batch.source_layout is not None
     there = int(batch.source_layout.valid.sum())
     encoder = sum(n for name, n in names if name.startswith("encoder"))
-    cross = sum(n for name, n in names if "parts.1.mixer.k" in name or "parts.1.mixer.v" in name)
+    cross = sum(n for name, n in names if "cross.k" in name or "cross.v" in name)
     decoder = sum(n for name, n in names if name.startswith("decoder")) - cross
     return 6.0 * (there * (encoder + cross) + here * (decoder + table))
 

@@ -123,10 +123,10 @@ def test_an_export_that_transformers_computes_otherwise_is_refused(
 
     def wrong(model: Any, *given: Any) -> Any:
         with torch.no_grad():
-            dict(model.named_parameters())["stack.blocks.0.parts.1.feedforward.up.weight"] += 0.1
+            dict(model.named_parameters())["stack.blocks.0.feed.up.weight"] += 0.1
         family = write(model, *given)
         with torch.no_grad():
-            dict(model.named_parameters())["stack.blocks.0.parts.1.feedforward.up.weight"] -= 0.1
+            dict(model.named_parameters())["stack.blocks.0.feed.up.weight"] -= 0.1
         return family
 
     monkeypatch.setattr(checkpoint, "write", wrong)

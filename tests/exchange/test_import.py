@@ -314,7 +314,7 @@ def test_an_import_that_computes_something_else_is_refused(
     def wrong(folder: Path) -> Any:
         found = read(folder)
         with torch.no_grad():
-            dict(found.model.named_parameters())["stack.blocks.1.parts.1.feedforward.up.bias"] += 0.5
+            dict(found.model.named_parameters())["stack.blocks.1.feed.up.bias"] += 0.5
         return found
 
     monkeypatch.setattr(imported, "read", wrong)

@@ -39,7 +39,7 @@ def test_the_copy_is_kept_until_the_weights_change(decoder):
     assert reader(decoder) is first
     assert not first.training
     with torch.no_grad():
-        decoder.stacks()[0].blocks[0].parts[0].mixer.q.weight.add_(1.0)
+        decoder.stacks()[0].blocks[0].mix.q.weight.add_(1.0)
     assert reader(decoder) is not first
 
 
@@ -59,7 +59,7 @@ def test_what_is_not_float32_on_a_cpu_is_not_packed(decoder):
 
 
 def test_a_hooked_map_is_left_alone_so_that_its_hook_still_sees_it(decoder):
-    mixer, seen = decoder.stacks()[0].blocks[0].parts[0].mixer, []
+    mixer, seen = decoder.stacks()[0].blocks[0].mix, []
     mixer.q.register_forward_hook(lambda *_: seen.append(1))
     copy = reader(decoder)
     copy.step(torch.tensor([[4]]), dense(1, 1), copy.init_state(1, 2))
@@ -68,8 +68,8 @@ def test_a_hooked_map_is_left_alone_so_that_its_hook_still_sees_it(decoder):
 
 @needs_onednn
 def test_weights_in_bfloat16_are_those_of_autocast(decoder) -> None:
-    low, x = reader(decoder, torch.bfloat16), torch.randn(3, 7, decoder.stack.blocks[0].parts[0].mixer.q.in_features)
-    linear, packed = (model.stack.blocks[0].parts[0].mixer.q for model in (decoder, low))
+    low, x = reader(decoder, torch.bfloat16), torch.randn(3, 7, decoder.stack.blocks[0].mix.q.in_features)
+    linear, packed = (model.stack.blocks[0].mix.q for model in (decoder, low))
     assert isinstance(packed, Packed)
     assert packed.weight.dtype == torch.bfloat16
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():

@@ -25,7 +25,7 @@ def test_names_of_mixers_stand_for_layers(layers: Any) -> None:
     assert config.layers == (delta, own, delta, own)
     assert config.mixer == AttentionConfig(heads=2)
     assert from_data(DecoderConfig, to_data(config)) == config
-    kinds = [type(block.parts[0].mixer).__name__ for block in config.build(9).stacks()[0]]  # type: ignore[union-attr]
+    kinds = [type(block.mix).__name__ for block in config.build(9).stacks()[0]]  # type: ignore[union-attr]
     assert kinds == ["Delta", "Attention"] * 2
 
 

@@ -18,8 +18,9 @@ WIDTH = 12
 def parallel_block() -> Block:
     """The block of GPT-J, with attention to a source in the same sum."""
     mix, cross = (AttentionConfig(heads=3).build(WIDTH, Positions()) for _ in range(2))
-    parts = Sum(Mix(mix), Feed(MLPConfig(hidden=20).build(WIDTH)), Cross(cross))
-    return Block([(PreNormConfig(dropout=0.0).build(WIDTH, LayerNorm()), parts)])
+    modules = {"mix": mix, "feed": MLPConfig(hidden=20).build(WIDTH), "cross": cross}
+    parts = Sum((Mix(), Feed(), Cross()))
+    return Block([(PreNormConfig(dropout=0.0).build(WIDTH, LayerNorm()), parts)], modules)
 
 
 def test_a_sum_is_the_sum_and_decodes_step_by_step() -> None:
@@ -29,10 +30,10 @@ def test_a_sum_is_the_sum_and_decodes_step_by_step() -> None:
     with torch.no_grad():
         memory = block.remember(source, right_padded(torch.tensor([5, 3]), 5))
         whole, _ = block(x, dense(2, 7), None, memory)
-        sums, residual = block.parts[0], block.residuals[0]
+        sums, residual = block.sublayers[0], block.residuals[0]
         assert isinstance(sums, Sum)
         h = residual.norm(x)
-        each = [part(h, dense(2, 7), None, m)[0] for part, m in zip(sums.parts, memory[0], strict=True)]
+        each = [part(block, h, dense(2, 7), None, m)[0] for part, m in zip(sums.parts, memory[0], strict=True)]
         torch.testing.assert_close(whole, x + each[0] + each[1] + each[2])
         state = block.init_state(2, 7, device=torch.device("cpu"), dtype=torch.float32)
         for t in range(7):
@@ -43,10 +44,8 @@ def test_a_sum_is_the_sum_and_decodes_step_by_step() -> None:
 def test_products_are_lowered_and_the_stream_is_not() -> None:
     """Under autocast a sublayer is given bfloat16, once for all its products; the stream stays float32."""
     block, seen = parallel_block(), list[torch.dtype]()
-    sums = block.parts[0]
-    assert isinstance(sums, Sum)
-    for part in sums.parts:
-        part.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+    for linear in (block.mixer("mix").q, block.feed.up, block.mixer("cross").q):  # type: ignore[union-attr]
+        linear.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))  # type: ignore[union-attr]
     x = torch.randn(2, 7, WIDTH)
     memory = block.remember(torch.randn(2, 5, WIDTH), dense(2, 5))
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,5 +1,7 @@
 """From encoder to decoder without attention, and attention inside a recurrence."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -44,7 +46,7 @@ def test_a_copied_state_makes_source_and_target_one_sequence() -> None:
     plain = {"residual": {"kind": "none", "dropout": 0.0}, "feedforward": "none", "norm": "none"}
     both = model("lstm", "forward", bridge="state", cross="none", tie_embeddings="all", **plain)
     for name, parameter in both.decoder.stack.named_parameters():
-        parameter.data = both.encoder.stack.get_parameter(name.replace("mixer.", "mixer.ahead.")).data
+        parameter.data = both.encoder.stack.get_parameter(name.replace(".mix.", ".mix.ahead.")).data
     source, target = torch.tensor([[3, 1, 4, 1], [5, 9, 0, 0]]), torch.tensor([[2, 6, 5], [3, 5, 8]])
     with torch.no_grad():
         found = both.read(target, dense(2, 3), source, right_padded(torch.tensor([4, 2]), 4))
@@ -68,8 +70,8 @@ def test_attention_inside_a_recurrence_is_the_formula_of_rnnsearch() -> None:
         **plain,
     }
     one = model("gru", "both", **over)
-    part = one.decoder.stack.blocks[0].parts[0]  # type: ignore[union-attr]
-    gru, look, bridge = part.mix.mixer, part.cross.mixer, part.mix.bridge  # type: ignore[union-attr]
+    block: Any = one.decoder.stack.blocks[0]
+    gru, look, bridge = block.mix, block.cross, block.bridge
     source, target = torch.tensor([[3, 1, 4, 1]]), torch.tensor([[2, 6, 5]])
     with torch.no_grad():
         found = one.read(target, dense(1, 3), source, dense(1, 4))[0]

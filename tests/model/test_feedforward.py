@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transduce.config import from_data, kinds
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig
-from transduce.model.block import Feed
+from transduce.model.block import Block, Feed
 from transduce.model.feedforward.experts import ExpertsConfig
 from transduce.model.feedforward.feedforward import ACTIVATIONS, FeedForwardConfig
 from transduce.model.feedforward.gated import GatedConfig
@@ -21,6 +21,8 @@ from transduce.model.feedforward.mlp import MLPConfig
 from transduce.model.feedforward.sigma_pi import SigmaPi, SigmaPiConfig, products
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import dense
+from transduce.model.norms.norm import NoNorm
+from transduce.model.residual.norm_free import AddConfig
 from transduce.testing.laws import ranks, shard
 
 WIDTH = 7
@@ -45,7 +47,8 @@ def sample(*shape: int) -> Tensor:
 
 
 def run(module: nn.Module, x: Tensor) -> Tensor:
-    return Feed(module)(x, dense(*x.shape[:2]), None, None)[0]
+    block = Block([(AddConfig(dropout=0.0).build(x.shape[-1], NoNorm()), Feed())], {"feed": module})
+    return Feed()(block, x, dense(*x.shape[:2]), None, None)[0]
 
 
 def test_every_kind_is_here() -> None:

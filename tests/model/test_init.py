@@ -148,18 +148,18 @@ def test_torch_scheme_has_the_bounds_of_torch() -> None:
     data = {**SMALL, "width": 64, "mixer": "lstm", "feedforward": {"kind": "mlp", "hidden": 400}, "init": "torch"}
     model = from_data(DecoderConfig, {**data, "tie_embeddings": False, "residual": "add"}).build(500)
     found = {name: p.detach() for name, p in model.named_parameters()}
-    block = "stack.blocks.0.parts"
+    block = "stack.blocks.0"
     lstm, linear = nn.LSTM(64, 64), nn.Linear(400, 64)
     for ours, theirs in {
-        f"{block}.0.mixer.hidden.weight": lstm.weight_hh_l0,
-        f"{block}.0.mixer.input.weight": lstm.weight_ih_l0,
-        f"{block}.1.feedforward.down.weight": linear.weight,
-        f"{block}.1.feedforward.down.bias": linear.bias,
-        f"{block}.1.feedforward.up.bias": nn.Linear(64, 400).bias,
+        f"{block}.mix.hidden.weight": lstm.weight_hh_l0,
+        f"{block}.mix.input.weight": lstm.weight_ih_l0,
+        f"{block}.feed.down.weight": linear.weight,
+        f"{block}.feed.down.bias": linear.bias,
+        f"{block}.feed.up.bias": nn.Linear(64, 400).bias,
     }.items():
         assert found[ours].shape == theirs.shape
         assert found[ours].abs().max().item() == pytest.approx(theirs.abs().max().item(), rel=0.15), ours
-        assert found[ours].abs().max() <= {64: 0.125, 400: 0.05}[64 if "mixer" in ours or ".up." in ours else 400]
+        assert found[ours].abs().max() <= {64: 0.125, 400: 0.05}[64 if ".mix." in ours or ".up." in ours else 400]
     assert found["embed.weight"].std().item() == pytest.approx(1.0, rel=0.02)
     assert found["head.weight"].std().item() == pytest.approx(0.125 / math.sqrt(3), rel=0.02)
 
@@ -179,7 +179,7 @@ def test_recurrent_networks_have_the_bound_of_torch_by_their_units() -> None:
     """torch.nn.GRU: all U(-1/sqrt(units), 1/sqrt(units)), also what reads the input, which has another size."""
     data = {**SMALL, "width": 16, "mixer": {"kind": "gru", "size": 144}, "init": "torch"}
     model = from_data(DecoderConfig, data).build(9)
-    found = {name.split("mixer.")[-1]: p for name, p in model.named_parameters() if ".0.parts.0.mixer" in name}
+    found = {name.split("mix.")[-1]: p for name, p in model.named_parameters() if ".0.mix." in name}
     theirs = nn.GRU(16, 144)
     pairs = {"input.weight": "weight_ih_l0", "hidden.weight": "weight_hh_l0", "input.bias": "bias_ih_l0"}
     for ours, other in pairs.items():
@@ -194,7 +194,7 @@ def test_the_forget_bias_is_added_to_what_the_scheme_gives(kind: str) -> None:
         from_data(DecoderConfig, {**SMALL, "mixer": {"kind": "lstm", "forget_bias": b}, "init": kind}).build(9)
         for b in (0.0, 3.0)
     )
-    name = "stack.blocks.0.parts.0.mixer.input.bias"
+    name = "stack.blocks.0.mix.input.bias"
     difference = raised.get_parameter(name) - plain.get_parameter(name)
     torch.testing.assert_close(difference, torch.tensor([0.0, 3.0, 0.0, 0.0]).repeat_interleave(16))
     assert plain.get_parameter(name).any() == (kind != "xavier")
@@ -224,15 +224,14 @@ def test_what_adds_to_the_stream_is_scaled_by_the_depth(kind: str) -> None:
     above = deep_norm(4, 2, encoder=True).beta if kind == "deep-norm" else 0.67 * 4**-0.25
     below = deep_norm(2, 4, encoder=False).beta if kind == "deep-norm" else 18**-0.25
     for side, layer, factor in (("encoder", 3, above), ("decoder", 1, below)):
-        block = f"{side}.stack.blocks.{layer}.parts"
-        feed = 1 if side == "encoder" else 2
+        block = f"{side}.stack.blocks.{layer}"
         for name in ["v", "out"]:
-            assert relative(model, f"{block}.0.mixer.{name}.weight") == pytest.approx(factor, rel=0.02)
+            assert relative(model, f"{block}.mix.{name}.weight") == pytest.approx(factor, rel=0.02)
         for name in ["up", "gate", "down"]:
-            assert relative(model, f"{block}.{feed}.feedforward.{name}.weight") == pytest.approx(factor, rel=0.02)
+            assert relative(model, f"{block}.feed.{name}.weight") == pytest.approx(factor, rel=0.02)
         for name in ["q", "k"]:
-            assert relative(model, f"{block}.0.mixer.{name}.weight") == pytest.approx(1, rel=0.02)
-    assert relative(model, "decoder.stack.blocks.0.parts.1.mixer.v.weight") == pytest.approx(below, rel=0.02)
+            assert relative(model, f"{block}.mix.{name}.weight") == pytest.approx(1, rel=0.02)
+    assert relative(model, "decoder.stack.blocks.0.cross.v.weight") == pytest.approx(below, rel=0.02)
     factor = 18**-0.25 if kind == "t-fixup" else 1.0
     for name in ("encoder.embed.weight", "decoder.embed.weight"):
         assert model.get_parameter(name).std().item() == pytest.approx(factor * 120**-0.5, rel=0.02)
@@ -242,14 +241,14 @@ def test_gpt2_divides_what_is_added_to_the_stream_by_the_root_of_its_summands() 
     """Radford et al. 2019, sec. 2.3: two additions per layer."""
     model = from_data(DecoderConfig, {"width": 240, "layers": 6, "mixer": {"heads": 4}, "init": "normal"}).build(9)
     for name, p in model.named_parameters():
-        if p.ndim == 2 and ".parts." in name:
+        if p.ndim == 2 and ".blocks." in name:
             last = name.endswith((".out.weight", ".down.weight"))
             assert p.std().item() == pytest.approx(0.02 / math.sqrt(12) if last else 0.02, rel=0.02), name
 
 
 def test_additive_attention_begins_with_equal_weights_as_published() -> None:
     model = from_data(DecoderConfig, {**SMALL, "width": 96, "mixer": "additive", "init": "gaussian"}).build(9)
-    found = {name.split("mixer.")[-1]: p for name, p in model.named_parameters() if ".0.parts.0.mixer" in name}
+    found = {name.split("mix.")[-1]: p for name, p in model.named_parameters() if ".0.mix." in name}
     assert not found["score.weight"].any()
     assert found["q.weight"].std().item() == pytest.approx(0.001, rel=0.03)
     assert found["k.weight"].std().item() == pytest.approx(0.001, rel=0.03)
@@ -272,7 +271,7 @@ def test_mup_keeps_activations_and_shrinks_logits_with_the_width() -> None:
         model = from_data(DecoderConfig, data).build(300)
         assert model.get_parameter("embed.weight").std().item() == pytest.approx(1.0, rel=0.03)
         assert model.head.weight.std().item() == pytest.approx(8 / width, rel=0.03)
-        v = model.get_parameter("stack.blocks.0.parts.0.mixer.v.weight")
+        v = model.get_parameter("stack.blocks.0.mix.v.weight")
         assert v.std().item() == pytest.approx(width**-0.5, rel=0.03)
 
 
@@ -337,13 +336,13 @@ def test_refusals(data: dict[str, Any], message: str) -> None:
 
 
 def test_rules_of_the_user_come_first_in_their_order() -> None:
-    patterns = [["*.q.weight", "constant", 0.5], ["*.0.mixer.*.weight", "uniform", 0.01]]
+    patterns = [["*.q.weight", "constant", 0.5], ["*.0.mix.*.weight", "uniform", 0.01]]
     model = from_data(DecoderConfig, {**SMALL, "init": {"kind": "rules", "patterns": patterns}}).build(9)
-    mixer: Any = model.get_submodule("stack.blocks.0.parts.0.mixer")
+    mixer: Any = model.get_submodule("stack.blocks.0.mix")
     assert (mixer.q.weight == 0.5).all()
     assert 0.005 < mixer.k.weight.abs().max() <= 0.01
     assert not mixer.k.bias.any()
-    up = model.get_parameter("stack.blocks.0.parts.1.feedforward.up.weight")
+    up = model.get_parameter("stack.blocks.0.feed.up.weight")
     assert up.std().item() == pytest.approx(math.sqrt(2 / 80), rel=0.1)
 
 

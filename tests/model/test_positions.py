@@ -286,19 +286,20 @@ def t5(seed: int = 0) -> tuple[EncoderDecoder, T5Model]:
     ours.encoder.embed.weight.data = theirs.shared.weight.detach().clone()
     for mine, stack in ((ours.encoder.stack, theirs.encoder), (ours.decoder.stack, theirs.decoder)):
         mine.leave.weight.data = stack.final_layer_norm.weight.detach().clone()  # type: ignore[union-attr]
-        table = mine.blocks[0].parts[0].mixer.positions  # type: ignore[union-attr, index]
+        table = mine.blocks[0].mix.positions  # type: ignore[union-attr, index]
         table.weight.data = stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight.detach().clone()
         for block, layers in zip(mine.blocks, (b.layer for b in stack.block), strict=True):
-            for part, residual, layer in zip(block.parts, block.residuals, layers, strict=True):  # type: ignore
+            for sublayer, residual, layer in zip(block.sublayers, block.residuals, layers, strict=True):  # type: ignore
+                part: Any = getattr(block, sublayer.names[0])
                 residual.norm.weight.data = layer.layer_norm.weight.detach().clone()
-                if hasattr(part, "mixer"):
+                if sublayer.names[0] != "feed":
                     source = layer.SelfAttention if hasattr(layer, "SelfAttention") else layer.EncDecAttention
                     for a, b in zip("qkv", "qkv", strict=True):
-                        getattr(part.mixer, a).weight.data = getattr(source, b).weight.detach().clone()
-                    part.mixer.out.weight.data = source.o.weight.detach().clone()
+                        getattr(part, a).weight.data = getattr(source, b).weight.detach().clone()
+                    part.out.weight.data = source.o.weight.detach().clone()
                 else:
-                    part.feedforward.up.weight.data = layer.DenseReluDense.wi.weight.detach().clone()
-                    part.feedforward.down.weight.data = layer.DenseReluDense.wo.weight.detach().clone()
+                    part.up.weight.data = layer.DenseReluDense.wi.weight.detach().clone()
+                    part.down.weight.data = layer.DenseReluDense.wo.weight.detach().clone()
     return ours, theirs
 
 

@@ -40,7 +40,7 @@ def by_hand(model: Decoder, tokens: Tensor, seen: Tensor) -> Tensor:
     """Attention written out, of a model without positions. seen: (T, T) bool."""
     x = model.embed(tokens, dense(*tokens.shape))
     for block in model.stack.blocks:
-        mixer, feed = block.parts[0].mixer, block.parts[1].feedforward
+        mixer, feed = block.mix, block.feed
         y = block.residuals[0].norm(x)
         q, k, v = (f(y).unflatten(-1, (3, 4)).transpose(1, 2) for f in (mixer.q, mixer.k, mixer.v))
         weights = (q @ k.mT / 2).masked_fill(~seen, -torch.inf).softmax(-1)

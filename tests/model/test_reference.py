@@ -59,13 +59,13 @@ def torch_transformer(ours: EncoderDecoder, norm_first: bool) -> nn.Transformer:
             custom_encoder=encoder, custom_decoder=decoder, batch_first=True, d_model=WIDTH, nhead=HEADS
         )
     for mine, layer in zip(ours.encoder.stack.blocks, encoder.layers, strict=True):
-        copy_attention(layer.self_attn, mine.parts[0].mixer)  # type: ignore
-        feed(layer, mine.parts[1].feedforward)  # type: ignore
+        copy_attention(layer.self_attn, mine.mix)  # type: ignore
+        feed(layer, mine.feed)  # type: ignore
         copy_norms(layer, mine)
     for mine, layer in zip(ours.decoder.stack.blocks, decoder.layers, strict=True):
-        copy_attention(layer.self_attn, mine.parts[0].mixer)  # type: ignore
-        copy_attention(layer.multihead_attn, mine.parts[1].mixer)  # type: ignore
-        feed(layer, mine.parts[2].feedforward)  # type: ignore
+        copy_attention(layer.self_attn, mine.mix)  # type: ignore
+        copy_attention(layer.multihead_attn, mine.cross)  # type: ignore
+        feed(layer, mine.feed)  # type: ignore
         copy_norms(layer, mine)
     if norm_first:
         encoder.norm.load_state_dict(ours.encoder.stack.leave.state_dict())  # type: ignore[union-attr]
@@ -107,16 +107,14 @@ def test_equals_torch_nn_transformer(residual: str) -> None:
     expected.backward()
     loss.total.backward()
     for mine, layer in zip(ours.decoder.stack.blocks, theirs.decoder.layers, strict=True):
-        pairs = [(mine.parts[0].mixer, layer.self_attn), (mine.parts[1].mixer, layer.multihead_attn)]  # type: ignore
+        pairs = [(mine.mix, layer.self_attn), (mine.cross, layer.multihead_attn)]  # type: ignore
         for ours_part, theirs_part in pairs:
             fused = torch.cat([ours_part.q.weight.grad, ours_part.k.weight.grad, ours_part.v.weight.grad])
             torch.testing.assert_close(fused, theirs_part.in_proj_weight.grad, atol=1e-5, rtol=0)
             torch.testing.assert_close(ours_part.out.bias.grad, theirs_part.out_proj.bias.grad, atol=1e-5, rtol=0)
-        torch.testing.assert_close(
-            mine.parts[2].feedforward.up.weight.grad, layer.linear1.weight.grad, atol=1e-5, rtol=0
-        )  # type: ignore
+        torch.testing.assert_close(mine.feed.up.weight.grad, layer.linear1.weight.grad, atol=1e-5, rtol=0)  # type: ignore
     for mine, layer in zip(ours.encoder.stack.blocks, theirs.encoder.layers, strict=True):
-        fused = torch.cat([getattr(mine.parts[0].mixer, n).weight.grad for n in "qkv"])  # type: ignore
+        fused = torch.cat([getattr(mine.mix, n).weight.grad for n in "qkv"])  # type: ignore
         torch.testing.assert_close(fused, layer.self_attn.in_proj_weight.grad, atol=1e-5, rtol=0)
 
 
@@ -160,16 +158,16 @@ def formula(model: EncoderDecoder, source: list[int], target: list[int], post: b
         for i in range(LAYERS):
             block = f"{side}.stack.blocks.{i}"
             parts = ["mix", "feed"] if memory is None else ["mix", "cross", "feed"]
-            for j, part in enumerate(parts):
-                name, before = f"{block}.parts.{j}", x
-                h = x if post else norm(x, f"{block}.residuals.{j}.norm")
+            for part in parts:
+                name, before = f"{block}.{part}", x
+                h = x if post else norm(x, f"{name}_residual.norm")
                 if part == "feed":
-                    y = feedforward(h, name + ".feedforward")
+                    y = feedforward(h, name)
                 else:
                     read = memory if part == "cross" else h
                     assert read is not None
-                    y = attention(h, read, name + ".mixer", causal=part == "mix" and side == "decoder")
-                x = norm(before + y, f"{block}.residuals.{j}.norm") if post else before + y
+                    y = attention(h, read, name, causal=part == "mix" and side == "decoder")
+                x = norm(before + y, f"{name}_residual.norm") if post else before + y
         return x if post else norm(x, f"{side}.stack.leave")
 
     hidden = stack(embed(target), "decoder", stack(embed(source), "encoder", None))

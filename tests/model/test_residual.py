@@ -6,13 +6,13 @@ from typing import Any, cast
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from transduce.config import from_data, kinds
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.batch import Batch
-from transduce.model.block import Block
+from transduce.model.block import Block, Sublayer
 from transduce.model.init.depth import deep_norm
 from transduce.model.layout import dense, right_padded
 from transduce.model.models import Model
@@ -60,14 +60,14 @@ def written_out(model: Model, x: Tensor, kind: str) -> Tensor:
     d = 0.5 * h
     for block in stack:
         if kind == "parallel":
-            (residual,), (sum_,) = block.residuals, block.parts
+            (residual,), (sum_,) = block.residuals, block.sublayers
             a = norm(h, residual.norm)
-            h = h + sum(part(a, layout, None, None)[0] for part in sum_.parts)
+            h = h + sum(part(block, a, layout, None, None)[0] for part in sum_.parts)
             continue
-        for residual, part in zip(block.residuals, block.parts, strict=True):
+        for residual, part in zip(block.residuals, block.sublayers, strict=True):
 
-            def f(x: Tensor, part: nn.Module = part) -> Tensor:
-                return part(x, layout, None, None)[0]
+            def f(x: Tensor, part: Sublayer = part, block: Block = block) -> Tensor:
+                return part(block, x, layout, None, None)[0]
 
             if kind == "none":
                 h = f(h)

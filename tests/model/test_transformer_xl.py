@@ -62,7 +62,7 @@ def test_what_is_shared_starts_small_and_learns_from_every_layer() -> None:
 def test_scores_are_their_formula_with_types(lean: str, causal: bool) -> None:
     """S_ij = ((q_i + u) k_j + (q_i + w) W_R R_{i-j} + (q_i + s) e_{type_i != type_j}) / sqrt(D), in float64."""
     model, tokens, heads, size = decoder(lean=lean, segments=True), 9, 3, 4
-    mixer, types = model.stack.blocks[0].parts[0].mixer, torch.tensor([0, 0, 1, 1, 1, 0, 2, 2, 0])
+    mixer, types = model.stack.blocks[0].mix, torch.tensor([0, 0, 1, 1, 1, 0, 2, 2, 0])
     terms, x = mixer.positions, torch.randn(tokens, 12, dtype=torch.float64)
     q, k, v = (f(x).view(tokens, heads, size) for f in (mixer.q, mixer.k, mixer.v))
     u, w = (0.0, 0.0) if terms.u is None else (terms.u, terms.w)

@@ -21,7 +21,7 @@ def test_roles_by_name_and_shape() -> None:
     names = {id(p): name for name, p in model.named_parameters()}
     found = {role: [names[id(p)] for r, p in roles(model) if r == role] for role in ("matrix", "table", "vector")}
     assert found["table"] == ["encoder.embed.weight", "decoder.embed.weight", "decoder.head.weight"]
-    assert all(".mixer." in name or ".feedforward." in name for name in found["matrix"])
+    assert all(any(f".{child}." in name for child in ("mix", "cross", "feed")) for name in found["matrix"])
     assert all(name.endswith("bias") or "norm" in name or "leave" in name for name in found["vector"])
     assert sum(map(len, found.values())) == len(list(model.parameters()))
 

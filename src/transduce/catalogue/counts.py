@@ -13,7 +13,7 @@ from torch import nn
 from transduce.inspect.counts import part_of
 from transduce.model.architecture import EncoderDecoderConfig, LayerConfig, Layers, ModelConfig
 from transduce.model.architecture.layers import runs
-from transduce.model.block import Block, Cross
+from transduce.model.block import Block
 from transduce.model.embed.embedding import Embedding
 from transduce.model.feedforward.experts import Experts
 from transduce.model.layout import dense
@@ -134,8 +134,8 @@ def flops(made: Model, blocks: Mapping[Block, Share], resting: set[nn.Parameter]
     for number, stack in enumerate(reversed(stacks)):
         for block in cast("list[Block]", list(stack.blocks)):
             counts[number] += blocks[block].applied * matrices(block, resting)
-            for part in (part for part in block.modules() if isinstance(part, Cross)):
-                read = sum(matrices(m, resting) for name, m in part.mixer.named_children() if name in ("k", "v"))
+            for mixer in block.crosses():
+                read = sum(matrices(m, resting) for name, m in mixer.named_children() if name in ("k", "v"))
                 counts[0] -= blocks[block].applied * read
                 counts[1] += blocks[block].applied * read
     embeddings = [module for module in made.modules() if isinstance(module, Embedding)]  # one, where they are one

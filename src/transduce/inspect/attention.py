@@ -1,6 +1,7 @@
 """What the decoder looked at: the cross-attention weights of every layer, without a flag in any forward."""
 
-from collections.abc import Callable
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from typing import Protocol, cast, runtime_checkable
 
 import torch
@@ -8,9 +9,10 @@ from torch import Tensor
 
 from transduce.errors import UserError
 from transduce.model.batch import Batch
-from transduce.model.block import Cross
+from transduce.model.block import Block
 from transduce.model.cache import Recall, Seen
 from transduce.model.layout import Layout, dense
+from transduce.model.mixers.mixer import Mixer
 from transduce.model.models import Model
 from transduce.model.state import State
 
@@ -36,32 +38,42 @@ def cross_attention(model: Model, source: list[int], inputs: list[int]) -> list[
     """
     if not model.takes_source:
         raise UserError("this model has no encoder, so there is no attention to a source to show")
-    crosses = [p for block in model.stacks()[1].blocks for p in block.modules() if isinstance(p, Cross)]
-    if not crosses or not all(isinstance(cross.mixer, Weighing) for cross in crosses):
+    crosses = [mixer for block in model.stacks()[1].blocks for mixer in cast(Block, block).crosses()]
+    if not crosses or not all(isinstance(mixer, Weighing) for mixer in crosses):
         raise UserError(
             "this model reads its source through a mixer without attention weights; there is no map to show"
         )
     found: list[list[Tensor]] = [[] for _ in crosses]  # of each, one map per call: a token, or the whole target
 
-    def keep(maps: list[Tensor]) -> Callable[[Cross, tuple[Tensor, Layout, State, State]], None]:
-        def hook(cross: Cross, given: tuple[Tensor, Layout, State, State]) -> None:
-            x, layout, _, memory = given
-            mixer = cast(Weighing, cross.mixer)
-            maps.append(mixer.weights(x, layout, mixer.recall.read(layout, memory))[0])
-
-        return hook
-
-    handles = [cross.register_forward_pre_hook(keep(maps)) for cross, maps in zip(crosses, found, strict=True)]
     training = model.training
     model.eval()
     try:
-        device = model.device
-        ids, read = torch.tensor([inputs], device=device), torch.tensor([source], device=device)
-        here, there = dense(1, len(inputs), device=device), dense(1, len(source), device=device)
-        model.features(Batch(ids, here, ids, read, there))
+        with ExitStack() as watched:
+            for mixer, maps in zip(crosses, found, strict=True):
+                watched.enter_context(watching(mixer, maps))
+            device = model.device
+            ids, read = torch.tensor([inputs], device=device), torch.tensor([source], device=device)
+            here, there = dense(1, len(inputs), device=device), dense(1, len(source), device=device)
+            model.features(Batch(ids, here, ids, read, there))
     finally:
-        for handle in handles:
-            handle.remove()
         model.train(training)
     joined = [torch.cat(maps, 1) for maps in found]
     return [m[:, t : t + len(inputs)] for m in joined for t in range(0, m.shape[1], len(inputs))]
+
+
+@contextmanager
+def watching(mixer: Mixer, maps: list[Tensor]) -> Generator[None]:
+    """Inside, the weights of every `read` of a mixer are added to the maps."""
+    weighing, read, before = cast(Weighing, mixer), mixer.read, vars(mixer).get("read")
+
+    def reading(x: Tensor, layout: Layout, state: State) -> Tensor:
+        maps.append(weighing.weights(x, layout, weighing.recall.read(layout, state))[0])
+        return read(x, layout, state)
+
+    mixer.read = reading
+    try:
+        yield
+    finally:
+        del mixer.read
+        if before is not None:
+            mixer.read = before

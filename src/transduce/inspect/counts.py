@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils import flop_counter
 
-from transduce.model.block import Cross, Feed, Normed, Sublayer, Sum
+from transduce.model.block import Block, Cross, Feed, Sublayer
 from transduce.model.embed.embedding import Embedding
 from transduce.model.heads.head import Head
 from transduce.model.layout import dense
@@ -38,14 +38,20 @@ def part_of(model: nn.Module, name: str) -> str:
     side = f"{name.split('.')[0]} " if name.split(".")[0] in ("encoder", "decoder") else ""
     module = model
     for step in name.split(".")[:-1]:
+        if isinstance(module, Block):
+            return side + owners(module).get(step, "norms")
         module = module.get_submodule(step)
         if isinstance(module, Embedding):
             return f"{side}embedding"
         if isinstance(module, Head):
             return "head"
-        if isinstance(module, Sublayer) and not isinstance(module, Sum | Normed):  # these are made of others
-            return side + NAMES.get(type(module), "mixers")
     return f"{side}norms"
+
+
+def owners(block: Block) -> dict[str, str]:
+    """Returns the part that each child of a block counts as, but for residuals and norms."""
+    alone = [part for part in block.every() if not part.inner]
+    return {name: NAMES.get(type(part), "mixers") for part in alone for name in part.names}
 
 
 def flops(work: Callable[[], object]) -> int:

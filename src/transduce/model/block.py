@@ -1,8 +1,15 @@
-"""Sublayers, all of one signature, and a block: a list of them, each joined to the stream by its residual."""
+"""Sublayers, all of one signature, and a block: a list of them, each joined to the stream by its residual.
+
+The modules of a block are its children, named by what they are: `mix`, `cross`, `feed`, `bridge`, `beside`, and
+`mix_residual`, `cross_residual`, ... So a parameter has the same name whatever stands around it. A sublayer owns no
+module: it says what is done with those that it names.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,55 +22,84 @@ from transduce.model.residual.residual import Function, Residual, Stream
 from transduce.model.state import State, choose, over, tensors
 
 
-class Sublayer(nn.Module, ABC):
-    """(x, layout, state, memory) -> (y, state).
+class Sublayer(ABC):
+    """(block, x, layout, state, memory) -> (y, state).
 
+    names: the children of the block that it uses, in order. inner: the sublayers that it is made of.
     state: what it keeps between calls. memory: what it wrote of a source. takes_stream: x in the precision of the
     stream, not of products, because norms stand inside.
     """
 
-    takes_stream = False
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def inner(self) -> "tuple[Sublayer, ...]":
+        return ()
+
+    @property
+    def takes_stream(self) -> bool:
+        return any(part.takes_stream for part in self.inner)
+
+    @property
+    def residual(self) -> str:
+        """The name of the residual that joins it to the stream."""
+        return f"{self.names[0]}_residual"
 
     @abstractmethod
-    def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]: ...
+    def __call__(
+        self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State
+    ) -> tuple[Tensor, State]: ...
 
-    def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
+    def init_state(
+        self, block: "Block", batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype
+    ) -> State:
         return None
 
-    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
-        """What this sublayer reads of the source (B, N, M) at every step, written once. kept: what the encoder's block
-        of the same number left behind, where it is to be gone on from."""
+    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
+        """Returns what this sublayer reads of the source (B, N, M) at every step, written once. kept: what the
+        encoder's block of the same number left behind, where it is to be gone on from."""
         return None
 
 
+@dataclass(frozen=True)
 class Mix(Sublayer):
     """Causal: each token is written, then read.
 
     bridge: the mixer goes on from what the encoder's block of the same number kept, which `bridge` turns into a state.
     """
 
-    def __init__(self, mixer: Mixer, bridge: nn.Module | None = None) -> None:
-        super().__init__()
-        self.mixer, self.bridge = mixer, bridge
+    mixer: str = "mix"
+    bridge: str | None = None
 
-    def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
-        return self.mixer.init_state(batch, max_len, device=device, dtype=dtype)
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.mixer,) if self.bridge is None else (self.mixer, self.bridge)
 
-    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
-        return None if self.bridge is None else self.bridge(kept)
+    def init_state(
+        self, block: "Block", batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype
+    ) -> State:
+        return block.mixer(self.mixer).init_state(batch, max_len, device=device, dtype=dtype)
 
-    def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
-        require_heeded(self.mixer, layout)
+    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
+        return None if self.bridge is None else getattr(block, self.bridge)(kept)
+
+    def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
+        mixer = block.mixer(self.mixer)
+        require_heeded(mixer, layout)
         if self.bridge is None:
-            return self.mixer(x, layout, state)
-        y, after = self.mixer(x, later(layout), self.begin(x, layout, state, memory))
+            return mixer(x, layout, state)
+        y, after = mixer(x, later(layout), self.begin(block, x, layout, state, memory))
         return y, None if state is None else after
 
-    def begin(self, x: Tensor, layout: Layout, state: State, memory: State) -> State:
-        """The state before x: where a sequence starts, what the bridge made, or else an empty one. Rows start whole."""
+    def begin(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> State:
+        """Returns the state before x: where a sequence starts, what the bridge made, or else an empty one. Rows start
+        whole."""
         if self.bridge is None:
-            parameter = next(self.mixer.parameters())
-            empty = self.mixer.init_state(x.shape[0], x.shape[1], device=x.device, dtype=parameter.dtype)
+            mixer = block.mixer(self.mixer)
+            parameter = next(mixer.parameters())
+            empty = mixer.init_state(x.shape[0], x.shape[1], device=x.device, dtype=parameter.dtype)
         else:
             beams = x.shape[0] // next(tensors(memory)).shape[0]
             empty = over(memory, lambda s: s if beams == 1 else s.repeat_interleave(beams, 0))
@@ -79,39 +115,48 @@ def require_heeded(mixer: Mixer, layout: Layout) -> None:
         )
 
 
+@dataclass(frozen=True)
 class Encode(Sublayer):
     """Every token sees the whole sequence. keep: leave what was written for a decoder that goes on from it."""
 
-    def __init__(self, mixer: Mixer, keep: bool = False) -> None:
-        super().__init__()
-        self.mixer, self.keep = mixer, keep
+    mixer: str = "mix"
+    keep: bool = False
 
-    def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
-        require_heeded(self.mixer, layout)
-        return self.mixer.encode_and_write(x, layout) if self.keep else (self.mixer.encode(x, layout), None)
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.mixer,)
+
+    def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
+        mixer = block.mixer(self.mixer)
+        require_heeded(mixer, layout)
+        return mixer.encode_and_write(x, layout) if self.keep else (mixer.encode(x, layout), None)
 
 
+@dataclass(frozen=True)
 class Cross(Sublayer):
     """Every token reads what the mixer wrote of the source. x may have K rows for each row of the memory."""
 
-    def __init__(self, mixer: Mixer) -> None:
-        super().__init__()
-        self.mixer = mixer
+    mixer: str = "cross"
 
-    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
-        return self.mixer.write(source, layout)
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.mixer,)
 
-    def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
-        rows, tokens, width = x.shape
+    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
+        return block.mixer(self.mixer).write(source, layout)
+
+    def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
+        mixer, (rows, tokens, width) = block.mixer(self.mixer), x.shape
         layout = layout._replace(places=None, reach=None)  # they say who sees whom in the target
         sources = next(tensors(memory)).shape[0]
         if rows == sources:
-            return self.mixer.read(x, layout, memory), None
+            return mixer.read(x, layout, memory), None
         # The beams of a source ask the same memory, so their tokens can stand in one row: nothing is repeated.
         together = Layout(layout.positions.reshape(sources, -1))
-        return self.mixer.read(x.reshape(sources, -1, width), together, memory).reshape(rows, tokens, width), None
+        return mixer.read(x.reshape(sources, -1, width), together, memory).reshape(rows, tokens, width), None
 
 
+@dataclass(frozen=True)
 class Inside(Sublayer):
     """The source is read within the recurrence: c_t with what the mixer knew before t, then the mixer takes x_t + c_t.
 
@@ -119,119 +164,192 @@ class Inside(Sublayer):
     Bahdanau et al. 2014, arXiv:1409.0473, sec. A.1.2, the matrices of x_t and c_t factored. Token by token always.
     """
 
-    def __init__(self, mix: Mix, cross: Cross) -> None:
-        super().__init__()
-        self.mix, self.cross = mix, cross
+    mix: Mix
+    cross: Cross
 
-    def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
-        return self.mix.init_state(batch, max_len, device=device, dtype=dtype)
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.mix.names, *self.cross.names)
 
-    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
-        return self.mix.remember(source, layout, kept), self.cross.remember(source, layout)
+    @property
+    def inner(self) -> tuple[Sublayer, ...]:
+        return self.mix, self.cross
 
-    def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
+    def init_state(
+        self, block: "Block", batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype
+    ) -> State:
+        return self.mix.init_state(block, batch, max_len, device=device, dtype=dtype)
+
+    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
+        return self.mix.remember(block, source, layout, kept), self.cross.remember(block, source, layout)
+
+    def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
         begun, source = memory
-        after, parts, mixer = self.mix.begin(x, layout, state, begun), list[Tensor](), self.mix.mixer
+        mixer = block.mixer(self.mix.mixer)
+        after, outputs = self.mix.begin(block, x, layout, state, begun), list[Tensor]()
         for t in range(x.shape[1]):
             now = layout.slice(t, t + 1)
             then = now if self.mix.bridge is None else later(now)
-            c, _ = self.cross(mixer.read(x[:, t : t + 1], then, after), now, None, source)
+            c, _ = self.cross(block, mixer.read(x[:, t : t + 1], then, after), now, None, source)
             y, after = mixer(x[:, t : t + 1] + c, then, after)
-            parts.append(y + c)
-        return torch.cat(parts, 1), None if state is None else after
+            outputs.append(y + c)
+        return torch.cat(outputs, 1), None if state is None else after
 
 
 def later(layout: Layout) -> Layout:
-    """The same one position on, so that no token is the first: the source came before it."""
+    """Returns the same one position on, so that no token is the first: the source came before it."""
     reach = None if layout.reach is None else layout.reach + 1
     return layout._replace(positions=torch.where(layout.valid, layout.positions + 1, -1), reach=reach)
 
 
+@dataclass(frozen=True)
 class Feed(Sublayer):
     """Each token alone."""
 
-    def __init__(self, feedforward: nn.Module) -> None:
-        super().__init__()
-        self.feedforward, self.asks_valid = feedforward, getattr(feedforward, "asks_valid", False)
+    feedforward: str = "feed"
 
-    def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
-        return self.feedforward(x, layout.valid) if self.asks_valid else self.feedforward(x), None
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.feedforward,)
+
+    def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
+        feedforward: Any = getattr(block, self.feedforward)
+        return feedforward(x, layout.valid) if getattr(feedforward, "asks_valid", False) else feedforward(x), None
 
 
+@dataclass(frozen=True)
 class Normed(Sublayer):
     """A sublayer with a norm of its own before it, where several stand side by side: GPT-NeoX."""
 
-    takes_stream = True
+    part: Sublayer
 
-    def __init__(self, norm: nn.Module, part: Sublayer) -> None:
-        super().__init__()
-        self.norm, self.part = norm, part
+    @property
+    def norm(self) -> str:
+        return f"{self.part.names[0]}_norm"
 
-    def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
-        return self.part.init_state(batch, max_len, device=device, dtype=dtype)
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.norm, *self.part.names)
 
-    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
-        return self.part.remember(source, layout, kept)
+    @property
+    def inner(self) -> tuple[Sublayer, ...]:
+        return (self.part,)
 
-    def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
-        return self.part(lowered(self.norm(x)), layout, state, memory)
+    @property
+    def takes_stream(self) -> bool:
+        return True
+
+    def init_state(
+        self, block: "Block", batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype
+    ) -> State:
+        return self.part.init_state(block, batch, max_len, device=device, dtype=dtype)
+
+    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
+        return self.part.remember(block, source, layout, kept)
+
+    def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
+        return self.part(block, lowered(getattr(block, self.norm)(x)), layout, state, memory)
 
 
+@dataclass(frozen=True)
 class Sum(Sublayer):
     """Sublayers side by side on the same input, added: the parallel block of GPT-J."""
 
-    def __init__(self, *parts: Sublayer) -> None:
-        super().__init__()
-        self.parts, self.takes_stream = nn.ModuleList(parts), any(part.takes_stream for part in parts)
+    parts: tuple[Sublayer, ...]
 
-    def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
-        return tuple(part.init_state(batch, max_len, device=device, dtype=dtype) for part in self.parts)  # type: ignore[operator]
+    @property
+    def inner(self) -> tuple[Sublayer, ...]:
+        return self.parts
 
-    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
-        return tuple(part.remember(source, layout, kept) for part in self.parts)  # type: ignore[operator]
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for part in self.parts for name in part.names)
 
-    def forward(self, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
+    @property
+    def residual(self) -> str:
+        return "residual"
+
+    def init_state(
+        self, block: "Block", batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype
+    ) -> State:
+        return tuple(part.init_state(block, batch, max_len, device=device, dtype=dtype) for part in self.parts)
+
+    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
+        return tuple(part.remember(block, source, layout, kept) for part in self.parts)
+
+    def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
         absent = (None,) * len(self.parts)
         results = [
-            part(x, layout, s, m) for part, s, m in zip(self.parts, state or absent, memory or absent, strict=True)
+            part(block, x, layout, s, m)
+            for part, s, m in zip(self.parts, state or absent, memory or absent, strict=True)
         ]
         return torch.stack([y for y, _ in results]).sum(0), tuple(s for _, s in results)
 
 
-def apply(part: Sublayer, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
-    """A sublayer on x in the precision of its products."""
-    return part(x if part.takes_stream else lowered(x), layout, state, memory)
-
-
 def of(f: Function, x: Tensor) -> Function:
-    """f of x, whatever it is called with."""
+    """Returns f of x, whatever it is called with."""
     return lambda _: f(x)
 
 
 class Block(nn.Module):
-    """Sublayers in order, each with its residual. beside: the last one reads what enters the block."""
+    """Sublayers in order, each with its residual.
 
-    def __init__(self, parts: list[tuple[Residual, Sublayer]], beside: bool = False) -> None:
+    modules: the children that the sublayers name. beside: the last sublayer reads what enters the block.
+    """
+
+    def __init__(
+        self, parts: Sequence[tuple[Residual, Sublayer]], modules: Mapping[str, nn.Module], beside: bool = False
+    ) -> None:
         super().__init__()
-        self.beside = beside
-        self.residuals = nn.ModuleList(residual for residual, _ in parts)
-        self.parts = nn.ModuleList(part for _, part in parts)
+        self.sublayers, self.last_reads_entry = tuple(part for _, part in parts), beside
+        for residual, part in parts:
+            self.add_module(part.residual, residual)
+        for part in self.sublayers:
+            for name in part.names:
+                self.add_module(name, modules[name])
+        assert len(self._modules) == len(parts) + len(modules), "every child of a block has a name of its own"
+
+    def mixer(self, name: str) -> Mixer:
+        return cast(Mixer, getattr(self, name))
+
+    @property
+    def residuals(self) -> list[Residual]:
+        """Those of the sublayers, in order."""
+        return [cast(Residual, getattr(self, part.residual)) for part in self.sublayers]
+
+    def every(self) -> Iterator[Sublayer]:
+        """Yields the sublayers, and those inside them."""
+        waiting = list(self.sublayers)
+        while waiting:
+            part = waiting.pop(0)
+            waiting[:0] = part.inner
+            yield part
+
+    def crosses(self) -> list[Mixer]:
+        """Returns the mixers that read a source."""
+        return [self.mixer(part.mixer) for part in self.every() if isinstance(part, Cross)]
 
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
-        return tuple(part.init_state(batch, max_len, device=device, dtype=dtype) for part in self.parts)  # type: ignore[operator]
+        return tuple(part.init_state(self, batch, max_len, device=device, dtype=dtype) for part in self.sublayers)
 
     def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
-        return tuple(part.remember(source, layout, kept) for part in self.parts)  # type: ignore[operator]
+        return tuple(part.remember(self, source, layout, kept) for part in self.sublayers)
 
     def forward(
         self, stream: Stream, layout: Layout, state: State = None, memory: State = None
     ) -> tuple[Stream, State]:
-        absent = (None,) * len(self.parts)
+        absent = (None,) * len(self.sublayers)
         after: list[State] = []
         entered = stream
-        for residual, part, s, m in zip(self.residuals, self.parts, state or absent, memory or absent, strict=True):
-            f = partial(apply, cast(Sublayer, part), layout=layout, state=s, memory=m)
-            past = self.beside and len(after) == len(self.parts) - 1
-            stream, s = residual(stream, of(f, entered) if past else f)
+        for part, s, m in zip(self.sublayers, state or absent, memory or absent, strict=True):
+            f = partial(self.apply_part, part, layout=layout, state=s, memory=m)
+            past = self.last_reads_entry and len(after) == len(self.sublayers) - 1
+            stream, s = getattr(self, part.residual)(stream, of(f, entered) if past else f)
             after.append(s)
         return stream, tuple(after)
+
+    def apply_part(
+        self, part: Sublayer, x: Tensor, layout: Layout, state: State, memory: State
+    ) -> tuple[Tensor, State]:
+        """Returns what a sublayer gives of x in the precision of its products."""
+        return part(self, x if part.takes_stream else lowered(x), layout, state, memory)

@@ -57,15 +57,16 @@ def bridge_of(kind: str, encoder: Stack, layer: int, mixer: Mixer) -> nn.Module:
             f"bridge={kind} hands the state of each encoder layer to the decoder layer of its number, but the encoder "
             f"has {len(encoder.order)} layers and the decoder more; set model.encoder_layers or model.decoder_layers"
         )
-    part = block.parts[0]
+    part = block.sublayers[0]
     if not isinstance(part, Encode):
         raise UserError(f"bridge={kind} needs a mixer of its own in each encoder layer; use bridge=none")
-    if grows(part.mixer) or grows(mixer):
+    above = block.mixer(part.mixer)
+    if grows(above) or grows(mixer):
         raise UserError(
             f"bridge={kind} needs memories of constant size on both sides, but those of attention grow; use bridge=none"
         )
-    where = next(part.parameters())
-    kept, begun = (m.init_state(1, 2, device=where.device, dtype=where.dtype) for m in (part.mixer, mixer))
+    where = next(above.parameters())
+    kept, begun = (m.init_state(1, 2, device=where.device, dtype=where.dtype) for m in (above, mixer))
     if not nbytes(kept):
         raise UserError(f"bridge={kind} needs an encoder that leaves a memory, and this one leaves none; drop it")
     if kind == "project":

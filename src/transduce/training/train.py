@@ -7,16 +7,16 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.utils.checkpoint
-from torch import nn
 
 from transduce.data.examples import encode
 from transduce.data.loader import Loader
 from transduce.data.remarks import remarks
 from transduce.errors import UserError, sized
-from transduce.model.block import Inside
+from transduce.model.block import Block, Inside
 from transduce.model.models import Model
 from transduce.model.ops import fla
 from transduce.runs.average import Average
@@ -163,16 +163,17 @@ def settle(run: Run, recipe: Recipe, display: Display) -> None:
 
 def arrange_blocks(model: Model, config: TrainConfig) -> None:
     """Recompute activations and compile, block by block, from outside."""
-    for block in (block for stack in model.stacks() for block in stack.blocks):
+    for block in (cast(Block, block) for stack in model.stacks() for block in stack.blocks):
         if config.recompute:
             block.forward = partial(torch.utils.checkpoint.checkpoint, block.forward, use_reentrant=False)
         if config.compile and compiles(block):
             block.compile()
 
 
-def compiles(block: nn.Module) -> bool:
-    """Whether tracing a block is worth it: experts break the graph, a loop over tokens is traced for each length."""
-    return not any(isinstance(part, Inside) or getattr(part, "asks_valid", False) for part in block.modules())
+def compiles(block: Block) -> bool:
+    """Says whether tracing a block is worth it: experts break the graph, a loop over tokens is traced per length."""
+    loops = any(isinstance(part, Inside) for part in block.every())
+    return not loops and not any(getattr(part, "asks_valid", False) for part in block.modules())
 
 
 def device_of(config: TrainConfig) -> torch.device:

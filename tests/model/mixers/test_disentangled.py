@@ -1,5 +1,7 @@
 """Disentangled attention against its formula pair by pair, its buckets, its shared table, and what stands beside."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -73,7 +75,7 @@ def test_the_layers_of_a_stack_share_one_table_and_a_decoder_may_have_one() -> N
     for kind in (EncoderConfig, DecoderConfig):
         config = kind(width=WIDTH, layers=3, mixer=DisentangledConfig(heads=2), positions=RelativeTableConfig())
         names = [name for name, _ in config.build(11).named_parameters() if "positions" in name]
-        assert names == [f"stack.blocks.0.parts.0.mixer.positions.{x}" for x in ("weight", "norm.weight", "norm.bias")]
+        assert names == [f"stack.blocks.0.mix.positions.{x}" for x in ("weight", "norm.weight", "norm.bias")]
 
 
 def test_other_attention_has_no_use_for_the_table() -> None:
@@ -94,13 +96,13 @@ def test_a_mixer_beside_a_layer_reads_what_enters_it_and_joins_what_leaves_it() 
     config = beside(residual=PostNormConfig(dropout=0.0))
     assert from_data(EncoderConfig, to_data(config)) == config
     model = config.build(11).eval()
-    block, grid = model.stacks()[0].blocks[0], dense(2, T)
+    block: Any = model.stacks()[0].blocks[0]
+    grid = dense(2, T)
     x = torch.randn(2, T, WIDTH)
     y, _ = block(x, grid)
-    block.beside, parts, residuals = False, block.parts, block.residuals  # type: ignore[assignment]
-    block.parts, block.residuals = parts[:2], residuals[:2]  # type: ignore[index]
+    block.last_reads_entry, block.sublayers = False, block.sublayers[:2]
     without, _ = block(x, grid)
-    joined = residuals[2].norm(without + parts[2].mixer.encode(x, grid))  # type: ignore[union-attr, index, operator]
+    joined = block.beside_residual.norm(without + block.beside.encode(x, grid))
     torch.testing.assert_close(y, joined)
     ids = torch.randint(0, 11, (1, 12))
     model = config.build(11).eval()

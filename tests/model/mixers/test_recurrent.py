@@ -314,7 +314,7 @@ def test_start_values() -> None:
         block = mixer.hidden.weight[k * S : (k + 1) * S].detach()
         torch.testing.assert_close(block @ block.T, torch.eye(S), atol=1e-5, rtol=0.0)
     model = from_data(DecoderConfig, {"width": 8, "layers": 1, "mixer": "lstm"}).build(11)
-    assert model.stacks()[0].blocks[0].parts[0].mixer.input.bias[8:16].eq(1.0).all()  # type: ignore[union-attr]
+    assert model.stacks()[0].blocks[0].mix.input.bias[8:16].eq(1.0).all()  # type: ignore[union-attr]
     for config in (LSTMConfig(forget_gate=False), LSTMConfig(bias=False), GRUConfig(), ElmanConfig(bias=False)):
         XavierInit().apply(config.build(M, Positions()), Sizes(M, 0, 1), seed=0)
 

@@ -192,15 +192,15 @@ class Bart(Family):
 
     def stack(self, side: Side, name: str) -> list[Row]:
         theirs, block = f"model.{name}.layers.{{i}}", f"{name}.stack.blocks.{{i}}"
-        mixers, rows = ("self_attn", "encoder_attn") if name == "decoder" else ("self_attn",), list[Row]()
-        for j, mixer in enumerate(mixers):
+        mixers = {"mix": "self_attn"} | ({"cross": "encoder_attn"} if name == "decoder" else {})
+        rows = list[Row]()
+        for role, mixer in mixers.items():
             for x, y in (("q_proj", "q"), ("k_proj", "k"), ("v_proj", "v"), ("out_proj", "out")):
-                rows += pair(f"{theirs}.{mixer}.{x}", f"{block}.parts.{j}.mixer.{y}")
-            rows += pair(f"{theirs}.{mixer}_layer_norm", f"{block}.residuals.{j}.norm")
-        last = len(mixers)
+                rows += pair(f"{theirs}.{mixer}.{x}", f"{block}.{role}.{y}")
+            rows += pair(f"{theirs}.{mixer}_layer_norm", f"{block}.{role}_residual.norm")
         for x, y in (("fc1", "up"), ("fc2", "down")):
-            rows += pair(f"{theirs}.{x}", f"{block}.parts.{last}.feedforward.{y}")
-        rows += pair(f"{theirs}.final_layer_norm", f"{block}.residuals.{last}.norm")
+            rows += pair(f"{theirs}.{x}", f"{block}.feed.{y}")
+        rows += pair(f"{theirs}.final_layer_norm", f"{block}.feed_residual.norm")
         out = layers(rows, side.layers)
         out += pair(f"model.{name}.layernorm_embedding", f"{name}.embed.norm") if self.normed else []
         return out + (pair(f"model.{name}.layer_norm", f"{name}.stack.leave") if self.pre else [])

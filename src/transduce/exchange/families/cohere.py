@@ -39,8 +39,7 @@ class Cohere(Llama):
     tied = True
     even = False
     ids = 255001
-    parts = ("parts.0.parts.0.mixer", "parts.0.parts.1.feedforward")
-    norms = (("input_layernorm", "residuals.0.norm"),)
+    norms = (("input_layernorm", "residual.norm"),)
 
     def varied(self, fields: Fields, model: DecoderConfig) -> DecoderConfig:
         fields.only("use_qk_norm", False)  # one gain for each head, which norms here do not have

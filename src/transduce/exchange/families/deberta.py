@@ -177,9 +177,9 @@ class DebertaV2(Family):
             if found.table.norm is not None:
                 rows += layers(pair("deberta.encoder.LayerNorm", f"{MIXER}.positions.norm"), 1)
         if found.beside is not None:
-            value = "stack.blocks.0.parts.2.mixer.value"
+            value = "stack.blocks.0.beside.value"
             rows += pair("deberta.encoder.conv.conv", value, Taps(found.beside.kernel))
-            rows += pair("deberta.encoder.conv.LayerNorm", "stack.blocks.0.residuals.2.norm")
+            rows += pair("deberta.encoder.conv.LayerNorm", "stack.blocks.0.beside_residual.norm")
         bare = found.model.head == NO_HEAD
         if not bare:
             head, copies = masked_head(HEAD, "deberta", found.model)

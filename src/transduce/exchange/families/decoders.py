@@ -91,13 +91,11 @@ class Names(NamedTuple):
 
 def names_of(residual: ResidualConfig) -> Names:
     block = "stack.blocks.{i}"
+    mixer, feed = f"{block}.mix", f"{block}.feed"
     if not isinstance(residual, ParallelConfig):
-        parts, norms = f"{block}.parts", (f"{block}.residuals.0.norm", f"{block}.residuals.1.norm")
-        return Names(f"{parts}.0.mixer", f"{parts}.1.feedforward", norms)
-    parts = f"{block}.parts.0.parts"
-    if residual.norm_each:
-        return Names(f"{parts}.0.part.mixer", f"{parts}.1.part.feedforward", (f"{parts}.0.norm", f"{parts}.1.norm"))
-    return Names(f"{parts}.0.mixer", f"{parts}.1.feedforward", (f"{block}.residuals.0.norm",))
+        return Names(mixer, feed, (f"{mixer}_residual.norm", f"{feed}_residual.norm"))
+    norms = (f"{mixer}_norm", f"{feed}_norm") if residual.norm_each else (f"{block}.residual.norm",)
+    return Names(mixer, feed, norms)
 
 
 def projections(theirs: Sequence[str], mixer: str, *, bias: bool = True, out_bias: bool | None = None) -> list[Row]:

@@ -22,8 +22,8 @@ from transduce.model.residual.norm_last import PostNormConfig
 NO_HEAD = NoHeadConfig()
 SILENT = (PLACES, r"(^|\.)embeddings\.token_type_ids$")
 ENDINGS = ((".gamma", ".weight"), (".beta", ".bias"))  # of checkpoints that came from TensorFlow
-MIXER, FEED = "stack.blocks.{i}.parts.0.mixer", "stack.blocks.{i}.parts.1.feedforward"
-AFTER_MIXER, AFTER_FEED = (f"stack.blocks.{{i}}.residuals.{j}.norm" for j in range(2))
+MIXER, FEED = "stack.blocks.{i}.mix", "stack.blocks.{i}.feed"
+AFTER_MIXER, AFTER_FEED = (f"{name}_residual.norm" for name in (MIXER, FEED))
 
 
 class Encoding(Family):

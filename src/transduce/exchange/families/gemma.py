@@ -84,8 +84,8 @@ class Gemma2(Gemma):
     act, other_act = ("hidden_activation", "gelu_pytorch_tanh"), "hidden_act"
     even, first = True, False
     norms = (
-        ("input_layernorm", "residuals.0.norm"), ("post_attention_layernorm", "residuals.0.norm_after"),
-        ("pre_feedforward_layernorm", "residuals.1.norm"), ("post_feedforward_layernorm", "residuals.1.norm_after"),
+        ("input_layernorm", "mix_residual.norm"), ("post_attention_layernorm", "mix_residual.norm_after"),
+        ("pre_feedforward_layernorm", "feed_residual.norm"), ("post_feedforward_layernorm", "feed_residual.norm_after"),
     )  # fmt: skip
     caps: ClassVar[Mapping[str, float | None]] = {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
     every: ClassVar[int] = 2  # one layer in so many sees everything

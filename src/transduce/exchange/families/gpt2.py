@@ -64,15 +64,15 @@ class GPT2(Family):
     def table(self, model: ModelConfig) -> Table:
         assert isinstance(model, DecoderConfig)
         assert isinstance(model.layers, int)
-        mixer, feed, width = "stack.blocks.{i}.parts.0.mixer", "stack.blocks.{i}.parts.1.feedforward", model.width
+        mixer, feed, width = "stack.blocks.{i}.mix", "stack.blocks.{i}.feed", model.width
         split = Split((width,) * 3)
         qkv = [(f"{mixer}.q.{x}", f"{mixer}.k.{x}", f"{mixer}.v.{x}") for x in ("weight", "bias")]
         block = [
-            *pair("transformer.h.{i}.ln_1", "stack.blocks.{i}.residuals.0.norm"),
+            *pair("transformer.h.{i}.ln_1", "stack.blocks.{i}.mix_residual.norm"),
             row("transformer.h.{i}.attn.c_attn.weight", qkv[0], Then(TRANSPOSED, split)),
             row("transformer.h.{i}.attn.c_attn.bias", qkv[1], split),
             *pair("transformer.h.{i}.attn.c_proj", f"{mixer}.out", TRANSPOSED),
-            *pair("transformer.h.{i}.ln_2", "stack.blocks.{i}.residuals.1.norm"),
+            *pair("transformer.h.{i}.ln_2", "stack.blocks.{i}.feed_residual.norm"),
             *pair("transformer.h.{i}.mlp.c_fc", f"{feed}.up", TRANSPOSED),
             *pair("transformer.h.{i}.mlp.c_proj", f"{feed}.down", TRANSPOSED),
         ]

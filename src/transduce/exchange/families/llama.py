@@ -43,9 +43,9 @@ class Llama(Family):
     partial: ClassVar[bool] = False
     even: ClassVar[bool] = True
     ids: ClassVar[int] = 2
-    parts: ClassVar[tuple[str, str]] = ("parts.0.mixer", "parts.1.feedforward")
+    parts: ClassVar[tuple[str, str]] = ("mix", "feed")
     norms: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("input_layernorm", "residuals.0.norm"), ("post_attention_layernorm", "residuals.1.norm"),
+        ("input_layernorm", "mix_residual.norm"), ("post_attention_layernorm", "feed_residual.norm"),
     )  # fmt: skip
 
     def read(self, fields: Fields) -> tuple[ModelConfig, int]:

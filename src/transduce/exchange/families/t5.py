@@ -212,17 +212,16 @@ def stack(side: Side, name: str, ours: str, feed: Feed) -> list[Row]:
         row(f"{name}.final_layer_norm.weight", f"{ours}stack.leave.weight"),
         row(
             f"{name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
-            f"{ours}stack.blocks.0.parts.0.mixer.positions.weight",
+            f"{ours}stack.blocks.0.mix.positions.weight",
         ),
     ]
-    mixers = ("SelfAttention", "EncDecAttention") if name == "decoder" else ("SelfAttention",)
+    mixers = {"mix": "SelfAttention"} | ({"cross": "EncDecAttention"} if name == "decoder" else {})
     for i, kind in enumerate(side.feedforwards):
         block, layer = f"{ours}stack.blocks.{i}", f"{name}.block.{i}.layer"
-        for j, mixer in enumerate(mixers):
+        for j, (role, mixer) in enumerate(mixers.items()):
             for x, y in (("q", "q"), ("k", "k"), ("v", "v"), ("o", "out")):
-                rows.append(row(f"{layer}.{j}.{mixer}.{x}.weight", f"{block}.parts.{j}.mixer.{y}.weight"))
-        last = len(mixers)
-        for j in range(last + 1):
-            rows.append(row(f"{layer}.{j}.layer_norm.weight", f"{block}.residuals.{j}.norm.weight"))
-        rows += feed(kind, f"{layer}.{last}", f"{block}.parts.{last}.feedforward")
+                rows.append(row(f"{layer}.{j}.{mixer}.{x}.weight", f"{block}.{role}.{y}.weight"))
+        for j, role in enumerate((*mixers, "feed")):
+            rows.append(row(f"{layer}.{j}.layer_norm.weight", f"{block}.{role}_residual.norm.weight"))
+        rows += feed(kind, f"{layer}.{len(mixers)}", f"{block}.feed")
     return rows

@@ -123,17 +123,17 @@ class XLNet(Family):
         assert isinstance(model.layers, int)
         assert isinstance(model.mixer, AttentionConfig)
         theirs, block = "transformer.layer.{i}", "stack.blocks.{i}"
-        mixer, feed, apart = f"{block}.parts.0.mixer", f"{block}.parts.1.feedforward", ByHead(model.mixer.heads)
+        mixer, feed, apart = f"{block}.mix", f"{block}.feed", ByHead(model.mixer.heads)
         attention = {"r_w_bias": "u", "r_r_bias": "w", "r_s_bias": "s", "seg_embed": "segments"}
         rows = [
             *(row(f"{theirs}.rel_attn.{x}", f"{mixer}.{x}.weight", apart) for x in "qkv"),
             row(f"{theirs}.rel_attn.o", f"{mixer}.out.weight", replace(apart, out=True)),
             row(f"{theirs}.rel_attn.r", f"{mixer}.positions.r.weight", apart),
             *(row(f"{theirs}.rel_attn.{x}", f"{mixer}.positions.{y}") for x, y in attention.items()),
-            *pair(f"{theirs}.rel_attn.layer_norm", f"{block}.residuals.0.norm"),
+            *pair(f"{theirs}.rel_attn.layer_norm", f"{block}.mix_residual.norm"),
             *pair(f"{theirs}.ff.layer_1", f"{feed}.up"),
             *pair(f"{theirs}.ff.layer_2", f"{feed}.down"),
-            *pair(f"{theirs}.ff.layer_norm", f"{block}.residuals.1.norm"),
+            *pair(f"{theirs}.ff.layer_norm", f"{block}.feed_residual.norm"),
         ]
         ends = [
             row("transformer.word_embedding.weight", "embed.weight"),

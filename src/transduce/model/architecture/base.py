@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 import torch
+from torch import nn
 
 from transduce.config import Part
 from transduce.errors import UserError, require_at_least, require_memory, sized
@@ -144,39 +145,47 @@ class ModelConfig(Part):
         return Stack(blocks, ends.enter(self.width, self.norm), ends.leave(self.width, self.norm))
 
     def block(self, run: LayerConfig, positions: Positions, between: Between | None, place: Place) -> Block:
-        config, parts = run.mixer or self.mixer, list[Sublayer]()
+        config, parts, modules = run.mixer or self.mixer, list[Sublayer](), dict[str, nn.Module]()
         if place.role == "encoder":
             config = config.for_encoder()
         if not config.absent:
-            mixer = self.mixer_of(config, positions, run.positions or self.positions)
+            modules["mix"] = mixer = self.mixer_of(config, positions, run.positions or self.positions)
             require_role(mixer, config.kind, place.role)
+            bridge = None if between is None else between.bridge
             if place.role == "encoder":
-                parts.append(Encode(mixer, keep=between is not None and between.bridge != "none"))
+                parts.append(Encode(keep=bridge not in (None, "none")))
+            elif between is not None and (bridged := between.bridge_to(mixer, place.layer)) is not None:
+                modules["bridge"] = bridged
+                parts.append(Mix(bridge="bridge"))
             else:
-                parts.append(Mix(mixer, None if between is None else between.bridge_to(mixer, place.layer)))
+                parts.append(Mix())
         if place.role == "decoder" and between is not None:
-            parts = between.add_cross(parts, config.kind, run.cross or between.cross, self.width)
+            parts = between.add_cross(parts, modules, config.kind, run.cross or between.cross, self.width)
         feed = run.feedforward or self.feedforward
-        parts += [] if feed.absent else [Feed(feed.build(self.width))]
+        if not feed.absent:
+            modules["feed"] = feed.build(self.width)
+            parts.append(Feed())
         if not parts:
             raise UserError("a layer has mixer=none and feedforward=none, so there is nothing in it; leave it out")
         residual = run.residual or self.residual
         if residual.beside and residual.norm_each:
-            parts = [Sum(*(Normed(self.norm.build(self.width), part) for part in parts))]
-        elif residual.beside and len(parts) > 1:
-            parts = [Sum(*parts)]
+            parts = [Normed(part) for part in parts]
+            modules |= {part.norm: self.norm.build(self.width) for part in parts}
+        if residual.beside and (residual.norm_each or len(parts) > 1):
+            parts = [Sum(tuple(parts))]
         if run.beside is not None:
-            parts = [*parts, self.beside(run.beside, residual, place)]
+            modules["beside"] = self.beside(run.beside, residual, place)
+            parts = [*parts, Encode("beside") if place.role == "encoder" else Mix("beside")]
         joined = [(residual.build(self.width, self.norm, place), part) for part in parts]
-        return Block(joined, beside=run.beside is not None)
+        return Block(joined, modules, beside=run.beside is not None)
 
-    def beside(self, config: MixerConfig, residual: ResidualConfig, place: Place) -> Sublayer:
-        """The mixer that reads what enters a layer. A norm that stands before it would see what leaves the layer."""
+    def beside(self, config: MixerConfig, residual: ResidualConfig, place: Place) -> Mixer:
+        """Returns the mixer that reads what enters a layer. A norm that stands before it would see what leaves it."""
         if not isinstance(residual, PostNormConfig | DeepNormConfig):
             raise UserError(f"beside={config.kind} joins behind a layer, but residual={residual.kind}; use post-norm")
         mixer = (config.for_encoder() if place.role == "encoder" else config).build(self.width, Positions())
         require_role(mixer, config.kind, place.role)
-        return Encode(mixer) if place.role == "encoder" else Mix(mixer)
+        return mixer
 
     def mixer_of(self, config: MixerConfig, positions: Positions, known: PositionsConfig) -> Mixer:
         return config.build(self.width, positions.for_mixer() if known.acts in config.positions else Positions())

@@ -1,7 +1,7 @@
 """What joins a decoder to its encoder, and what a mixer must have to stand where it does."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from torch import nn
 
@@ -42,20 +42,27 @@ class Between:
             return None
         return bridge_of(self.bridge, self.encoder, layer, mixer)
 
-    def add_cross(self, parts: list[Sublayer], kind: str, config: MixerConfig, width: int) -> list[Sublayer]:
+    def add_cross(
+        self, parts: list[Sublayer], modules: dict[str, nn.Module], kind: str, config: MixerConfig, width: int
+    ) -> list[Sublayer]:
+        """Returns the sublayers with the one that reads the source among them, and adds its mixer to the modules."""
         if config.absent:
             return parts
-        cross = Cross(config.build(width, Positions()))
-        require_role(cross.mixer, config.kind, "cross")
+        cross = config.build(width, Positions())
+        require_role(cross, config.kind, "cross")
         if self.place == "inside":
             mix = parts[0] if parts else None
             if not isinstance(mix, Mix):
                 raise UserError("cross_place=inside needs a mixer to stand in; use cross_place=after")
-            require_role(mix.mixer, kind, "inside")
-            if grows(mix.mixer):
+            mixer = cast(Mixer, modules[mix.mixer])
+            require_role(mixer, kind, "inside")
+            if grows(mixer):
                 raise UserError(
                     f"cross_place=inside asks a memory of constant size before each token, but that of {kind} grows; "
                     f"use model.mixer=gru, or cross_place=after"
                 )
-            return [Inside(mix, cross)]
-        return [cross, *parts] if self.place == "before" else [*parts, cross]
+            parts = [Inside(mix, Cross())]
+        else:
+            parts = [Cross(), *parts] if self.place == "before" else [*parts, Cross()]
+        modules["cross"] = cross
+        return parts

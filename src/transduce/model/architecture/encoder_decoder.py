@@ -8,7 +8,6 @@ from transduce.errors import UserError, require_at_least
 from transduce.model.architecture.base import ModelConfig
 from transduce.model.architecture.between import Between
 from transduce.model.architecture.layers import LayerConfig, Layers, require_layers, runs
-from transduce.model.block import Cross
 from transduce.model.embed.embedding import EmbeddingConfig
 from transduce.model.mixers.mixer import MixerConfig
 from transduce.model.models import Decoder, Encoder, EncoderDecoder, Model
@@ -107,6 +106,6 @@ class EncoderDecoderConfig(ModelConfig):
         stack = self.stack(self.lower, positions, between, Place(0, below, "decoder", above))
         tied = target if self.tie_embeddings in ("all", "output") else None
         head = self.head.build(vocab_size, self.width, self.norm, tied)
-        reading = [p.mixer.by_document for b in stack.blocks for p in b.modules() if isinstance(p, Cross)]
+        reading = [mixer.by_document for block in stack for mixer in block.crosses()]
         by_document = all(reading) and self.bridge == "none" and self.cross_place != "inside"
         return EncoderDecoder(encoder, Decoder(target, stack, head), by_document)

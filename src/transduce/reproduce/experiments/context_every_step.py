@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
-from transduce.model.block import Cross
+from transduce.model.layout import Layout
 from transduce.model.models import Model
+from transduce.model.state import State
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.fit import BARE, Score, adam, late, learn, score, translator
@@ -97,12 +98,14 @@ def without_context(model: Model, tokens: int, symbols: int, generator: torch.Ge
     batch = copying(8, tokens, symbols, generator)
     before = model.token_head(model.features(batch))
 
-    def only_first(module: nn.Module, given: tuple[Any, ...], gave: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
-        return gave[0] * (torch.arange(tokens) == 0)[:, None], gave[1]
+    [cross] = [mixer for stack in model.stacks() for block in stack for mixer in block.crosses()]
+    read = cross.read
 
-    [cross] = [part for part in model.modules() if isinstance(part, Cross)]
-    handle = cross.register_forward_hook(only_first)
+    def only_first(x: Tensor, layout: Layout, state: State) -> Tensor:
+        return read(x, layout, state) * (torch.arange(tokens) == 0)[:, None]
+
+    cross.read = only_first
     after = model.token_head(model.features(batch))
-    handle.remove()
+    del cross.read
     change = (after - before).abs().amax((0, 2))
     return float(change[0]), float(change[1:].max())

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from transduce.model.batch import Batch
-from transduce.model.block import Sublayer
+from transduce.model.block import Block
 from transduce.model.layout import dense
 from transduce.model.models import Model
+from transduce.model.residual.residual import Function, Stream
+from transduce.model.state import State
 from transduce.reproduce import draw
 from transduce.reproduce.corpus import Corpus
 from transduce.reproduce.experiment import TextExperiment
@@ -129,10 +131,17 @@ def changes(model: Model, batch: Batch) -> list[float]:
     """The mean absolute difference of the inputs of every sublayer and the next."""
     inputs = list[Tensor]()
 
-    def see(module: nn.Module, given: tuple[Any, ...]) -> None:
-        inputs.append(given[0])
+    def see(module: nn.Module, given: tuple[Stream, Function]) -> tuple[Stream, Function]:
+        stream, f = given
 
-    handles = [part.register_forward_pre_hook(see) for part in model.modules() if isinstance(part, Sublayer)]
+        def watched(x: Tensor) -> tuple[Tensor, State]:
+            inputs.append(x)
+            return f(x)
+
+        return stream, watched
+
+    blocks = [cast(Block, block) for stack in model.stacks() for block in stack.blocks]
+    handles = [residual.register_forward_pre_hook(see) for block in blocks for residual in block.residuals]
     model.features(batch)
     for handle in handles:
         handle.remove()
