@@ -20,6 +20,7 @@ from transduce.config import from_data
 from transduce.errors import UserError
 from transduce.runs import checkpoint
 from transduce.runs.claim import claim
+from transduce.runs.migrate import SCHEMA
 from transduce.runs.position import Position, from_state, to_state
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run, record_data
@@ -54,7 +55,7 @@ def test_a_run_is_one_directory_with_everything(finished: Run) -> None:
 
 def test_the_config_is_fully_resolved_and_gives_the_recipe_back(finished: Run) -> None:
     data = yaml.safe_load((finished.path / "config.yaml").read_text())
-    assert data["schema"] == 1
+    assert data["schema"] == SCHEMA
     assert data["train"]["save_every"] == 4
     assert data["batch"]["overlong"] == "truncate"
     assert from_data(Recipe, data) == finished.recipe

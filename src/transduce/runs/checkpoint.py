@@ -16,6 +16,7 @@ from torch import Tensor
 from transduce.disk import digest, remove, sync
 from transduce.errors import UserError
 from transduce.runs.integrity import fault, name, read_state, steps
+from transduce.runs.migrate import SCHEMA
 
 Tensors = Mapping[str, Tensor]
 
@@ -32,7 +33,7 @@ def write(target: Path, parts: Mapping[str, Tensors], state: Mapping[str, Any]) 
         beside.mkdir()
         for name, tensors in parts.items():
             save_tensors(tensors, beside / name)
-        (beside / "state.json").write_text(json.dumps(state, indent=1) + "\n")
+        (beside / "state.json").write_text(json.dumps({**state, "schema": SCHEMA}, indent=1) + "\n")
         hashes = {path.name: digest(path) for path in sorted(beside.iterdir())}
         (beside / "DONE").write_text(json.dumps(hashes, indent=1) + "\n")
         for path in (*beside.iterdir(), beside):
@@ -126,6 +127,12 @@ def clean(checkpoints: Path) -> None:
     """Remove what a killed process left behind."""
     for path in (*checkpoints.glob(".*.partial"), *checkpoints.glob(".*.old")):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def schema(directory: Path) -> int:
+    """Returns the schema of the names in a checkpoint; what does not say it is of the first."""
+    found = read_state(directory).get("schema", 1)
+    return found if isinstance(found, int) else 1
 
 
 def point(link: Path, target: str) -> None:

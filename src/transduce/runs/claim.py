@@ -16,8 +16,9 @@ from transduce.disk import open_own, replace_text
 from transduce.errors import UserError
 from transduce.runs.checkpoint import steps
 from transduce.runs.lock import LOCK, take
+from transduce.runs.migrate import upgraded
 from transduce.runs.recipe import Recipe
-from transduce.runs.run import Run, complete, read_config, read_recipe, refused
+from transduce.runs.run import Run, read_config, read_recipe, refused
 from transduce.runs.seal import require_sealed, write_config
 
 # What a run may change on its way: keys that extend it, or do not change its numbers but for rounding.
@@ -125,11 +126,11 @@ def points_inside(target: str) -> bool:
 
 def as_begun(path: Path, recipe: Recipe) -> Recipe:
     """Returns the recipe of a run that goes on; where the run is older than a key, with what it has always done."""
-    old = read_config(path)
-    written, data = complete(old), to_data(recipe)
-    if written == old or data["tokenizer"].get("normalise") is None:
+    key, old, data = "normalise", read_config(path), to_data(recipe)
+    before, written, now = (cast("dict[str, Any]", one.get("tokenizer") or {}) for one in (old, upgraded(old), data))
+    if written == before or now.get(key) is None:
         return recipe
-    data["tokenizer"]["normalise"] = written["tokenizer"]["normalise"]
+    now[key] = written[key]
     return from_data(Recipe, data)
 
 

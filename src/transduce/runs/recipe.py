@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from transduce.data.loader import BatchConfig
 from transduce.data.source import DataConfig
@@ -14,10 +15,9 @@ from transduce.objectives.objective import ObjectiveConfig
 from transduce.optim import OptimizerConfig
 from transduce.optim.adamw import AdamWConfig
 from transduce.optim.schedule import InverseSqrt, ScheduleConfig
+from transduce.runs.migrate import SCHEMA, upgraded
 from transduce.tasks.bleu import BleuTokenizer
 from transduce.text.tokenizer import TokenizerConfig
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +104,18 @@ class Recipe:
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     schema: int = SCHEMA
 
+    @classmethod
+    def written_out(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns plain data of any schema as that of today's."""
+        return upgraded(data)
+
     def __post_init__(self) -> None:
         if not self.name or self.name.strip(".") == "" or "/" in self.name or "\0" in self.name:
             raise ValueError(f"name={self.name!r} cannot be a directory; use letters, digits and dashes")
         if any("\ud800" <= c <= "\udfff" for c in self.name):
             raise ValueError(f"name={self.name!r} is not UTF-8; use letters, digits and dashes")
         if self.schema < 1:
-            raise ValueError(f"schema={self.schema} never was; leave it out, or use {SCHEMA}")
+            raise ValueError(f"schema={self.schema} is not a version of recipes; leave it out, or use {SCHEMA}")
         if self.schema > SCHEMA:
             raise ValueError(f"schema={self.schema} is newer than this transduce, which reads up to {SCHEMA}; upgrade")
 

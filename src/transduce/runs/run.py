@@ -7,7 +7,7 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -23,8 +23,6 @@ from transduce.runs.versions import versions
 from transduce.text.tokenizer import Tokenizer
 
 NEEDED = ("config.yaml", "metrics.jsonl", "checkpoints")  # by a training, from its beginning to its end
-
-NORMALISING = ("bpe", "char", "unigram", "word")  # tokenisers that took a text as it stands until they had the key
 
 
 @dataclass(frozen=True)
@@ -108,20 +106,11 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def read_recipe(path: Path) -> Recipe:
     """Returns the recipe of a run. Raises UserError, naming config.yaml, where something in it cannot be used."""
-    data = complete(read_config(path))
+    data = read_config(path)
     try:
         return from_data(Recipe, data)
     except UserError as error:
         raise UserError(f"{path / 'config.yaml'} cannot be used: {error}") from None
-
-
-def complete(config: Any) -> Any:
-    """Returns a config.yaml with the keys that runs made before had no words for, as they were then."""
-    data = cast("dict[str, Any]", config if isinstance(config, dict) else {})
-    tokenizer = data.get("tokenizer")
-    if isinstance(tokenizer, dict) and (own := cast("dict[str, Any]", tokenizer)).get("kind") in NORMALISING:
-        return {**data, "tokenizer": {"normalise": "none", **own}}
-    return cast("Any", config)
 
 
 def record_environment(run: Run, device: torch.device) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from transduce.errors import UserError
-from transduce.runs import checkpoint
+from transduce.runs import checkpoint, migrate
 from transduce.runs.checkpoint import Tensors
 
 
@@ -25,7 +25,12 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Copy a safetensors file into a model, strict both ways. Raises UserError."""
-    assign(weights(model), checkpoint.read_tensors(path), str(path))
+    assign(weights(model), read_weights(model, path), str(path))
+
+
+def read_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
+    """Returns the tensors of a file of a checkpoint, under the names that they have in the model."""
+    return migrate.renamed(checkpoint.read_tensors(path), model, checkpoint.schema(path.parent))
 
 
 def best_weights(directory: Path) -> Path:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from transduce.disk import replace_text
 from transduce.runs import checkpoint
 from transduce.runs.position import Position
-from transduce.runs.weights import best_weights, load_weights
+from transduce.runs.weights import best_weights, load_weights, read_weights
 from transduce.training.session import Session
 
 TABLE = 10  # examples shown at the end
@@ -53,7 +53,7 @@ def try_average(session: Session) -> tuple[tuple[float, float] | None, list[int]
     steps = last_regular(run.checkpoints, most, session.say) if most > 1 and task.valid is not None else []
     if len(steps) < 2 or task.valid is None:
         return None, []
-    averaged = mean([best_weights(run.checkpoints / checkpoint.name(step)) for step in steps])
+    averaged = mean(task.model, [best_weights(run.checkpoints / checkpoint.name(step)) for step in steps])
     checkpoint.write(run.checkpoints / "averaged", {"model.safetensors": averaged}, {"steps": steps, "healthy": True})
     load_weights(task.model, run.checkpoints / "averaged" / "model.safetensors")
     found = task.validate(task.valid)
@@ -73,11 +73,11 @@ def last_regular(checkpoints: Path, most: int, say: Callable[[str], None]) -> li
     return steps
 
 
-def mean(files: Sequence[Path]) -> dict[str, Tensor]:
-    """The mean of every tensor over several files, summed in float64."""
+def mean(model: nn.Module, files: Sequence[Path]) -> dict[str, Tensor]:
+    """Returns the mean of every tensor over several files, summed in float64."""
     total: dict[str, Tensor] = {}
     for file in files:
-        for name, tensor in checkpoint.read_tensors(file).items():
+        for name, tensor in read_weights(model, file).items():
             total[name] = total.get(name, torch.zeros((), dtype=torch.float64)) + tensor.double()
-    dtypes = {name: tensor.dtype for name, tensor in checkpoint.read_tensors(files[0]).items()}
+    dtypes = {name: tensor.dtype for name, tensor in read_weights(model, files[0]).items()}
     return {name: (tensor / len(files)).to(dtypes[name]) for name, tensor in total.items()}

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from transduce.runs import checkpoint
 from transduce.runs.average import Average
 from transduce.runs.checkpoint import Tensors
-from transduce.runs.weights import assign, best_weights, load_weights, weights
+from transduce.runs.weights import assign, best_weights, load_weights, read_weights, weights
 from transduce.training.carry import Carried
 
 
@@ -45,11 +45,11 @@ class Moving:
         """Put the tensors of a checkpoint back."""
         load_weights(self.model, directory / "model.safetensors")
         if self.average is not None:  # which begins, in a run of an imported model, at what was imported
-            assign(self.average.mean, checkpoint.read_tensors(best_weights(directory)))
+            assign(self.average.mean, read_weights(self.model, best_weights(directory)))
         carried = directory / "carried.safetensors"
         self.carried.load(checkpoint.read_tensors(carried) if carried.exists() else {})
         saved: dict[str, dict[str, Tensor]] = {}
-        for key, value in checkpoint.read_tensors(directory / "optimizer.safetensors").items():
+        for key, value in read_weights(self.model, directory / "optimizer.safetensors").items():
             what, _, name = key.partition("/")
             saved.setdefault(name, {})[what] = value.to(self.device)
         parameters = dict(self.model.named_parameters())
