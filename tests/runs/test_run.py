@@ -318,7 +318,7 @@ def test_wrong_pairings_are_refused(recipe: RecipeOf, tmp_path: Path) -> None:
         ({"train.seed": 2**63}, r"`train\.seed` is 9223372036854775808, which is larger than any number"),
         ({"train.clip": math.nan}, r"`train\.clip` is not a number \(nan\)"),
         ({"train.save_minutes": math.nan}, r"`train\.save_minutes` is not a number \(nan\)"),
-        ({"schema": 0}, "schema=0 never was"),
+        ({"schema": 0}, "schema=0 is not a version of recipes"),
         ({"schema": 99}, "schema=99 is newer than this transduce"),
         ({"train.device": "cuda"}, "PyTorch sees no GPU here"),
     ],
