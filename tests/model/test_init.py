@@ -18,7 +18,7 @@ from transduce.model.layout import dense
 from transduce.model.mixers.delta import rates, slow
 from transduce.model.models import Model
 from transduce.objectives.language import NextTokenConfig
-from transduce.optim import roles
+from transduce.optim import grouped
 from transduce.optim.adamw import AdamWConfig
 from transduce.optim.muon import MuonConfig
 
@@ -284,7 +284,7 @@ def test_mup_divides_the_rate_of_matrices_and_of_the_head_by_the_width() -> None
         optimizers = kind(learning_rate=0.1, weight_decay=0.2, mup_base_width=16).build(model)
         peaks = {p: g["peak"] for o in optimizers for g in o.param_groups for p in g["params"]}
         decays = {p: g["weight_decay"] for o in optimizers for g in o.param_groups for p in g["params"]}
-        for role, p in roles(model):
+        for role, p in grouped(model):
             wide = role == "matrix" or p is model.head.weight
             assert peaks[p] == pytest.approx(0.025 if wide else 0.1)
             assert decays[p] == pytest.approx(0.8 if role == "matrix" else 0.0)

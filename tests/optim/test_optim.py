@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from transduce.config import from_data, kinds
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
-from transduce.optim import OptimizerConfig, roles, set_rate
+from transduce.optim import OptimizerConfig, grouped, set_rate
 from transduce.optim.adadelta import AdadeltaConfig
 from transduce.optim.adamw import AdamWConfig
 from transduce.optim.muon import Muon, MuonConfig, orthogonalise
 from transduce.optim.sgd import SGDConfig
 
 
-def test_roles_by_name_and_shape() -> None:
+def test_how_parameters_move() -> None:
     model = EncoderDecoderConfig(width=16, layers=1, tie_embeddings="none").build(11)
     names = {id(p): name for name, p in model.named_parameters()}
-    found = {role: [names[id(p)] for r, p in roles(model) if r == role] for role in ("matrix", "table", "vector")}
+    found = {role: [names[id(p)] for r, p in grouped(model) if r == role] for role in ("matrix", "table", "vector")}
     assert found["table"] == ["encoder.embed.weight", "decoder.embed.weight", "decoder.head.weight"]
     assert all(any(f".{child}." in name for child in ("mix", "cross", "feed")) for name in found["matrix"])
     assert all(name.endswith("bias") or "norm" in name or "leave" in name for name in found["vector"])
@@ -30,10 +30,10 @@ def test_roles_by_name_and_shape() -> None:
 def test_every_parameter_is_in_one_group_and_only_matrices_decay(kind: type[AdamWConfig | MuonConfig]) -> None:
     model = DecoderConfig(width=16, layers=2).build(11)
     groups = [g for o in kind(weight_decay=0.5).build(model) for g in o.param_groups]
-    grouped = [id(p) for g in groups for p in g["params"]]
-    assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+    there = [id(p) for g in groups for p in g["params"]]
+    assert sorted(there) == sorted(id(p) for p in model.parameters())
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
-    assert decayed == {id(p) for role, p in roles(model) if role == "matrix"}
+    assert decayed == {id(p) for role, p in grouped(model) if role == "matrix"}
 
 
 def test_adamw_is_its_formula() -> None:
@@ -116,7 +116,7 @@ def test_tables_decay_only_if_asked_to_and_vectors_never(kind: str, decays: bool
     for optimizer in config.build(model):
         optimizer.step()
     for name, p in model.named_parameters():
-        (role,) = (role for role, q in roles(model) if q is p)
+        (role,) = (role for role, q in grouped(model) if q is p)
         shrinks = role == "matrix" or (role == "table" and decays)
         if not shrinks:
             assert torch.equal(p, before[name]), name

@@ -19,7 +19,7 @@ AXES: tuple[tuple[str, int | None], ...] = (
     (r".*\.(q|k|v|up|gate)\.weight", 1),
     (r".*\.(q|k|v|up|gate)\.bias", None),
     (r".*\.(out|down)\.(weight|bias)", 0),
-    (r".*\.(norm|leave|enter)\.(weight|bias)", 0),
+    (r".*\.(norm|mix_norm|feed_norm|leave|enter)\.(weight|bias)", 0),
     (r"(.*\.)?embed\.weight", 1),
     (r"(.*\.)?head\.weight", 1),
     (r"(.*\.)?head\.bias", None),

@@ -4,7 +4,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -12,9 +11,10 @@ from torch.optim import AdamW, Optimizer
 
 from transduce.config import Part
 from transduce.errors import require_at_least
+from transduce.model.roles import Role, roles
 
-Role = Literal["matrix", "table", "vector"]
-TABLES = ("*embed.weight", "*embed.types", "*bands.tables.*", "*head.weight", "*positions.*")
+Group = Literal["matrix", "table", "vector"]
+TABLES: frozenset[Role] = frozenset(("table", "places", "lookup", "head"))  # a row per token or per place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +47,16 @@ class OptimizerConfig(Part, ABC):
         """How often wider matrices, and a head of its own, are than at `mup_base_width`; nothing without it."""
         if self.mup_base_width is None:
             return {}
-        tables = {name: p for name, p in model.named_parameters() if name.endswith(("embed.weight", "head.weight"))}
-        factor = next(iter(tables.values())).shape[1] / self.mup_base_width
-        heads = [p for name, p in tables.items() if name.endswith("head.weight")]
-        return dict.fromkeys([*heads, *(p for role, p in roles(model) if role == "matrix")], factor)
+        known = [(role, model.get_parameter(name)) for name, role in roles(model).items()]
+        factor = next(p for role, p in known if role in ("table", "head")).shape[1] / self.mup_base_width
+        heads = [p for role, p in known if role == "head"]
+        return dict.fromkeys([*heads, *(p for group, p in grouped(model) if group == "matrix")], factor)
 
-    def groups(self, parameters: Iterable[tuple[Role, Tensor]], wide: Mapping[Tensor, float]) -> list[dict[str, Any]]:
+    def groups(self, parameters: Iterable[tuple[Group, Tensor]], wide: Mapping[Tensor, float]) -> list[dict[str, Any]]:
         """Parameters that share a peak rate and a weight decay."""
         groups: dict[tuple[float, float], list[Tensor]] = {}
-        for role, parameter in parameters:
-            factor, decays = wide.get(parameter, 1.0), role == "matrix" or (role == "table" and self.decay_embeddings)
+        for group, parameter in parameters:
+            factor, decays = wide.get(parameter, 1.0), group == "matrix" or (group == "table" and self.decay_embeddings)
             settings = (self.weight_decay * factor if decays else 0.0, self.learning_rate / factor)
             groups.setdefault(settings, []).append(parameter)
         return [
@@ -78,7 +78,7 @@ class MomentsConfig(OptimizerConfig, ABC):
             raise ValueError(f"betas={list(self.betas)} must be two numbers from 0 to below 1, such as [0.9, 0.98]")
         require_positive(eps=self.eps)
 
-    def adamw(self, parameters: Iterable[tuple[Role, Tensor]], wide: Mapping[Tensor, float]) -> AdamW:
+    def adamw(self, parameters: Iterable[tuple[Group, Tensor]], wide: Mapping[Tensor, float]) -> AdamW:
         """AdamW with groups that decay and groups that do not.   Loshchilov and Hutter 2019, arXiv:1711.05101."""
         betas = (self.betas[0], self.betas[1])
         return AdamW(self.groups(parameters, wide), lr=self.learning_rate, betas=betas, eps=self.eps, fused=True)
@@ -89,15 +89,14 @@ def require_positive(eps: float) -> None:
         raise ValueError(f"eps={eps} must be a positive number, such as 1e-9: it keeps a division from 0")
 
 
-def roles(model: nn.Module) -> list[tuple[Role, nn.Parameter]]:
-    """Every trainable parameter once, with its role by name and shape: a table has a row per token or per place."""
+def grouped(model: nn.Module) -> list[tuple[Group, nn.Parameter]]:
+    """Returns every trainable parameter once, with how it moves, which follows from its role and its dimensions."""
 
-    def role(name: str, p: nn.Parameter) -> Role:
-        if p.ndim < 2:
-            return "vector"
-        return "table" if any(fnmatchcase(name, pattern) for pattern in TABLES) else "matrix"
+    def group(role: Role, p: nn.Parameter) -> Group:
+        return "vector" if p.ndim < 2 else "table" if role in TABLES else "matrix"
 
-    return [(role(name, p), p) for name, p in model.named_parameters() if p.requires_grad]
+    known = roles(model)
+    return [(group(known[name], p), p) for name, p in model.named_parameters() if p.requires_grad]
 
 
 def set_rate(optimizers: Iterable[Optimizer], factor: float) -> None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import nn
 from torch.optim import Adadelta, Optimizer
 
-from transduce.optim import OptimizerConfig, require_positive, roles
+from transduce.optim import OptimizerConfig, grouped, require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,5 +26,5 @@ class AdadeltaConfig(OptimizerConfig):
         require_positive(eps=self.eps)
 
     def build(self, model: nn.Module) -> list[Optimizer]:
-        groups = self.groups(roles(model), self.wide(model))
+        groups = self.groups(grouped(model), self.wide(model))
         return [Adadelta(groups, lr=self.learning_rate, rho=self.rho, eps=self.eps)]

@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import nn
 from torch.optim import Optimizer
 
-from transduce.optim import MomentsConfig, roles
+from transduce.optim import MomentsConfig, grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,4 +16,4 @@ class AdamWConfig(MomentsConfig):
     kind: ClassVar[str] = "adamw"
 
     def build(self, model: nn.Module) -> list[Optimizer]:
-        return [self.adamw(roles(model), self.wide(model))]
+        return [self.adamw(grouped(model), self.wide(model))]

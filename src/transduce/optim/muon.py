@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from transduce.optim import MomentsConfig, roles
+from transduce.optim import MomentsConfig, grouped
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
@@ -72,9 +72,9 @@ class MuonConfig(MomentsConfig):
     momentum: float = 0.95
 
     def build(self, model: nn.Module) -> list[Optimizer]:
-        parts, wide = roles(model), self.wide(model)
-        matrices = [p for role, p in parts if role == "matrix"]
+        parts, wide = grouped(model), self.wide(model)
+        matrices = [p for group, p in parts if group == "matrix"]
         factor = wide.get(matrices[0], 1.0) if matrices else 1.0
         decay = self.weight_decay * factor
         muon = Muon(matrices, lr=self.learning_rate / factor, momentum=self.momentum, weight_decay=decay)
-        return [muon, self.adamw(((role, p) for role, p in parts if role != "matrix"), wide)]
+        return [muon, self.adamw(((group, p) for group, p in parts if group != "matrix"), wide)]

@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import nn
 from torch.optim import SGD, Optimizer
 
-from transduce.optim import OptimizerConfig, roles
+from transduce.optim import OptimizerConfig, grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,5 +25,5 @@ class SGDConfig(OptimizerConfig):
             raise ValueError("nesterov=true needs momentum; set momentum=0.9")
 
     def build(self, model: nn.Module) -> list[Optimizer]:
-        groups = self.groups(roles(model), self.wide(model))
+        groups = self.groups(grouped(model), self.wide(model))
         return [SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov)]

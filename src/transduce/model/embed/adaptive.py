@@ -14,6 +14,7 @@ from transduce.model.layout import Layout
 from transduce.model.norms.norm import NormConfig
 from transduce.model.ops.dropout import dropout
 from transduce.model.positions.position import Positions
+from transduce.model.roles import Roles
 
 
 class Bands(nn.Module):
@@ -27,6 +28,10 @@ class Bands(nn.Module):
         self.tables = nn.ParameterList(tables)
         self.maps = nn.ParameterDict({str(i): x for i, x in maps.items()})
         self.sizes = [table.shape[0] for table in tables]
+
+    @property
+    def roles(self) -> Roles:
+        return {f"tables.{i}": "lookup" for i in range(len(self.sizes))}
 
     def map(self, band: int) -> Tensor | None:
         return of(self.maps, band)

@@ -14,10 +14,13 @@ from transduce.model.layout import Layout
 from transduce.model.norms.norm import NormConfig
 from transduce.model.ops.dropout import dropout
 from transduce.model.positions.position import Positions
+from transduce.model.roles import Roles
 
 
 class Table(Embedding):
     """See `TableConfig`. weight: (V, E). types: (types, E), or None."""
+
+    roles: ClassVar[Roles] = {"weight": "table", "types": "lookup", "project.weight": "widen"}
 
     def __init__(
         self, config: "TableConfig", weight: nn.Parameter, width: int, norm: NormConfig, positions: Positions,

@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from transduce.errors import require_at_least, require_probability
 from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation, FeedForwardConfig
 from transduce.model.ops.dropout import dropout
+from transduce.model.roles import Roles
 
 
 class Gated(nn.Module):
     """down(act(gate x) * up x).   Shazeer 2020, arXiv:2002.05202, eq. 6."""
 
+    roles: ClassVar[Roles] = {"gate.weight": "adds", "up.weight": "adds", "down.weight": "writes"}
     tp_plan: ClassVar[dict[str, str]] = {"gate": "columns", "up": "columns", "down": "rows"}
 
     def __init__(self, width: int, hidden: int, activation: Activation, bias: bool, p: float) -> None:

@@ -7,11 +7,13 @@ from torch import Tensor, nn
 
 from transduce.errors import UserError, require_at_least
 from transduce.model.feedforward.feedforward import FeedForwardConfig
+from transduce.model.roles import Roles
 
 
 class Maxout(nn.Module):
     """down(max over the pieces of up x), or without down. The pieces of a unit stand side by side."""
 
+    roles: ClassVar[Roles] = {"up.weight": "adds", "down.weight": "writes"}
     tp_plan: ClassVar[dict[str, str]] = {"up": "columns", "down": "rows"}
 
     def __init__(self, width: int, hidden: int, pieces: int, bias: bool, down: bool) -> None:

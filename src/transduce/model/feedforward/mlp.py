@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from transduce.errors import require_at_least, require_probability
 from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation, FeedForwardConfig
 from transduce.model.ops.dropout import dropout
+from transduce.model.roles import Roles
 
 
 class MLP(nn.Module):
     """down(dropout(act(up x))).   Vaswani et al. 2017, eq. 2."""
 
+    roles: ClassVar[Roles] = {"up.weight": "adds", "down.weight": "writes"}
     tp_plan: ClassVar[dict[str, str]] = {"up": "columns", "down": "rows"}
 
     def __init__(self, width: int, hidden: int, activation: Activation, bias: bool, p: float) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from transduce.errors import UserError, require_at_least, require_at_most
 from transduce.model.feedforward.feedforward import FeedForwardConfig
+from transduce.model.roles import Roles
 
 MOST = 1 << 28  # weights of a layer
 
@@ -34,6 +35,8 @@ class SigmaPi(nn.Module):
 
 class Products(nn.Module):
     """down of all products of 1..order features of x."""
+
+    roles: ClassVar[Roles] = {"down.weight": "writes"}
 
     def __init__(self, width: int, order: int, bias: bool) -> None:
         super().__init__()

@@ -9,10 +9,13 @@ from transduce.model.embed.embedding import Embedding
 from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation
 from transduce.model.heads.head import Head, HeadConfig, accurate
 from transduce.model.norms.norm import NormConfig
+from transduce.model.roles import Roles
 
 
 class DiscriminatorHead(Head):
     """See `DiscriminatorHeadConfig`."""
+
+    roles: ClassVar[Roles] = {"out.weight": "writes"}
 
     def __init__(self, width: int, activation: Activation) -> None:
         super().__init__()

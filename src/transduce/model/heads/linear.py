@@ -12,10 +12,13 @@ from transduce.model.embed.embedding import Embedding
 from transduce.model.heads.head import Head, HeadConfig, TokenHead, accurate, table_of
 from transduce.model.norms.norm import NormConfig
 from transduce.model.ops.loss import cross_entropy
+from transduce.model.roles import Roles
 
 
 class LinearHead(TokenHead):
     """See `LinearHeadConfig`. weight: (V, E). project: from the width to E, where they differ."""
+
+    roles: ClassVar[Roles] = {"weight": "head"}
 
     def __init__(self, config: "LinearHeadConfig", weight: nn.Parameter, width: int) -> None:
         super().__init__()

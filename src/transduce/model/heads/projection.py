@@ -9,10 +9,13 @@ from transduce.errors import require_at_least
 from transduce.model.embed.embedding import Embedding
 from transduce.model.heads.head import Head, HeadConfig, accurate
 from transduce.model.norms.norm import NormConfig
+from transduce.model.roles import Roles
 
 
 class ProjectionHead(Head):
     """See `ProjectionHeadConfig`."""
+
+    roles: ClassVar[Roles] = {"out.weight": "writes"}
 
     def __init__(self, width: int, config: "ProjectionHeadConfig") -> None:
         super().__init__()

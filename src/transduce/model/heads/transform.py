@@ -12,10 +12,13 @@ from transduce.model.embed.embedding import Embedding
 from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation
 from transduce.model.heads.head import Head, HeadConfig, TokenHead, accurate, table_of
 from transduce.model.norms.norm import NormConfig
+from transduce.model.roles import Roles
 
 
 class TransformHead(TokenHead):
     """See `TransformHeadConfig`. weight: (V, E)."""
+
+    roles: ClassVar[Roles] = {"weight": "head"}
 
     def __init__(self, config: "TransformHeadConfig", weight: nn.Parameter, width: int, norm: NormConfig) -> None:
         super().__init__()

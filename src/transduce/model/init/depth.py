@@ -5,10 +5,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import nn
 
-from transduce.model.init.init import COMMON, InitConfig, Initialiser, Rule, Sizes, normal, tables, times, xavier
-
-# What a sublayer adds is linear in these: values, outputs, and the matrices of feed-forwards.
-ADDING = ("*.v.weight", "*.out.weight", "*.up.weight", "*.gate.weight", "*.down.weight")
+from transduce.model.init.init import COMMON, InitConfig, Initialiser, Rules, Sizes, normal, tables, times, xavier
 
 
 class DeepNorm(NamedTuple):
@@ -33,12 +30,6 @@ def gained(gain: float) -> Initialiser:
     return lambda w, g: nn.init.xavier_normal_(w, gain, generator=g)
 
 
-def of_stacks(sizes: Sizes, encoder: Initialiser, decoder: Initialiser) -> list[Rule]:
-    """Rules for the matrices that sublayers add with, on each side."""
-    above = [(f"encoder.{pattern}", encoder) for pattern in ADDING] if sizes.encoder_layers else []
-    return [*above, *((pattern, decoder) for pattern in ADDING)]
-
-
 @dataclass(frozen=True, kw_only=True)
 class DeepNormInit(InitConfig):
     """Xavier normal, values, outputs and feed-forwards with gain beta; with residual=deep-norm.   Wang et al. 2022.
@@ -48,11 +39,10 @@ class DeepNormInit(InitConfig):
 
     kind: ClassVar[str] = "deep-norm"
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
         n, m = sizes.encoder_layers, sizes.decoder_layers
-        above, below = deep_norm(max(n, 1), m, encoder=True), deep_norm(m, n, encoder=False)
-        adding = of_stacks(sizes, gained(above.beta), gained(below.beta))
-        return [*COMMON, *tables(sizes.width**-0.5), *adding, ("*", gained(1.0))]
+        beta = (deep_norm(max(n, 1), m, encoder=True) if encoder else deep_norm(m, n, encoder=False)).beta
+        return {**COMMON, **tables(sizes.width**-0.5), "adds": gained(beta), "matrix": gained(1.0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +55,8 @@ class TFixupInit(InitConfig):
 
     kind: ClassVar[str] = "t-fixup"
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
         factor = (9 * sizes.decoder_layers) ** -0.25
         table, head = normal(factor * sizes.width**-0.5), normal(sizes.width**-0.5)
-        adding = of_stacks(sizes, times(0.67 * max(sizes.encoder_layers, 1) ** -0.25, xavier), times(factor, xavier))
-        return [*COMMON, ("*embed*.weight", table), ("*head.weight", head), *adding, ("*", xavier)]
+        adds = times(0.67 * max(sizes.encoder_layers, 1) ** -0.25 if encoder else factor, xavier)
+        return {**COMMON, "table": table, "head": head, "adds": adds, "matrix": xavier}

@@ -13,9 +13,8 @@ from transduce.model.init.init import (
     NORMS,
     InitConfig,
     Initialiser,
-    Rule,
+    Rules,
     Sizes,
-    constant,
     normal,
     tables,
     uniform,
@@ -46,8 +45,8 @@ class KaimingInit(InitConfig):
 
     kind: ClassVar[str] = "kaiming"
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
-        return [*COMMON, *tables(sizes.width**-0.5), ("*", by_inputs(math.sqrt(2)))]
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
+        return {**COMMON, **tables(sizes.width**-0.5), "matrix": by_inputs(math.sqrt(2))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +58,8 @@ class LecunInit(InitConfig):
 
     kind: ClassVar[str] = "lecun"
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
-        return [*COMMON, *tables(sizes.width**-0.5), ("*", by_inputs(1.0))]
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
+        return {**COMMON, **tables(sizes.width**-0.5), "matrix": by_inputs(1.0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +71,8 @@ class TorchInit(InitConfig):
 
     kind: ClassVar[str] = "torch"
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
-        return [*NORMS, ("*embed*.weight", normal(1.0)), ("*bias", constant(0.0)), ("*", bounded_by_inputs)]
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
+        return {**NORMS, "table": normal(1.0), "matrix": bounded_by_inputs}
 
     def named(self, model: nn.Module) -> dict[str, Initialiser]:
         """A bias is drawn like the weights beside it; what stands beside `hidden` is drawn like that."""

@@ -14,7 +14,7 @@ from transduce.model.init.init import (
     NORMS,
     InitConfig,
     Initialiser,
-    Rule,
+    Rules,
     Sizes,
     constant,
     normal,
@@ -51,9 +51,9 @@ class UniformInit(InitConfig):
     def __post_init__(self) -> None:
         require_positive(bound=self.bound)
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
-        draw, zero = uniform(self.bound), constant(0.0)
-        return [*NORMS, ("*norm*.bias", zero), ("*leave*.bias", zero), ("*bias", draw), ("*", draw)]
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
+        draw = uniform(self.bound)
+        return {**NORMS, "bias": draw, "matrix": draw}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,8 @@ class TruncatedNormalInit(InitConfig):
     def __post_init__(self) -> None:
         require_positive(std=self.std)
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
-        return [*COMMON, ("*", truncated(self.std))]
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
+        return {**COMMON, "matrix": truncated(self.std)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +86,15 @@ class OrthogonalInit(InitConfig):
     def __post_init__(self) -> None:
         require_positive(gain=self.gain)
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
-        return [*COMMON, *tables(sizes.width**-0.5), ("*", times(self.gain, orthogonal))]
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
+        return {**COMMON, **tables(sizes.width**-0.5), "matrix": times(self.gain, orthogonal)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianInit(InitConfig):
     """All N(0, std^2), recurrent matrices orthogonal, biases 0.   Bahdanau et al. 2014, arXiv:1409.0473, app. B.1.
 
-    Additive attention, e = v^T tanh(W q + U k), begins with v = 0 (`*.score.weight`) and with W and U, which are the
+    Additive attention, e = v^T tanh(W q + U k), begins with v = 0 and with W and U, which are the
     `q` and `k` beside a `score`, N(0, 0.001^2).
     """
 
@@ -104,8 +104,8 @@ class GaussianInit(InitConfig):
     def __post_init__(self) -> None:
         require_positive(std=self.std)
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
-        return [*COMMON, ("*.score.weight", constant(0.0)), ("*", normal(self.std))]
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
+        return {**COMMON, "score": constant(0.0), "matrix": normal(self.std)}
 
     def named(self, model: nn.Module) -> dict[str, Initialiser]:
         modules = cast(Iterable[tuple[str, nn.Module]], model.named_modules())

@@ -1,14 +1,13 @@
-"""The contract of start values: what a part must start from, then ordered rules on parameter names.
+"""The contract of start values: what a part must start from, then what a scheme gives to each role.
 
 A module may have `start()`: its own parameters that no scheme decides (gates, decays, forget biases), by name. Every
-other parameter is given its value by the first rule of the scheme whose pattern matches its name. A module may then
-change what the scheme gave, in `adjust_start()`: a forget bias is added to what biases start from.
+other parameter is given its value by its role (`model.roles`). A module may then change what the scheme gave, in
+`adjust_start()`: a forget bias is added to what biases start from.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
@@ -16,9 +15,14 @@ from torch import Tensor, nn
 
 from transduce.config import Part
 from transduce.errors import UserError
+from transduce.model.roles import Role, roles
 
 Initialiser = Callable[[Tensor, torch.Generator], object]
-Rule = tuple[str, Initialiser]
+Rules = Mapping[Role, Initialiser]
+AS: dict[Role, Role] = {  # what a scheme does not tell apart starts like this one
+    "writes": "adds", "adds": "matrix", "recurrent": "matrix", "score": "matrix", "lookup": "matrix",
+    "places": "table", "widen": "table", "table": "matrix", "head": "matrix",
+}  # fmt: skip
 
 
 class Sizes(NamedTuple):
@@ -86,14 +90,15 @@ def declared(model: nn.Module) -> dict[str, Initialiser]:
 
 @dataclass(frozen=True, kw_only=True)
 class InitConfig(Part):
-    """Which start values. `rules(sizes)`: (pattern, initialiser), tried in order on every parameter name.
+    """Which start values. `rules(sizes, encoder)`: an initialiser for each role, of the encoder of two stacks or else.
 
-    `named(model)`: initialisers that depend on what stands around a parameter, by its full name; they come first.
+    A role that is not there starts like the one of `AS`. `named(model)`: initialisers that depend on what stands around
+    a parameter, by its full name; they come first.
     """
 
     folder: ClassVar[str] = "transduce.model.init"
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
         raise AssertionError("a kind of InitConfig defines rules")
 
     def named(self, model: nn.Module) -> dict[str, Initialiser]:
@@ -102,33 +107,40 @@ class InitConfig(Part):
     def apply(self, model: nn.Module, sizes: Sizes, seed: int) -> None:
         """Give every parameter its start value, drawn from a generator of its own."""
         generator = torch.Generator().manual_seed(seed)
-        rules, own = self.rules(sizes), {**self.named(model), **declared(model)}
+        above, below = (self.rules(sizes, encoder) for encoder in (True, False))
+        own, known = {**self.named(model), **declared(model)}, roles(model)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                matching = ((pattern, f) for pattern, f in rules if fnmatchcase(name, pattern))
-                pattern, initialise = (name, own[name]) if name in own else next(matching)
-                if pattern == "*" and parameter.ndim < 2:  # what is left over to this rule should be matrices
-                    *path, last = name.split(".")
-                    part = type(model.get_submodule(".".join(path))).__name__
-                    raise UserError(
-                        f"`{last}` of {part} is no matrix, and no scheme knows what it starts from; declare it in "
-                        f"start(), as docs/adding-a-mixer.md shows"
-                    )
-                initialise(parameter, generator)
+                rules = above if sizes.encoder_layers and name.startswith("encoder.") else below
+                (own.get(name) or by_role(rules, known[name], model, name))(parameter, generator)
             for module in model.modules():
                 adjust: Callable[[], None] | None = getattr(module, "adjust_start", None)
                 if adjust is not None:
                     adjust()
 
 
+def by_role(rules: Rules, role: Role, model: nn.Module, name: str) -> Initialiser:
+    """Returns what a scheme gives to a role. Raises UserError where the module of that parameter had to say it."""
+    while role not in rules and role in AS:
+        role = AS[role]
+    if role not in rules:
+        *path, last = name.split(".")
+        part = type(model.get_submodule(".".join(path))).__name__
+        raise UserError(
+            f"`{last}` of {part} is no matrix, and no scheme knows what it starts from; declare it in start(), as "
+            f"docs/adding-a-mixer.md shows"
+        )
+    return rules[role]
+
+
 # Norms start as the identity, biases at zero, matrices from a recurrent state to itself orthogonal.
-NORMS: list[Rule] = [("*norm*.weight", constant(1.0)), ("*leave*.weight", constant(1.0))]
-COMMON: list[Rule] = [*NORMS, ("*bias", constant(0.0)), ("*hidden.weight", orthogonal)]
+NORMS: Rules = {"gain": constant(1.0), "shift": constant(0.0), "bias": constant(0.0)}
+COMMON: Rules = {**NORMS, "recurrent": orthogonal}
 
 
-def tables(std: float) -> list[Rule]:
-    """Embeddings, and a head of its own."""
-    return [("*embed*.weight", normal(std)), ("*head.weight", normal(std))]
+def tables(std: float) -> Rules:
+    """Returns the rules of embeddings, and of a head of its own."""
+    return {"table": normal(std), "head": normal(std)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +152,9 @@ class XavierInit(InitConfig):
 
     kind: ClassVar[str] = "xavier"
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
         std = sizes.width**-0.5
-        return [*COMMON, ("*embed.positions.weight", normal(sizes.scale * std)), *tables(std), ("*", xavier)]
+        return {**COMMON, **tables(std), "places": normal(sizes.scale * std), "matrix": xavier}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +168,6 @@ class NormalInit(InitConfig):
         if not 0.0 <= self.std < math.inf:
             raise UserError(f"std={self.std} must be a number that is not negative, such as 0.02")
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
         last = normal(self.std / math.sqrt(2 * sizes.layers))
-        return [*COMMON, ("*.out.weight", last), ("*.down.weight", last), ("*", normal(self.std))]
+        return {**COMMON, "writes": last, "matrix": normal(self.std)}

@@ -8,7 +8,7 @@ from torch import nn
 
 from transduce.errors import UserError, require_at_least
 from transduce.model.init.fan import by_inputs
-from transduce.model.init.init import COMMON, InitConfig, Rule, Sizes, normal
+from transduce.model.init.init import COMMON, InitConfig, Rules, Sizes, normal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,9 @@ class MuPInit(InitConfig):
     def __post_init__(self) -> None:
         require_at_least(1, base_width=self.base_width)
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
         head = normal(self.base_width**0.5 / sizes.width)
-        return [*COMMON, ("*embed*.weight", normal(self.std)), ("*head.weight", head), ("*", by_inputs(1.0))]
+        return {**COMMON, "table": normal(self.std), "head": head, "matrix": by_inputs(1.0)}
 
     def apply(self, model: nn.Module, sizes: Sizes, seed: int) -> None:
         names, unique = ({n for n, _ in model.named_parameters(remove_duplicate=again)} for again in (False, True))

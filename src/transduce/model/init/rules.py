@@ -13,7 +13,7 @@ from transduce.model.init.fan import by_inputs
 from transduce.model.init.init import (
     InitConfig,
     Initialiser,
-    Rule,
+    Rules,
     Sizes,
     XavierInit,
     constant,
@@ -60,9 +60,16 @@ class RulesInit(InitConfig):
                 suffix = f"did you mean {guess}?" if guess else f"the names are {', '.join(NAMES)}"
                 raise UserError(f"patterns has {list(rule)}, but there are no start values {rule[1]!r}; {suffix}")
 
-    def rules(self, sizes: Sizes) -> list[Rule]:
+    def rules(self, sizes: Sizes, encoder: bool) -> Rules:
+        return XavierInit().rules(sizes, encoder)
+
+    def named(self, model: nn.Module) -> dict[str, Initialiser]:
         own = [(str(pattern), NAMES[name](float(value))) for pattern, name, value in self.patterns]
-        return [*own, *XavierInit().rules(sizes)]
+        matches = {
+            name: next((start for pattern, start in own if fnmatchcase(name, pattern)), None)
+            for name, _ in model.named_parameters()
+        }
+        return {name: start for name, start in matches.items() if start is not None}
 
     def apply(self, model: nn.Module, sizes: Sizes, seed: int) -> None:
         free = {name for name, _ in model.named_parameters()} - declared(model).keys()

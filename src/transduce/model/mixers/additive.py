@@ -12,10 +12,13 @@ from transduce.model.mixers.lookup import Lookup, head_size, mask_of, mean
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.scores import additive_scores, attending
 from transduce.model.positions.position import Positions
+from transduce.model.roles import Roles
 
 
 class Additive(Lookup):
     """softmax_j(v^T tanh(W q_i + U k_j)) over the tokens themselves, or over projections of them."""
+
+    roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes", "score.weight": "score"}
 
     def __init__(self, config: "AdditiveConfig", width: int) -> None:
         super().__init__()

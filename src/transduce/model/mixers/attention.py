@@ -14,11 +14,13 @@ from transduce.model.norms.norm import NormConfig, RMSNorm, normed
 from transduce.model.ops.attention import attend
 from transduce.model.ops.local_attention import attend_near
 from transduce.model.positions.position import Positions, Queries
+from transduce.model.roles import Roles
 
 
 class Attention(Mixer):
     """softmax(q k^T / sqrt(D)) v in H heads, H/G of them per key head.   Vaswani et al. 2017; Ainslie et al. 2023."""
 
+    roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes"}
     tp_plan: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
     by_document: ClassVar[bool] = True
     by_reach: ClassVar[bool] = True

@@ -11,6 +11,7 @@ from transduce.model.layout import Layout, documents
 from transduce.model.mixers.lstm import LSTMConfig
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import Positions, Queries
+from transduce.model.roles import Roles
 from transduce.model.state import State, choose, select
 
 REASON = "bidirectional reads the whole sequence; use it in an encoder"
@@ -26,6 +27,7 @@ class Both(NamedTuple):
 class Bidirectional(Mixer):
     """`ahead` reads each sequence from its first token, `back` from its last."""
 
+    roles: ClassVar[Roles] = {"out.weight": "writes"}
     cannot: ClassVar[dict[str, str]] = {"forward": REASON, "write": REASON, "read": REASON}
 
     def __init__(self, config: "BidirectionalConfig", width: int, positions: Positions) -> None:

@@ -12,6 +12,7 @@ from transduce.model.layout import Layout, documents
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.attention import attend
 from transduce.model.positions.position import Positions, Queries
+from transduce.model.roles import Roles
 from transduce.model.state import State
 
 REASON = "block-sparse attention sees both ends of a text; use it in an encoder, or attention with a window"
@@ -21,6 +22,7 @@ ODD = 0x9E3779B97F4A7C1  # of the multiplicative hash; products wrap
 class BlockSparse(Mixer):
     """softmax(q k^T / sqrt(D)) v, where a block of queries sees some blocks of keys. See `BlockSparseConfig`."""
 
+    roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes"}
     cannot: ClassVar[dict[str, str]] = {"forward": REASON, "write": REASON, "read": REASON}
 
     def __init__(self, config: "BlockSparseConfig", width: int, positions: Positions) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import Positions
+from transduce.model.roles import Roles
 
 
 class Last(NamedTuple):
@@ -19,6 +20,8 @@ class Last(NamedTuple):
 
 class Context(Mixer):
     """Every token of a target reads W x_N; a token that reads itself, W x_t."""
+
+    roles: ClassVar[Roles] = {"out.weight": "writes"}
 
     def __init__(self, width: int, bias: bool) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ from transduce.model.layout import Layout, documents
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.conv import around, before, depthwise
 from transduce.model.positions.position import Positions
+from transduce.model.roles import Roles
 
 REASON = "a convolution sees neighbours only; use another mixer between source and target"
 
@@ -26,6 +27,7 @@ class Recent(NamedTuple):
 class Convolution(Mixer):
     """out(value(u) * sigmoid(gate(u))), u = [x_t; x_{t-d}; ...] or the sum of these with weights per feature."""
 
+    roles: ClassVar[Roles] = {"gate.weight": "adds", "out.weight": "writes"}
     tp_plan: ClassVar[dict[str, str]] = {"value": "columns", "gate": "columns", "out": "rows"}
     cannot: ClassVar[dict[str, str]] = {"read": REASON}
 

@@ -16,6 +16,7 @@ from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.delta import delta_rule, delta_write
 from transduce.model.ops.features import feature_map, require_nu, sum_normalised
 from transduce.model.positions.position import Positions
+from transduce.model.roles import Roles
 
 REASON = "a memory that fades depends on order; wrap it in bidirectional"
 
@@ -68,6 +69,7 @@ class Delta(Correcting):
 class GatedDelta(Correcting):
     """`decay` and `rate`: log a = -exp(rate) softplus(decay x), one number per head. `gate`: silu, of what is read."""
 
+    roles: ClassVar[Roles] = {**MatrixMemory.roles, "gate.weight": "adds"}
     cannot: ClassVar[dict[str, str]] = {"encode": REASON}
     tp_plan: ClassVar[dict[str, str]] = {
         **MatrixMemory.tp_plan, "beta": "columns", "decay": "columns", "rate": "columns", "gate": "columns",

@@ -14,10 +14,13 @@ from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.scores import attending, product_scores
 from transduce.model.ops.window import segment_ends, soft_window
 from transduce.model.positions.position import Positions
+from transduce.model.roles import Roles
 
 
 class DifferentiableWindow(Lookup):
     """A = softmax(q k^T) * m, or softmax(q k^T + (q' k'^T) * m), m the soft window of each query."""
+
+    roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes"}
 
     def __init__(self, config: "DifferentiableWindowConfig", width: int) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.attention import attend
 from transduce.model.positions.disentangled import RelativeTable
 from transduce.model.positions.position import Positions, Queries
+from transduce.model.roles import Roles
 
 
 class Disentangled(Mixer):
@@ -21,6 +22,7 @@ class Disentangled(Mixer):
     Q and K: maps of their own for the vectors of distances (pos_q, pos_k), or those of the tokens (q, k).
     """
 
+    roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes"}
     tp_plan: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
     by_document: ClassVar[bool] = True
 

@@ -15,6 +15,7 @@ from transduce.model.norms.norm import WholeRMSNorm, normed
 from transduce.model.ops.attention import attend
 from transduce.model.ops.scores import attending, product_scores
 from transduce.model.positions.position import Positions, Queries
+from transduce.model.roles import Roles
 
 
 class Sizes(NamedTuple):
@@ -29,6 +30,7 @@ class Sizes(NamedTuple):
 class LatentAttention(Lookup):
     """Multi-head latent attention.   DeepSeek-AI 2024, arXiv:2405.04434, sec. 2.1."""
 
+    roles: ClassVar[Roles] = {"out.weight": "writes"}
     tp_plan: ClassVar[dict[str, str]] = {"q": "columns", "kv": "columns", "out": "rows"}
 
     def __init__(self, config: "LatentConfig", width: int, positions: Positions) -> None:

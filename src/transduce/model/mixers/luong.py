@@ -13,10 +13,13 @@ from transduce.model.mixers.lookup import Lookup, mask_of, mean
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.scores import additive_scores, attending, product_scores
 from transduce.model.positions.position import Positions
+from transduce.model.roles import Roles
 
 
 class Luong(Lookup):
     """c_t = sum_s softmax_s(score(h_t, h_s)) h_s, and tanh(W_c [c_t; h_t]) of it."""
+
+    roles: ClassVar[Roles] = {"out.weight": "writes", "score.weight": "score"}
 
     def __init__(self, config: "LuongConfig", width: int) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.rms_norm import rms_norm
 from transduce.model.positions.position import Positions, Queries
+from transduce.model.roles import Roles
 
 
 class FastWeights(NamedTuple):
@@ -36,6 +37,7 @@ class MatrixMemory(Mixer):
     A kind says how they are written (`rule`, `add`), and where it differs, what its features, strengths and ends are.
     """
 
+    roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes"}
     tp_plan: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
 
     def __init__(self, config: "MatrixConfig", width: int, positions: Positions) -> None:

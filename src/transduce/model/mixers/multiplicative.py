@@ -11,10 +11,13 @@ from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.mixers.recurrent import Recurrent, RecurrentConfig, product
 from transduce.model.ops.recurrent import Hidden, factored_step
 from transduce.model.positions.position import Positions
+from transduce.model.roles import Roles
 
 
 class Multiplicative(Recurrent):
     """`factor_input`, `factor_hidden`: W_fx, W_fh. `input`, `hidden`: W_hx with b, W_hf."""
+
+    roles: ClassVar[Roles] = {**Recurrent.roles, "factor_hidden.weight": "recurrent"}
 
     def __init__(self, config: "MultiplicativeConfig", width: int) -> None:
         super().__init__(config, width, 1)

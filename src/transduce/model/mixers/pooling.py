@@ -10,6 +10,7 @@ from transduce.errors import require_at_least
 from transduce.model.layout import Layout, documents
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import Positions
+from transduce.model.roles import Roles
 
 
 class Pool(NamedTuple):
@@ -22,6 +23,7 @@ class Pool(NamedTuple):
 class Pooling(Mixer):
     """out(sum_{s<=t} value(x_s) / t), or out(max_{s<=t} value(x_s)), the maximum feature by feature."""
 
+    roles: ClassVar[Roles] = {"out.weight": "writes"}
     tp_plan: ClassVar[dict[str, str]] = {"value": "columns", "out": "rows"}
 
     def __init__(self, config: "PoolingConfig", width: int) -> None:

@@ -12,6 +12,7 @@ from transduce.errors import UserError, require_at_least
 from transduce.model.layout import Layout, documents
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.recurrent import Cell, Hidden, Kernel, begin, fused, scan
+from transduce.model.roles import Roles
 
 
 class Recurrent(Mixer):
@@ -20,6 +21,7 @@ class Recurrent(Mixer):
     kernel: the fused kernel of the same formula, if there is one. memory: the kind of state.
     """
 
+    roles: ClassVar[Roles] = {"hidden.weight": "recurrent", "out.weight": "writes"}
     cannot: ClassVar[dict[str, str]] = {"encode": "a recurrent network depends on order; wrap it in bidirectional"}
     memory: ClassVar[type[Hidden] | type[Cell]] = Hidden
 

@@ -14,6 +14,7 @@ from transduce.model.mixers.matrix import MatrixConfig, MatrixMemory, PerHead, W
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.linear import sum_rule, sum_write
 from transduce.model.positions.position import Positions
+from transduce.model.roles import Roles
 
 REASON = "a memory that fades depends on order; wrap it in bidirectional"
 
@@ -21,6 +22,7 @@ REASON = "a memory that fades depends on order; wrap it in bidirectional"
 class Retention(MatrixMemory):
     """`rate`: the logits of gamma, which are not trained."""
 
+    roles: ClassVar[Roles] = {**MatrixMemory.roles, "gate.weight": "adds"}
     cannot: ClassVar[dict[str, str]] = {"encode": REASON}
     tp_plan: ClassVar[dict[str, str]] = {**MatrixMemory.tp_plan, "gate": "columns", "rate": "columns"}
 

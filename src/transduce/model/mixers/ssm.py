@@ -16,6 +16,7 @@ from transduce.model.norms.norm import WholeRMSNorm
 from transduce.model.ops.conv import before, depthwise
 from transduce.model.ops.linear import sum_rule, sum_write
 from transduce.model.positions.position import Positions, Queries
+from transduce.model.roles import Roles
 
 ORDER = "a state space depends on order; wrap it in bidirectional"
 ASKS = "its queries pass a convolution over earlier tokens; set conv=0, or use another mixer between source and target"
@@ -43,6 +44,7 @@ class SSM(Mixer):
     over the features of all heads, and A, D, dt_bias and the taps are no Linear that could be split.
     """
 
+    roles: ClassVar[Roles] = {"out.weight": "writes"}
     cannot: ClassVar[dict[str, str]] = {"encode": ORDER}
 
     def __init__(self, config: "SSMConfig", width: int) -> None:

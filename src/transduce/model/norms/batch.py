@@ -8,10 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.model.norms.norm import NormConfig, accurate, require_eps
+from transduce.model.roles import NORM, Roles
 
 
 class BatchNorm(nn.Module):
     """g (x - mean) / sqrt(var + eps) + b, statistics of each feature over all leading dimensions."""
+
+    roles: ClassVar[Roles] = NORM
 
     mean: Tensor  # (M,) running averages
     var: Tensor

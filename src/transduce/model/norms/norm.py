@@ -11,6 +11,7 @@ from transduce.config import Part
 from transduce.errors import UserError
 from transduce.model.init.init import Initialiser, constant
 from transduce.model.ops.rms_norm import rms_norm
+from transduce.model.roles import NORM, Roles
 
 
 def accurate(x: Tensor) -> Tensor:
@@ -76,6 +77,8 @@ class OffsetRMSNorm(nn.Module):
 
 class PartialRMSNorm(nn.Module):
     """g x / sqrt(mean(x_1^2 .. x_k^2) + eps): the mean is estimated from the first features."""
+
+    roles: ClassVar[Roles] = NORM
 
     def __init__(self, width: int, first: int, eps: float) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transduce.errors import UserError, require_at_least
 from transduce.model.positions.position import Positions, PositionsConfig, Queries
 from transduce.model.positions.scaling import require_positive
+from transduce.model.roles import Roles
 
 Order = Literal["interleaved", "halves"]
 
@@ -45,6 +46,8 @@ class Sinusoidal(Positions):
 
 
 class Learned(Positions):
+    roles: ClassVar[Roles] = {"weight": "places", "*": "lookup"}
+
     def __init__(self, limit: int, width: int, offset: int, inner: int) -> None:
         super().__init__()
         self.limit, self.offset = limit, offset

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from transduce.config import Part
+from transduce.model.roles import Roles
 
 
 class Queries(NamedTuple):
@@ -23,6 +24,8 @@ class Positions(nn.Module):
     itself, scaled by D^-1/2, so attention must scale its own the same way, and not cap them. typed: it depends on the
     types of tokens too.
     """
+
+    roles: ClassVar[Roles] = {"*": "lookup"}
 
     limit: int | None = None
     by_head: ClassVar[bool] = False

@@ -11,6 +11,7 @@ from transduce.model.init.init import Initialiser, constant
 from transduce.model.norms.norm import NormConfig
 from transduce.model.residual.added import Added
 from transduce.model.residual.residual import Function, Place, Residual, ResidualConfig, Stream
+from transduce.model.roles import Roles
 from transduce.model.state import State
 
 
@@ -81,6 +82,8 @@ class ReZeroConfig(ResidualConfig):
 
 class Highway(Residual):
     """t added(f(x)) + (1 - t) x, t = sigmoid(W x + b)."""
+
+    roles: ClassVar[Roles] = {"gate.weight": "adds"}
 
     def __init__(self, width: int, added: Added, bias: float) -> None:
         super().__init__()
