@@ -1,13 +1,28 @@
+from dataclasses import replace
+from typing import NamedTuple
+
 import pytest
 import torch
 
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
+from transduce.generate.hypothesis import Hypothesis
 from transduce.generate.score import score
 
 SOURCES, PROMPTS = [[3], [4, 4, 5], [5, 3], [3, 3, 3, 3, 3], [4]], [[], [4], [3], [5, 5], [3, 4, 3]]
 GREEDY, BEAM = GenerateConfig(max_new_tokens=9), GenerateConfig(max_new_tokens=9, beam_size=4, nbest=3)
+
+
+class Several(NamedTuple):
+    """A vocabulary with more than one end."""
+
+    bos: int = 1
+    eos: int = 2
+    ends: tuple[int, ...] = (4, 5)
+
+    def decode(self, ids: list[int], /) -> str:
+        return " ".join(map(str, ids))
 
 
 def rows(model, index=slice(None)) -> dict:
@@ -40,6 +55,21 @@ def test_a_row_is_the_same_alone_and_in_any_batch(model, letters, config: Genera
     together = decode(model, letters, config, **rows(model))
     same(together, [decode(model, letters, config, **rows(model, slice(i, i + 1)))[0] for i in range(len(SOURCES))])
     same(together[::-1], decode(model, letters, config, batch_size=2, **rows(model, slice(None, None, -1))))
+
+
+@pytest.mark.parametrize("config", [GREEDY, BEAM, replace(GREEDY, suppress=(9,)), replace(BEAM, suppress=(9,))])
+def test_of_several_ends_the_one_that_was_written_is_known_and_counted(markov, letters, config: GenerateConfig):
+    vocabulary, prompt, written = Several(), [[7, 8]], set[int]()
+    for seed in range(8):
+        model = markov(vocab_size=10, seed=seed, sharp=3.0)
+        (found,) = decode(model, vocabulary, config, prompt=prompt)
+        last = [[vocabulary.eos if h.end is None else h.end] if h.finished else [] for h in found]
+        targets = [[*h.ids, *end] for h, end in zip(found, last, strict=True)]
+        again = score(model, letters, targets=targets, prompts=prompt * len(found), ends=False)
+        assert [h.score for h in found] == pytest.approx([s.total for s in again], abs=1e-4)
+        assert not {i for h in found for i in h.ids} & {vocabulary.eos, *vocabulary.ends}
+        written |= {i for end in last for i in end}
+    assert written == {vocabulary.eos, *vocabulary.ends}
 
 
 @pytest.mark.parametrize("config", [GREEDY, BEAM])
@@ -81,6 +111,38 @@ def test_a_wide_beam_finds_what_trying_everything_finds_in_a_real_model(translat
     expected = everything(translator, [1], [3, 5, 2], 2, 0.6)[:20]
     assert [h.ids for h in found] == [h.ids for h in expected]
     assert [h.score for h in found] == pytest.approx([h.score for h in expected], abs=1e-4)
+
+
+def narrow(model, prompt: list[int], beam: int, most: int, a: float, eos: int, log_p) -> list[Hypothesis]:
+    """A beam search as it is told in papers: of K places, one less for each hypothesis that has ended."""
+    grow, kept = [([], 0.0)], []
+    for n in range(1, most + 1):
+        new = [
+            (ids, token, total + float(x))
+            for ids, total in grow
+            for token, x in enumerate(log_p(model, prompt + ids, None))
+        ]
+        best, grow = sorted(new, key=lambda one: -one[2])[: beam - len(kept)], []
+        for ids, token, total in best:
+            if token == eos:
+                kept.append(Hypothesis(ids, total, True))
+            elif n == most:
+                kept.append(Hypothesis([*ids, token], total, False))
+            else:
+                grow.append(([*ids, token], total))
+    return sorted(kept, key=lambda h: -h.normalised(a))
+
+
+@pytest.mark.parametrize("a", [-1.0, 0.0, 0.6, 3.0])
+@pytest.mark.parametrize("beam", [2, 3, 5])
+def test_what_has_ended_keeps_its_place_in_a_beam(markov, letters, log_p, beam: int, a: float):
+    for seed in range(6):
+        model = markov(seed=seed)
+        config = GenerateConfig(beam_size=beam, nbest=beam, max_new_tokens=7, length_penalty=a)
+        (found,) = decode(model, letters, config, prompt=[[4, 5]])
+        expected = narrow(model, [4, 5], beam, 7, a, letters.eos, log_p)
+        assert [h.normalised(a) for h in found] == pytest.approx([h.normalised(a) for h in expected], abs=1e-5)
+        assert {(tuple(h.ids), h.finished) for h in found} == {(tuple(h.ids), h.finished) for h in expected}
 
 
 def test_the_prefix_is_read_once(markov, letters):
@@ -155,6 +217,17 @@ def test_what_goes_beyond_the_positions_of_a_model_is_refused(decoder, letters):
         decode(decoder, letters, GREEDY, prompt=[[4] * 33])
     found = decode(decoder, letters, GREEDY, prompt=[[4] * 30, [5]], limits=[3, 9])
     same(found[1:], decode(decoder, letters, GREEDY, prompt=[[5]]))
+
+
+@pytest.mark.parametrize("decoder", ["learned"], indirect=True)
+def test_an_input_that_is_over_waits_within_the_positions_of_a_model(decoder, letters):
+    """One of eight: too few to be dropped, so it stands there until the others are over."""
+    long = replace(GREEDY, min_new_tokens=9)
+    found = decode(decoder, letters, long, prompt=[[4] * 30, *[[5, i] for i in range(3, 10)]], limits=[3, *[9] * 7])
+    assert [len(h.ids) for (h,) in found] == [3, *[9] * 7]
+    same(found[:1], decode(decoder, letters, long, prompt=[[4] * 30], limits=[3]))
+    for i, row in enumerate(found[1:]):
+        same([row], decode(decoder, letters, long, prompt=[[5, 3 + i]]))
 
 
 @pytest.mark.parametrize("decoder", ["learned"], indirect=True)

@@ -170,6 +170,14 @@ def test_what_has_no_probability_is_never_drawn():
     assert draw(p.expand(4, 5), numbers).flatten().tolist() == [1, 1, 3, 3]
 
 
+@pytest.mark.parametrize(
+    ("tokens", "top_p", "kept"), [(2, 0.5, 1), (4, 0.5, 2), (4, 0.51, 3), (4, 0.75, 3), (8, 0.125, 1)]
+)
+def test_top_p_takes_the_fewest_that_reach_it(tokens: int, top_p: float, kept: int):
+    p, _ = candidates(torch.zeros(3, tokens), GenerateConfig(temperature=1.0, top_p=top_p))
+    assert (p > 0).sum(1).tolist() == [kept] * 3
+
+
 def test_the_score_is_that_of_the_model_whatever_was_cut_off(markov, letters):
     model = markov(seed=1)
     for (h,) in decode(model, letters, config(max_new_tokens=1, top_k=2, temperature=0.3), prompt=[[4, 5]] * 5):
