@@ -14,7 +14,7 @@ from transduce.cli.main import main
 from transduce.errors import Notice
 from transduce.exchange import exporting as exported
 from transduce.generate import hugging_face
-from transduce.generate.config import Bias, GenerateConfig
+from transduce.generate.config import SAMPLING, Bias, GenerateConfig
 from transduce.generate.hypothesis import Hypothesis
 from transduce.training.evaluate import Evaluation, Sample
 
@@ -70,6 +70,33 @@ def test_of_equal_texts_the_best_is_kept_and_of_samples_all(dates: Path, monkeyp
     a, b, c = (model.tokenizer.decode([i]) for i in (5, 6, 7))
     assert model.translate("x", nbest=4) == [(a, -1.0), (b, -2.0), (c, -4.0)]
     assert [row.text for row in model.translate("x", nbest=4, temperature=1.0)] == [a, b, a, c]
+
+
+SAMPLED = GenerateConfig(
+    temperature=0.7, top_h=0.5, top_k=9, top_p=0.8, min_p=0.1, typical_p=0.9, epsilon_cutoff=0.01, eta_cutoff=0.02,
+    max_length=30, min_length=7,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", [{"temperature": 0.0}, {"beam_size": 3}, {"temperature": 0.0, "beam_size": 3}])
+def test_who_asks_for_no_sampling_asks_for_nothing_that_acts_on_it(asked: dict[str, Any]):
+    found = transducer.decoding(SAMPLED, None, asked)  # type: ignore[arg-type]
+    assert found == replace(SAMPLED, **dict.fromkeys(SAMPLING), temperature=0.0, beam_size=asked.get("beam_size", 1))
+
+
+@pytest.mark.parametrize(
+    ("asked", "more"),
+    [
+        ({}, {}),
+        ({"max_new_tokens": 50}, {"max_length": None}),
+        ({"max_new_tokens": 50, "max_length": 20}, {}),
+        ({"min_new_tokens": 3}, {"min_length": 0}),
+        ({"min_new_tokens": 3, "min_length": 5}, {}),
+        ({"temperature": 1.0, "top_k": 2}, {}),
+    ],
+)
+def test_what_is_asked_is_not_undone_by_what_the_recipe_says_of_the_whole(asked: dict[str, Any], more: dict[str, Any]):
+    assert transducer.decoding(SAMPLED, None, asked) == replace(SAMPLED, **asked, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("options", [{"temperature": 1.0, "max_new_tokens": 60}, {"temperature": 0.0}])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch import nn
 
 from transduce.errors import UserError
 from transduce.exchange import certificate, checkpoint, parity
@@ -81,6 +82,29 @@ def test_what_is_allowed_is_a_share_of_the_greatest_number_from_one_on(scale: fl
     assert certificate.limit_of(most) == pytest.approx(1e-4 * max(1.0, scale))
     assert certificate.limit_of(torch.tensor([scale, NAN])) == 1e-4
     assert certificate.limit_of(torch.tensor([scale, INF])) == 1e-4
+
+
+def test_the_ids_that_are_drawn_are_text() -> None:
+    """Padding, <s> and the like have no text, and a model need compute nothing sensible for them."""
+    from transduce.text.char import Char
+
+    tokenizer = Char().train(["abc"])
+    rows = certificate.drawn(nn.Module(), tokenizer, torch.zeros(50, 20, dtype=torch.int64), seed=0)  # type: ignore[arg-type]
+    assert {*rows.flatten().tolist()} == {i for i in range(tokenizer.vocab_size) if tokenizer.decode([i]) in {*"abc"}}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "token"),
+    [([1, 2], [1, 3], 2), ([1, 2], [1, 2, 3], 3), ([1, 2, 3], [1, 2], 3), ([], [4], 1), ([4], [], 1), ([5, 1], [1], 1)],
+)
+def test_text_by_the_settings_of_a_folder_is_the_same_to_its_end(
+    ours: list[int], theirs: list[int], token: int
+) -> None:
+    with pytest.raises(UserError, match=f"writes other text than them as .* says, from token {token} on"):
+        certificate.require_same_settings(ours, theirs, "them")
+    assert certificate.require_same_settings(ours, ours, "them") == {
+        "tokens_alike_by_generation_config": f"{len(ours)} of {len(ours)}"
+    }
 
 
 def test_what_is_no_number_on_both_sides_is_no_agreement() -> None:

@@ -1,6 +1,7 @@
 """Folders that lie: one sentence each, never a crash, and nothing large is allocated before the check."""
 
 import json
+import os
 import random
 import shutil
 import struct
@@ -16,6 +17,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 import transduce as td
+from transduce.disk import digest
 from transduce.errors import UserError
 from transduce.exchange import certificate, checkpoint
 from transduce.exchange.files import INDEX, SINGLE, Files
@@ -205,9 +207,18 @@ def test_changed_data_are_caught_by_the_certificate(folder: Path):
     (folder / SINGLE).write_bytes(data)
     with pytest.raises(UserError, match=r"model\.safetensors is not the file of certificate\.json"):
         td.load(folder, device="cpu")
-    certificate.write(folder, {"files": {"../config.json": "x"}})
-    with pytest.raises(UserError, match="tells of a file"):
-        td.load(folder, device="cpu")
+
+
+def test_a_certificate_tells_of_the_files_of_its_own_folder_alone(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    outside = tmp_path_factory.mktemp("outside") / "file"
+    outside.write_text("a secret")
+    up = os.path.relpath(outside, folder)
+    for name in (up, str(outside), f"x/../{up}", "nothing"):
+        certificate.write(folder, {"files": {name: digest(outside)}})
+        with pytest.raises(UserError, match="tells of a file"):
+            td.load(folder, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"])
