@@ -15,6 +15,7 @@ from transduce.errors import Notice
 from transduce.exchange import exporting as exported
 from transduce.generate import hugging_face
 from transduce.generate.config import SAMPLING, Bias, GenerateConfig
+from transduce.generate.decode import decode
 from transduce.generate.hypothesis import Hypothesis
 from transduce.training.evaluate import Evaluation, Sample
 
@@ -162,6 +163,17 @@ def test_rules_reach_the_command_line(stream: Path, capsys: pytest.CaptureFixtur
     pairs = list(zip("The" + text, "he" + text, strict=False))
     assert len(set(pairs)) == len(pairs)
     assert len(text) >= 30
+
+
+@pytest.mark.parametrize("prompt", ["The quick", "j", ""])
+def test_a_document_is_gone_on_with_from_its_beginning(stream: Path, prompt: str):
+    """As in training, where every document begins with the token that opens it."""
+    model = td.load(stream, device="cpu")
+    ids = [*model.tokenizer.marks.opens, *model.tokenizer.encode(prompt)]
+    assert ids[0] == model.tokenizer.bos
+    expected = decode(model.model, model.tokenizer, GenerateConfig(max_new_tokens=5), prompt=[ids])[0][0]
+    found = model.continuation(prompt, temperature=0.0, max_new_tokens=5)
+    assert (found.log_p, found.tokens) == (expected.score, expected.length)
 
 
 def test_a_run_whose_recipe_searches_is_generated_from(

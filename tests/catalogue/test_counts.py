@@ -121,6 +121,9 @@ def test_build_on_a_device_with_overrides() -> None:
     assert made.token_head.size == 31
     assert made.limit == 512
     again = td.build("roberta-base", device="cpu", overrides=tiny, vocab_size=31)
+    other = td.build("roberta-base", device="cpu", overrides=tiny, vocab_size=31, seed=1)
+    drawn = [(a, b) for a, b in zip(other.parameters(), again.parameters(), strict=True) if a.ndim > 1]
+    assert not any(torch.equal(a, b) for a, b in drawn)
     assert all(torch.equal(a, b) for a, b in zip(made.parameters(), again.parameters(), strict=True))
 
 
