@@ -18,4 +18,4 @@ layers:
 	lint-imports
 
 test:
-	pytest -q
+	pytest -q -n auto --dist worksteal
