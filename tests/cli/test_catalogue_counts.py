@@ -8,7 +8,7 @@ import pytest
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("bert-base", ["110,106,428  parameters; another count gives the same", "592,130  pooler", "training "]),
+        ("bert-base", ["110,106,428  parameters; another count gives the same", "592,130  heads.pair", "training "]),
         ("t5-small", ["decoder cross attention", "for a token of the source"]),
         ("switch-base-128", ["active      224,083,200 for a token"]),
         ("ernie-thu", ["617,772  entity stream fusion only"]),

@@ -50,7 +50,7 @@ def test_quiet_prints_nothing(cli) -> None:
     ("words", "told"),
     [
         (["model.widht=3"], "unknown key `model.widht`; did you mean `model.width`?"),
-        (["model.heads=3"], "unknown key `model.heads`; did you mean `model.mixer.heads`?"),
+        (["model.heads=3"], "`model.heads` is 3, but it holds predictions by name, such as heads.pair.kind=classes; "),
         (["n_layer=3"], "unknown key `n_layer`; did you mean `model.layers`?"),
         (["--lr", "0.1"], "unknown key `lr`; did you mean `optimizer.learning_rate`?"),
         (["epochs=3"], "unknown key `epochs`; did you mean `train.max_epochs`?"),

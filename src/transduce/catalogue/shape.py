@@ -15,6 +15,7 @@ from transduce.catalogue.shape_layers import attention_of, beside_of, disentangl
 from transduce.catalogue.shape_parts import feedforward_of, norm_of, positions_of, residual_of
 from transduce.catalogue.shape_words import Words
 from transduce.errors import UserError
+from transduce.exchange.families.encoding import PAIR, heads_of
 from transduce.exchange.families.family import ACTIVATIONS
 from transduce.model.architecture import DecoderConfig, EncoderConfig, EncoderDecoderConfig, LayerConfig, ModelConfig
 from transduce.model.embed.adaptive import AdaptiveEmbeddingConfig
@@ -147,9 +148,11 @@ def encoder(words: Words, common: Mapping[str, Any]) -> ModelConfig:
     if words.take("unique_layers", depth) == 1:
         words.only("cross_layer_sharing", "all")
         layers = (LayerConfig(times=depth, tied=True),)
+    pairs = "nsp_classes" in words.shape
+    words.only("nsp_classes", PAIR.classes)
     return EncoderConfig(
         **common, layers=layers, tie_embeddings=words.take("tied_embeddings", True),
-        pooler=words.take("pooler", False), pair_classes=words.take("nsp_classes", 0),
+        heads=heads_of(words.take("pooler", False), pairs),
     )  # fmt: skip
 
 

@@ -20,8 +20,9 @@ from transduce.errors import UserError
 from transduce.generate.config import SAMPLING, GenerateConfig
 from transduce.generate.decode import decode
 from transduce.model.batch import Batch
+from transduce.model.heads.pooled import RowHead
 from transduce.model.layout import dense
-from transduce.model.models import EncoderDecoder, EncoderOnly, Model
+from transduce.model.models import EncoderDecoder, Model
 from transduce.model.stack import Stack
 from transduce.text.published import PIECES
 from transduce.text.tokenizer import Tokenizer
@@ -79,9 +80,10 @@ def traced(model: Model, ids: Tensor, source: Tensor | None) -> dict[str, Tensor
         batch = Batch(ids, dense(ids.shape[0], ids.shape[1]), ids, source, around)
         hidden = model.features(batch)
         out = dict(found)
-        if isinstance(model, EncoderOnly) and model.pooler is not None:
-            out["pooled"] = model.pooled(hidden)
-            out |= {} if model.pair is None else {"pair": model.pair(out["pooled"])}
+        for head in model.heads.values():
+            assert isinstance(head, RowHead)
+            out["pooled"] = head.vector(hidden, batch.layout)
+            out |= {} if head.output is None else {"pair": head(hidden, batch.layout)}
         if model.head is not None:
             out["logits"] = model.head(hidden) if model.head.per == "token" else model.head(hidden, batch.layout)
         return out

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import threading
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -16,13 +17,14 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from transduce.errors import UserError
 from transduce.exchange import nearest, remote_code, reordered, unread
+from transduce.exchange.families.encoding import heads_of
 from transduce.exchange.families.family import Family, Fields, families
 from transduce.exchange.files import INDEX, SINGLE, Files, read_json
 from transduce.model.architecture import EncoderConfig, ModelConfig
 from transduce.model.heads.none import NoHeadConfig
 from transduce.model.models import Model
 
-HEADS = ("head.", "pair.")  # what stands on an encoder
+HEADS = re.compile(r"head\.|heads\.\w+\.output\.")  # what stands on an encoder and its pooler
 
 
 class Checkpoint(NamedTuple):
@@ -65,7 +67,7 @@ def read(folder: Path, dtype: torch.dtype | None = torch.float32) -> Checkpoint:
 def expressed(asked: Iterable[Family], config: ModelConfig, vocab_size: int) -> tuple[Family, dict[str, Any]] | None:
     """The first of some families that can express a model, and its config.json."""
     for family in asked:
-        if (data := family.write(config, vocab_size)) is not None:
+        if (data := family.express(config, vocab_size)) is not None:
             return family, data
     return None
 
@@ -125,11 +127,12 @@ def headless(config: ModelConfig, family: Family, tensors: Collection[str]) -> M
     if not isinstance(config, EncoderConfig) or not tensors:
         return config
     table = family.table(config)
-    head = {name for line in table.rows if all(one.startswith(HEADS) for one in line.ours) for name in line.theirs}
+    head = {name for line in table.rows if all(HEADS.match(one) for one in line.ours) for name in line.theirs}
     if not head or head & table.names(tensors).keys():
         return config
-    bare = replace(config, head=NoHeadConfig(), pair_classes=0)
-    return bare if all(line in table.rows for line in family.table(bare).rows) else config
+    bare = replace(config, head=NoHeadConfig(), heads=heads_of(bool(config.heads), pairs=False))
+    known = {name for line in table.rows for name in line.theirs}
+    return bare if all(known.issuperset(line.theirs) for line in family.table(bare).rows) else config
 
 
 def has_weights(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from transduce.model.architecture import ModelConfig
 PARTS = (
     "mixer", "encoder_mixer", "cross", "layers", "encoder_layers", "decoder_layers", "positions", "norm", "residual",
     "cross_place", "bridge", "feedforward", "embedding", "head", "scale_embedding", "tie_embeddings", "tie_positions",
-    "pooler", "pair_classes", "width",
+    "heads", "width",
 )  # fmt: skip
 
 
@@ -87,10 +87,12 @@ def within(
 
 def expressed(model: ModelConfig, vocab_size: int, family: Family, parts: dict[str, Any]) -> bool:
     try:
-        return family.write(replace(model, **parts), vocab_size) is not None
+        return family.express(replace(model, **parts), vocab_size) is not None
     except (ValueError, AssertionError, AttributeError, ArithmeticError):
         return False
 
 
 def kind(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {name: kind(one) for name, one in cast("dict[str, Any]", part).items()}
     return getattr(part, "kind", part)

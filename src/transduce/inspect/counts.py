@@ -33,8 +33,8 @@ def parameters(model: Model) -> dict[str, int]:
 
 def part_of(model: nn.Module, name: str) -> str:
     """The part a parameter belongs to: the sublayer, embedding or head around it, and on which side."""
-    if name.split(".")[0] in ("pooler", "pair"):
-        return "pooler"
+    if name.startswith("heads."):
+        return ".".join(name.split(".")[:2])
     side = f"{name.split('.')[0]} " if name.split(".")[0] in ("encoder", "decoder") else ""
     module = model
     for step in name.split(".")[:-1]:

@@ -97,20 +97,14 @@ class Decoder(Model):
 
 
 class EncoderOnly(Model):
-    """Embedding, stack of blocks in which every token sees all others, head: BERT and its family.
-
-    pooler: (M, M), or None. pair: (classes, M) on what is pooled, or None.
-    """
+    """Embedding, stack of blocks in which every token sees all others, head: BERT and its family."""
 
     takes_source = False
     writes = False
 
-    def __init__(self, embed: Embedding, stack: Stack, head: Head | None, pooled: int = 0, classes: int = 0) -> None:
-        """pooled: features that the pooler gives; 0: there is none."""
+    def __init__(self, embed: Embedding, stack: Stack, head: Head | None) -> None:
         super().__init__()
         self.embed, self.stack, self.head = embed, stack, head
-        self.pooler = nn.Linear(pooled, pooled) if pooled else None
-        self.pair = nn.Linear(pooled, classes) if classes else None
         self.limit = limit_of(stack, embed)
 
     def encode(self, ids: Tensor, layout: Layout) -> Tensor:
@@ -119,12 +113,6 @@ class EncoderOnly(Model):
 
     def features(self, batch: Batch) -> Tensor:
         return self.encode(batch.inputs, batch.layout)
-
-    def pooled(self, hidden: Tensor) -> Tensor:
-        """(B, M) of hidden states (B, T, M) whose rows begin at slot 0: tanh(W h_0 + b)."""
-        if self.pooler is None:
-            raise UserError("this encoder has no pooler; take the mean of its hidden states, or set model.pooler=true")
-        return torch.tanh(self.pooler(hidden[:, 0]))
 
     def init_state(self, batch: int, max_len: int) -> State:
         raise UserError(NO_STEPS)

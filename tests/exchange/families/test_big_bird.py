@@ -61,7 +61,7 @@ def test_two_heads(tmp_path: Path) -> None:
     model: Any = found.model
     hidden = model.features(Batch(tokens, layout, tokens))
     torch.testing.assert_close(model.head(hidden), given.prediction_logits, atol=TOLERANCE, rtol=0)
-    classes = model.pair(model.pooled(hidden))
+    classes = model.heads["pair"](hidden, layout)
     torch.testing.assert_close(classes, given.seq_relationship_logits, atol=TOLERANCE, rtol=0)
     checkpoint.write(found.model, found.config, found.vocab_size, tmp_path / "out")
     before, after = (load_file(folder / "model.safetensors") for folder in (tmp_path, tmp_path / "out"))

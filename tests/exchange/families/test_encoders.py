@@ -92,15 +92,16 @@ def test_pairs_of_sentences(name: str, tmp_path: Path) -> None:
     model: Any = checkpoint.read(tmp_path).model
     tokens = ids(theirs)
     types = (torch.arange(tokens.shape[1]) > 7).long().expand_as(tokens)
-    hidden = model.encode(tokens, dense(*tokens.shape)._replace(types=types))
+    layout = dense(*tokens.shape)._replace(types=types)
+    hidden, head = model.encode(tokens, layout), model.heads["pair"]
     found = theirs(tokens, token_type_ids=types)
     pair = found.seq_relationship_logits if name == "Bert" else found.sop_logits
     torch.testing.assert_close(model.head(hidden), found.prediction_logits, atol=1e-4, rtol=0)
-    torch.testing.assert_close(model.pair(model.pooled(hidden)), pair, atol=1e-4, rtol=0)
-    for y in (pair, model.pair(model.pooled(hidden))):
+    torch.testing.assert_close(head(hidden, layout), pair, atol=1e-4, rtol=0)
+    for y in (pair, head(hidden, layout)):
         y.square().sum().backward()
     theirs_grad = (theirs.bert.pooler.dense if name == "Bert" else theirs.albert.pooler).weight.grad
-    torch.testing.assert_close(model.pooler.weight.grad, theirs_grad, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(head.dense.weight.grad, theirs_grad, atol=1e-4, rtol=1e-3)
 
 
 def test_a_head_for_pairs_alone_and_no_pooler_at_all(tmp_path: Path) -> None:
@@ -109,14 +110,15 @@ def test_a_head_for_pairs_alone_and_no_pooler_at_all(tmp_path: Path) -> None:
     theirs = made("Bert", "ForNextSentencePrediction", BERT, tmp_path / "pairs")
     found = checkpoint.read(tmp_path / "pairs")
     model: Any = found.model
-    hidden = model.encode(ids(theirs), dense(*ids(theirs).shape))
-    torch.testing.assert_close(model.pair(model.pooled(hidden)), theirs(ids(theirs)).logits, atol=1e-4, rtol=0)
+    layout = dense(*ids(theirs).shape)
+    hidden = model.encode(ids(theirs), layout)
+    torch.testing.assert_close(model.heads["pair"](hidden, layout), theirs(ids(theirs)).logits, atol=1e-4, rtol=0)
     checkpoint.write(model, found.config, found.vocab_size, tmp_path / "again")
     assert load_file(tmp_path / "again/model.safetensors").keys() == dict(theirs.named_parameters()).keys()
     config = transformers.BertConfig(**BERT)
     transformers.BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "bare")
     found = checkpoint.read(tmp_path / "bare")
-    assert "pooler.weight" not in dict(found.model.named_parameters())
+    assert not found.model.heads
     checkpoint.write(found.model, found.config, found.vocab_size, tmp_path / "out")
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("bare", "out"))
     assert one.keys() == other.keys()

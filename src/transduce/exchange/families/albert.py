@@ -12,9 +12,12 @@ from transduce.exchange.families.encoding import (
     NO_HEAD,
     Encoding,
     encoder_of,
+    heads_of,
     masked_head,
     masked_or_none,
+    pair_of,
     read_encoder,
+    rows_of_heads,
     whole,
 )
 from transduce.exchange.families.family import ACTIVATIONS, Fields
@@ -32,6 +35,7 @@ class Albert(Encoding):
     """What stands on the blocks is what the class asks for, and what the files hold besides."""
 
     model_type: ClassVar[str] = "albert"
+    more_heads: ClassVar[bool] = True
     architectures: ClassVar[tuple[str, ...]] = ("AlbertModel", "AlbertForMaskedLM", "AlbertForPreTraining")
 
     def read(self, fields: Fields) -> tuple[ModelConfig, int]:
@@ -55,7 +59,7 @@ class Albert(Encoding):
             embedding=TableConfig(types=fields.whole("type_vocab_size", 2), norm=True, size=size),
             positions=LearnedConfig(limit=fields.whole("max_position_embeddings", 512)),
             head=TransformHeadConfig(activation=activation, size=None if tied else size) if masked else NO_HEAD,
-            pooler=pairs or fields.holds("pooler.weight"), pair_classes=2 if pairs else 0,
+            heads=heads_of(fields.holds("pooler.weight"), pairs),
         )  # fmt: skip
         return model, fields.whole("vocab_size", 30000)
 
@@ -66,7 +70,7 @@ class Albert(Encoding):
         own, size = found.model, found.table.size
         if not found.plain(types=found.table.types, size=size) or found.positions.offset:
             return None
-        if not masked_or_none(own, found.feedforward.activation, size) or (own.pair_classes and own.head == NO_HEAD):
+        if not masked_or_none(own, found.feedforward.activation, size) or (pair_of(own) and own.head == NO_HEAD):
             return None
         runs = [LayerConfig()] * own.layers if isinstance(own.layers, int) else [*own.layers]
         times = [run.times for run in runs]
@@ -83,7 +87,7 @@ class Albert(Encoding):
         assert isinstance(model, EncoderConfig)
         if model.head == NO_HEAD:
             return self.architectures[0]
-        return self.architectures[2 if model.pair_classes else 1]
+        return self.architectures[2 if pair_of(model) else 1]
 
     def table(self, model: ModelConfig) -> Table:
         assert isinstance(model, EncoderConfig)
@@ -97,8 +101,7 @@ class Albert(Encoding):
             *pair(f"{theirs}.full_layer_layer_norm", AFTER_FEED),
         ]
         ends, copies = ([], []) if model.head == NO_HEAD else masked_head(HEAD, "albert", model)
-        ends += pair("albert.pooler", "pooler") if model.pooler else []
-        ends += pair("sop_classifier.classifier", "pair") if model.pair_classes else []
+        ends += rows_of_heads(model, "albert.pooler", "sop_classifier.classifier")
         blocks = layers(rows, model.layers if isinstance(model.layers, int) else len(model.layers))
         return whole("albert", model, [*blocks, *ends], copies, "encoder.embedding_hidden_mapping_in")
 

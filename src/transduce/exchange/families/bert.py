@@ -6,13 +6,15 @@ from transduce.exchange.families.encoding import (
     NO_HEAD,
     Encoding,
     encoder_of,
+    heads_of,
     masked_head,
     masked_or_none,
+    pair_of,
     read_encoder,
     table,
 )
 from transduce.exchange.families.family import ACTIVATIONS, Fields
-from transduce.exchange.table import Table, pair
+from transduce.exchange.table import Table
 from transduce.model.architecture import EncoderConfig, ModelConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.heads.transform import TransformHeadConfig
@@ -25,6 +27,7 @@ class Bert(Encoding):
     """What stands on the blocks is what the class asks for, and what the files hold besides."""
 
     model_type: ClassVar[str] = "bert"
+    more_heads: ClassVar[bool] = True
     architectures: ClassVar[tuple[str, ...]] = (
         "BertModel", "BertForMaskedLM", "BertForPreTraining", "BertForNextSentencePrediction",
     )  # fmt: skip
@@ -39,7 +42,7 @@ class Bert(Encoding):
             embedding=TableConfig(types=fields.whole("type_vocab_size", 2), norm=True),
             positions=LearnedConfig(limit=fields.whole("max_position_embeddings", 512)),
             head=TransformHeadConfig(activation=activation) if masked else NO_HEAD,
-            pooler=pairs or fields.holds("pooler.dense.weight"), pair_classes=2 if pairs else 0,
+            heads=heads_of(fields.holds("pooler.dense.weight"), pairs),
         )  # fmt: skip
         return model, fields.whole("vocab_size", 30522)
 
@@ -55,10 +58,10 @@ class Bert(Encoding):
     def architecture(self, model: ModelConfig) -> str:
         assert isinstance(model, EncoderConfig)
         if model.head == NO_HEAD:
-            return self.architectures[3 if model.pair_classes else 0]
-        return self.architectures[2 if model.pair_classes else 1]
+            return self.architectures[3 if pair_of(model) else 0]
+        return self.architectures[2 if pair_of(model) else 1]
 
     def table(self, model: ModelConfig) -> Table:
         assert isinstance(model, EncoderConfig)
         ends, copies = ([], []) if model.head == NO_HEAD else masked_head(HEAD, "bert", model)
-        return table("bert", model, ends + (pair("cls.seq_relationship", "pair") if model.pair_classes else []), copies)
+        return table("bert", model, ends, copies, classes="cls.seq_relationship")

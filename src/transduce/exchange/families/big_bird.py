@@ -11,9 +11,12 @@ from transduce.exchange.families.encoding import (
     NO_HEAD,
     Encoding,
     encoder_of,
+    heads_of,
     masked_head,
     masked_or_none,
+    pair_of,
     read_encoder,
+    rows_of_heads,
     whole,
 )
 from transduce.exchange.families.family import ACTIVATIONS, Fields
@@ -34,6 +37,7 @@ class BigBird(Encoding):
     """What its class computes in evaluation, of each text alone; padded to a longer one, it moves the last block."""
 
     model_type: ClassVar[str] = "big_bird"
+    more_heads: ClassVar[bool] = True
     architectures: ClassVar[tuple[str, ...]] = ("BigBirdForMaskedLM", "BigBirdForPreTraining", "BigBirdModel")
 
     def read(self, fields: Fields) -> tuple[ModelConfig, int]:
@@ -46,7 +50,7 @@ class BigBird(Encoding):
             embedding=TableConfig(types=fields.whole("type_vocab_size", 2), norm=True),
             positions=LearnedConfig(limit=fields.whole("max_position_embeddings", 4096)),
             head=NO_HEAD if headless else TransformHeadConfig(activation=activation),
-            pooler=pairs or fields.holds("pooler.weight"), pair_classes=2 if pairs else 0,
+            heads=heads_of(fields.holds("pooler.weight"), pairs),
         )  # fmt: skip
         assert isinstance(model.mixer, AttentionConfig)
         heads, bias = model.mixer.heads, fields.flag("use_bias", True)
@@ -76,15 +80,15 @@ class BigBird(Encoding):
         if found.positions.offset or not isinstance(model.layers, int):
             return None
         own |= {"use_bias": a.bias, "rescale_embeddings": model.scale_embedding, "num_hidden_layers": model.layers}
-        if not masked_or_none(found.model, found.feedforward.activation) or not found.model.pooler:
+        if not masked_or_none(found.model, found.feedforward.activation) or not found.model.heads:
             return None  # all classes have a pooler
-        if found.model.pair_classes and found.model.head == NO_HEAD:
+        if pair_of(found.model) and found.model.head == NO_HEAD:
             return None
         return {**found.written(vocab_size), **own}
 
     def architecture(self, model: ModelConfig) -> str:
         assert isinstance(model, EncoderConfig)
-        return self.architectures[2 if model.head == NO_HEAD else 1 if model.pair_classes else 0]
+        return self.architectures[2 if model.head == NO_HEAD else 1 if pair_of(model) else 0]
 
     def table(self, model: ModelConfig) -> Table:
         assert isinstance(model, EncoderConfig)
@@ -101,8 +105,7 @@ class BigBird(Encoding):
             *pair(f"{theirs}.output.LayerNorm", AFTER_FEED),
         ]  # fmt: skip
         ends, copies = ([], []) if model.head == NO_HEAD else masked_head(HEAD, "bert", model)
-        ends += pair("bert.pooler", "pooler") if model.pooler else []
-        ends += pair("cls.seq_relationship", "pair") if model.pair_classes else []
+        ends += rows_of_heads(model, "bert.pooler", "cls.seq_relationship")
         return whole("bert", model, [*layers(block, model.layers), *ends], copies)
 
 

@@ -56,7 +56,7 @@ class Parts(NamedTuple):
 
 def found_in(model: ModelConfig) -> Parts | None:
     """The parts, if the model is a Post-LN encoder of disentangled attention whose layers are laid as in DeBERTa."""
-    if not isinstance(model, EncoderConfig) or model.scale_embedding or model.pooler:
+    if not isinstance(model, EncoderConfig) or model.scale_embedding:
         return None
     a, f, n, e, p = model.mixer, model.feedforward, model.norm, model.embedding, model.positions
     if not (isinstance(a, DisentangledConfig) and isinstance(f, MLPConfig) and isinstance(n, LayerNorm)):

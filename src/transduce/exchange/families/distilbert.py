@@ -61,7 +61,7 @@ class DistilBert(Encoding):
         if found is None or not found.plain() or found.positions.offset or found.norm != LayerNorm(eps=EPS):
             return None
         own, activation = found.model, found.feedforward.activation
-        if own.pooler or not isinstance(own.layers, int) or not masked_or_none(own, activation):
+        if not isinstance(own.layers, int) or not masked_or_none(own, activation):
             return None
         return {
             "dim": own.width, "n_layers": own.layers, "n_heads": found.mixer.heads, "vocab_size": vocab_size,

@@ -56,7 +56,7 @@ class Electra(Encoding):
         if found is None or not found.table.types or not found.plain(types=found.table.types, size=found.table.size):
             return None
         own, layers, size = found.model, found.model.layers, found.table.size
-        if found.positions.offset or not isinstance(layers, int) or own.pooler or size == own.width:
+        if found.positions.offset or not isinstance(layers, int) or size == own.width:
             return None
         discriminator = DiscriminatorHeadConfig(activation=found.feedforward.activation)
         if own.head != discriminator and not masked_or_none(own, "gelu", size):

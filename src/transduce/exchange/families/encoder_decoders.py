@@ -44,7 +44,7 @@ def sides(model: ModelConfig) -> tuple[Side, Side | None] | None:
     """Encoder and decoder, or an encoder alone; None: another model, or one whose decoder reads in another way."""
     if isinstance(model, EncoderConfig):
         alone = side(model, model.layers, encodes=True)
-        return None if alone is None or model.pooler else (alone, None)
+        return None if alone is None else (alone, None)
     if not isinstance(model, EncoderDecoderConfig) or model.bridge != "none" or model.cross_place != "after":
         return None
     if model.decoder_embedding not in (None, model.embedding):

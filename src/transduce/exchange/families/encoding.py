@@ -11,8 +11,11 @@ from transduce.model.architecture import EncoderConfig, ModelConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.feedforward.feedforward import Activation
 from transduce.model.feedforward.mlp import MLPConfig
+from transduce.model.heads.classes import ClassesHeadConfig
+from transduce.model.heads.head import HeadConfig
 from transduce.model.heads.none import NoHeadConfig
 from transduce.model.heads.transform import TransformHeadConfig
+from transduce.model.heads.vector import VectorHeadConfig
 from transduce.model.init.init import NormalInit
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.norms.norm import LayerNorm
@@ -20,6 +23,8 @@ from transduce.model.positions.absolute import LearnedConfig
 from transduce.model.residual.norm_last import PostNormConfig
 
 NO_HEAD = NoHeadConfig()
+POOLER = VectorHeadConfig(pool=("first",), hidden=True)  # tanh(A h_0 + a), which all of this line have
+PAIR = ClassesHeadConfig(classes=2, pool=("first",), hidden=True)  # of two sentences, from what the pooler gives
 SILENT = (PLACES, r"(^|\.)embeddings\.token_type_ids$")
 ENDINGS = ((".gamma", ".weight"), (".beta", ".bias"))  # of checkpoints that came from TensorFlow
 MIXER, FEED = "stack.blocks.{i}.mix", "stack.blocks.{i}.feed"
@@ -87,7 +92,9 @@ class Parts(NamedTuple):
 
 def encoder_of(model: ModelConfig) -> Parts | None:
     """Its parts, if a model is a Post-LN encoder of plain attention whose embedding has positions and a norm."""
-    if not isinstance(model, EncoderConfig) or model.scale_embedding or model.pair_classes not in (0, 2):
+    if not isinstance(model, EncoderConfig) or model.scale_embedding:
+        return None
+    if model.heads and pooler_of(model) is None:
         return None
     a, f, n, p, e = model.mixer, model.feedforward, model.norm, model.positions, model.embedding
     if not (isinstance(f, MLPConfig) and isinstance(n, LayerNorm) and isinstance(p, LearnedConfig)):
@@ -99,6 +106,30 @@ def encoder_of(model: ModelConfig) -> Parts | None:
     if not (f.bias and n.bias and e.norm) or f.activation not in ACTIVATIONS.values():
         return None
     return Parts(model, a, f, n, p, e)
+
+
+def heads_of(pooler: bool, pairs: bool) -> dict[str, HeadConfig]:
+    """Returns the heads beside the main one: of pairs of sentences, or a pooler alone."""
+    return {"pair": PAIR} if pairs else {"pooled": POOLER} if pooler else {}
+
+
+def pooler_of(model: ModelConfig) -> str | None:
+    """Returns the name of the only head beside the main one, if it has the pooler of this line."""
+    (name, *more) = model.heads or ("",)
+    known = name and not more and any(matches(model.heads[name], one) for one in (POOLER, PAIR))
+    return name if known else None
+
+
+def pair_of(model: ModelConfig) -> str | None:
+    """Returns the name of the head of pairs of sentences."""
+    return next((name for name, head in model.heads.items() if matches(head, PAIR)), None)
+
+
+def rows_of_heads(model: ModelConfig, pooler: str, classes: str = "") -> list[Row]:
+    """Returns the rows of the head beside the main one. pooler, classes: what its two maps are called in the files."""
+    name, both = pooler_of(model), pair_of(model)
+    rows = [] if name is None else pair(pooler, f"heads.{name}.dense")
+    return rows if both is None else [*rows, *pair(classes, f"heads.{both}.output")]
 
 
 def masked_or_none(model: EncoderConfig, activation: Activation, size: int | None = None) -> bool:
@@ -121,10 +152,11 @@ def masked_head(
 
 
 def table(
-    base: str, model: EncoderConfig, ends: list[Row], copies: list[tuple[str, str]], project: str = ""
+    base: str, model: EncoderConfig, ends: list[Row], copies: list[tuple[str, str]], project: str = "",
+    classes: str = "",
 ) -> Table:  # fmt: skip
     """The table of a model whose blocks are named as in BERT. base: what stands before them. project: name of the map
-    from embeddings to the width."""
+    from embeddings to the width. classes: that of the classes of pairs."""
     assert isinstance(model.layers, int)
     theirs = f"{base}.encoder.layer.{{i}}"
     rows = [
@@ -135,8 +167,8 @@ def table(
         *pair(f"{theirs}.output.dense", f"{FEED}.down"),
         *pair(f"{theirs}.output.LayerNorm", AFTER_FEED),
     ]
-    pooler = pair(f"{base}.pooler.dense", "pooler") if model.pooler else []
-    return whole(base, model, [*layers(rows, model.layers), *pooler, *ends], copies, project)
+    more = rows_of_heads(model, f"{base}.pooler.dense", classes)
+    return whole(base, model, [*layers(rows, model.layers), *more, *ends], copies, project)
 
 
 def whole(
@@ -154,5 +186,5 @@ def whole(
         begin.append(row(f"{theirs}.token_type_embeddings.weight", "embed.types"))
     if model.embedding.size not in (None, model.width):
         begin += pair(f"{base}.{project}", "embed.project")
-    bare = model.head == NO_HEAD and not model.pair_classes
+    bare = model.head == NO_HEAD and pair_of(model) is None
     return Table((*begin, *rows), f"{base}.", tuple(copies), bare, ENDINGS)

@@ -97,11 +97,13 @@ class Family(ABC):
 
     architectures: the classes whose weights are read here; the first is written, unless `architecture` says another.
     rank: where several families can express a model, the smallest is asked first.
+    more_heads: whether it knows heads beside the main one.
     """
 
     model_type: ClassVar[str]
     architectures: ClassVar[tuple[str, ...]]
     rank: ClassVar[int] = 50
+    more_heads: ClassVar[bool] = False
 
     @abstractmethod
     def read(self, fields: Fields) -> tuple[ModelConfig, int]:
@@ -110,6 +112,10 @@ class Family(ABC):
     @abstractmethod
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
         """The config.json of a model; None: the family cannot express it."""
+
+    def express(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
+        """Returns the same; None, too, where a model has more heads than the family knows."""
+        return None if model.heads and not self.more_heads else self.write(model, vocab_size)
 
     def architecture(self, model: ModelConfig) -> str:
         """The class of transformers that a model is written for."""

@@ -11,9 +11,12 @@ from transduce.exchange.families.encoding import (
     NO_HEAD,
     Encoding,
     encoder_of,
+    heads_of,
     masked_head,
     masked_or_none,
+    pair_of,
     read_encoder,
+    rows_of_heads,
     whole,
 )
 from transduce.exchange.families.family import ACTIVATIONS, PLACES, Fields
@@ -34,6 +37,7 @@ class MPNet(Encoding):
     """The first token stands in the row behind that of padding; one table of distances serves all layers."""
 
     model_type: ClassVar[str] = "mpnet"
+    more_heads: ClassVar[bool] = True
     architectures: ClassVar[tuple[str, ...]] = ("MPNetModel", "MPNetForMaskedLM")
 
     def read(self, fields: Fields) -> tuple[ModelConfig, int]:
@@ -51,13 +55,13 @@ class MPNet(Encoding):
             embedding=TableConfig(norm=True),
             positions=LearnedConfig(limit=rows - PADDING - 1, offset=PADDING + 1),
             head=TransformHeadConfig() if masked else NO_HEAD,
-            pooler=fields.holds("pooler.dense.weight"),
+            heads=heads_of(fields.holds("pooler.dense.weight"), pairs=False),
         )  # fmt: skip
         return model, fields.whole("vocab_size", 30527)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
         found = encoder_of(model)
-        if found is None or not found.plain() or found.positions.offset != PADDING + 1 or found.model.pair_classes:
+        if found is None or not found.plain() or found.positions.offset != PADDING + 1 or pair_of(found.model):
             return None
         depth = depth_of(model.layers)
         if model.layers != laid(depth) or not masked_or_none(found.model, "gelu"):
@@ -83,7 +87,7 @@ class MPNet(Encoding):
         ]
         rows = layers(block, depth_of(model.layers))
         rows.append(row("mpnet.encoder.relative_attention_bias.weight", f"{MIXER}.positions.weight").at(0))
-        rows += pair("mpnet.pooler.dense", "pooler") if model.pooler else []
+        rows += rows_of_heads(model, "mpnet.pooler.dense")
         head, copies = ([], []) if model.head == NO_HEAD else masked_head(HEAD, "mpnet", model)
         return whole("mpnet", model, [*rows, *head], copies)
 

@@ -10,8 +10,10 @@ from transduce.exchange.families.encoding import (
     NO_HEAD,
     Encoding,
     encoder_of,
+    heads_of,
     masked_head,
     masked_or_none,
+    pair_of,
     read_encoder,
     table,
 )
@@ -29,6 +31,7 @@ class Roberta(Encoding):
     """The first token stands in the row behind that of the padding id, whose own row is padding's."""
 
     model_type: ClassVar[str] = "roberta"
+    more_heads: ClassVar[bool] = True
     architectures: ClassVar[tuple[str, ...]] = ("RobertaModel", "RobertaForMaskedLM")
     vocab_size: ClassVar[int] = 50265
 
@@ -46,7 +49,7 @@ class Roberta(Encoding):
             embedding=TableConfig(types=fields.whole("type_vocab_size", 2), norm=True),
             positions=LearnedConfig(limit=rows - padding - 1, offset=padding + 1),
             head=TransformHeadConfig() if masked else NO_HEAD,
-            pooler=fields.holds("pooler.dense.weight"),
+            heads=heads_of(fields.holds("pooler.dense.weight"), pairs=False),
         )  # fmt: skip
         return model, fields.whole("vocab_size", self.vocab_size)
 
@@ -55,7 +58,7 @@ class Roberta(Encoding):
         if found is None or not found.table.types or not found.plain(types=found.table.types):
             return None
         layers, offset = found.model.layers, found.positions.offset
-        if not offset or not isinstance(layers, int) or found.model.pair_classes:
+        if not offset or not isinstance(layers, int) or pair_of(found.model):
             return None
         if not masked_or_none(found.model, "gelu"):
             return None

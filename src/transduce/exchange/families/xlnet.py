@@ -105,8 +105,6 @@ class XLNet(Family):
             return None
         if not isinstance(model, EncoderConfig | DecoderConfig) or not isinstance(model.layers, int):
             return None
-        if isinstance(model, EncoderConfig) and model.pooler:
-            return None
         return {
             "d_model": model.width, "n_head": mixer.heads, "mem_len": None,
             "n_layer": model.layers, "d_inner": feed.hidden or 4 * model.width, "layer_norm_eps": norm.eps,

@@ -18,6 +18,7 @@ from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.feedforward.mlp import MLPConfig
 from transduce.model.heads.head import HeadConfig
 from transduce.model.heads.linear import LinearHeadConfig
+from transduce.model.heads.none import NoHeadConfig
 from transduce.model.init.init import InitConfig, Sizes, XavierInit
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.mixer import Mixer, MixerConfig
@@ -29,6 +30,7 @@ from transduce.model.residual.norm_first import PreNormConfig
 from transduce.model.residual.norm_last import DeepNormConfig, PostNormConfig
 from transduce.model.residual.residual import Place, ResidualConfig
 from transduce.model.stack import Repeat, Stack
+from transduce.scalars import clipped, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,9 @@ class ModelConfig(Part):
     """What all models share. dropout of the embedding is that of the residual.
 
     layers: their number, or a list of runs of layers, or names of mixers such as `[delta, delta, attention] * 4`.
-    embedding, head: what stands before the stacks and behind them. scale_embedding: multiply embeddings by sqrt(width).
+    embedding, head: what stands before the stacks and behind them.
+    heads: more of them, by a name of your own, beside `head`: pair: {kind: classes, classes: 2}. Tables are their own.
+    scale_embedding: multiply embeddings by sqrt(width).
     """
 
     folder: ClassVar[str] = "transduce.model.architecture"
@@ -51,6 +55,7 @@ class ModelConfig(Part):
     embedding: EmbeddingConfig = field(default_factory=TableConfig)
     scale_embedding: bool = True
     head: HeadConfig = field(default_factory=LinearHeadConfig)
+    heads: dict[str, HeadConfig] = field(default_factory=dict[str, HeadConfig], hash=False)
 
     @classmethod
     def written_out(cls, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,10 +64,20 @@ class ModelConfig(Part):
         own = (
             cast("Mapping[str, Any]", mixer).get("kind", AttentionConfig.kind) if isinstance(mixer, Mapping) else mixer
         )
+        if not isinstance(heads := data.get("heads", {}), Mapping):
+            raise UserError(
+                f"`model.heads` is {shown(heads)}, but it holds predictions by name, such as heads.pair.kind=classes; "
+                f"did you mean `model.mixer.heads`?"
+            )
         return {key: expanded(value, own) if key.endswith("layers") else value for key, value in data.items()}
 
     def __post_init__(self) -> None:
         require_at_least(1, width=self.width)
+        for name, head in self.heads.items():
+            if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+                raise UserError(f"heads.{clipped(name)} cannot have that name; use another one, of letters, such as heads.pair")
+            if isinstance(head, NoHeadConfig):
+                raise UserError(f"heads.{name} is none; leave it out")
         require_layers(layers=self.layers)
         acts = self.positions.acts
         mixers = list(self.mixers())
@@ -93,7 +108,10 @@ class ModelConfig(Part):
     def assemble(self, vocab_size: int) -> Model:
         """Returns the model without start values. Raises UserError where a size in it is beyond that of a tensor."""
         with sized("the model", "lower its width, or whatever else is large in it"):
-            return self.assembled(vocab_size)
+            model = self.assembled(vocab_size)
+            heads = {name: head.build(vocab_size, self.width, self.norm, None) for name, head in self.heads.items()}
+            model.heads = nn.ModuleDict({name: head for name, head in heads.items() if head is not None})
+            return model
 
     def assembled(self, vocab_size: int) -> Model:
         """Returns the same; an error of PyTorch is not translated."""

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from transduce.errors import UserError, require_at_least
 from transduce.model.architecture.base import ModelConfig
 from transduce.model.architecture.layers import runs
 from transduce.model.heads.head import HeadConfig
@@ -16,21 +15,12 @@ from transduce.model.residual.residual import Place
 class EncoderConfig(ModelConfig):
     """An encoder alone: every token sees all others.   Devlin et al. 2018, arXiv:1810.04805.
 
-    tie_embeddings: the head uses the table of the input. pooler: tanh(W h + b) of the first token. pair_classes: logits
-    of the pooled token (the next sentence of BERT, the order of sentences of ALBERT); 0: there are none.
+    tie_embeddings: the head uses the table of the input.
     """
 
     kind: ClassVar[str] = "encoder"
     head: HeadConfig = field(default_factory=TransformHeadConfig)
     tie_embeddings: bool = True
-    pooler: bool = False
-    pair_classes: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_at_least(0, pair_classes=self.pair_classes)
-        if self.pair_classes and not self.pooler:
-            raise UserError(f"pair_classes={self.pair_classes} are told from the pooled token; set model.pooler=true")
 
     def assembled(self, vocab_size: int) -> Model:
         positions = self.encodings()
@@ -39,4 +29,4 @@ class EncoderConfig(ModelConfig):
         depth = sum(run.times for run in upper)
         stack = self.stack(upper, positions, None, Place(0, depth, "encoder"))
         head = self.head.build(vocab_size, self.width, self.norm, embed if self.tie_embeddings else None)
-        return EncoderOnly(embed, stack, head, self.width if self.pooler else 0, self.pair_classes)
+        return EncoderOnly(embed, stack, head)
