@@ -30,6 +30,7 @@ from transduce.objectives.language import NextTokenConfig, TranslationConfig
 from transduce.objectives.masked import MaskedConfig
 from transduce.objectives.objective import ObjectiveConfig
 from transduce.objectives.permutation import PermutationConfig
+from transduce.testing.heads import built, laws_of
 from transduce.text.byte import Byte
 
 VOCAB, WIDTH, NARROW, ROWS = 23, 12, 5, 11
@@ -210,6 +211,21 @@ def test_nothing_to_predict_has_a_loss_and_a_gradient_of_zero(config: HeadConfig
     assert h.grad is not None
     assert h.grad.shape == (0, WIDTH)
     assert not any(p.grad.any() for p in head.parameters() if p.grad is not None)
+
+
+LAWFUL = [
+    pytest.param(law, config, dtype, id=f"{law.__name__}-{name}-{i}-{dtype}".replace("torch.", ""))
+    for name, kind in kinds(HeadConfig.folder).items()
+    for i, config in enumerate(cast(type[HeadConfig], kind).examples())
+    if name != "none"
+    for law in laws_of(built(config))
+    for dtype in (torch.float32, torch.float64)
+]
+
+
+@pytest.mark.parametrize(("law", "config", "dtype"), LAWFUL)
+def test_every_head_obeys_the_laws(law: Callable[[Head, int], None], config: HeadConfig, dtype: torch.dtype) -> None:
+    law(built(config).to(dtype), WIDTH)
 
 
 def test_where_the_table_is_tied_its_gradient_is_that_of_both_ends() -> None:

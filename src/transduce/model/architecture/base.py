@@ -75,7 +75,7 @@ class ModelConfig(Part):
         require_at_least(1, width=self.width)
         for name, head in self.heads.items():
             if not name.isidentifier() or hasattr(nn.ModuleDict, name):
-                raise UserError(f"heads.{clipped(name)} cannot have that name; use another one, of letters, such as heads.pair")
+                raise UserError(f"heads.{clipped(name)} cannot have that name; use another, such as heads.pair")
             if isinstance(head, NoHeadConfig):
                 raise UserError(f"heads.{name} is none; leave it out")
         require_layers(layers=self.layers)
