@@ -40,6 +40,26 @@ def test_the_default_run_ends_with_accuracy_a_table_and_what_to_do_next(cli, tmp
     assert result["step"] == 5
 
 
+@pytest.mark.parametrize("command", ["train", "plan"])
+@pytest.mark.parametrize("objective", ["next-token", "masked-lm"])
+@pytest.mark.parametrize("head", ["none", "discriminator", "projection", "numbers"])
+def test_a_head_that_predicts_no_tokens_is_refused_in_one_sentence(
+    cli, tmp_path: Path, command: str, objective: str, head: str
+) -> None:
+    (tmp_path / "text.txt").write_text("".join(f"the cat sat on mat {i}\n" for i in range(50)), "utf-8")
+    model = ["model=bert-base"] if objective == "masked-lm" else []
+    words = [
+        "data.path=text.txt", "data.unit=line", "data.valid_fraction=0.2", *model, *SMALL, f"objective={objective}",
+        f"model.head={head}",
+    ]  # fmt: skip
+    found = cli(command, "text", *words)
+    assert found.code == 2
+    assert "\n" not in found.err.strip()
+    said = found.err.strip().removeprefix("transduce: ")
+    assert said.startswith(f"objective={objective} predicts tokens, but ")
+    assert "; set model.head=" in said
+
+
 def test_quiet_prints_nothing(cli) -> None:
     found = cli("train", *DATES, "--quiet", "name=quiet", "--out", "elsewhere/deep")
     assert (found.code, found.out) == (0, "")

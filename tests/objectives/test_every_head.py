@@ -1,0 +1,50 @@
+"""Every head with every objective and architecture: it trains, or is refused in one sentence."""
+
+from typing import Any, cast
+
+import pytest
+import torch
+
+from transduce.config import from_data, kinds, to_data
+from transduce.errors import UserError
+from transduce.model.architecture import ModelConfig
+from transduce.model.batch import Batch
+from transduce.model.heads.head import HeadConfig, TokenHead
+from transduce.model.layout import dense
+from transduce.objectives.objective import ObjectiveConfig
+from transduce.text.byte import Byte
+
+HEADS = [one for kind in kinds(HeadConfig.folder).values() for one in cast(type[HeadConfig], kind).examples()]
+SIZES: dict[str, Any] = {
+    "width": 12, "layers": 1, "mixer": {"heads": 3}, "feedforward": {"hidden": 8}, "embedding": {"blank": True},
+    "positions": "t5",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", kinds(ModelConfig.folder))
+@pytest.mark.parametrize("objective", kinds(ObjectiveConfig.folder))
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head.kind)
+def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) -> None:
+    tokenizer = Byte().train([])
+    tied = {"tie_embeddings": "inputs" if kind == "encoder-decoder" else False}
+    made = cast(
+        ModelConfig, from_data(cast(Any, kinds(ModelConfig.folder)[kind]), {**SIZES, **tied, "head": to_data(head)})
+    )
+    model = made.build(tokenizer.vocab_size)
+    ids = torch.randint(5, 60, (2, 9), generator=torch.Generator().manual_seed(0))
+    batch = Batch(ids, dense(2, 9), ids, ids, dense(2, 9))
+    try:
+        loss = cast(ObjectiveConfig, kinds(ObjectiveConfig.folder)[objective]()).build_for(model, tokenizer)(
+            model, batch
+        )
+    except UserError as error:
+        said = str(error)
+        assert "\n" not in said
+        assert f"objective={objective}" in said
+        assert not isinstance(model.head, TokenHead) or "model.kind=" in said
+        return
+    assert isinstance(model.head, TokenHead)
+    loss.total.backward()
+    gradient = next(p.grad for p in model.head.parameters() if p.grad is not None)
+    assert gradient.isfinite().all()
+    assert gradient.any()
