@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import transduce
-from transduce import config, recipes
+from transduce import recipes
 from transduce.cli.words import overrides
 from transduce.config import from_data, to_data
+from transduce.config.reading import convert
 from transduce.errors import UserError
 from transduce.plain_yaml import read_file, read_word
 from transduce.runs.recipe import Recipe
@@ -24,11 +25,11 @@ LOOKS = [
 
 
 def typed(hint: Any, word: str) -> Any:
-    return config._convert(hint, read_word(word), "key")
+    return convert(hint, read_word(word), "key")
 
 
 def filed(hint: Any, word: str) -> Any:
-    return config._convert(hint, read_file(f"a: 1\nkey: {word}\n", "file.yaml")["key"], "key")
+    return convert(hint, read_file(f"a: 1\nkey: {word}\n", "file.yaml")["key"], "key")
 
 
 @pytest.mark.parametrize("word", LOOKS, ids=lambda word: word[:12])

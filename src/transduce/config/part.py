@@ -1,0 +1,59 @@
+"""A part of a config: one of several kinds that live in a folder, one file each, which is walked to find them."""
+
+import dataclasses
+import functools
+import importlib
+import importlib.metadata
+import pkgutil
+import types
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from transduce.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A config of one of several kinds. `folder`: the package or module walked for them; `kind`: the name in YAML."""
+
+    folder: ClassVar[str]
+    kind: ClassVar[str]
+
+
+@functools.cache
+def kinds(folder: str) -> dict[str, type[Part]]:
+    """Every kind found in a package (one or more per file) and in the entry points of other packages, by name."""
+    package = importlib.import_module(folder)
+    files = pkgutil.iter_modules(getattr(package, "__path__", ()))
+    modules = [package, *(importlib.import_module(f"{folder}.{file.name}") for file in files)]
+    classes = [value for module in modules for value in vars(module).values()]
+    for entry in importlib.metadata.entry_points(group=folder):
+        classes += _loaded(entry)
+    found: dict[str, type[Part]] = {}
+    for value in classes:
+        if isinstance(value, type) and issubclass(value, Part) and "kind" in vars(value) and value.folder == folder:
+            first = found.setdefault(value.kind, value)
+            if first is not value:
+                where = " and ".join(f"{c.__module__}.{c.__qualname__}" for c in (first, value))
+                raise UserError(f"kind `{value.kind}` of {folder} is defined twice, by {where}; rename one")
+    return dict(sorted(found.items()))
+
+
+def _loaded(entry: importlib.metadata.EntryPoint) -> list[Any]:
+    """The class an entry point names, or all of a module."""
+    try:
+        value = entry.load()
+    except Exception as error:
+        owner = entry.dist.name if entry.dist else "some package"
+        raise UserError(
+            f"{owner} adds `{entry.name}` to {entry.group}, but {entry.value} cannot be loaded ({error}); repair or "
+            f"uninstall that package"
+        ) from error
+    return list(vars(value).values()) if isinstance(value, types.ModuleType) else [value]
+
+
+def default_of(field: "dataclasses.Field[Any]") -> Any:
+    """Returns the default of a field, made anew where it has a factory; MISSING: it has none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
