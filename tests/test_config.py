@@ -80,7 +80,7 @@ def test_the_schema_has_a_branch_for_every_kind_and_a_type_for_every_key() -> No
     assert {"Recipe", "EncoderDecoderConfig", "DecoderConfig", "AttentionConfig", "MuonConfig", "Dates"} <= names
     model = found["$defs"]["EncoderDecoderConfig"]
     assert model["properties"]["kind"] == {"const": "encoder-decoder"}
-    assert model["properties"]["width"] == {"type": "integer"}
+    assert model["properties"]["width"]["type"] == "integer"
     assert model["additionalProperties"] is False
     assert {"$ref": "#/$defs/AttentionConfig"} in model["properties"]["mixer"]["anyOf"]
 

@@ -22,6 +22,7 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "evaluate": (["DATES", "--split", "valid"], {"run", "checkpoint", "split", "loss", "tokens", "samples"}),
     "plan": ([*DATES, "--no-probe"], {"name", "device", "parameters", "forward_flops", "batches", "seconds", "probe"}),
     "doctor": ([*DATES], {"splits", "overlap", "vocab_size", "padding", "preview", "advice"}),
+    "explain": (["model.mixer"], {"name", "type", "default", "choices", "description", "kinds", "keys"}),
     "reproduce": (["ls"], {"name", "claim", "verdict", "marks", "older"}),
     "parity": (["DATES", "DATES"], {"name", "largest", "scale", "near"}),
     "runs ls": ([".."], {"name", "state", "valid_loss", "minutes"}),

@@ -134,7 +134,7 @@ DATA = {
 WITHOUT_TEXT = {
     "reproduce": "reads what its experiment is made for", "import": "reads a published model",
     "export": "reads a run", "parity": "has its texts on the command line",
-    "runs ls": "prints", "runs show": "prints", "runs compare": "prints", "runs rm": "removes",
+    "explain": "prints", "runs ls": "prints", "runs show": "prints", "runs compare": "prints", "runs rm": "removes",
     "recipes ls": "prints", "recipes show": "prints", "recipes cp": "copies", "recipes schema": "prints",
     "parts": "prints", "parts ls": "prints", "parts show": "prints", "parts check": "computes",
     "catalogue ls": "prints", "catalogue show": "prints", "catalogue params": "prints",

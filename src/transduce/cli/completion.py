@@ -54,6 +54,13 @@ def recipe_words(context: typer.Context, incomplete: str) -> list[str]:
     return names + [f"{key}=" for key in keys(spec) if key.startswith(incomplete)]
 
 
+def key_names(incomplete: str) -> list[str]:
+    """Returns keys of a recipe, and the sections and parts above them."""
+    every = keys(None)
+    above = {key.rsplit(".", depth)[0] for key in every for depth in range(1, key.count(".") + 1)}
+    return sorted(key for key in {*every, *above} if key.startswith(incomplete))
+
+
 def change_words(incomplete: str) -> list[str]:
     """Returns keys of a recipe, each with its `=`."""
     return [f"{key}=" for key in keys(None) if key.startswith(incomplete)]

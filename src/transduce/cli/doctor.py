@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from transduce.cli.documents import document, option
+from transduce.cli.explain import answered
 from transduce.cli.options import Words
 from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
@@ -21,7 +22,10 @@ def doctor(
     """
     from transduce import api
 
-    found = api.doctor(*recipe_and_overrides(words, DEFAULT), preview=preview)
+    spec, overrides = recipe_and_overrides(words, DEFAULT)
+    if answered(spec, overrides, json):
+        return
+    found = api.doctor(spec, overrides, preview=preview)
     if json:
         overlap = [{"in": a, "of": b, "examples": shared} for (a, b), shared in found.overlap.items()]
         return document({**vars(found), "overlap": overlap, "advice": found.advice()})

@@ -16,6 +16,7 @@ from transduce.cli import (
     doctor,
     embed,
     evaluate,
+    explain,
     export,
     generate,
     import_,
@@ -50,6 +51,7 @@ app.command()(for_programs(score.score))
 app.command()(for_programs(embed.embed))
 app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)
+app.command()(explain.explain)
 app.command(context_settings=PASS_ON)(reproduce.reproduce)
 app.command("import")(import_.import_)
 app.command()(export.export)

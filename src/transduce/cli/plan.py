@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from transduce.cli.documents import document, option
+from transduce.cli.explain import answered
 from transduce.cli.options import TrainDevice, Words
 from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
@@ -27,6 +28,8 @@ def plan(
     from transduce import api
 
     spec, overrides = recipe_and_overrides(words, DEFAULT)
+    if answered(spec, overrides, json):
+        return
     overrides += [("train.device", device)] if device is not None else []
     found = api.plan(spec, overrides, probe=probe)
     if json:

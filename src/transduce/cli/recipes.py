@@ -80,6 +80,11 @@ def cp(
 @for_programs
 def schema() -> None:
     """Print the JSON Schema of a recipe, for completion and checks in an editor."""
+    document(recipe_schema())
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Returns the JSON Schema of a recipe as it is written in a file."""
     from transduce import config
     from transduce.runs.recipe import Recipe
 
@@ -89,7 +94,7 @@ def schema() -> None:
         "needs": {"type": "object", "description": "Keys only the user can fill, and what they are."},
     }
     shorthands(found["$defs"])
-    document(found)
+    return found
 
 
 def shorthands(definitions: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import typer
 from transduce.cli.columns import ago, aligned, minutes, short, side_by_side, size, width_of
 from transduce.cli.completion import run_names
 from transduce.cli.documents import document, option
-from transduce.cli.words import fold
+from transduce.cli.words import fold, written
 from transduce.errors import UserError
 
 if TYPE_CHECKING:
@@ -140,13 +140,6 @@ def fact(key: str, value: str) -> None:
     """Prints a name and a value, folded; nothing for an empty value."""
     if value:
         print(fold(f"  {key:12} {value}", sys.stdout, 15))
-
-
-def written(value: Any) -> str:
-    """Returns a value as it is given on the command line."""
-    import json
-
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Annotated, TextIO, cast
 import typer
 
 from transduce.cli.documents import document, option
+from transduce.cli.explain import answered
 from transduce.cli.options import TrainDevice, Words
 from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
@@ -28,6 +29,8 @@ def train(
     from transduce import api
 
     spec, overrides = recipe_and_overrides(words, DEFAULT)
+    if answered(spec, overrides, json):
+        return
     overrides += [("train.device", device)] if device is not None else []
     run = api.train(spec, overrides, out=out, quiet=quiet or json)
     if json:

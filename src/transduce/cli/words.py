@@ -1,5 +1,6 @@
 """The words of a command line: dotted overrides, options that were given, lines of text."""
 
+import json
 import re
 import shutil
 import sys
@@ -50,6 +51,11 @@ def recipe_and_overrides(words: Iterable[str] | None, default: str) -> tuple[str
 def given(**options: Any) -> dict[str, Any]:
     """The options that were given: those that are not None."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def written(value: Any) -> str:
+    """Returns a value as it is given on the command line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def lines(file: str, max_chars: int = 1_000_000) -> Iterator[str]:

@@ -5,6 +5,9 @@ A config is a frozen, keyword-only dataclass whose fields are numbers, strings, 
 a new file and no list is edited. Other packages add kinds through the entry-point group named like the folder.
 """
 
+from transduce.config.descriptions import descriptions as descriptions
+from transduce.config.explaining import Key as Key
+from transduce.config.explaining import explain as explain
 from transduce.config.keys import ALIASES as ALIASES
 from transduce.config.keys import keys as keys
 from transduce.config.keys import nearest as nearest

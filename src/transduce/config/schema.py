@@ -5,7 +5,9 @@ import types
 import typing
 from typing import Any
 
-from transduce.config.part import Part, kinds
+from transduce.config.descriptions import about, descriptions
+from transduce.config.part import Part, default_of, kinds
+from transduce.config.writing import to_data
 
 
 def schema(cls: type) -> dict[str, Any]:
@@ -29,20 +31,33 @@ def _schema_of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is dict:
         return {"type": "object", "additionalProperties": _schema_of(args[1], definitions)}
     if isinstance(hint, type) and issubclass(hint, Part) and "kind" not in vars(hint):
-        found = kinds(hint.folder)
-        return {"anyOf": [{"enum": list(found)}, *(_schema_of(c, definitions) for c in found.values())]}
+        return _part(hint, definitions)
     if not dataclasses.is_dataclass(typing.cast("Any", hint)):
         return {}
-    hint = typing.cast("type[Any]", hint)
-    name = hint.__name__
-    if name not in definitions:
-        definitions[name] = {}  # a part may contain its own kind
-        hints = typing.get_type_hints(hint)
-        properties = {f.name: _schema_of(hints[f.name], definitions) for f in dataclasses.fields(hint)}
-        if issubclass(hint, Part):
-            properties = {"kind": {"const": hint.kind}, **properties}
-        definitions[name] = {
-            "type": "object", "description": (hint.__doc__ or "").strip().split("\n")[0],
-            "properties": properties, "additionalProperties": False,
-        }  # fmt: skip
-    return {"$ref": f"#/$defs/{name}"}
+    return {"$ref": f"#/$defs/{_define(typing.cast('type[Any]', hint), definitions)}"}
+
+
+def _part(hint: type[Part], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of a part: the name of a kind, or a mapping whose `kind` says which it is."""
+    refs = {name: _schema_of(kind, definitions) for name, kind in kinds(hint.folder).items()}
+    names = {"enum": list(refs), "description": "The kind, with its defaults."}
+    by_kind = {"propertyName": "kind", "mapping": {name: ref["$ref"] for name, ref in refs.items()}}
+    return {"anyOf": [names, *refs.values()], "discriminator": by_kind}
+
+
+def _define(cls: type[Any], definitions: dict[str, Any]) -> str:
+    """Puts the schema of a config class among the definitions, once, and returns its name."""
+    name = cls.__name__
+    if name in definitions:
+        return name
+    definitions[name] = {}  # a part may contain its own kind
+    hints, meanings = typing.get_type_hints(cls), descriptions(cls)
+    properties: dict[str, Any] = {"kind": {"const": cls.kind}} if issubclass(cls, Part) else {}
+    for field in dataclasses.fields(cls):
+        one, default = _schema_of(hints[field.name], definitions), default_of(field)
+        one |= {"description": meanings[field.name]} if field.name in meanings else {}
+        properties[field.name] = one if default is dataclasses.MISSING else {**one, "default": to_data(default)}
+    definitions[name] = {
+        "type": "object", "description": about(cls), "properties": properties, "additionalProperties": False,
+    }  # fmt: skip
+    return name
