@@ -29,7 +29,15 @@ class Dates(DataConfig):
     Every text means one day: dates in numbers whose order people disagree on (3/5/2021) are written only where the day
     is above 12 or equals the month, and texts that two languages read differently not at all. A day belongs to one
     split, by its hash: 90 % of days to train, 5 % each to valid and test, whatever the seed.
+
+    seed: of the days, their formats and the carelessness.
+    train_size: dates to train on.
+    valid_size: dates to validate on.
+    test_size: dates to test on at the end.
+    first_year: of the first day there may be.
+    last_year: of the last day there may be.
     noise: share of texts written carelessly: in lower case, without commas.
+    locales: names of locales as Babel has them, whose formats are written.
     """
 
     kind: ClassVar[str] = "dates"

@@ -11,7 +11,9 @@ from transduce.errors import UserError
 class Imported(DataConfig):
     """What an imported model has in the place of data.
 
-    origin: where it was. ends: whether a text has an end. sentences: whether that folder says how texts become vectors.
+    origin: where the model was.
+    ends: whether a text has an end.
+    sentences: whether that folder says how texts become vectors.
     """
 
     kind: ClassVar[str] = "imported"

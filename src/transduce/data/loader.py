@@ -24,13 +24,13 @@ from transduce.model.batch import Batch
 class BatchConfig:
     """How examples become batches.
 
-    batch_tokens: slots of a batch, padding included: rows * (longest source + longest target), or rows * row length
-    for language modelling. A single longer row is a batch of its own.
+    batch_tokens: slots of a batch, padding included: rows * (longest source + longest target), or rows * row length for
+        language modelling. A single longer row is a batch of its own.
     max_length: slots of a row on either side, <s> or </s> included.
     overlong: what happens to a longer example: cut off, or left out. Packed documents are split instead.
     packing: several examples per row, kept apart by the layout.
     carry: of one stream of text: each batch goes on where the last one ended, with what the model then remembered, but
-    no gradient reaches back.
+        no gradient reaches back.
     workers: threads that build batches ahead; 0 builds each when it is asked for. The order is the same.
     """
 

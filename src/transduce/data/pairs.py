@@ -12,10 +12,16 @@ from transduce.data.source import SPLITS, DataConfig, Texts, files, hold_out, re
 class Pairs(DataConfig):
     """Pairs from TSV, CSV or JSONL files; gz or plain.
 
-    path: a folder with train.tsv (or .csv, .jsonl), valid.* and test.*, or names and globs given in `train`, `valid`,
-    `test`; or a folder of other files, one file or a glob, all of which is train. Without a valid file,
-    `valid_fraction` of train is held out.
-    source_field, target_field: columns counted from 0, or their names; names with dots reach into JSON objects.
+    path: a folder with train.tsv (or .csv, .jsonl), valid.* and test.*, or with the names and globs given below; or a
+        folder of other files, one file or a glob, all of which is train.
+    source_field: column of the source, counted from 0, or its name; a name with dots reaches into JSON objects.
+    target_field: column of the target, in the same way.
+    header: whether the first line names the columns.
+    train: names and globs of the files to train on.
+    valid: names and globs of the files to validate on.
+    test: names and globs of the files to test on at the end.
+    valid_fraction: share of train that is held out where there is no valid file.
+    max_chars: the longest source or target; a longer one is refused.
     """
 
     kind: ClassVar[str] = "pairs"

@@ -13,10 +13,18 @@ from transduce.errors import UserError
 class Parallel(DataConfig):
     """Line n of one file translates line n of the other; gz or plain.
 
-    Files are named `path`/STEM.LANGUAGE, such as train.de and train.en, where `source` and `target` are the languages
-    and `train`, `valid`, `test` the stems: one or several, globs too ("part*"). A stem with {} has the language put
-    there instead ("{}/train.txt"). Of valid and test, what is not there is left out, unless named otherwise than
-    "valid" and "test". Without a valid file, `valid_fraction` of the training lines is held out.
+    Files are named `path`/STEM.LANGUAGE, such as train.de and train.en. A stem with {} has the language put there
+    instead ("{}/train.txt"). Of valid and test, what is not there is left out, unless named otherwise than "valid" and
+    "test".
+
+    path: the folder of the files.
+    source: language of the source, which ends the names of its files.
+    target: language of the target, which ends the names of its files.
+    train: stems of the files to train on: one or several, globs too ("part*").
+    valid: stems of the files to validate on.
+    test: stems of the files to test on at the end.
+    valid_fraction: share of the training lines that is held out where there is no valid file.
+    max_chars: the longest line; a longer one is refused.
     """
 
     kind: ClassVar[str] = "parallel"

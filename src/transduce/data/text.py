@@ -26,11 +26,16 @@ EXTENSIONS = (".txt", ".jsonl")
 class Text(DataConfig):
     """Text files (gz too), cut into documents by `unit`, or the `field` of JSONL rows, each row a document.
 
-    path: a folder with train.txt (or .jsonl), valid.* and test.*, or names and globs given in `train`, `valid`, `test`;
-    or a folder of other files, one file or a glob, all of which is train. Without a valid file, `valid_fraction` of
-    train is held out: the end of each file where a document is a file, else documents chosen by a hash.
+    path: a folder with train.txt (or .jsonl), valid.* and test.*, or with the names and globs given below; or a folder
+        of other files, one file or a glob, all of which is train.
     unit: "file": one stream, windows of which are learnt; "line": every line that is not blank; "paragraph": every run
-    of such lines.
+        of such lines.
+    field: of a JSONL row, which holds its text.
+    train: names and globs of the files to train on.
+    valid: names and globs of the files to validate on.
+    test: names and globs of the files to test on at the end.
+    valid_fraction: share of train that is held out where there is no valid file: the end of each file where a document
+        is a file, else documents chosen by a hash.
     max_chars: the longest document, where a file is more than one.
     """
 

@@ -11,7 +11,11 @@ SAMPLING = ("top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "
 
 @dataclass(frozen=True, kw_only=True)
 class Bias:
-    """What is added to the score of the last of `ids` where the others stand before it."""
+    """What is added to the score of the last of some ids where the others stand before it.
+
+    ids: the ids, in the order in which they are written.
+    add: what is added to the score.
+    """
 
     ids: tuple[int, ...]
     add: float
@@ -21,36 +25,49 @@ class Bias:
 class GenerateConfig:
     """Greedy (the default), beam search (beam_size > 1), or sampling (temperature > 0).
 
-    Length, in tokens:
-    max_new_tokens: at most this many, the end of sequence included.
-    max_length: at most this many with the prompt, or with what a decoder begins with; None: no such limit.
-    max_length_ratio: with a source of n tokens, at most ceil(ratio * n) + 10; None: no such limit.
-    min_new_tokens, min_length: no end of sequence before there are so many, without the prompt and with it.
-    stop: texts that end a hypothesis, which is cut before them.
+    Length is in tokens. What may be written: see `generate.rules`; how it is drawn: see `generate.sample`.
 
-    Search:
     beam_size: hypotheses kept per input.
     nbest: how many are returned; when sampling, how many are drawn.
-    length_norm, length_penalty: hypotheses are ranked by their score divided by ((5 + n) / 6)^a ("gnmt": Wu et al.
-        2016, arXiv:1609.08144, eq. 14) or by n^a ("power": transformers). a = 0: by the score alone.
+    max_new_tokens: at most this many, the end of sequence included.
+    max_length: at most this many with the prompt, or with what a decoder begins with (None: no such limit).
+    max_length_ratio: with a source of n tokens, at most ceil(ratio * n) + 10 (None: no such limit).
+    min_new_tokens: no end of sequence before there are so many new ones.
+    min_length: no end of sequence before there are so many with the prompt.
+    length_penalty: a in the length that divides a score: ((5 + n) / 6)^a or n^a; 0: hypotheses are ranked by the score
+        alone.
+    length_norm: that length: "gnmt", the first (Wu et al. 2016, arXiv:1609.08144, eq. 14), or "power", the second
+        (transformers).
     early_stopping: None: what has ended keeps its place in the beam, and the search ends when all places have (Nematus,
-        Marian). Else it leaves its place to others, and the search ends when beam_size have ended: at once ("full"),
-        or when the best that grows ranks below them ("heuristic") or can no longer rank above them ("never"). These
-        three are true, false and "never" in transformers.
-
-    What may be written; see `generate.rules`:
-    repetition_penalty, no_repeat_ngram: tokens and n-grams of the prompt and of the output, again.
-    source_repetition_penalty, source_no_repeat_ngram: those of the source, or of the prompt where there is no source.
-    suppress, begin_suppress: ids never written, and never written first.
+        Marian). Else it leaves its place to others, and the search ends when beam_size have ended: at once ("full"), or
+        when the best that grows ranks below them ("heuristic") or can no longer rank above them ("never"). These three
+        are true, false and "never" in transformers.
+    repetition_penalty: above 1, tokens of the prompt and of the output are less likely to be written again.
+    no_repeat_ngram: so many tokens in a row, of the prompt and of the output, are not written twice (None: they may
+        be).
+    source_repetition_penalty: the same for tokens of the source, or of the prompt where there is no source.
+    source_no_repeat_ngram: the same for so many tokens in a row of the source, or of the prompt where there is no
+        source (None: they may be).
+    suppress: ids never written.
+    begin_suppress: ids never written first.
     bad_words: rows of ids never written one after the other.
     bias: ids that are written more or less often.
-    forced_bos, forced_eos: what follows a beginning of one token, and what stands at the greatest length.
-    exponential_decay: (start, factor): after `start` tokens the end becomes likelier, by factor^(n - start).
-    renormalise: scores become log p again after all of these, which matters in beam search.
+    forced_bos: the id that follows a beginning of one token (None: any).
+    forced_eos: ids of which one stands at the greatest length.
+    exponential_decay: (start, factor): after `start` tokens the end becomes likelier, by factor^(n - start) (None: it
+        does not).
+    renormalise: scores become log p again after all of these rules, which matters in beam search.
     replace_invalid: NaN and infinite scores become 0 and the greatest and least numbers.
-
-    Sampling:
-    temperature, and top_h, top_k, top_p, min_p, typical_p, epsilon_cutoff, eta_cutoff: see `generate.sample`.
+    temperature: by which scores are divided before a token is drawn; 0: the likeliest token each time.
+    top_h: draw from the likeliest tokens whose entropy is at most this share of that of all (None: from all).
+    top_k: draw from so many likeliest tokens, and those as likely as the last of them (None: from all).
+    top_p: draw from the likeliest tokens that hold this share of the probability (None: from all).
+    min_p: draw from the tokens at least so likely, as a share of the likeliest one's probability (None: from all).
+    typical_p: draw from the tokens whose surprise is nearest the expected one, up to this share of the probability
+        (None: from all).
+    epsilon_cutoff: draw from the tokens at least so likely (None: from all).
+    eta_cutoff: the same, but less strict where many tokens are about as likely (None: from all).
+    stop: texts that end a hypothesis, which is cut before them.
     seed: the same seed, the same text.
     """
 

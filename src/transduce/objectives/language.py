@@ -12,7 +12,10 @@ from transduce.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class NextTokenConfig(ObjectiveConfig):
-    """-log p(token | tokens before).   Bengio et al. 2003."""
+    """-log p(token | tokens before).   Bengio et al. 2003.
+
+    label_smoothing: probability that is spread over all tokens instead of given to the target.
+    """
 
     kind: ClassVar[str] = "next-token"
     label_smoothing: float = 0.0
@@ -31,7 +34,10 @@ class NextTokenConfig(ObjectiveConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationConfig(ObjectiveConfig):
-    """-log p(target token | target before, source), label-smoothed.   Vaswani et al. 2017, sec. 5.4."""
+    """-log p(target token | target before, source), label-smoothed.   Vaswani et al. 2017, sec. 5.4.
+
+    label_smoothing: probability that is spread over all tokens instead of given to the target.
+    """
 
     kind: ClassVar[str] = "translation"
     label_smoothing: float = 0.1

@@ -59,10 +59,12 @@ def masked_loss(model: Learner, batch: Batch, config: "MaskedConfig") -> Loss:
 class MaskedConfig(ObjectiveConfig):
     """-log p(hidden token | the text around it).   Devlin et al. 2018, arXiv:1810.04805, sec. 3.1.
 
-    fraction: of the tokens of each sequence that are predicted, at least one. Of these, `masked` are replaced by the
-    mask and `random` by any token; the rest stay as they are. mask: its id; None: that of the tokeniser ([MASK], or
-    <mask>), or where it has none the id of padding, which no text has, and which the layout tells from padding. never:
-    ids that are never hidden; None: those of the tokeniser that are no text.
+    fraction: of the tokens of each sequence that are predicted, at least one.
+    masked: share of these that is replaced by the mask.
+    random: share of these that is replaced by any token; the rest stay as they are.
+    mask: id of the mask (None: that of the tokeniser, [MASK] or <mask>, or where it has none the id of padding, which
+        no text has, and which the layout tells from padding).
+    never: ids that are never hidden (None: those of the tokeniser that are no text).
     """
 
     kind: ClassVar[str] = "masked-lm"

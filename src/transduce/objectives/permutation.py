@@ -82,7 +82,9 @@ def permutation_loss(learner: Learner, batch: Batch, fraction: float) -> Loss:
 class PermutationConfig(ObjectiveConfig):
     """-log p(token | all but the predicted ones, those predicted before), in random order.   Yang et al. 2019.
 
-    arXiv:1906.08237, eq. 5. fraction: of the tokens that are predicted, the last ones of the order (1/K, K = 6).
+    arXiv:1906.08237, eq. 5.
+
+    fraction: of the tokens that are predicted, the last ones of the order (1/K, K = 6).
     """
 
     kind: ClassVar[str] = "permutation"

@@ -19,11 +19,16 @@ TABLES: frozenset[Role] = frozenset(("table", "places", "lookup", "head"))  # a 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(Part, ABC):
-    """What every optimiser has. `learning_rate` is the peak; the schedule multiplies it.
+    """What every optimiser has.
 
-    Matrices decay; biases, gains and other vectors never do; tables (embeddings, the head) only if `decay_embeddings`.
-    mup_base_width: the width at which the learning rate was found (with init=mup): the rate of matrices and of the head
-    is multiplied by base / width, their weight decay by width / base (Yang et al. 2022, arXiv:2203.03466, table 3).
+    Matrices decay; biases, gains and other vectors never do.
+
+    learning_rate: the peak, which the schedule multiplies.
+    weight_decay: share of a weight that is taken off per update, times the learning rate.
+    decay_embeddings: tables (embeddings, the head) decay too.
+    mup_base_width: the width at which the learning rate was found, with init=mup: the rate of matrices and of the head
+        is multiplied by base / width, their weight decay by width / base, Yang et al. 2022, arXiv:2203.03466, table 3
+        (None: neither is).
     """
 
     folder: ClassVar[str] = "transduce.optim"
@@ -67,7 +72,11 @@ class OptimizerConfig(Part, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class MomentsConfig(OptimizerConfig, ABC):
-    """What optimisers with Adam's moments have. betas: of the mean of gradients, and of their squares."""
+    """What optimisers with Adam's moments have.
+
+    betas: decay of the mean of gradients, and of their squares.
+    eps: what is added to the root of the mean square.
+    """
 
     betas: tuple[float, ...] = (0.9, 0.98)
     eps: float = 1e-9

@@ -11,7 +11,11 @@ from transduce.optim import OptimizerConfig, grouped, require_positive
 
 @dataclass(frozen=True, kw_only=True)
 class AdadeltaConfig(OptimizerConfig):
-    """Gradients scaled by the ratio of running sizes of steps and gradients.   Zeiler 2012, arXiv:1212.5701."""
+    """Gradients scaled by the ratio of running sizes of steps and gradients.   Zeiler 2012, arXiv:1212.5701.
+
+    rho: decay of the running sizes.
+    eps: what is added to the mean squares.
+    """
 
     kind: ClassVar[str] = "adadelta"
     learning_rate: float = 1.0

@@ -66,7 +66,10 @@ class Muon(Optimizer):
 
 @dataclass(frozen=True, kw_only=True)
 class MuonConfig(MomentsConfig):
-    """Orthogonalised momentum for matrices, AdamW for vectors and tables.   Jordan et al. 2024."""
+    """Orthogonalised momentum for matrices, AdamW for vectors and tables.   Jordan et al. 2024.
+
+    momentum: decay of the mean of gradients of matrices.
+    """
 
     kind: ClassVar[str] = "muon"
     momentum: float = 0.95

@@ -11,7 +11,10 @@ from transduce.config import Part
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig(Part, ABC):
-    """How the learning rate moves. `warmup_steps` updates of linear rise come first in every kind."""
+    """How the learning rate moves.
+
+    warmup_steps: updates of linear rise, which come first in every kind.
+    """
 
     folder: ClassVar[str] = "transduce.optim.schedule"
     warmup_steps: int = 0
@@ -66,7 +69,12 @@ class InverseSqrt(ScheduleConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class StepDecay(ScheduleConfig):
-    """The peak rate for `hold` updates, then times `gamma` every `every`.   Sutskever et al. 2014, sec. 3.4: halves."""
+    """The peak rate for `hold` updates, then times `gamma` every `every`.   Sutskever et al. 2014, sec. 3.4: halves.
+
+    hold: updates at the peak rate.
+    every: updates between two falls.
+    gamma: by which the rate is multiplied at each.
+    """
 
     kind: ClassVar[str] = "step-decay"
     hold: int = 1000
@@ -87,7 +95,10 @@ class StepDecay(ScheduleConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class _Finite(ScheduleConfig, ABC):
-    """A schedule with an end, after `steps` updates (None: as many as the training)."""
+    """A schedule with an end.
+
+    steps: updates to the end (None: as many as the training).
+    """
 
     steps: int | None = None
 
@@ -114,7 +125,10 @@ class _Finite(ScheduleConfig, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class _Falling(_Finite, ABC):
-    """One that falls to `final` of the peak rate."""
+    """One that falls to a share of the peak rate.
+
+    final: that share.
+    """
 
     final: float = 0.0
 
@@ -144,6 +158,8 @@ class WarmupStableDecay(_Falling):
     """The peak rate, then over the last `decay` share of the steps 1 - sqrt(progress) down to `final`.
 
     Hägele et al. 2024, arXiv:2405.18392.
+
+    decay: share of the steps in which the rate falls.
     """
 
     kind: ClassVar[str] = "warmup-stable-decay"
@@ -164,7 +180,11 @@ class WarmupStableDecay(_Falling):
 class SlantedTriangular(_Finite):
     """From 1 / ratio up to the peak rate in the first `cut_frac` of the steps, then down to 1 / ratio.
 
-    Howard and Ruder 2018, arXiv:1801.06146, eq. 3. warmup_steps: the length of the rise, if it is not to be cut_frac.
+    Howard and Ruder 2018, arXiv:1801.06146, eq. 3.
+
+    warmup_steps: the length of the rise (0: cut_frac of the steps).
+    cut_frac: share of the steps in which the rate rises.
+    ratio: of the highest rate to the lowest.
     """
 
     kind: ClassVar[str] = "slanted-triangular"

@@ -11,7 +11,11 @@ from transduce.optim import OptimizerConfig, grouped
 
 @dataclass(frozen=True, kw_only=True)
 class SGDConfig(OptimizerConfig):
-    """w <- w - rate * m,  m <- momentum m + gradient.   Robbins & Monro 1951; Polyak 1964; Nesterov 1983."""
+    """w <- w - rate * m,  m <- momentum m + gradient.   Robbins & Monro 1951; Polyak 1964; Nesterov 1983.
+
+    momentum: share of the step before that is added to a step.
+    nesterov: the gradient is looked at where that momentum leads.
+    """
 
     kind: ClassVar[str] = "sgd"
     momentum: float = 0.0

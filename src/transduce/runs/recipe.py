@@ -24,18 +24,32 @@ from transduce.text.tokenizer import TokenizerConfig
 class TrainConfig:
     """How long, how fast, how safe, and what is looked at on the way.
 
-    max_epochs: how often all training data is read, in place of max_steps, which then follows from it.
-    accumulate: batches per update. clip: largest norm of the gradient, None: any. ema: decay of the average of the
-    weights that is validated and used, such as 0.999; None: the weights themselves. precision: of the products in an
-    update; auto: bf16 where the processor has instructions for it. Weights, sums and norms are always float32.
-    compile, recompute: block by block, `torch.compile`, and activations computed again in the backward pass instead
-    of kept. validate_every, log_every: updates; save_every: None, at every validation. save_minutes: save when so much
-    time has passed, so that a kill costs no more; this changes no number. keep: how many checkpoints, beside the best.
-    patience: stop after so many validations without a better one. average: at the end, try the mean of the last so
-    many checkpoints. metric: what chooses the best; auto: loss for language models, BLEU where targets have four words,
-    else exact match. bleu_tokenizer: what BLEU takes for a word; auto: what suits the script of the targets.
-    samples: validation examples that are decoded each time. threads: of the CPU, None: as found.
+    Weights, sums and norms are always float32.
+
+    max_steps: updates.
+    max_epochs: how often all training data is read, in place of max_steps, which then follows from it (None: max_steps
+        counts).
+    accumulate: batches per update.
+    clip: largest norm of the gradient (None: any).
+    ema: decay of the average of the weights that is validated and used, such as 0.999 (None: the weights themselves).
+    precision: of the products in an update; auto: bf16 where the processor has instructions for it.
+    compile: blocks are compiled by `torch.compile`.
+    recompute: activations are computed again in the backward pass instead of kept, block by block.
     kernels: of linear attention, the delta rule and their kin; fla: those of flash-linear-attention, on a GPU, in TF32.
+    validate_every: updates between two validations.
+    save_every: updates between two checkpoints (None: one at every validation).
+    save_minutes: save when so much time has passed, so that a kill costs no more; this changes no number.
+    log_every: updates between two lines of metrics.
+    keep: how many checkpoints, beside the best.
+    patience: stop after so many validations without a better one (None: never).
+    average: at the end, try the mean of the last so many checkpoints.
+    seed: of start values, of the order of the data and of dropout.
+    threads: of the CPU (None: as many as PyTorch takes).
+    device: where it is computed; auto: on a GPU where there is one.
+    metric: what chooses the best; auto: loss for language models, BLEU where targets have four words, else exact match.
+    bleu_tokenizer: what BLEU takes for a word; auto: what suits the script of the targets.
+    samples: validation examples that are decoded each time.
+    tensorboard: write what TensorBoard shows, too.
     """
 
     max_steps: int = 10_000
@@ -90,7 +104,20 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides the numbers of a run. `name` is its directory; schema, the version of this form."""
+    """Everything that decides the numbers of a run.
+
+    name: the directory of the run.
+    data: where the texts come from.
+    tokenizer: how a text becomes ids.
+    model: what is trained.
+    objective: what the gradient is of.
+    batch: how examples become batches.
+    optimizer: how gradients become updates.
+    schedule: how the learning rate moves.
+    train: how long, how safe, and what is looked at on the way.
+    generate: how texts are written in validation, and later by default.
+    schema: the version of this form.
+    """
 
     name: str
     data: DataConfig

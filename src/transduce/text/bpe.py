@@ -40,8 +40,11 @@ def byte_level(model: models.Model, normalise: Normalise, lowercase: bool) -> to
 
 @dataclass(frozen=True, kw_only=True)
 class Bpe(TokenizerConfig):
-    """Byte-level BPE with at most `vocab_size` tokens; only pairs seen `min_count` times are merged.
+    """Byte-level BPE.
 
+    vocab_size: most tokens.
+    min_count: only pairs seen so often are merged.
+    lowercase: texts are read in lower case.
     normalise: nfc, nfkc or none: the way of writing a character, where Unicode has several.
     """
 

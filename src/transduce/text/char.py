@@ -15,8 +15,9 @@ from transduce.text.tokenizer import SPECIALS, Tokenizer, TokenizerConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Char(TokenizerConfig):
-    """One token per character; a character seen fewer than `min_count` times in training is <unk>.
+    """One token per character; a rarer one is <unk>.
 
+    min_count: how often a character is seen in training at least.
     normalise: nfc, nfkc or none: the way of writing a character, where Unicode has several.
     """
 

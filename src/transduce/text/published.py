@@ -25,7 +25,10 @@ PIECES = (
 
 @dataclass(frozen=True, kw_only=True)
 class File(TokenizerConfig):
-    """A tokeniser that is there already, in the folder of a run or of a published model."""
+    """A tokeniser that is there already, in the folder of a run or of a published model.
+
+    path: the folder, or the file.
+    """
 
     kind: ClassVar[str] = "file"
     path: str

@@ -17,6 +17,8 @@ from transduce.text.tokenizer import SPECIALS, Tokenizer, TokenizerConfig, byte_
 class Unigram(TokenizerConfig):
     """The most likely cut into pieces, each with its probability; like BPE it works on bytes.
 
+    vocab_size: most tokens.
+    lowercase: texts are read in lower case.
     normalise: nfc, nfkc or none: the way of writing a character, where Unicode has several.
     """
 

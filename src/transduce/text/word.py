@@ -18,8 +18,11 @@ GUARD = r"<(?=pad>|/?s>)"  # the "<" of a special token that stands in the text:
 class Word(TokenizerConfig):
     """One token per word, a line end counting as a word; the rest is <unk>.
 
+    vocab_size: most tokens.
+    min_count: how often a word is seen in training at least.
     split: "punctuation" cuts at white space and parts punctuation marks; "whitespace" cuts at white space alone, for
-    text that is tokenised already, in which <unk> may stand as a word.
+        text that is tokenised already, in which <unk> may stand as a word.
+    lowercase: texts are read in lower case.
     normalise: nfc, nfkc or none: the way of writing a character, where Unicode has several.
     """
 

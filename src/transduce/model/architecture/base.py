@@ -35,12 +35,20 @@ from transduce.scalars import clipped, shown
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Part):
-    """What all models share. dropout of the embedding is that of the residual.
+    """What all models share. The dropout of the embedding is that of the residual.
 
+    width: features of a hidden state.
     layers: their number, or a list of runs of layers, or names of mixers such as `[delta, delta, attention] * 4`.
-    embedding, head: what stands before the stacks and behind them.
-    heads: more of them, by a name of your own, beside `head`: pair: {kind: classes, classes: 2}. Tables are their own.
+    mixer: what moves information between positions.
+    feedforward: what acts on each position alone, after the mixer.
+    residual: how a sublayer is added to the stream, and where the norm stands.
+    norm: the normalisation of the residual.
+    positions: how the order of tokens is known.
+    init: the start values of the weights.
+    embedding: what stands before the stacks: ids to vectors.
     scale_embedding: multiply embeddings by sqrt(width).
+    head: what stands behind the stacks: hidden states to predictions.
+    heads: more heads by name, beside `head`.
     """
 
     folder: ClassVar[str] = "transduce.model.architecture"

@@ -10,7 +10,10 @@ from transduce.model.residual.residual import Place
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig(ModelConfig):
-    """A decoder-only language model. tie_embeddings: input and output share one table."""
+    """A decoder-only language model.
+
+    tie_embeddings: input and output share one table.
+    """
 
     kind: ClassVar[str] = "decoder"
     tie_embeddings: bool = True

@@ -18,16 +18,18 @@ from transduce.model.residual.residual import Place
 class EncoderDecoderConfig(ModelConfig):
     """An encoder, and a decoder that reads it: by default the Transformer of Vaswani et al. 2017.
 
-    tie_embeddings: "all" = source, target and output share one table; "inputs" = source and target; "output" = target
-    and output; "none". source_vocab: tokens of the source, where its table is its own and of another size.
-    tie_positions: both sides share learned positions and, where they share a table, the norm of the embedding.
-    decoder_embedding: of the target, where it is of another kind than the source's.
-    encoder_layers, decoder_layers: where they differ from `layers`. encoder_mixer: None: `mixer`, both ways if it
-    depends on order.
-    cross: the mixer between the two; None: `mixer` without a window; `none`: nothing is read.
+    encoder_layers: layers of the encoder (None: `layers`).
+    decoder_layers: layers of the decoder (None: `layers`).
+    encoder_mixer: the mixer of the encoder (None: `mixer`, both ways if it depends on order).
+    cross: the mixer between the two (None: `mixer` without a window); kind `none`: nothing is read.
     cross_place: after the decoder's mixer, before it, or inside its recurrence.
-    bridge: whether the decoder's mixers go on from where the encoder's ended: with their "state" as it is
-    (Sutskever et al. 2014), or "project"ed, tanh(W state) (Bahdanau et al. 2014).
+    bridge: whether the decoder's mixers go on from where the encoder's ended: with their "state" as it is (Sutskever et
+        al. 2014), or "project"ed, tanh(W state) (Bahdanau et al. 2014).
+    tie_embeddings: "all": source, target and output share one table; "inputs": source and target; "output": target and
+        output; "none".
+    source_vocab: tokens of the source, where its table is its own and of another size (None: as the target).
+    tie_positions: both sides share learned positions and, where they share a table, the norm of the embedding.
+    decoder_embedding: of the target, where it is of another kind than the source's (None: `embedding`).
     """
 
     kind: ClassVar[str] = "encoder-decoder"

@@ -13,11 +13,18 @@ from transduce.model.residual.residual import ResidualConfig
 
 @dataclass(frozen=True, kw_only=True)
 class LayerConfig:
-    """A run of equal layers. What is None is the model's. tied: the layers share their weights.
+    """A run of equal layers.
 
-    cross: the mixer between source and target, in a decoder that reads one; `none`: these layers do not.
-    positions: of these layers, where they act inside mixers; `none`: these layers have none. beside: a mixer that reads
-    what enters a layer and joins what leaves it (the convolution of DeBERTa-v2).
+    times: how many.
+    tied: the layers share their weights.
+    mixer: of these layers (None: the model's).
+    feedforward: of these layers (None: the model's).
+    residual: of these layers (None: the model's).
+    cross: the mixer between source and target, in a decoder that reads one (None: the model's); kind `none`: these
+        layers do not.
+    positions: of these layers, where they act inside mixers (None: the model's); kind `none`: these layers have none.
+    beside: a mixer that reads what enters a layer and joins what leaves it, the convolution of DeBERTa-v2 (None: it has
+        none).
     """
 
     times: int = 1

@@ -98,8 +98,12 @@ class AdaptiveEmbedding(Embedding):
 class AdaptiveEmbeddingConfig(EmbeddingConfig):
     """scale W_i E_i[token]: band i of the tokens, ordered by frequency, has d_i = width / div^i features.
 
-    Baevski & Auli 2018, arXiv:1809.10853, sec. 3.1. cutoffs: the first token of each band but the first one. map_all:
-    also a band as wide as the model has a map W_i; None: if div is above 1 (the published code of Transformer-XL).
+    Baevski & Auli 2018, arXiv:1809.10853, sec. 3.1.
+
+    cutoffs: the first token of each band but the first one.
+    div: how many times fewer features each band has than the one before.
+    map_all: also a band as wide as the model has a map W_i (None: if div is above 1, as in the published code of
+        Transformer-XL).
     """
 
     kind: ClassVar[str] = "adaptive"

@@ -27,10 +27,11 @@ class Embedding(nn.Module, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingConfig(Part):
-    """Which embedding. `build` makes the module.
+    """Which embedding.
 
-    vocab_size: rows, which may be more than a tokeniser has tokens. norm: the model's. scale: by which vectors of
-    tokens are multiplied, before positions are added. p: dropout. shared: another embedding, whose table it uses.
+    `build` makes the module of `vocab_size` rows, which may be more than a tokeniser has tokens. It is given the
+    model's norm; the scale by which vectors of tokens are multiplied, before positions are added; p, the dropout; and,
+    as shared, another embedding whose table it uses.
     """
 
     folder: ClassVar[str] = "transduce.model.embed"

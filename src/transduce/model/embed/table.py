@@ -59,12 +59,18 @@ class Table(Embedding):
 class TableConfig(EmbeddingConfig):
     """dropout(norm(scale E[token] + U[type] + positions)).   Vaswani et al. 2017; Devlin et al. 2018, fig. 2.
 
-    size: features of E; None: the width. Fewer are brought to the width by a linear map, with or without bias: behind
-    all of it (Lan et al. 2020, arXiv:1909.11942, sec. 3.1), or, project_first, before types and positions are added.
-    types: rows of U, one for each kind of token, such as those of the first and of the second sentence; 0: there is no
-    U. norm: that of the model; without it there is none. norm_last: it stands behind the linear map (DeBERTa).
-    round_scale: the scale is rounded to the precision of E before it multiplies (Gemma). blank: a vector (M,) that
-    stands where a token is to be predicted, for objective=permutation (XLNet).
+    Fewer features than the width are brought to it by a linear map behind all of this (Lan et al. 2020,
+    arXiv:1909.11942, sec. 3.1).
+
+    size: features of E (None: the width).
+    bias: of the linear map to the width.
+    project_first: the linear map stands before types and positions are added.
+    types: rows of U, one for each kind of token, such as those of the first and of the second sentence; 0: it has no U.
+    norm: whether the model's norm stands there.
+    norm_last: the norm stands behind the linear map (DeBERTa).
+    round_scale: the scale is rounded to the precision of E before it multiplies (Gemma).
+    blank: whether there is a vector (M,) that stands where a token is to be predicted, for objective=permutation
+        (XLNet).
     """
 
     kind: ClassVar[str] = "table"

@@ -92,12 +92,18 @@ class Experts(nn.Module):
 class ExpertsConfig(FeedForwardConfig):
     """sum_e p_e f_e(x), p = softmax(W x), over the `top` largest p.   Shazeer et al. 2017; Fedus et al. 2021.
 
-    arXiv:1701.06538, arXiv:2101.03961. experts: feed-forwards of kind `inner`. top: how many each token takes.
-    normalise: their p are divided by their sum; None: if there are several. router_bias: softmax(W x + b).
+    arXiv:1701.06538, arXiv:2101.03961.
+
+    experts: how many feed-forwards there are to choose from.
+    top: how many of them each token takes.
+    inner: the kind of each.
+    shared: more of them, which every token takes (Dai et al. 2024, arXiv:2401.06066).
+    shared_inner: the kind of these (None: as the others).
+    shared_gate: what these give is multiplied by sigmoid(u x) (Qwen2-MoE, arXiv:2407.10671).
+    normalise: the p of those taken are divided by their sum (None: if there are several).
+    router_bias: p = softmax(W x + b).
     capacity: tokens of a row that an expert takes at most, the first ones; others get nothing of it (Fedus et al., sec.
-    2.2). What a token gets then depends on those before it that are given at once; None: all are taken.
-    shared: more of them, which every token takes (Dai et al. 2024, arXiv:2401.06066), of kind `shared_inner`; None: as
-    the others. shared_gate: what these give is multiplied by sigmoid(u x) (Qwen2-MoE, arXiv:2407.10671).
+        2.2). What a token gets then depends on those before it that are given at once (None: all are taken).
     balance: weight of the loss E sum_e f_e P_e, f_e the share of tokens that takes expert e and P_e the mean p_e.
     z_loss: weight of the mean of logsumexp(W x)^2 (Zoph et al. 2022, arXiv:2202.08906, eq. 5; there 0.001).
     """

@@ -32,7 +32,11 @@ class GatedConfig(FeedForwardConfig):
     """down(act(gate x) * up x).   Shazeer 2020, arXiv:2002.05202, eq. 6.
 
     SwiGLU with silu, GEGLU with gelu, GLU with sigmoid.
-    hidden: features between; None: 8/3 of the width, up to a multiple of 8: the cost of an MLP of 4 widths.
+
+    hidden: features between (None: 8/3 of the width, up to a multiple of 8: the cost of an MLP of 4 widths).
+    activation: of the gate.
+    bias: whether the maps have one.
+    dropout: of the features between.
     """
 
     kind: ClassVar[str] = "gated"

@@ -31,8 +31,11 @@ class Maxout(nn.Module):
 class MaxoutConfig(FeedForwardConfig):
     """down(h), h_i = max_j (W_ij x + b_ij).   Goodfellow et al. 2013, arXiv:1302.4389, eq. 2.
 
-    hidden: units; None: four times the width, or the width without down. pieces: linear maps whose largest a unit is.
-    down: false is the layer before the logits of Cho et al. 2014 and Bahdanau et al. 2014.
+    hidden: units (None: four times the width, or the width without down).
+    pieces: linear maps whose largest a unit is.
+    bias: whether the maps have one.
+    down: whether a linear map leads back to the width; without it, this is the layer before the logits of Cho et al.
+        2014 and Bahdanau et al. 2014.
     """
 
     kind: ClassVar[str] = "maxout"

@@ -30,7 +30,10 @@ class MLP(nn.Module):
 class MLPConfig(FeedForwardConfig):
     """down(act(up x)).   Vaswani et al. 2017, arXiv:1706.03762, eq. 2.
 
-    hidden: features between; None: four times the width.
+    hidden: features between (None: four times the width).
+    activation: of the features between.
+    bias: whether the maps have one.
+    dropout: of the features between.
     """
 
     kind: ClassVar[str] = "mlp"

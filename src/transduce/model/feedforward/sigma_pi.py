@@ -67,8 +67,10 @@ class FewProducts(nn.Module):
 class SigmaPiConfig(FeedForwardConfig):
     """y_i = sum_j w_ij prod_{k in S_j} x_k, S_j of 1 to `order` features.   Rumelhart, Hinton & McClelland 1986, PDP 1.
 
-    rank: None: every product there is, width^order of them; else so many products of linear maps for each number of
-    factors, which costs 2 width rank more for each factor.
+    order: most factors of a product.
+    rank: products of linear maps for each number of factors, which cost 2 width rank more for each factor (None: every
+        product there is, width^order of them).
+    bias: whether the sum has one.
     """
 
     kind: ClassVar[str] = "sigma-pi"

@@ -98,9 +98,14 @@ class AdaptiveHead(TokenHead):
 class AdaptiveHeadConfig(HeadConfig):
     """log p(band) + log p(token | band), bands of rarer tokens with fewer features.   Grave et al. 2016.
 
-    arXiv:1609.04309. The first band has no step of its own: its tokens stand beside the other bands (sec. 4.3).
-    cutoffs, div, map_all: as in embedding=adaptive; tied to one, its tables and maps are used, and may be left out.
-    own_maps: the first so many bands have maps of their own although tied (Transformer-XL). bias: of tokens and bands.
+    arXiv:1609.04309. The first band has no step of its own: its tokens stand beside the other bands (sec. 4.3). Tied to
+    embedding=adaptive, the tables and maps of that are used, and its options may be left out here.
+
+    cutoffs: the first token of each band but the first one.
+    div: how many times fewer features each band has than the one before.
+    map_all: also a band as wide as the model has a map (None: if div is above 1).
+    own_maps: the first so many bands have maps of their own although tied (Transformer-XL).
+    bias: of tokens and bands.
     """
 
     kind: ClassVar[str] = "adaptive"

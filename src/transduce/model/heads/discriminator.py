@@ -28,7 +28,10 @@ class DiscriminatorHead(Head):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorHeadConfig(HeadConfig):
-    """w act(A h + a) + b, one logit per token: was it replaced?   Clark et al. 2020, arXiv:2003.10555, sec. 2."""
+    """w act(A h + a) + b, one logit per token: was it replaced?   Clark et al. 2020, arXiv:2003.10555, sec. 2.
+
+    activation: of the layer before the logit.
+    """
 
     kind: ClassVar[str] = "discriminator"
     activation: Activation = "gelu"

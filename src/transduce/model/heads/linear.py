@@ -53,8 +53,11 @@ class LinearHead(TokenHead):
 class LinearHeadConfig(HeadConfig):
     """scale W h + b. W is the embedding where they are tied.   Press & Wolf 2017, arXiv:1608.05859.
 
-    scale: of h (T5: width^-1/2 where tied). softcap: logits l become softcap tanh(l / softcap) (Gemma 2,
-    arXiv:2408.00118). Where the table has fewer features than the width, a map without bias stands before it.
+    Where the table has fewer features than the width, a map without bias stands before it.
+
+    bias: whether there is b.
+    scale: of h (T5: width^-1/2 where tied).
+    softcap: logits l become softcap tanh(l / softcap), as in Gemma 2, arXiv:2408.00118 (None: they stay).
     """
 
     kind: ClassVar[str] = "linear"

@@ -27,8 +27,11 @@ class ProjectionHead(Head):
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionHeadConfig(HeadConfig):
-    """W h: `size` features of each token, the mean of which stands for a sentence (GTR, Ni et al. 2021,
-    arXiv:2112.07899, sec. 3.1)."""
+    """W h: features of each token, the mean of which stands for a sentence.   GTR: Ni et al. 2021, arXiv:2112.07899.
+
+    size: how many features.
+    bias: whether a b is added.
+    """
 
     kind: ClassVar[str] = "projection"
     size: int = 768

@@ -35,7 +35,11 @@ class TransformHead(TokenHead):
 class TransformHeadConfig(HeadConfig):
     """W norm(act(A h + a)) + b: a linear map and a norm before the table.   Devlin et al. 2018, arXiv:1810.04805.
 
-    A leads to as many features as the table has. size: those of a table of its own; None: the width.
+    A leads to as many features as the table has.
+
+    activation: of the linear map.
+    bias: whether there is b.
+    size: features of a table of its own (None: the width).
     """
 
     kind: ClassVar[str] = "transform"

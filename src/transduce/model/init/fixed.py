@@ -43,7 +43,10 @@ def truncated(std: float) -> Initialiser:
 
 @dataclass(frozen=True, kw_only=True)
 class UniformInit(InitConfig):
-    """All U(-bound, bound), biases too.   Sutskever, Vinyals & Le 2014, arXiv:1409.3215, sec. 3.4."""
+    """All U(-bound, bound), biases too.   Sutskever, Vinyals & Le 2014, arXiv:1409.3215, sec. 3.4.
+
+    bound: of all values, on either side of 0.
+    """
 
     kind: ClassVar[str] = "uniform"
     bound: float = 0.08
@@ -61,6 +64,8 @@ class TruncatedNormalInit(InitConfig):
     """All N(0, std^2), cut at two standard deviations; biases 0.   Devlin et al. 2018, arXiv:1810.04805, its code.
 
     Cut, their standard deviation is 0.88 std.
+
+    std: standard deviation of the normal distribution before it is cut.
     """
 
     kind: ClassVar[str] = "truncated-normal"
@@ -77,7 +82,9 @@ class TruncatedNormalInit(InitConfig):
 class OrthogonalInit(InitConfig):
     """Matrices orthogonal times gain, square block by square block.   Saxe et al. 2014, arXiv:1312.6120.
 
-    Tables as in `xavier`. gain: 1 keeps lengths through what is linear, sqrt(2) through ReLUs.
+    Tables as in `xavier`.
+
+    gain: 1 keeps lengths through what is linear, sqrt(2) through ReLUs.
     """
 
     kind: ClassVar[str] = "orthogonal"
@@ -96,6 +103,8 @@ class GaussianInit(InitConfig):
 
     Additive attention, e = v^T tanh(W q + U k), begins with v = 0 and with W and U, which are the
     `q` and `k` beside a `score`, N(0, 0.001^2).
+
+    std: standard deviation of all values that are not recurrent.
     """
 
     kind: ClassVar[str] = "gaussian"

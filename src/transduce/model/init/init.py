@@ -159,7 +159,10 @@ class XavierInit(InitConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class NormalInit(InitConfig):
-    """All normal(std); matrices that write to the stream divided by sqrt(2 layers).   Radford et al. 2019, sec. 2.3."""
+    """All normal(std); matrices that write to the stream divided by sqrt(2 layers).   Radford et al. 2019, sec. 2.3.
+
+    std: standard deviation of all values, before that division.
+    """
 
     kind: ClassVar[str] = "normal"
     std: float = 0.02

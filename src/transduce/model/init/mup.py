@@ -17,6 +17,9 @@ class MuPInit(InitConfig):
 
     The maximal update parametrisation, table 3, together with optimizer.mup_base_width: the learning rate found at a
     width of base_width is right at every width. Widen by more heads of one size (mixer.size).
+
+    base_width: at which the learning rate was found.
+    std: standard deviation of the embeddings.
     """
 
     kind: ClassVar[str] = "mup"

@@ -40,9 +40,10 @@ NAMES: dict[str, Callable[[float], Initialiser]] = {
 class RulesInit(InitConfig):
     """Your own: patterns of parameter names, the first that matches; what none matches starts as in `xavier`.
 
+    What a part says of its own parameters (a forget bias, a gate) stands.
+
     patterns: a list of [pattern, name, value], such as ["*.q.weight", normal, 0.02]. Names and values: normal, its
-    standard deviation; uniform, its bound; constant, itself; xavier, kaiming and orthogonal, a gain. What a part says
-    of its own parameters (a forget bias, a gate) stands.
+        standard deviation; uniform, its bound; constant, itself; xavier, kaiming and orthogonal, a gain.
     """
 
     kind: ClassVar[str] = "rules"

@@ -50,9 +50,13 @@ class Additive(Lookup):
 class AdditiveConfig(MixerConfig):
     """e_ij = v^T tanh(W q_i + U k_j), y_i = sum_j softmax_j(e_ij) x_j.   Bahdanau et al. 2014, arXiv:1409.0473.
 
-    heads: each scores by itself and averages its share of the features; published: 1. size: of the alignment layer of a
-    head; None: width / heads. value: average a projection of the tokens; published: the tokens themselves.
-    dropout: of attention weights. The published start, v = 0, weighs all tokens alike; short runs then barely move.
+    The published start, v = 0, weighs all tokens alike; short runs then barely move.
+
+    heads: each scores by itself and averages its share of the features; published: 1.
+    size: of the alignment layer of a head (None: width / heads).
+    value: average a projection of the tokens; published: the tokens themselves.
+    bias: whether the alignment layer has one.
+    dropout: of attention weights.
     """
 
     kind: ClassVar[str] = "additive"

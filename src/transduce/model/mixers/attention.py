@@ -142,12 +142,19 @@ class Attention(Mixer):
 class AttentionConfig(MixerConfig):
     """softmax(q k^T / sqrt(D)) v, head by head.   Vaswani et al. 2017; grouped: Ainslie et al. 2023, arXiv:2305.13245.
 
-    kv_heads: key heads, each shared by heads / kv_heads query heads; None: one per query head. window: tokens a query
-    sees, itself included; None: all. sinks: first tokens seen whatever the window. A source is read without either.
-    out_bias: of the last map; None: as bias, that of queries, keys and values.
-    size: features of a head; None: width / heads. dropout: of attention weights. scale: of scores; None: size^-1/2.
-    qk_norm: of each query and key, before positions turn them (Dehghani et al. 2023, arXiv:2302.05442). softcap: scaled
-    scores s become softcap tanh(s / softcap) (Gemma 2, arXiv:2408.00118).
+    A source is read without window and sinks.
+
+    heads: query heads.
+    kv_heads: key heads, each shared by heads / kv_heads query heads (None: one per query head).
+    size: features of a head (None: width / heads).
+    window: tokens a query sees, itself included (None: all).
+    sinks: first tokens seen whatever the window.
+    bias: of queries, keys and values.
+    out_bias: of the last map (None: as bias).
+    dropout: of attention weights.
+    scale: of scores (None: size^-1/2).
+    qk_norm: of each query and key, before positions turn them (None: none; Dehghani et al. 2023, arXiv:2302.05442).
+    softcap: scaled scores s become softcap tanh(s / softcap), as in Gemma 2, arXiv:2408.00118 (None: they stay).
     """
 
     kind: ClassVar[str] = "attention"

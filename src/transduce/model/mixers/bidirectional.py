@@ -114,6 +114,7 @@ def reverse(x: Tensor, layout: Layout) -> Tensor:
 class BidirectionalConfig(MixerConfig):
     """y_t = W [forward_t; backward_t], one from the first token on, one from the last.   Schuster & Paliwal 1997.
 
+    mixer: what runs in either direction, with weights of its own in each.
     directions: only "forward" or "backward" (a source in reversed order: Sutskever et al. 2014) has no W.
     merge: "sum" adds the two instead.
     """

@@ -148,10 +148,18 @@ class BlockSparseConfig(MixerConfig):
     """Blocks see the first and the last one, neighbours, and some at random.   Zaheer et al. 2020, arXiv:2007.14062.
 
     BigBird, ITC (sec. 2 and app. D). The first and the last block see all, as does all of a text of at most
-    (5 + 2 random) block tokens. block: tokens of one. random: further blocks that each head of a block sees, drawn once
-    for all, by seed. drawn: without it the first block counts once more in place of each, as transformers computes
-    outside of training. bias: of queries, keys and values. size: features of a head; None: width / heads. dropout: of
-    the weights.
+    (5 + 2 random) block tokens.
+
+    heads: how many.
+    size: features of a head (None: width / heads).
+    block: tokens of a block.
+    random: further blocks that each head of a block sees, drawn once for all.
+    drawn: without it the first block counts once more in place of each of these, as transformers computes outside of
+        training.
+    seed: of the blocks that are drawn.
+    bias: of queries, keys and values.
+    out_bias: of the last map.
+    dropout: of attention weights.
     """
 
     kind: ClassVar[str] = "block-sparse"

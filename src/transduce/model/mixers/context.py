@@ -50,6 +50,8 @@ class ContextConfig(MixerConfig):
     """y_t = W x_N, the last token, for every t.   Cho et al. 2014, arXiv:1406.1078, sec. 2.2: the context vector.
 
     Behind a recurrent encoder, x_N is a summary of the source. Causal, it moves nothing: a token reads itself.
+
+    bias: whether a b is added.
     """
 
     kind: ClassVar[str] = "context"

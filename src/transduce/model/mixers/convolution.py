@@ -79,11 +79,17 @@ class Convolution(Mixer):
 class ConvolutionConfig(MixerConfig):
     """y_t = W glu(V [x_t; x_{t-d}; ...; x_{t-(K-1)d}]).   Gehring et al. 2017, arXiv:1705.03122, sec. 3.2.
 
-    A decoder sees the K - 1 taps before each token, an encoder half of them on either side. dilation: tokens between
-    taps; layers with 1, 2, 4, ... are a temporal convolutional network, which sees 1 + (K - 1) sum(dilations) tokens.
-    gated: glu(v; g) = v sigmoid(g); else activation, relu in Bai et al. 2018, arXiv:1803.01271. hidden: features
-    between V and W; None: the width. project: without it there is no W (DeBERTa-v2). depthwise: V acts on the sum of
-    the taps with weights per feature (Chollet 2017, arXiv:1610.02357).
+    A decoder sees the K - 1 taps before each token, an encoder half of them on either side.
+
+    kernel: K, the taps.
+    dilation: d, tokens between taps; layers with 1, 2, 4, ... are a temporal convolutional network, which sees 1 + (K -
+        1) sum(dilations) tokens.
+    hidden: features between V and W (None: the width).
+    gated: glu(v; g) = v sigmoid(g); else the activation.
+    activation: where it is not gated; relu in Bai et al. 2018, arXiv:1803.01271.
+    project: without it there is no W (DeBERTa-v2).
+    depthwise: V acts on the sum of the taps with weights per feature (Chollet 2017, arXiv:1610.02357).
+    bias: whether the maps have one.
     """
 
     kind: ClassVar[str] = "convolution"

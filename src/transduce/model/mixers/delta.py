@@ -115,11 +115,15 @@ def slow(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 class DeltaConfig(MatrixConfig):
     """y_t = S_t^T q_t, S_t = S_{t-1} + beta_t k_t (v_t - S_{t-1}^T k_t)^T.   Schlag et al. 2021, arXiv:2102.11174.
 
-    k, q: features of maps of x_t. feature: phi; "dpfp" is the paper's, with `nu` shifts; each, but "l2", is divided by
-    its sum, so that no write overshoots; "l2": silu, of length 1 (Yang et al. 2024, arXiv:2406.06484, here without
-    their convolution). features: of favor, None: D ln D; seed: of its projection. beta_t: sigmoid of a map of x_t.
-    output_norm: of each head, RMS; None: with "l2" only, as in the papers. An encoder writes all, in order, and then
-    every token asks what is left: of two values for one key the later one.
+    Here k and q are features of maps of x_t, and beta_t is the sigmoid of a map of x_t. An encoder writes all, in
+    order, and then every token asks what is left: of two values for one key the later one.
+
+    feature: phi; "dpfp" is the paper's; each, but "l2", is divided by its sum, so that no write overshoots; "l2": silu,
+        of length 1 (Yang et al. 2024, arXiv:2406.06484, here without their convolution).
+    nu: shifts of dpfp.
+    features: of favor (None: D ln D).
+    seed: of the projection of favor.
+    output_norm: RMS norm of each head (None: with "l2" only, as in the papers).
     """
 
     kind: ClassVar[str] = "delta"
@@ -160,7 +164,7 @@ class DeltaConfig(MatrixConfig):
 class GatedDeltaConfig(MatrixConfig):
     """S_t = a_t S_{t-1} + beta_t k_t (v_t - a_t S_{t-1}^T k_t)^T.   Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464.
 
-    y_t = W (norm(S_t^T q_t) * silu(gate x_t)). q, k: silu, of length 1. beta_t: sigmoid of a map of x_t. log a_t =
+    y_t = W (norm(S_t^T q_t) * silu(gate x_t)), q and k silu of length 1, beta_t the sigmoid of a map of x_t, log a_t =
     -exp(A) softplus(W_a x_t + b) per head. Here without the paper's short convolutions before q, k and v.
     """
 

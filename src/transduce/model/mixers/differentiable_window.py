@@ -80,10 +80,15 @@ class DifferentiableWindowConfig(MixerConfig):
 
     m = (l U) * (r U^T) + (l U^T) * (r U): l and r are softmax(q_l k_l^T) and softmax(q_r k_r^T), the keys at which the
     window begins and ends; U sums up to a key, U^T from it on. All scores are divided by sqrt(D).
-    use: "multiplicative", as above, or "additive": softmax(q k^T + (q' k'^T) * m). segment: m is constant within
-    segments of so many positions (published: 5); None: no segments. renormalise: the weights of the multiplicative use
-    add up to 1 again. clamp: m at most 1; it is up to 2 where both ends are the same key. constrained: in an encoder,
-    windows begin at their token or before and end at it or behind, and m has its first term only.
+
+    heads: how many.
+    use: "multiplicative", as above, or "additive": softmax(q k^T + (q' k'^T) * m).
+    segment: m is constant within segments of so many positions, published: 5 (None: no segments).
+    renormalise: the weights of the multiplicative use add up to 1 again.
+    clamp: m at most 1; it is up to 2 where both ends are the same key.
+    constrained: in an encoder, windows begin at their token or before and end at it or behind, and m has its first term
+        only.
+    bias: whether the maps have one.
     dropout: of attention weights.
     """
 

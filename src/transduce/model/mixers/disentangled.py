@@ -100,9 +100,15 @@ class Disentangled(Mixer):
 class DisentangledConfig(MixerConfig):
     """q_i . k_j + q_i . K r_{i-j} + k_j . Q r_{i-j}: what is there, and how far.   He et al. 2020, arXiv:2006.03654.
 
-    r: of positions=disentangled; without them the first term is left. c2p: the second, from content to position. p2c:
-    the third. shared: K and Q are the maps of the tokens (DeBERTa-v2). size: features of a head; None: width / heads.
-    key_bias: of the maps of keys and K (the first DeBERTa has none); all others have one. dropout: of the weights.
+    The r are those of positions=disentangled; without them the first term is left.
+
+    heads: how many.
+    size: features of a head (None: width / heads).
+    c2p: the second term, from content to position.
+    p2c: the third term, from position to content.
+    shared: K and Q are the maps of the tokens (DeBERTa-v2).
+    key_bias: of the maps of keys and K (the first DeBERTa has none); all others have one.
+    dropout: of attention weights.
     """
 
     kind: ClassVar[str] = "disentangled"

@@ -29,8 +29,9 @@ class Elman(Recurrent):
 class ElmanConfig(RecurrentConfig):
     """h_t = tanh(W x_t + U h_{t-1} + b).   Elman 1990, Cognitive Science 14.
 
-    size: hidden units; None: the width; if it is another, y_t = W_out h_t. activation: in place of tanh; Elman's own
-    units were sigmoid.
+    With another size than the width, y_t = W_out h_t.
+
+    activation: in place of tanh; Elman's own units were sigmoid.
     """
 
     kind: ClassVar[str] = "elman"

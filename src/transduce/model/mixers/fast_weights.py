@@ -42,10 +42,15 @@ class FastWeightController(MatrixMemory):
 class FastWeightsConfig(MatrixConfig):
     """y_t = q_t W_t, W_t = squash(W_{t-1} + from_t to_t^T).   Schmidhuber 1992, Neural Computation 4(1), pp. 131-139.
 
-    from_t and to_t are linear maps of x_t. query: the "input" x_t, or a third map of it. squash: of every entry of W at
-    every token, which costs the form that is fast: "identity" is unnormalised linear attention, the others go token by
-    token. With "sigmoid", W fills up and gradients fade. The last W of all is what an encoder asks. output_norm: of
-    each head, RMS. (The variant in which the slow network gives every entry of W a change of its own is not here.)
+    Here from_t and to_t are linear maps of x_t. With "sigmoid", W fills up and gradients fade. The last W of all is
+    what an encoder asks. (The variant in which the slow network gives every entry of W a change of its own is not
+    here.)
+
+    heads: how many.
+    query: the "input" x_t, or a third map of it.
+    squash: of every entry of W at every token, which costs the form that is fast: "identity" is unnormalised linear
+        attention, the others go token by token.
+    output_norm: RMS norm of each head.
     """
 
     kind: ClassVar[str] = "fast-weights"

@@ -30,9 +30,10 @@ class GRU(Recurrent):
 class GRUConfig(RecurrentConfig):
     """h_t = z h_{t-1} + (1 - z) n, n = tanh(W x_t + r U h_{t-1} + b): z keeps.   Cho et al. 2014, arXiv:1406.1078.
 
-    r, z: sigmoids of maps of x_t and h_{t-1}. (In Bahdanau et al. 2014 z is our 1 - z: they exchange keeping and
-    taking.) size: hidden units; None: the width; if it is another, y_t = W_out h_t. reset_after: r scales U h + b, as
-    in torch.nn and cuDNN; false: r scales h before the product, as in the paper.
+    Here r and z are sigmoids of maps of x_t and h_{t-1}. (In Bahdanau et al. 2014 z is our 1 - z: they exchange keeping
+    and taking.) With another size than the width, y_t = W_out h_t.
+
+    reset_after: r scales U h + b, as in torch.nn and cuDNN; false: r scales h before the product, as in the paper.
     """
 
     kind: ClassVar[str] = "gru"

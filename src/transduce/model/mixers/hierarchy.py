@@ -81,8 +81,12 @@ class HierarchyConfig(MixerConfig):
     Tokens b^levels apart reach each other in `levels` steps; those of different top blocks do not. A block y is summed
     up as softmax(w y) y, as words in Yang et al. 2016 (Hierarchical attention networks, without the context's tanh);
     going down, every token adds the vector that its block has from the level above. Blocks count from the start of the
-    document. mixer: what mixes inside blocks, with weights of its own on each level; it learns of order only from
-    positions that are added to the embedding.
+    document.
+
+    block: b, the tokens of a block.
+    levels: how many levels of blocks there are.
+    mixer: what mixes inside blocks, with weights of its own on each level; it learns of order only from positions that
+        are added to the embedding.
     """
 
     kind: ClassVar[str] = "hierarchy"

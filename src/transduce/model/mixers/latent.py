@@ -107,9 +107,15 @@ class LatentConfig(MixerConfig):
     """softmax([q; q^R]^T [W_K c; k^R]) W_V c, c = norm(W_C x) the whole memory.   DeepSeek-AI 2024, arXiv:2405.04434.
 
     c is the latent of a token, k^R a key that all heads share and that alone carries the position; only these two are
-    kept. kv_rank: features of c; None: 4 size, as published. q_rank: queries are made of a latent too; None: of x.
-    size: features of a key and query without position; None: width / heads. rope_size: with position; None: size / 2,
-    made even. value: features of a value; None: size. dropout: of attention weights.
+    kept.
+
+    heads: how many.
+    kv_rank: features of c (None: 4 size, as published).
+    q_rank: features of a latent that queries are made of (None: they are made of x).
+    size: features of a key and query without position (None: width / heads).
+    rope_size: features of a key and query with position (None: size / 2, made even).
+    value: features of a value (None: size).
+    dropout: of attention weights.
     """
 
     kind: ClassVar[str] = "latent-attention"

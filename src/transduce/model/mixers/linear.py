@@ -50,9 +50,14 @@ class LinearConfig(MatrixConfig):
     """y_t = phi(q_t) S_t / (phi(q_t) z_t), S_t = sum phi(k) v^T, z_t = sum phi(k).   Katharopoulos et al. 2020.
 
     arXiv:2006.16236; random features: Choromanski et al. 2020, arXiv:2009.14794; dpfp, and no normalising: Schlag, Irie
-    & Schmidhuber 2021, arXiv:2102.11174. feature: phi; "identity" is only for normalise=false, as it may be negative.
-    nu: of dpfp. features: of favor, None: D ln D; seed: of its projection. normalise: divide by q z (plus 1e-6).
-    output_norm: of each head, RMS; None: unless normalised, since a sum grows with the sequence.
+    & Schmidhuber 2021, arXiv:2102.11174.
+
+    feature: phi; "identity" is only for normalise=false, as it may be negative.
+    nu: shifts of dpfp.
+    features: of favor (None: D ln D).
+    seed: of the projection of favor.
+    normalise: divide by q z (plus 1e-6).
+    output_norm: RMS norm of each head (None: unless normalised, since a sum grows with the sequence).
     """
 
     kind: ClassVar[str] = "linear"

@@ -40,10 +40,12 @@ class LSTM(Recurrent):
 class LSTMConfig(RecurrentConfig):
     """c_t = s(f) c_{t-1} + s(i) tanh(g), h_t = s(o) tanh(c_t).   Hochreiter & Schmidhuber 1997; Gers et al. 2000.
 
-    i, f, g, o = W x_t + U h_{t-1} + b. size: hidden units; None: the width; if it is another, y_t = W_out h_t.
-    forget_gate: false is the cell of 1997, c_t = c_{t-1} + s(i) tanh(g). peephole: gates also see the cell (Gers,
-    Schraudolph & Schmidhuber 2002). forget_bias: what is added to the start value of the bias of f; what is to be
-    remembered over more than 50 tokens needs 3 or more.
+    i, f, g, o = W x_t + U h_{t-1} + b. With another size than the width, y_t = W_out h_t.
+
+    forget_gate: false is the cell of 1997, c_t = c_{t-1} + s(i) tanh(g).
+    peephole: gates also see the cell (Gers, Schraudolph & Schmidhuber 2002).
+    forget_bias: what is added to the start value of the bias of f; what is to be remembered over more than 50 tokens
+        needs 3 or more.
     """
 
     kind: ClassVar[str] = "lstm"

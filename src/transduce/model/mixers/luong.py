@@ -53,7 +53,9 @@ class LuongConfig(MixerConfig):
     """tanh(W_c [c_t; h_t]), c_t = sum_s softmax_s(score(h_t, h_s)) h_s.   Luong, Pham & Manning 2015, arXiv:1508.04025.
 
     score: "dot": h_t^T h_s, not scaled; "general": h_t^T W h_s; "concat": v^T tanh(W [h_t; h_s]).
-    attentional: false: W_c c_t instead. bias: of W_c. dropout: of attention weights.
+    attentional: whether there is the tanh; false: W_c c_t instead.
+    bias: of W_c.
+    dropout: of attention weights.
     """
 
     kind: ClassVar[str] = "luong"

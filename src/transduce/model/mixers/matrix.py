@@ -161,7 +161,12 @@ class PerHead(nn.Linear):
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixConfig(MixerConfig):
-    """A matrix memory with `heads` heads of `size` features, None: width / heads."""
+    """A matrix memory.
+
+    heads: how many.
+    size: features of a head (None: width / heads).
+    bias: whether the maps have one.
+    """
 
     heads: int = 4
     size: int | None = None

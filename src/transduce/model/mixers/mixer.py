@@ -65,8 +65,9 @@ class Mixer(nn.Module, ABC):
 class MixerConfig(Part):
     """Which mixer. `build(width, positions)` makes one.
 
-    positions: which encodings act inside it: "turn" (its queries and keys), "bias" (its scores), "table" (vectors that
-    it maps itself). absent: there is no mixer, and the block has no sublayer for it.
+    A class says which encodings of positions act inside it (`positions`): "turn" (its queries and keys), "bias" (its
+    scores), "table" (vectors that it maps itself); and whether there is no mixer, so that the block has no sublayer for
+    it (`absent`).
     """
 
     folder: ClassVar[str] = "transduce.model.mixers"

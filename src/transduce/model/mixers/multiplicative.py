@@ -39,8 +39,9 @@ class MultiplicativeConfig(RecurrentConfig):
     """h_t = tanh(W_hx x_t + W_hf f + b), f = W_fx x_t * W_fh h_{t-1}.   Sutskever, Martens & Hinton 2011, ICML.
 
     Each token chooses the matrix it turns the hidden units by: the second-order (sigma-pi) network of Rumelhart, Hinton
-    & McClelland 1986, its weights of rank `factors`; None: as many as hidden units.
-    size: hidden units; None: the width; if it is another, y_t = W_out h_t.
+    & McClelland 1986. With another size than the width, y_t = W_out h_t.
+
+    factors: rank of its weights (None: as many as hidden units).
     """
 
     kind: ClassVar[str] = "multiplicative"

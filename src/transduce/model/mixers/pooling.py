@@ -92,7 +92,8 @@ class PoolingConfig(MixerConfig):
     """y_t = W mean_{s<=t} V x_s: what a mixer that cannot choose is worth.   The DAN of Iyyer et al. 2015, running.
 
     statistic: "max" takes the largest value of each feature instead (Collobert et al. 2011, arXiv:1103.0398).
-    size: features between V and W; None: the width.
+    size: features between V and W (None: the width).
+    bias: whether the maps have one.
     """
 
     kind: ClassVar[str] = "pooling"

@@ -97,7 +97,11 @@ def product(h: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class RecurrentConfig(MixerConfig):
-    """A recurrent network of `size` hidden units; None: as many as the width, and then there is no `out`."""
+    """A recurrent network.
+
+    size: hidden units (None: as many as the width, and then there is no `out`).
+    bias: whether the maps have one.
+    """
 
     size: int | None = None
     bias: bool = True

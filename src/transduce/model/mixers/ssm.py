@@ -136,8 +136,10 @@ def steps(shape: tuple[int, ...], g: torch.Generator) -> Tensor:
 class SSMConfig(MixerConfig):
     """S_t = exp(dt_t A) S_{t-1} + dt_t B_t x_t^T, y_t = C_t S_t + D x_t.   Mamba-2: Dao & Gu 2024, arXiv:2405.21060.
 
-    state: N, rows of S. expand: the I features of x are so many widths. size: features of a head; None: 64, or the
-    largest divisor of I below. conv: tokens that the convolution before x, B and C sees; 0: none.
+    state: N, rows of S.
+    expand: the I features of x are so many widths.
+    size: features of a head (None: 64, or the largest divisor of I below).
+    conv: tokens that the convolution before x, B and C sees; 0: it has none.
     """
 
     kind: ClassVar[str] = "ssm"

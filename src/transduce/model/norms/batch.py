@@ -38,7 +38,9 @@ class BatchNormConfig(NormConfig):
 
     The control: in training, what a token becomes depends on the rest of its batch, padded slots included, and on how
     it is cut into micro-batches. In evaluation, running averages take the place of the batch.
-    momentum: how far they move per batch (with train.recompute, twice).
+
+    eps: what is added to the variance.
+    momentum: how far the running averages move per batch (with train.recompute, twice).
     """
 
     kind: ClassVar[str] = "batch-norm"

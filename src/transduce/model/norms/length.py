@@ -28,7 +28,10 @@ class ScaleNorm(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleNormConfig(NormConfig):
-    """g x / max(|x|, eps), g one number, which starts at sqrt(width).   Nguyen & Salazar 2019, arXiv:1910.05895."""
+    """g x / max(|x|, eps), g one number, which starts at sqrt(width).   Nguyen & Salazar 2019, arXiv:1910.05895.
+
+    eps: the least length that is divided by.
+    """
 
     kind: ClassVar[str] = "scale-norm"
     eps: float = 1e-5

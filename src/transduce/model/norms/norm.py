@@ -39,6 +39,8 @@ class NormConfig(Part):
 class LayerNorm(NormConfig):
     """g (x - mean) / sqrt(var + eps) + b over the features, variance biased.   Ba et al. 2016, arXiv:1607.06450.
 
+    eps: what is added to the variance.
+    bias: whether there is b.
     gain: g is learned; without it, it is 1, and there is no b either.
     """
 
@@ -94,8 +96,9 @@ class PartialRMSNorm(nn.Module):
 class RMSNorm(NormConfig):
     """g x / sqrt(mean(x^2) + eps) over the features.   Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.
 
-    part: share of the features, the first ones, whose mean it is: pRMSNorm of the same paper. offset: g is offset + w,
-    w what is trained (Gemma has 1); weight decay then draws the gain to the offset.
+    eps: what is added to the mean of the squares.
+    part: share of the features, the first ones, whose mean it is: pRMSNorm of the same paper.
+    offset: g is offset + w, w what is trained (Gemma has 1); weight decay then draws the gain to the offset.
     """
 
     kind: ClassVar[str] = "rms-norm"

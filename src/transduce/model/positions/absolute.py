@@ -69,7 +69,10 @@ class Learned(Positions):
 class SinusoidalConfig(PositionsConfig):
     """Fixed sines and cosines of the position.   Vaswani et al. 2017, sec. 3.5.
 
-    order: sines and cosines "interleaved", or in two "halves" (Marian, CTRL, Pegasus). offset: the first position.
+    base: of the wavelengths, the longest of which is 2 pi base.
+    limit: most positions.
+    order: sines and cosines "interleaved", or in two "halves" (Marian, CTRL, Pegasus).
+    offset: the first position.
     ends: wavelengths from 2 pi to exactly 2 pi base, as tensor2tensor had them (M2M-100).
     """
 
@@ -92,11 +95,12 @@ class SinusoidalConfig(PositionsConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedConfig(PositionsConfig):
-    """One trained vector per position, up to `limit`.   Gehring et al. 2017, arXiv:1705.03122.
+    """One trained vector per position.   Gehring et al. 2017, arXiv:1705.03122.
 
-    offset: rows of the table before that of the first position (RoBERTa, BART and OPT have 2). inner: rows of a second
-    table, of the place inside a blank that a token fills, 0 for all other tokens (Du et al. 2021, arXiv:2103.10360,
-    sec. 2.3); 0: there is none.
+    limit: most positions.
+    offset: rows of the table before that of the first position (RoBERTa, BART and OPT have 2).
+    inner: rows of a second table, of the place inside a blank that a token fills, 0 for all other tokens (Du et al.
+        2021, arXiv:2103.10360, sec. 2.3); 0: it has no such table.
     """
 
     kind: ClassVar[str] = "learned"

@@ -47,9 +47,11 @@ class Alibi(Positions):
 class AlibiConfig(PositionsConfig):
     """Scores less slope_h |i - j|, the slopes fixed, one per head.   Press et al. 2022, arXiv:2108.12409.
 
-    The paper is causal, j <= i; in an encoder what lies ahead is as far as what lies behind.
-    scaled: by D^-1/2, as scores are. rounded: slopes, and slope_h j, are rounded to bfloat16, whatever the rest is in,
-    as models trained so want it; causal only. Falcon has both.
+    The paper is causal, j <= i; in an encoder what lies ahead is as far as what lies behind. Falcon has both options.
+
+    scaled: by D^-1/2, as scores are.
+    rounded: slopes, and slope_h j, are rounded to bfloat16, whatever the rest is in, as models trained so want it;
+        causal only.
     """
 
     kind: ClassVar[str] = "alibi"

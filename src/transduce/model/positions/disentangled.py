@@ -61,9 +61,12 @@ class RelativeTables(Positions):
 class RelativeTableConfig(PositionsConfig):
     """One trained vector per distance, which mixer=disentangled projects.   He et al. 2020, arXiv:2006.03654, eq. 3.
 
-    max_distance: what lies further away, on either side, is treated as that. buckets: rows on either side, half of them
-    for one distance each, the others log-spaced up to max_distance (DeBERTa-v2); None: a row for every distance. norm:
-    of the table; None: there is none. One table serves all layers of a stack.
+    One table serves all layers of a stack.
+
+    max_distance: what lies further away, on either side, is treated as that.
+    buckets: rows on either side, half of them for one distance each, the others log-spaced up to max_distance, as in
+        DeBERTa-v2 (None: a row for every distance).
+    norm: of the table (None: it has none).
     """
 
     kind: ClassVar[str] = "disentangled"

@@ -95,8 +95,8 @@ def slide(x: Tensor) -> Tensor:
 class PositionsConfig(Part):
     """Which positions. `build(width, queries)` makes the module.
 
-    acts: where they act. "add": on the embedding; "turn": on queries and keys; "bias": on the scores of attention;
-    "table": they give the mixer vectors to do so. All but the first need a mixer that lists them in
+    A class says where they act (`acts`). "add": on the embedding; "turn": on queries and keys; "bias": on the scores of
+    attention; "table": they give the mixer vectors to do so. All but the first need a mixer that lists them in
     `MixerConfig.positions`, and its queries.
     """
 

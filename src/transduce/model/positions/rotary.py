@@ -56,9 +56,11 @@ def angles(limit: int, dim: int, base: float, scaling: ScalingConfig | None) -> 
 class RotaryConfig(PositionsConfig):
     """Queries and keys turned by their position: scores depend on distance.   Su et al. 2021, arXiv:2104.09864.
 
+    base: of the frequencies.
+    limit: most positions.
     fraction: of a head's features that are turned, the first ones (GPT-NeoX, Phi), rounded down to pairs, at least one.
-    interleaved: pairs are neighbours (GPT-J), not feature i of each half (GPT-NeoX, LLaMA). scaling: of the
-    frequencies, to read texts longer than those of training.
+    interleaved: pairs are neighbours (GPT-J), not feature i of each half (GPT-NeoX, LLaMA).
+    scaling: of the frequencies, to read texts longer than those of training (None: as they are).
     """
 
     kind: ClassVar[str] = "rotary"

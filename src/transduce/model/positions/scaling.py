@@ -18,7 +18,7 @@ def frequencies(dim: int, base: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingConfig(Part):
-    """How frequencies are changed. original: positions of training."""
+    """How frequencies are changed."""
 
     folder: ClassVar[str] = "transduce.model.positions.scaling"
 
@@ -44,7 +44,10 @@ def require_positive(**values: float | None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LinearScalingConfig(ScalingConfig):
-    """Positions divided by `factor`.   Chen et al. 2023, arXiv:2306.15595."""
+    """Positions divided by `factor`.   Chen et al. 2023, arXiv:2306.15595.
+
+    factor: by which positions are divided.
+    """
 
     kind: ClassVar[str] = "linear"
     factor: float
@@ -63,6 +66,9 @@ class DynamicScalingConfig(ScalingConfig):
     n counts the tokens up to the one that is turned, so what a token is turned by does not depend on what follows, and
     a text gives the same numbers in one piece or in many. So do transformers where they write token by token with a
     cache; where they read a text beyond `original` at once, all of its tokens are turned as the last one is here.
+
+    factor: how much longer than those of training texts may become.
+    original: positions of training.
     """
 
     kind: ClassVar[str] = "dynamic"
@@ -87,9 +93,15 @@ class DynamicScalingConfig(ScalingConfig):
 class YarnScalingConfig(ScalingConfig):
     """Slow pairs divided by `factor`, fast ones left, a ramp between.   Peng et al. 2023, arXiv:2309.00071, sec. 3.2.
 
-    Slow is a pair that turns less than `beta_slow` times in `original` positions, fast one that does more than
-    `beta_fast` times. truncate: the ramp begins and ends at whole pairs. attention: the gain, t^-1/2 of sec. 3.4; None:
-    m(mscale) / m(mscale_all_dim) if both are given (DeepSeek-V2), else m(1), with m(x) = 1 + 0.1 x ln(factor).
+    factor: how much longer than those of training texts may become.
+    original: positions of training.
+    beta_fast: a pair that turns more often in `original` positions is fast.
+    beta_slow: a pair that turns less often in `original` positions is slow.
+    attention: the gain, t^-1/2 of sec. 3.4 (None: m(mscale) / m(mscale_all_dim) if both are given, as in DeepSeek-V2,
+        else m(1), with m(x) = 1 + 0.1 x ln(factor)).
+    mscale: see attention (None: it is not given).
+    mscale_all_dim: see attention (None: it is not given).
+    truncate: the ramp begins and ends at whole pairs.
     """
 
     kind: ClassVar[str] = "yarn"
@@ -139,6 +151,11 @@ class Llama3ScalingConfig(ScalingConfig):
     """Pairs that turn less than `low` times in `original` divided by `factor`, above `high` left, linear between.
 
     Llama Team 2024, arXiv:2407.21783, sec. 3.4.2, whose base it is; the rule is that of the published code.
+
+    factor: by which slow pairs are divided.
+    original: positions of training.
+    low: a pair that turns less often in `original` positions is slow.
+    high: a pair that turns more often in `original` positions is left.
     """
 
     kind: ClassVar[str] = "llama3"
@@ -165,9 +182,14 @@ class LongRopeScalingConfig(ScalingConfig):
     """Each pair divided by a number of its own, found by search.   Ding et al. 2024, arXiv:2402.13753.
 
     Published code takes `short` for sequences of up to `original` tokens, else `long`, for all tokens: what the first
-    ones mean then depends on how many follow. Here the model says which. extended: `long`, up to the limit; otherwise
-    `short`, and positions end at `original`. factor: how much longer than `original` texts may become. attention: the
-    gain; None: sqrt(1 + ln(factor) / ln(original)), whichever of the two is taken.
+    ones mean then depends on how many follow. Here the model says which.
+
+    short: the numbers for texts of up to `original` tokens.
+    long: the numbers for longer texts.
+    original: positions of training.
+    factor: how much longer than `original` texts may become.
+    attention: the gain (None: sqrt(1 + ln(factor) / ln(original)), whichever of the two is taken).
+    extended: `long`, up to the limit; otherwise `short`, and positions end at `original`.
     """
 
     kind: ClassVar[str] = "longrope"
@@ -203,7 +225,11 @@ class LongRopeScalingConfig(ScalingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ProportionalScalingConfig(ScalingConfig):
-    """The slowest pairs are not turned: the first `share` of all keep their frequencies, divided by `factor`."""
+    """The slowest pairs are not turned: the first `share` of all keep their frequencies, divided by `factor`.
+
+    share: of the pairs that keep their frequencies, the first ones.
+    factor: by which these frequencies are divided.
+    """
 
     kind: ClassVar[str] = "proportional"
     share: float

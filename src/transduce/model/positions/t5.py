@@ -68,8 +68,10 @@ class T5(Positions):
 class T5Config(PositionsConfig):
     """Scores plus a trained number per head and bucket of i - j, one table per stack.   Raffel et al. 2020, sec. 2.1.
 
-    buckets: in an encoder half of them lie ahead. max_distance: from here on one bucket. T5 does not scale its scores:
-    set `mixer.scale` to 1.
+    T5 does not scale its scores: set `mixer.scale` to 1.
+
+    buckets: how many; in an encoder half of them lie ahead.
+    max_distance: from here on one bucket.
     """
 
     kind: ClassVar[str] = "t5"

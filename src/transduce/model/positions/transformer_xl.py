@@ -105,10 +105,12 @@ class TransformerXL(Positions):
 class TransformerXLConfig(PositionsConfig):
     """S_ij = ((q_i + u) . k_j + (q_i + w) . W_R R_{i-j}) / sqrt(D), R sinusoids.   Dai et al. 2019, arXiv:1901.02860.
 
-    Every mixer has a W_R of its own. lean: u and w of each "mixer" (XLNet), of a whole "stack" (Transformer-XL as it
-    was published, Gopher), or "none". segments: (q_i + s) . e is added too, e one vector where the types of i and j are
-    the same and another where they differ (Yang et al. 2019, arXiv:1906.08237, sec. 2.5). The memory of a previous
-    segment is a decoder's state, with a `window`.
+    Every mixer has a W_R of its own. The memory of a previous segment is a decoder's state, with a `window`.
+
+    base: of the wavelengths of R.
+    lean: u and w of each "mixer" (XLNet), of a whole "stack" (Transformer-XL as it was published, Gopher), or "none".
+    segments: (q_i + s) . e is added too, e one vector where the types of i and j are the same and another where they
+        differ (Yang et al. 2019, arXiv:1906.08237, sec. 2.5).
     """
 
     kind: ClassVar[str] = "transformer-xl"

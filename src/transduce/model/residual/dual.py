@@ -56,7 +56,9 @@ class ResiDualConfig(ResidualConfig):
     """x <- norm(x + u), d <- d + s u, u = f(x); y = alpha x + norm(d).   Xie et al. 2023, arXiv:2304.14802.
 
     Through d gradients reach every layer, as with pre-norm; what layers see goes on changing, as with post-norm.
-    scale: s; below 1 it keeps d small in float16. alpha: of x in what leaves a stack.
+
+    alpha: of x in what leaves a stack.
+    scale: s; below 1 it keeps d small in float16.
     eps: of the norm that leaves, where it has one; it is small because d may be.
     """
 

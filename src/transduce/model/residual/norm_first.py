@@ -44,8 +44,11 @@ class PreNormConfig(ResidualConfig):
 class ParallelConfig(ResidualConfig):
     """x + f_1(norm(x)) + f_2(norm(x)) + ...: all sublayers of a block at once.   Wang & Komatsuzaki 2021, GPT-J.
 
+    What is dropped is dropped of the sum.
+
     norms: "one" to a block, also in PaLM (Chowdhery et al. 2022, sec. 2), or one to "each" sublayer (GPT-NeoX, Black et
-    al. 2022, arXiv:2204.06745, sec. 2.1). What is dropped is dropped of the sum.
+        al. 2022, arXiv:2204.06745, sec. 2.1).
+    final_norm: one norm at the end; without it hidden states leave as they are.
     """
 
     kind: ClassVar[str] = "parallel"

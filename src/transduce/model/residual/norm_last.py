@@ -40,8 +40,8 @@ class PostNormConfig(ResidualConfig):
 class DeepNormConfig(ResidualConfig):
     """norm(alpha x + f(x)), for hundreds of layers; with init=deep-norm.   Wang et al. 2022, arXiv:2203.00555.
 
-    alpha: None: of the paper's table, which grows with the depth of the model. final_norm: one more norm at the end of
-    a stack (GLM-130B, Zeng et al. 2022, arXiv:2210.02414).
+    alpha: of x (None: that of the paper's table, which grows with the depth of the model).
+    final_norm: one more norm at the end of a stack (GLM-130B, Zeng et al. 2022, arXiv:2210.02414).
     """
 
     kind: ClassVar[str] = "deep-norm"

@@ -41,13 +41,14 @@ class Residual(nn.Module, ABC):
 class ResidualConfig(Part):
     """Norm placement, and what all of them have.
 
+    A class says of how many tensors its stream is made (`streams`; residuals of one stack must agree), and whether the
+    sublayers of a block stand side by side on one input instead of one behind the other (`beside`).
+
     dropout: probability of dropping each feature of what a sublayer adds.
-    drop_path: of dropping all that a sublayer of the last layer adds to a row; p l / L in layer l (stochastic depth,
-    Huang et al. 2016, arXiv:1603.09382, sec. 3). A packed row is one row.
-    layer_scale: a learned gain for each feature of what is added, and its start value (Touvron et al. 2021,
-    arXiv:2103.17239, eq. 3, which start it at 0.1 to 1e-6); None: there is none.
-    streams: how many tensors the stream is made of; residuals of one stack must agree. beside: the sublayers of a
-    block stand side by side on one input instead of one behind the other; norm_each: each behind a norm of its own.
+    drop_path: probability of dropping all that a sublayer of the last layer adds to a row; p l / L in layer l
+        (stochastic depth, Huang et al. 2016, arXiv:1603.09382, sec. 3). A packed row is one row.
+    layer_scale: start value of a learned gain for each feature of what is added (Touvron et al. 2021, arXiv:2103.17239,
+        eq. 3, which start it at 0.1 to 1e-6) (None: it has no gain).
     """
 
     folder: ClassVar[str] = "transduce.model.residual"
