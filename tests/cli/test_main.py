@@ -77,10 +77,10 @@ def test_the_help_does_not_speak_of_how_completion_is_installed_but_once(cli) ->
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def app(*_: object, **__: object) -> None:
+    def command(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(module, "app", app)
+    monkeypatch.setattr(module, "command", lambda: command)
 
 
 @pytest.mark.parametrize(
