@@ -19,7 +19,7 @@ import transduce
 from transduce.config import from_data, to_data
 from transduce.model.architecture import DecoderConfig, EncoderConfig, EncoderDecoderConfig
 from transduce.runs import checkpoint
-from transduce.runs.migrate import SCHEMA, former_names, renamed, upgraded
+from transduce.runs.migrate import SCHEMA, former_names, renamed, upgraded, with_heads
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run, read_recipe
 from transduce.runs.weights import read_weights, weights
@@ -118,6 +118,19 @@ MODELS: dict[str, tuple[Any, dict[str, str]]] = {
             "stack.blocks.1.parts.0.parts.1.feedforward.up.bias": "stack.blocks.1.feed.up.bias",
         },
     ),
+    "pairs of sentences": (
+        EncoderConfig,
+        {
+            "pooler.weight": "heads.pair.dense.weight",
+            "pooler.bias": "heads.pair.dense.bias",
+            "pair.weight": "heads.pair.output.weight",
+            "pair.bias": "heads.pair.output.bias",
+        },
+    ),
+    "a pooler": (
+        EncoderConfig,
+        {"pooler.weight": "heads.pooled.dense.weight", "pooler.bias": "heads.pooled.dense.bias"},
+    ),
     "beside": (
         EncoderConfig,
         {
@@ -133,6 +146,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "before": {"cross_place": "before"},
     "one norm for all": {"residual": {"kind": "parallel", "norms": "one"}},
+    "pairs of sentences": with_heads({"pooler": True, "pair_classes": 2}),
+    "a pooler": with_heads({"pooler": True, "pair_classes": 0}),
     "beside": {"layers": [{"beside": {"kind": "convolution", "kernel": 3}}], "residual": "post-norm"},
 }  # fmt: skip
 
@@ -162,5 +177,15 @@ def test_a_recipe_of_another_schema() -> None:
     assert upgraded({**data, "schema": 1}) == {
         **data, "schema": SCHEMA, "tokenizer": {"kind": "char", "normalise": "none"}
     }  # fmt: skip
+    encoder = {"kind": "encoder", "width": 8, "pooler": False, "pair_classes": 0}
+    for pooler, classes, heads in (
+        (False, 0, {}),
+        (True, 0, {"pooled": {"kind": "vector", "pool": ["first"], "hidden": True}}),
+        (True, 3, {"pair": {"kind": "classes", "classes": 3, "pool": ["first"], "hidden": True}}),
+    ):
+        old = {"schema": 1, "model": {**encoder, "pooler": pooler, "pair_classes": classes}}
+        new = {"kind": "encoder", "width": 8, "heads": heads}
+        assert upgraded(old) == {"schema": SCHEMA, "model": new}
+        assert to_data(from_data(EncoderConfig, new))["heads"].keys() == heads.keys()
     for schema in (0, SCHEMA, SCHEMA + 1, "1", None, True):
         assert upgraded({**data, "schema": schema}) == {**data, "schema": schema}

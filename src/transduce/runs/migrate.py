@@ -2,7 +2,8 @@
 
 `schema` counts the changes. A recipe says its own; a checkpoint says it in state.json (schema 1 did not).
 
-1: until children of a block were named by what they are; before that, tokenisers had no `normalise`.
+1: until children of a block were named by what they are, and an encoder's pooler and classes of pairs were one of its
+heads; before that, tokenisers had no `normalise`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,11 +29,26 @@ def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_1(data: dict[str, Any]) -> dict[str, Any]:
-    """The recipe of a run that was made before a tokeniser had the key: it takes a text as it stands."""
+    """The recipe of a run that was made before a tokeniser had the key: it takes a text as it stands.
+
+    An encoder's pooler, and the classes of pairs that were told from it, become one of its heads.
+    """
     tokenizer = data.get("tokenizer")
     if isinstance(tokenizer, dict) and (own := cast("dict[str, Any]", tokenizer)).get("kind") in NORMALISING:
         data["tokenizer"] = {"normalise": "none", **own}
+    model = data.get("model")
+    if isinstance(model, dict) and ("pooler" in model or "pair_classes" in model):
+        data["model"] = with_heads(cast("dict[str, Any]", model))
     return data
+
+
+def with_heads(model: dict[str, Any]) -> dict[str, Any]:
+    """Returns an encoder with its pooler as a head."""
+    rest = {key: value for key, value in model.items() if key not in ("pooler", "pair_classes")}
+    head = {"pool": ["first"], "hidden": True}
+    if classes := model.get("pair_classes"):
+        return {**rest, "heads": {"pair": {"kind": "classes", "classes": classes, **head}}}
+    return {**rest, "heads": {"pooled": {"kind": "vector", **head}} if model.get("pooler") else {}}
 
 
 STEPS: list[Callable[[dict[str, Any]], dict[str, Any]]] = [from_1]  # from schema 1 to 2, from 2 to 3, ...
@@ -48,9 +64,16 @@ def renamed(tensors: Mapping[str, Tensor], model: nn.Module, schema: int) -> dic
     return {f"{what}{slash}{names.get(name, name)}": x for (what, slash, name), x in parts}
 
 
+HEADS = (("pooled", "dense", "pooler"), ("pair", "dense", "pooler"), ("pair", "output", "pair"))  # head, map, old name
+
+
 def former_names(model: nn.Module) -> dict[str, str]:
     """Returns the name that a tensor of a model had in schema 1 -> its name, where these differ."""
     names = dict[str, str]()
+    for name in model.state_dict():
+        for head, part, old in HEADS:
+            if name.startswith(new := f"heads.{head}.{part}."):
+                names[f"{old}.{name.removeprefix(new)}"] = name
     for at, block in cast("Iterator[tuple[str, nn.Module]]", model.named_modules(remove_duplicate=False)):
         if isinstance(block, Block):
             stood = {child: old for j, part in enumerate(block.sublayers) for old, child in places(part, j)}
