@@ -9,6 +9,7 @@ from torch import Tensor
 
 from transduce.config import from_data
 from transduce.errors import UserError
+from transduce.model.heads import pooled
 from transduce.model.layout import Layout, dense
 from transduce.reproduce.experiment import Experiment, named
 from transduce.reproduce.experiments import sentence_polarity
@@ -32,12 +33,12 @@ def test_padding_that_is_seen_is_measured(reviews: Path, monkeypatch: pytest.Mon
 
 
 def test_pooling_over_padding_alone_is_measured(reviews: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = sentence_polarity.Pooling.__call__
+    real = pooled.pooled
 
-    def over_all(pooling: Any, hidden: Tensor, layout: Layout) -> Tensor:
-        return real(pooling, hidden, dense(*layout.positions.shape))
+    def over_all(hidden: Tensor, layout: Layout, names: tuple[str, ...]) -> Tensor:
+        return real(hidden, dense(*layout.positions.shape), names)
 
-    monkeypatch.setattr(sentence_polarity.Pooling, "__call__", over_all)
+    monkeypatch.setattr(pooled, "pooled", over_all)
     assert missed(reviews) == {"change of logits when padded further"}
 
 

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from transduce.config import from_data
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.batch import Batch
+from transduce.model.heads.projection import ProjectionHeadConfig
 from transduce.model.layout import dense
-from transduce.model.models import Decoder, Encoder, EncoderDecoder, Model
+from transduce.model.models import Decoder, EncoderDecoder, EncoderOnly, Model
+from transduce.model.norms.norm import LayerNorm
 
 
 def fit(
@@ -132,29 +134,28 @@ def translator(symbols: int, seed: int, **changes: Any) -> Model:
     return from_data(EncoderDecoderConfig, {**PLAIN, **changes}).build(symbols, seed)
 
 
-class Tagger(nn.Module):
-    """ids (B, T) -> logits (B, T, classes), every token's own."""
-
-    def __init__(self, body: Decoder | Encoder, classes: int) -> None:
-        super().__init__()
-        self.embed, self.stack = body.embed, body.stack
-        self.head = nn.Linear(body.embed.weight.shape[1], classes)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        layout = dense(ids.shape[0], ids.shape[1])
-        return self.head(self.stack(self.embed(ids, layout), layout)[0])
+Tagger = Decoder | EncoderOnly  # its head gives every token logits of its own
 
 
 def tagger(symbols: int, classes: int, seed: int, *, causal: bool, mixer: Any = "attention", **changes: Any) -> Tagger:
     """Every token sees those before it, or all of them."""
     torch.manual_seed(seed)
     if causal:
-        model = decoder(symbols, seed, mixer=mixer, tie_embeddings=False, **changes)
+        model = decoder(symbols, seed, mixer=mixer, head="none", **changes)
         assert isinstance(model, Decoder)
-        return Tagger(model, classes)
-    model = translator(symbols, seed, encoder_mixer=mixer, cross="attention", **changes)
-    assert isinstance(model, EncoderDecoder)
-    return Tagger(model.encoder, classes)
+    else:
+        both = translator(symbols, seed, encoder_mixer=mixer, cross="attention", **changes)
+        assert isinstance(both, EncoderDecoder)
+        model = EncoderOnly(both.encoder.embed, both.encoder.stack, None)
+    width = model.embed.weight.shape[1]
+    model.head = ProjectionHeadConfig(size=classes, bias=True).build(symbols, width, LayerNorm(), None)
+    return model
+
+
+def tags(model: Tagger, ids: Tensor) -> Tensor:
+    """ids (B, T) -> logits (B, T, classes)."""
+    assert model.head is not None
+    return model.head(model.features(Batch(ids, dense(ids.shape[0], ids.shape[1]), ids)))
 
 
 def size(model: nn.Module) -> int:

@@ -6,8 +6,10 @@ from torch import Tensor, nn
 
 from transduce.config import from_data
 from transduce.model.architecture import EncoderConfig
+from transduce.model.heads.classes import ClassesHeadConfig
 from transduce.model.layout import dense
 from transduce.model.models import EncoderOnly
+from transduce.model.norms.norm import LayerNorm
 from transduce.reproduce.fit import PLAIN
 
 
@@ -33,7 +35,8 @@ class VisionTransformer(nn.Module):
         self.project = nn.Linear(channels * patch**2, width)
         self.first = nn.Parameter(torch.zeros(width))
         self.positions = nn.Parameter(0.02 * torch.randn(tokens, width))
-        self.stack, self.head = encoder.stack, nn.Linear(width, classes)
+        self.stack = encoder.stack
+        self.head = ClassesHeadConfig(classes=classes, pool=("first",)).build(1, width, LayerNorm(), None)
 
     def patches(self, images: Tensor) -> Tensor:
         """(B, channels, size, size) -> (B, N, channels * patch^2), row by row."""
@@ -47,5 +50,5 @@ class VisionTransformer(nn.Module):
         rows = len(patches)
         x = torch.cat([self.first.expand(rows, 1, -1), self.project(patches)], 1)
         x = x + torch.cat([self.positions[:1], self.positions[1:][places]])
-        hidden, _ = self.stack(x, dense(rows, x.shape[1]))
-        return self.head(hidden[:, 0])
+        layout = dense(rows, x.shape[1])
+        return self.head(self.stack(x, layout)[0], layout)

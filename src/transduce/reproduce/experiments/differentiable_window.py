@@ -10,7 +10,7 @@ from torch import Tensor
 
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
-from transduce.reproduce.fit import Score, Tagger, adam, graded, late, learn, reached, size, tagger
+from transduce.reproduce.fit import Score, Tagger, adam, graded, late, learn, reached, size, tagger, tags
 from transduce.reproduce.mark import Mark, Measurements
 
 MIXERS: dict[str, dict[str, Any]] = {
@@ -71,7 +71,7 @@ class DifferentiableWindow(Experiment):
 
         def ask() -> Score:
             ids, greatest = segments(self.batch, self.tokens, self.symbols, self.separators, generator)
-            return graded(model(ids), greatest)
+            return graded(tags(model, ids), greatest)
 
         right = learn(model, ask, self.steps, adam(model, self.rate), enough=0.95, window=50, clip=1.0).accuracies
         return {

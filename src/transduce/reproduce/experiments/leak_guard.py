@@ -11,7 +11,7 @@ from torch import Tensor
 
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
-from transduce.reproduce.fit import adam, fit, late, tagger
+from transduce.reproduce.fit import adam, fit, late, tagger, tags
 from transduce.reproduce.history import Change
 from transduce.reproduce.mark import Mark, Measurements
 
@@ -74,13 +74,13 @@ class LeakGuard(Experiment):
 
         def loss() -> Tensor:
             text = walk(chain, self.batch, self.tokens + 1, generator)
-            return F.cross_entropy(model(read(text, name)).flatten(0, 1), text[:, 1:].flatten())
+            return F.cross_entropy(tags(model, read(text, name)).flatten(0, 1), text[:, 1:].flatten())
 
         losses = fit(model, loss, self.steps, adam(model, self.rate))
         written = walk(chain, self.batch, 1, generator)
         with torch.no_grad():
             for _ in range(self.tokens):
-                likely = model(written)[:, -1].softmax(-1)
+                likely = tags(model, written)[:, -1].softmax(-1)
                 written = torch.cat([written, torch.multinomial(likely, 1, generator=generator)], 1)
         cost = -chain[written[:, :-1], written[:, 1:]].log().mean()
         return {

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
-from transduce.reproduce.fit import Score, adam, graded, late, learn, tagger
+from transduce.reproduce.fit import Score, adam, graded, late, learn, tagger, tags
 from transduce.reproduce.mark import Mark, Measurements
 
 POSITIONS = ("none", "sinusoidal", "learned", "rotary")
@@ -44,12 +44,12 @@ class OrderBlind(Experiment):
 
         def ask() -> Score:
             places = torch.rand(self.batch, self.symbols, generator=generator).argsort(1)  # of each symbol
-            return graded(model(places.argsort(1)).mean(1), (places[:, 0] < places[:, 1]).long())
+            return graded(tags(model, places.argsort(1)).mean(1), (places[:, 0] < places[:, 1]).long())
 
         right = learn(model, ask, self.steps, adam(model, self.rate)).accuracies
         ids = torch.rand(8, self.symbols, generator=generator).argsort(1)
         with torch.no_grad():
-            change = (model(ids).mean(1) - model(ids.flip(1)).mean(1)).abs().max()
+            change = (tags(model, ids).mean(1) - tags(model, ids.flip(1)).mean(1)).abs().max()
         return {
             f"accuracies, {positions}": draw.means(right),
             f"accuracy, {positions}": late(right),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from transduce.model.layout import dense
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
-from transduce.reproduce.fit import BARE, Score, Tagger, adam, graded, gradients, late, learn, tagger
+from transduce.reproduce.fit import BARE, Score, Tagger, adam, graded, gradients, late, learn, tagger, tags
 from transduce.reproduce.mark import Mark, Measurements
 from transduce.reproduce.tasks import recall
 
@@ -64,7 +64,7 @@ class PathLength(Experiment):
 
         def ask() -> Score:
             task = recall(self.batch, length, self.symbols, generator)
-            return graded(model(task.ids), task.targets)
+            return graded(tags(model, task.ids), task.targets)
 
         return late(learn(model, ask, self.steps, adam(model, self.rate), enough=0.99, window=20).accuracies, 20)
 

@@ -8,12 +8,11 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 from transduce.config import from_data
-from transduce.exchange.pooling import Pooling
 from transduce.model.architecture import EncoderConfig
-from transduce.model.layout import Layout
+from transduce.model.heads.pooled import RowHead
 from transduce.model.models import EncoderOnly
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
@@ -22,19 +21,6 @@ from transduce.reproduce.fit import PLAIN, adam, fit, size
 from transduce.reproduce.history import Change
 from transduce.reproduce.mark import Mark, Measurements
 from transduce.reproduce.reviews import Reviews, bayes, read
-
-
-class Classifier(nn.Module):
-    """(B, T) ids -> (B, 2) logits of what is pooled over the words, never over padding."""
-
-    def __init__(self, encoder: EncoderOnly, width: int, pool: str) -> None:
-        super().__init__()
-        self.embed, self.stack, self.pool = encoder.embed, encoder.stack, Pooling((pool,))
-        self.head = nn.Linear(width, 2)
-
-    def forward(self, ids: Tensor, layout: Layout) -> Tensor:
-        hidden = self.stack(self.embed(ids, layout), layout)[0]
-        return self.head(self.pool(hidden, layout))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +73,7 @@ class SentencePolarity(Experiment):
 
         def loss() -> Tensor:
             some = train.take(next(drawn))
-            return F.cross_entropy(model(some.ids, some.layout), some.labels)
+            return F.cross_entropy(classes(model, some), some.labels)
 
         optimizer = adam(model, self.rate)
         losses = fit(
@@ -107,18 +93,22 @@ class SentencePolarity(Experiment):
             "parameters": size(model),
         }
 
-    def model(self, words: int, seed: int) -> Classifier:
-        """Post-LN and learned positions."""
+    def model(self, words: int, seed: int) -> EncoderOnly:
+        """Post-LN and learned positions; the last map starts as in torch.nn."""
         mixer = {"kind": "attention", "heads": self.heads, "bias": False, "out_bias": True}
         config = {
-            **PLAIN, "width": self.width, "layers": self.layers, "mixer": mixer, "head": "linear", "init": self.init,
+            **PLAIN, "width": self.width, "layers": self.layers, "mixer": mixer, "init": self.init,
+            "head": {"kind": "classes", "classes": 2, "pool": self.pool},
             "residual": {"kind": "post-norm", "dropout": 0.0}, "scale_embedding": False,
             "positions": {"kind": "learned", "limit": self.tokens},
         }  # fmt: skip
-        encoder = from_data(EncoderConfig, config).build(words, seed)
-        assert isinstance(encoder, EncoderOnly)
+        model = from_data(EncoderConfig, config).build(words, seed)
+        assert isinstance(model, EncoderOnly)
+        assert isinstance(model.head, RowHead)
+        assert model.head.output is not None
         torch.manual_seed(seed)
-        return Classifier(encoder, self.width, self.pool)
+        model.head.output.reset_parameters()
+        return model
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         figure, axes = draw.figure(
@@ -140,13 +130,18 @@ def shuffled(count: int, rows: int, generator: torch.Generator) -> Iterator[Tens
         yield from torch.randperm(count, generator=generator).split(rows)
 
 
+def classes(model: EncoderOnly, some: Reviews) -> Tensor:
+    """Returns (N, 2) logits of what is pooled over the words, never over padding."""
+    return model.pooled_head(model.encode(some.ids, some.layout), some.layout)
+
+
 @torch.no_grad()
-def logits(model: Classifier, reviews: Reviews, words: int, more: int = 0) -> Tensor:
+def logits(model: EncoderOnly, reviews: Reviews, words: int, more: int = 0) -> Tensor:
     """(N, 2), 64 sentences at a time; behind the longest of them stand `more` slots of padding, any word in them."""
     generator, found = torch.Generator().manual_seed(0), list[Tensor]()
     for start in range(0, len(reviews.labels), 64):
         some = reviews.take(torch.arange(start, min(start + 64, len(reviews.labels))))
         junk = torch.randint(words, (len(some.ids), more), generator=generator)
         some = some._replace(ids=torch.cat([some.ids, junk], 1))
-        found.append(model(some.ids, some.layout))
+        found.append(classes(model, some))
     return torch.cat(found)

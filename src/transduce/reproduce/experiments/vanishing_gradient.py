@@ -12,7 +12,20 @@ from transduce.model.layout import dense
 from transduce.model.models import Decoder
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
-from transduce.reproduce.fit import BARE, Score, adam, decoder, graded, gradients, late, learn, norms, reached, tagger
+from transduce.reproduce.fit import (
+    BARE,
+    Score,
+    adam,
+    decoder,
+    graded,
+    gradients,
+    late,
+    learn,
+    norms,
+    reached,
+    tagger,
+    tags,
+)
 from transduce.reproduce.history import Change
 from transduce.reproduce.mark import Mark, Measurements
 from transduce.reproduce.tasks import recall
@@ -91,7 +104,7 @@ class VanishingGradient(Experiment):
 
         def ask() -> Score:
             task = recall(self.batch, self.distance, self.symbols, generator)
-            return graded(model(task.ids + UNUSED), torch.where(task.targets < 0, -1, task.targets + UNUSED))
+            return graded(tags(model, task.ids + UNUSED), torch.where(task.targets < 0, -1, task.targets + UNUSED))
 
         right = learn(model, ask, self.steps, adam(model, self.rate), enough=0.99).accuracies
         return {

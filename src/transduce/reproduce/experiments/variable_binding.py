@@ -11,7 +11,20 @@ from transduce.model.layout import dense
 from transduce.model.models import Decoder
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
-from transduce.reproduce.fit import BARE, Score, Tagger, adam, decoder, graded, gradients, late, learn, norms, tagger
+from transduce.reproduce.fit import (
+    BARE,
+    Score,
+    Tagger,
+    adam,
+    decoder,
+    graded,
+    gradients,
+    late,
+    learn,
+    norms,
+    tagger,
+    tags,
+)
 from transduce.reproduce.mark import Mark, Measurements
 
 SQUASH = ("identity", "tanh", "sigmoid")
@@ -64,7 +77,7 @@ class VariableBinding(Experiment):
         values = torch.randint(self.values, names.shape, generator=generator)
         at = torch.randint(self.bound, (self.batch, 1), generator=generator)
         question = self.names * self.values + names.gather(1, at)
-        logits = model(torch.cat([names * self.values + values, question], 1))[:, -1]
+        logits = tags(model, torch.cat([names * self.values + values, question], 1))[:, -1]
         return graded(logits, values.gather(1, at)[:, 0])
 
     def by_lag(self, mixer: dict[str, Any], seed: int) -> list[float]:
