@@ -107,6 +107,8 @@ def test_what_is_said_of_a_key_is_true() -> None:
     assert (mixer.default, set(mixer.kinds)) == ("attention", set(kinds("transduce.model.mixers")))
     assert mixer.keys["heads"] == "query heads."
     assert explain(Recipe, "model.mixer.nu").description == "shifts of dpfp."  # which only other kinds have
+    assert explain(Recipe, "model.heads.mood.classes").type == "a whole number or null"
+    assert "classes" in explain(Recipe, "model.heads.mood").kinds
     chosen = explain(Recipe, "model.mixer.heads", {"model.mixer": "additive"})
     assert chosen.default == 1
 

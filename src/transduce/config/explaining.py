@@ -72,23 +72,30 @@ def candidates(cls: type, names: list[str], where: str, chosen: dict[str, str]) 
     for field in dataclasses.fields(cls):
         if field.name != names[0]:
             continue
-        path = f"{where}{field.name}"
-        if len(names) == 1:
+        path, rest = f"{where}{field.name}", names[1:]
+        if rest and typing.get_origin(hints[field.name]) is dict:  # of parts by a name of one's own
+            path, rest = f"{path}.{rest[0]}", rest[1:]
+        if not rest:
             yield field, hints[field.name], cls
             return
         for inner in below(hints[field.name], default_of(field), chosen.get(path)):
-            yield from candidates(inner, names[1:], f"{path}.", chosen)
+            yield from candidates(inner, rest, f"{path}.", chosen)
 
 
 def below(hint: Any, default: Any, chosen: str | None) -> Iterator[type]:
     """Yields the config classes that a value may have: of a part the chosen kind, the default one, and the others."""
-    for option in options(hint):
+    for option in options(value_of(hint)):
         if is_part(option):
             every = kinds(option.folder)
             first = [name for name in (chosen, getattr(default, "kind", None)) if name in every]
             yield from (every[name] for name in dict.fromkeys([*first, *every]))
         elif dataclasses.is_dataclass(option):
             yield cast("type", option)
+
+
+def value_of(hint: Any) -> Any:
+    """Returns the type of what a mapping holds; another type as it is."""
+    return typing.get_args(hint)[1] if typing.get_origin(hint) is dict else hint
 
 
 def options(hint: Any) -> tuple[Any, ...]:
@@ -118,7 +125,7 @@ def described(key: str, field: "dataclasses.Field[Any]", hint: Any, owner: type)
 
 def folder_of(hint: Any) -> str | None:
     """Returns the folder of the kinds of a part; None: it is no part."""
-    return next((one.folder for one in options(hint) if is_part(one)), None)
+    return next((one.folder for one in options(value_of(hint)) if is_part(one)), None)
 
 
 def is_part(hint: Any) -> bool:
@@ -163,6 +170,7 @@ def every_key(root: type, where: str = "", depth: int = 0) -> Iterator[str]:
     """Yields every dotted key, those of default kinds first, four parts deep."""
     hints = typing.get_type_hints(root)
     for field in dataclasses.fields(root):
+        own = ".NAME" if typing.get_origin(hints[field.name]) is dict else ""  # a name of one's own
         yield f"{where}{field.name}"
         for inner in below(hints[field.name], default_of(field), None) if depth < 3 else ():
-            yield from every_key(inner, f"{where}{field.name}.", depth + 1)
+            yield from every_key(inner, f"{where}{field.name}{own}.", depth + 1)
