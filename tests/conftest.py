@@ -38,6 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seed", type=int, default=0, help="the number of the first of them")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuses names that differ from process to process, which workers could not tell each other."""
+    if odd := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"{odd[0]} is named by an address in memory; give ids= to parametrize")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of larger real data sets beside the checkout; tests that need it are skipped where it is absent."""
