@@ -86,7 +86,7 @@ def limits(found: PartFacts) -> list[str]:
     if found.key != "mixer" or found.config.kind == "none":
         return []
     config = cast(type[MixerConfig], found.config)()
-    cannot, wrapped = build(config).cannot, config.for_encoder() is not config
+    cannot, wrapped = build(config).cannot, config.in_order
     places = {"encode": "in an encoder", "forward": "in a decoder", "read": "between source and target"}
     if wrapped:
         cannot = {method: reason for method, reason in cannot.items() if method != "encode"}

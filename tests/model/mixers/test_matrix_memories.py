@@ -12,6 +12,7 @@ from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import dense, packed
+from transduce.model.mixers.bidirectional import in_encoder
 from transduce.model.mixers.delta import DeltaConfig, GatedDeltaConfig
 from transduce.model.mixers.fast_weights import FastWeightsConfig
 from transduce.model.mixers.linear import LinearConfig
@@ -199,7 +200,7 @@ def test_encoding_asks_what_every_document_left(config: MatrixConfig) -> None:
 def test_what_fades_encodes_in_both_directions(config: MatrixConfig) -> None:
     with pytest.raises(UserError, match="wrap it in bidirectional"):
         built(config).encode(tokens(), dense(2, T))
-    assert config.for_encoder().kind == "bidirectional"
+    assert in_encoder(config).kind == "bidirectional"
     model = EncoderDecoderConfig(width=WIDTH, layers=1, mixer=config).build(20)
     assert sum(p.numel() for p in model.parameters()) > 0
 

@@ -13,7 +13,7 @@ from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import Layout, dense, packed, right_padded
-from transduce.model.mixers.bidirectional import BidirectionalConfig
+from transduce.model.mixers.bidirectional import BidirectionalConfig, in_encoder
 from transduce.model.mixers.elman import ElmanConfig
 from transduce.model.mixers.gru import GRUConfig
 from transduce.model.mixers.lstm import LSTMConfig
@@ -407,4 +407,4 @@ def test_mistakes_are_named() -> None:
         LSTMConfig(bias=False, forget_bias=3.0)
     with pytest.raises(UserError, match="wrap it in bidirectional"):
         built(GRUConfig()).encode(inputs(), dense(B, T))
-    assert ElmanConfig().for_encoder() == BidirectionalConfig(mixer=ElmanConfig())
+    assert in_encoder(ElmanConfig()) == BidirectionalConfig(mixer=ElmanConfig())

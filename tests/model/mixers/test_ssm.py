@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transduce.errors import UserError
 from transduce.model.init.init import NormalInit, Sizes
 from transduce.model.layout import dense, right_padded
-from transduce.model.mixers.bidirectional import BidirectionalConfig
+from transduce.model.mixers.bidirectional import BidirectionalConfig, in_encoder
 from transduce.model.mixers.ssm import SSM, SSMConfig
 from transduce.model.positions.position import Positions
 
@@ -130,8 +130,8 @@ def test_the_state_stays_exact_under_autocast() -> None:
 
 def test_an_encoder_reads_it_in_both_directions() -> None:
     config = SSMConfig(state=4, size=4)
-    assert config.for_encoder() == BidirectionalConfig(mixer=config)
-    encoder = config.for_encoder().build(16, Positions())
+    assert in_encoder(config) == BidirectionalConfig(mixer=config)
+    encoder = in_encoder(config).build(16, Positions())
     NormalInit().apply(encoder, Sizes(16, 1, 1), seed=0)
     x = torch.randn(1, 6, 16, requires_grad=True)
     encoder.encode(x, dense(1, 6))[0, 2].sum().backward()

@@ -21,6 +21,7 @@ from transduce.model.heads.linear import LinearHeadConfig
 from transduce.model.heads.none import NoHeadConfig
 from transduce.model.init.init import InitConfig, Sizes, XavierInit
 from transduce.model.mixers.attention import AttentionConfig
+from transduce.model.mixers.bidirectional import in_encoder
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.models import Model
 from transduce.model.norms.norm import LayerNorm, NormConfig
@@ -173,7 +174,7 @@ class ModelConfig(Part):
     def block(self, run: LayerConfig, positions: Positions, between: Between | None, place: Place) -> Block:
         config, parts, modules = run.mixer or self.mixer, list[Sublayer](), dict[str, nn.Module]()
         if place.role == "encoder":
-            config = config.for_encoder()
+            config = in_encoder(config)
         if not config.absent:
             modules["mix"] = mixer = self.mixer_of(config, positions, run.positions or self.positions)
             require_role(mixer, config.kind, place.role)
@@ -209,7 +210,7 @@ class ModelConfig(Part):
         """Returns the mixer that reads what enters a layer. A norm that stands before it would see what leaves it."""
         if not isinstance(residual, PostNormConfig | DeepNormConfig):
             raise UserError(f"beside={config.kind} joins behind a layer, but residual={residual.kind}; use post-norm")
-        mixer = (config.for_encoder() if place.role == "encoder" else config).build(self.width, Positions())
+        mixer = (in_encoder(config) if place.role == "encoder" else config).build(self.width, Positions())
         require_role(mixer, config.kind, place.role)
         return mixer
 

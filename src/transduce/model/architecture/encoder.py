@@ -7,6 +7,7 @@ from transduce.model.architecture.base import ModelConfig
 from transduce.model.architecture.layers import runs
 from transduce.model.heads.head import HeadConfig
 from transduce.model.heads.transform import TransformHeadConfig
+from transduce.model.mixers.bidirectional import in_encoder
 from transduce.model.models import EncoderOnly, Model
 from transduce.model.residual.residual import Place
 
@@ -25,7 +26,7 @@ class EncoderConfig(ModelConfig):
     def assembled(self, vocab_size: int) -> Model:
         positions = self.encodings()
         embed = self.embed(vocab_size, positions)
-        upper = tuple(replace(run, mixer=(run.mixer or self.mixer).for_encoder()) for run in runs(self.layers))
+        upper = tuple(replace(run, mixer=in_encoder(run.mixer or self.mixer)) for run in runs(self.layers))
         depth = sum(run.times for run in upper)
         stack = self.stack(upper, positions, None, Place(0, depth, "encoder"))
         head = self.head.build(vocab_size, self.width, self.norm, embed if self.tie_embeddings else None)

@@ -9,6 +9,7 @@ from transduce.model.architecture.base import ModelConfig
 from transduce.model.architecture.between import Between
 from transduce.model.architecture.layers import LayerConfig, Layers, require_layers, runs
 from transduce.model.embed.embedding import EmbeddingConfig
+from transduce.model.mixers.bidirectional import in_encoder
 from transduce.model.mixers.mixer import MixerConfig
 from transduce.model.models import Decoder, Encoder, EncoderDecoder, Model
 from transduce.model.residual.residual import Place
@@ -77,7 +78,7 @@ class EncoderDecoderConfig(ModelConfig):
         yield from (run.mixer or self.mixer for run in runs(self.lower))
 
     def encoding(self, run: LayerConfig) -> MixerConfig:
-        return (run.mixer or self.encoder_mixer or self.mixer).for_encoder()
+        return in_encoder(run.mixer or self.encoder_mixer or self.mixer)
 
     @property
     def upper(self) -> Layers:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from transduce.errors import UserError
 from transduce.model.layout import Layout, documents
+from transduce.model.mixers.attention import AttentionConfig
+from transduce.model.mixers.gru import GRUConfig
 from transduce.model.mixers.lstm import LSTMConfig
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import Positions, Queries
@@ -136,9 +138,6 @@ class BidirectionalConfig(MixerConfig):
 
     @classmethod
     def examples(cls) -> list[MixerConfig]:
-        from transduce.model.mixers.attention import AttentionConfig
-        from transduce.model.mixers.gru import GRUConfig
-
         return [
             cls(),
             cls(mixer=GRUConfig(size=9), merge="sum"),
@@ -149,3 +148,8 @@ class BidirectionalConfig(MixerConfig):
 
     def build(self, width: int, positions: Positions) -> Mixer:
         return Bidirectional(self, width, positions)
+
+
+def in_encoder(config: MixerConfig) -> MixerConfig:
+    """Returns what stands for a mixer in an encoder: one that depends on order reads in both directions."""
+    return BidirectionalConfig(mixer=config) if config.in_order else config

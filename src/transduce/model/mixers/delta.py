@@ -169,11 +169,7 @@ class GatedDeltaConfig(MatrixConfig):
     """
 
     kind: ClassVar[str] = "gated-delta"
-
-    def for_encoder(self) -> MixerConfig:
-        from transduce.model.mixers.bidirectional import BidirectionalConfig
-
-        return BidirectionalConfig(mixer=self)
+    in_order: ClassVar[bool] = True
 
     @classmethod
     def examples(cls) -> list[MixerConfig]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transduce.errors import UserError, require_at_least, require_at_most
 from transduce.model.layout import Layout, dense, documents, right_padded
 from transduce.model.mixers.attention import AttentionConfig
+from transduce.model.mixers.bidirectional import in_encoder
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import Positions, Queries
 from transduce.model.state import State
@@ -103,7 +104,7 @@ class HierarchyConfig(MixerConfig):
 
     @property
     def inside(self) -> MixerConfig:
-        return self.mixer.for_encoder()
+        return in_encoder(self.mixer)
 
     def queries(self, width: int) -> Queries | None:
         self.inside.queries(width)  # which says whether they fit

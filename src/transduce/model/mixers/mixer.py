@@ -67,22 +67,20 @@ class MixerConfig(Part):
 
     A class says which encodings of positions act inside it (`positions`): "turn" (its queries and keys), "bias" (its
     scores), "table" (vectors that it maps itself); and whether there is no mixer, so that the block has no sublayer for
-    it (`absent`).
+    it (`absent`); and whether it reads from the first token to the last, so that an encoder has one in each direction
+    (`in_order`).
     """
 
     folder: ClassVar[str] = "transduce.model.mixers"
     positions: ClassVar[frozenset[str]] = frozenset()
     absent: ClassVar[bool] = False
+    in_order: ClassVar[bool] = False
 
     def build(self, width: int, positions: Positions) -> Mixer:
         raise AssertionError("a kind of MixerConfig defines build")
 
     def for_source(self) -> "MixerConfig":
         """This mixer for reading a source, whose positions are not those of the target."""
-        return self
-
-    def for_encoder(self) -> "MixerConfig":
-        """This mixer for an encoder; one that depends on order wraps itself in `bidirectional`."""
         return self
 
     def queries(self, width: int) -> Queries | None:

@@ -103,13 +103,9 @@ class RecurrentConfig(MixerConfig):
     bias: whether the maps have one.
     """
 
+    in_order: ClassVar[bool] = True
     size: int | None = None
     bias: bool = True
 
     def __post_init__(self) -> None:
         require_at_least(1, size=self.size)
-
-    def for_encoder(self) -> MixerConfig:
-        from transduce.model.mixers.bidirectional import BidirectionalConfig  # which has a recurrent network by default
-
-        return BidirectionalConfig(mixer=self)

@@ -65,12 +65,8 @@ class RetentionConfig(MatrixConfig):
     """
 
     kind: ClassVar[str] = "retention"
+    in_order: ClassVar[bool] = True
     positions: ClassVar[frozenset[str]] = frozenset({"turn"})
-
-    def for_encoder(self) -> MixerConfig:
-        from transduce.model.mixers.bidirectional import BidirectionalConfig
-
-        return BidirectionalConfig(mixer=self)
 
     @classmethod
     def examples(cls) -> list[MixerConfig]:

@@ -143,6 +143,7 @@ class SSMConfig(MixerConfig):
     """
 
     kind: ClassVar[str] = "ssm"
+    in_order: ClassVar[bool] = True
     state: int = 64
     expand: int = 2
     size: int | None = None
@@ -163,11 +164,6 @@ class SSMConfig(MixerConfig):
     def queries(self, width: int) -> Queries | None:
         self.head_dim(width)
         return None
-
-    def for_encoder(self) -> MixerConfig:
-        from transduce.model.mixers.bidirectional import BidirectionalConfig
-
-        return BidirectionalConfig(mixer=self)
 
     @classmethod
     def examples(cls) -> list[MixerConfig]:
