@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from transduce.model.layout import (
+    Marks,
     Visibility,
     dense,
     documents,
@@ -16,6 +17,7 @@ from transduce.model.layout import (
     prefixed,
     right_padded,
 )
+from transduce.model.state import tensors
 
 T = 7
 LAYOUTS = {
@@ -43,7 +45,9 @@ def test_fields_say_one_thing(name: str) -> None:
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_slice_is_every_field_sliced(name: str) -> None:
     whole = LAYOUTS[name]
-    whole = whole._replace(types=torch.arange(T).expand(3, -1), inner=whole.positions + 1, places=2 * whole.positions)
+    whole = whole._replace(marks=Marks(torch.arange(T).expand(3, -1), whole.positions + 1)).seen(
+        2 * whole.positions, None
+    )
     for start, stop in ((a, b) for a, b in product(range(T), range(1, T + 1)) if a < b):
         part = whole.slice(start, stop)
         for field in ("positions", "segments", "types", "inner", "places", "reach"):
@@ -58,8 +62,10 @@ def test_a_slice_is_every_field_sliced(name: str) -> None:
 def test_rows_are_rows_of_every_field() -> None:
     order = torch.tensor([2, 0, 0])
     for layout in LAYOUTS.values():
-        for full, chosen in zip(layout, layout.rows(order), strict=True):
-            assert full is None or torch.equal(chosen, full[order])
+        marked = layout._replace(marks=Marks(layout.positions + 1)).seen(None, layout.positions + 2)
+        for full, chosen in zip(tensors(marked), tensors(marked.rows(order)), strict=True):
+            assert torch.equal(chosen, full[order])
+        assert [x is None for x in marked] == [x is None for x in marked.rows(order)]
 
 
 @pytest.mark.parametrize("name", ["dense", "right", "left", "packed"])

@@ -11,7 +11,7 @@ from transduce.config import from_data
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.batch import Batch
-from transduce.model.layout import Layout, dense, infilling, left_padded, packed, prefixed, right_padded
+from transduce.model.layout import Layout, View, dense, infilling, left_padded, packed, prefixed, right_padded
 from transduce.model.models import Decoder, Model
 
 VOCAB, TOKENS = 19, 13
@@ -140,7 +140,7 @@ def test_places_are_what_relative_positions_see(kind: str) -> None:
     """All in one, with places: as if each token stood there, in whatever slot it is."""
     model, tokens, order = decoder(positions=kind), ids(1), torch.randperm(TOKENS)
     plain = dense(1, TOKENS)
-    moved = Layout(order[None], places=order[None], reach=order[None])
+    moved = Layout(order[None], view=View(order[None], order[None]))
     y, z = run(model, tokens, plain), run(model, tokens[:, order], moved)
     torch.testing.assert_close(z, y[:, order], atol=1e-10, rtol=0)
 

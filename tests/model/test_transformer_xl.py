@@ -11,7 +11,7 @@ from transduce.config import from_data
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderConfig, EncoderDecoderConfig
 from transduce.model.batch import Batch
-from transduce.model.layout import dense
+from transduce.model.layout import Marks, dense
 from transduce.model.models import Decoder
 from transduce.model.positions.transformer_xl import RelativeTerms, TransformerXLConfig
 from transduce.model.state import over
@@ -74,13 +74,13 @@ def test_scores_are_their_formula_with_types(lean: str, causal: bool) -> None:
             e = terms.segments[int(types[i] != types[j])]
             scores[:, i, j] = ((q[i] + u) * k[j] + (q[i] + w) * r + (q[i] + terms.s) * e).sum(-1) / 2
     expected = mixer.out(torch.einsum("hij,jhd->ihd", scores.softmax(-1), v).flatten(1))
-    layout = dense(1, tokens)._replace(types=types[None])
+    layout = dense(1, tokens)._replace(marks=Marks(types[None]))
     y = mixer(x[None], layout)[0] if causal else mixer.encode(x[None], layout)
     torch.testing.assert_close(y[0], expected, atol=1e-11, rtol=0)
 
 
 def test_types_of_earlier_tokens_are_not_known() -> None:
-    model, layout = decoder(segments=True), dense(1, 3)._replace(types=torch.zeros(1, 3, dtype=torch.int64))
+    model, layout = decoder(segments=True), dense(1, 3)._replace(marks=Marks(torch.zeros(1, 3, dtype=torch.int64)))
     with pytest.raises(UserError, match="do not know the types of earlier tokens"):
         model.step(torch.zeros(1, 3, dtype=torch.int64), layout, model.init_state(1, 5))
 

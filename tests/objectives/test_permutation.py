@@ -11,7 +11,7 @@ from transduce.config import from_data
 from transduce.errors import UserError
 from transduce.model.architecture import EncoderConfig
 from transduce.model.batch import Batch
-from transduce.model.layout import Layout, dense, left_padded, packed, right_padded
+from transduce.model.layout import Layout, Marks, dense, left_padded, packed, right_padded
 from transduce.model.models import EncoderOnly
 from transduce.objectives.permutation import PermutationConfig, drawn, two_streams
 
@@ -81,14 +81,14 @@ LAYOUTS = [
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["right", "left", "packed"])
 def test_padding_and_packing_change_nothing(layout: Layout) -> None:
     model, tokens = encoder(), ids(2)
-    layout = layout._replace(types=torch.arange(TOKENS).expand(2, -1) // 4)
+    layout = layout._replace(marks=Marks(torch.arange(TOKENS).expand(2, -1) // 4))
     order, wanted = drawn(layout, 0.5)
     y = two_streams(model, tokens, layout, order, wanted)
     for row, slots in alone(layout):
         assert layout.types is not None
         mine = torch.isin(wanted[row], slots)
         inside = torch.searchsorted(slots, wanted[row][mine])
-        own = dense(1, slots.shape[0])._replace(types=layout.types[row, slots][None])
+        own = dense(1, slots.shape[0])._replace(marks=Marks(layout.types[row, slots][None]))
         expected = two_streams(model, tokens[row, slots][None], own, order[row, slots][None], inside[None])
         torch.testing.assert_close(y[row][mine], expected[0], atol=1e-10, rtol=0)
 

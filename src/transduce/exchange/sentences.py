@@ -21,7 +21,7 @@ from transduce.exchange.pooling import Pooling, Step
 from transduce.exchange.sentence_folder import KEPT, Reading, places, reading, steps_of, tokenizer_of, write_folder
 from transduce.generate.packed import reader
 from transduce.model.architecture import ModelConfig
-from transduce.model.layout import Layout, dense, right_padded
+from transduce.model.layout import Layout, Marks, dense, right_padded
 from transduce.model.models import EncoderOnly, Model
 from transduce.text.tokenizer import Tokenizer
 
@@ -139,7 +139,7 @@ class SentenceEncoder:
         ids = grid([row.ids for row in rows], layout)
         if getattr(model.embed, "types", None) is not None:
             types = grid([row.type_ids for row in rows], layout)
-            layout = layout._replace(types=types) if types.any() else layout
+            layout = layout._replace(marks=Marks(types)) if types.any() else layout
         x = self.pooling(model.encode(ids, layout), layout, skip)
         for step in self.steps:
             x = step(x)

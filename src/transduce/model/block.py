@@ -108,7 +108,7 @@ class Mix(Sublayer):
 
 def require_heeded(mixer: Mixer, layout: Layout) -> None:
     """Raise UserError if a layout says what tokens see, and a mixer does not ask."""
-    if (layout.reach is not None or layout.places is not None) and not mixer.by_reach:
+    if layout.view is not None and not mixer.by_reach:
         raise UserError(
             f"{type(mixer).__name__} sees tokens in their order only, but the text has a prefix, blanks or an order of "
             f"its own; use mixer=attention"
@@ -147,7 +147,7 @@ class Cross(Sublayer):
 
     def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
         mixer, (rows, tokens, width) = block.mixer(self.mixer), x.shape
-        layout = layout._replace(places=None, reach=None)  # they say who sees whom in the target
+        layout = layout._replace(view=None)  # it says who sees whom in the target
         sources = next(tensors(memory)).shape[0]
         if rows == sources:
             return mixer.read(x, layout, memory), None
@@ -199,7 +199,7 @@ class Inside(Sublayer):
 def later(layout: Layout) -> Layout:
     """Returns the same one position on, so that no token is the first: the source came before it."""
     reach = None if layout.reach is None else layout.reach + 1
-    return layout._replace(positions=torch.where(layout.valid, layout.positions + 1, -1), reach=reach)
+    return layout._replace(positions=torch.where(layout.valid, layout.positions + 1, -1)).seen(layout.places, reach)
 
 
 @dataclass(frozen=True)

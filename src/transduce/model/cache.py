@@ -80,7 +80,7 @@ class Recall:
         first = torch.where(layout.valid & (document == 0), layout.positions, 1 << 62).amin(1, keepdim=True)
         old = torch.where(state.positions < first, state.positions, -1)
         places, members = torch.cat([old, layout.positions], 1), torch.cat([torch.zeros_like(old), document], 1)
-        mask = self.rule.mask(Layout(layout.positions, document, reach=layout.reach), places, members)
+        mask = self.rule.mask(Layout(layout.positions, document, view=layout.view), places, members)
         both = tuple(torch.cat([a.to(b.dtype), b], 1) for a, b in zip(state.fields, new, strict=True))
         kept = self.kept(layout.positions, document)
         return Seen(both, places, mask), store(state, new, self.slots(kept, state), kept)

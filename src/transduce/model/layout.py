@@ -1,11 +1,28 @@
 """Where each slot of a (B, T) grid sits in its own sequence, and who may see whom."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
+
+
+class Marks(NamedTuple):
+    """What is known of tokens beside their order; each is (B, T) int64, or None: all 0."""
+
+    types: Tensor | None = None  # the kind of each token, such as first or second sentence (BERT)
+    inner: Tensor | None = None  # the place of each token inside its blank (GLM)
+
+
+class View(NamedTuple):
+    """Where it is not the order that says who sees whom; each is (B, T) int64, or None: as the order says."""
+
+    places: Tensor | None = None  # what encodings take for positions (XLNet, GLM)
+    reach: Tensor | None = None  # the last position that a token sees (prefixes)
+
+
+Fields = TypeVar("Fields", Marks, View)
 
 
 class Layout(NamedTuple):
@@ -20,10 +37,24 @@ class Layout(NamedTuple):
     positions: Tensor  # (B, T) int64: place of the slot in its own sequence; -1 = padding; 0 = a sequence starts
     segments: Tensor | None = None  # (B, T) int64: which document of the row
     lengths: Tensor | None = None  # (B,) int64: real tokens per row
-    types: Tensor | None = None  # (B, T) int64: the kind of each token, such as first or second sentence; None: all 0
-    inner: Tensor | None = None  # (B, T) int64: the place of each token inside its blank (GLM); None: all 0
-    places: Tensor | None = None  # (B, T) int64: what encodings take for positions; None: positions
-    reach: Tensor | None = None  # (B, T) int64: the last position that a token sees; None: all, or its own
+    marks: Marks | None = None  # of the tokens; None: there are none
+    view: View | None = None  # who sees whom where it is not the order that says it; None: all, or what came before
+
+    @property
+    def types(self) -> Tensor | None:
+        return None if self.marks is None else self.marks.types
+
+    @property
+    def inner(self) -> Tensor | None:
+        return None if self.marks is None else self.marks.inner
+
+    @property
+    def places(self) -> Tensor | None:
+        return None if self.view is None else self.view.places
+
+    @property
+    def reach(self) -> Tensor | None:
+        return None if self.view is None else self.view.reach
 
     @property
     def place(self) -> Tensor:
@@ -47,20 +78,33 @@ class Layout(NamedTuple):
 
     def slice(self, start: int, stop: int) -> "Layout":
         """The same rows, slots start..stop-1, in the general form where there is padding."""
-        positions, *optional = (
-            x if x is None else x[:, start:stop]
-            for x in (self.positions, self.types, self.inner, self.places, self.reach)
-        )
-        assert positions is not None
-        segments = None if self.segments is None else self.segments[:, start:stop]
+
+        def cut(x: Tensor) -> Tensor:
+            return x[:, start:stop]
+
+        segments = None if self.segments is None else cut(self.segments)
         lengths = None
         if segments is None and self.lengths is not None:
             lengths = (self.lengths - start).clamp(0, stop - start)
-        return Layout(positions, segments, lengths, *optional)
+        return Layout(cut(self.positions), segments, lengths, mapped(self.marks, cut), mapped(self.view, cut))
 
     def rows(self, index: Tensor) -> "Layout":
         """Rows `index` (B',) of every field."""
-        return Layout(*(cast(Tensor, None if field is None else field.index_select(0, index)) for field in self))
+
+        def take(x: Tensor) -> Tensor:
+            return x.index_select(0, index)
+
+        segments, lengths = (None if x is None else take(x) for x in (self.segments, self.lengths))
+        return Layout(take(self.positions), segments, lengths, mapped(self.marks, take), mapped(self.view, take))
+
+    def seen(self, places: Tensor | None, reach: Tensor | None) -> "Layout":
+        """The same with another view; nothing of either: without one."""
+        return self._replace(view=None if places is None and reach is None else View(places, reach))
+
+
+def mapped(fields: Fields | None, f: Callable[[Tensor], Tensor]) -> Fields | None:
+    """Returns marks or a view with every tensor of it replaced by f of it."""
+    return None if fields is None else type(fields)(*(None if x is None else f(x) for x in fields))
 
 
 def prefixed(layout: Layout, prefix: Tensor) -> Layout:
@@ -69,7 +113,7 @@ def prefixed(layout: Layout, prefix: Tensor) -> Layout:
     prefix: (B, T) int64, how many tokens the prefix of each token's sequence has. A chunk that is read with a state
     must hold all of a prefix, or begin behind it.
     """
-    return layout._replace(reach=torch.where(layout.positions < prefix, prefix - 1, layout.positions))
+    return layout.seen(layout.places, torch.where(layout.positions < prefix, prefix - 1, layout.positions))
 
 
 def dense(batch: int, tokens: int, start: int = 0, device: torch.device | str | None = None) -> Layout:
@@ -117,7 +161,8 @@ def infilling(rows: Sequence[tuple[int, Sequence[tuple[int, int]]]], tokens: int
             places[row, start : start + size], inner[row, start : start + size] = place, torch.arange(1, size + 1)
             start += size
     prefix = torch.tensor([n for n, _ in rows])[:, None]
-    return prefixed(grid, prefix)._replace(places=places, inner=inner)
+    grid = prefixed(grid, prefix)._replace(marks=Marks(inner=inner))
+    return grid.seen(places, grid.reach)
 
 
 class Documents(NamedTuple):

@@ -10,7 +10,7 @@ from torch import Tensor
 from transduce.errors import UserError
 from transduce.model.batch import Batch
 from transduce.model.embed.table import Table
-from transduce.model.layout import Layout
+from transduce.model.layout import Layout, View, mapped
 from transduce.model.models import Decoder, EncoderOnly, Model
 from transduce.model.ops.dropout import dropout
 from transduce.objectives.objective import Learner, Loss, Objective, ObjectiveConfig
@@ -42,10 +42,8 @@ def two_streams(model: Model, ids: Tensor, layout: Layout, order: Tensor, wanted
     joined = Layout(
         unseen.masked_fill(~real, -1),
         there(torch.zeros_like(order) if layout.segments is None else layout.segments),
-        types=None if layout.types is None else there(layout.types),
-        inner=None if layout.inner is None else there(layout.inner),
-        places=there(layout.place).masked_fill(~real, -1),
-        reach=reach,
+        marks=mapped(layout.marks, there),
+        view=View(there(layout.place).masked_fill(~real, -1), reach),
     )
     x = embed(ids, layout)
     queries = dropout(embed.blank.to(x.dtype).expand(*wanted.shape, -1), embed.p, model.training)

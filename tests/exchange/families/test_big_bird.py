@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transduce.errors import UserError
 from transduce.exchange import checkpoint
 from transduce.model.batch import Batch
-from transduce.model.layout import dense, packed, right_padded
+from transduce.model.layout import Marks, dense, packed, right_padded
 from transduce.testing.families import TOLERANCE, check_bytes, check_logits, ids, saved
 
 pytest.importorskip("transformers")
@@ -56,7 +56,7 @@ def test_out_again_the_same_bytes(theirs: Any, tmp_path: Path) -> None:
 def test_two_heads(tmp_path: Path) -> None:
     theirs = made("ForPreTraining", {**PLAIN, "rescale_embeddings": True, "type_vocab_size": 3}, tmp_path)
     found, tokens, types = checkpoint.read(tmp_path), ids(theirs), torch.arange(17) % 3
-    layout = dense(3, 17)._replace(types=types.expand(3, -1))
+    layout = dense(3, 17)._replace(marks=Marks(types.expand(3, -1)))
     given = theirs(tokens, token_type_ids=types.expand(3, -1))
     model: Any = found.model
     hidden = model.features(Batch(tokens, layout, tokens))

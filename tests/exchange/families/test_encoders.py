@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from transduce.errors import UserError
 from transduce.exchange import checkpoint
-from transduce.model.layout import dense
+from transduce.model.layout import Marks, dense
 from transduce.testing.families import check_bytes, check_logits, check_padding, ids, saved
 
 pytest.importorskip("transformers")
@@ -92,7 +92,7 @@ def test_pairs_of_sentences(name: str, tmp_path: Path) -> None:
     model: Any = checkpoint.read(tmp_path).model
     tokens = ids(theirs)
     types = (torch.arange(tokens.shape[1]) > 7).long().expand_as(tokens)
-    layout = dense(*tokens.shape)._replace(types=types)
+    layout = dense(*tokens.shape)._replace(marks=Marks(types))
     hidden, head = model.encode(tokens, layout), model.heads["pair"]
     found = theirs(tokens, token_type_ids=types)
     pair = found.seq_relationship_logits if name == "Bert" else found.sop_logits

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from transduce.errors import UserError
 from transduce.exchange import checkpoint
-from transduce.model.layout import dense, left_padded, right_padded
+from transduce.model.layout import Marks, dense, left_padded, right_padded
 from transduce.model.models import EncoderOnly
 from transduce.objectives.permutation import two_streams
 from transduce.testing.families import ROWS, TOKENS, check_bytes, check_logits, check_padding, ids, saved
@@ -61,7 +61,7 @@ def test_types_of_tokens_count(theirs: Any, tmp_path: Path) -> None:
     types = torch.randint(0, 3, tokens.shape, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
         expected = theirs(tokens, token_type_ids=types)[0]
-        layout = dense(ROWS, TOKENS)._replace(types=types)
+        layout = dense(ROWS, TOKENS)._replace(marks=Marks(types))
         hidden = model.stack(model.embed(tokens, layout), layout)[0]
         y = hidden if expected.shape[-1] == 24 else model.head(hidden)
         plain = theirs(tokens)[0]
@@ -92,7 +92,7 @@ def test_both_streams_agree_under_any_order(padded: bool, typed: bool, tmp_path:
     wanted = torch.stack([torch.randperm(9, generator=generator)[:4] for _ in range(ROWS)])
     order.scatter_(1, wanted, torch.arange(1, 5).expand(ROWS, -1))
     types = torch.randint(0, 2, tokens.shape, generator=generator) if typed else None
-    layout = (right_padded(lengths, TOKENS) if padded else dense(ROWS, TOKENS))._replace(types=types)
+    layout = (right_padded(lengths, TOKENS) if padded else dense(ROWS, TOKENS))._replace(marks=Marks(types))
     queries = order > 0  # what is predicted does not see itself, and none that comes later
     hidden_from = queries[:, None, :] & (order[:, :, None] <= order[:, None, :])
     mapping = torch.nn.functional.one_hot(wanted, TOKENS).float()
