@@ -23,7 +23,7 @@ from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import dense
 from transduce.model.norms.norm import NoNorm
 from transduce.model.residual.norm_free import AddConfig
-from transduce.testing.laws import ranks, shard
+from transduce.testing.sharding import ranks, shard
 
 WIDTH = 7
 EVERY = [

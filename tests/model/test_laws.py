@@ -15,8 +15,10 @@ from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import NoPositionsConfig, PositionsConfig
+from transduce.testing.adapted import LowRank, adapted
 from transduce.testing.dropout import dropout
-from transduce.testing.laws import LAWS, compilation, derivatives, ranks
+from transduce.testing.laws import LAWS, compilation, derivatives
+from transduce.testing.sharding import ranks, shard, sharding
 
 WIDTH = 16
 MIXERS = [cast(type[MixerConfig], kind) for kind in kinds(MixerConfig.folder).values()]
@@ -130,3 +132,40 @@ def test_a_gradient_that_is_one_per_cent_off_is_found() -> None:
     mixer.out = Slack(WIDTH, WIDTH)
     with pytest.raises(RuntimeError, match="Jacobian mismatch"):
         derivatives(mixer, WIDTH)
+
+
+class Deaf(nn.Linear):
+    """It multiplies by the weight that it was made with, whatever an adapter makes of it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = self.parametrizations.weight.original if hasattr(self, "parametrizations") else self.weight  # type: ignore[union-attr]
+        return F.linear(x, own, self.bias)  # type: ignore[arg-type]
+
+
+def test_a_map_that_passes_an_adapter_by_is_found() -> None:
+    mixer = build(AttentionConfig(heads=2), NoPositionsConfig())
+    adapted(mixer, WIDTH)
+    mixer.k = Deaf(WIDTH, WIDTH)
+    with pytest.raises(AssertionError, match="adapted, forward, dense, output"):
+        adapted(mixer, WIDTH)
+
+
+def test_an_adapter_whose_factors_do_not_learn_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LowRank, "forward", lambda self, W: W + self.B @ self.A.detach())
+    with pytest.raises(AssertionError, match="adapted, forward, dense, gradient of A of q: there is none"):
+        adapted(build(AttentionConfig(heads=2), NoPositionsConfig()), WIDTH)
+
+
+def test_every_mixer_is_shared_out_or_says_why_not() -> None:
+    mixer = build(AttentionConfig(heads=2), NoPositionsConfig())
+    mixer.tp_plan = {}  # type: ignore[misc]
+    with pytest.raises(AssertionError, match="a mixer without tp_plan says why, in no_plan"):
+        sharding(mixer, WIDTH)
+    mixer.no_plan = "it is a test"
+    sharding(mixer, WIDTH)
+    with pytest.raises(UserError, match="Attention is not shared out over ranks: it is a test"):
+        shard(mixer, 0, 2)
+    mixer = build(AttentionConfig(heads=2), NoPositionsConfig())
+    mixer.tp_plan = {**mixer.tp_plan, "out": "columns"}  # type: ignore[misc]
+    with pytest.raises((AssertionError, RuntimeError)):
+        sharding(mixer, WIDTH)

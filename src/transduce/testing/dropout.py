@@ -11,7 +11,7 @@ from torch import Tensor
 from transduce.model import layout as geometry
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer
-from transduce.testing.laws import Run, T, around, feed, inputs, whole
+from transduce.testing.runs import Run, T, around, feed, inputs, whole
 
 
 def dropout(mixer: Mixer, width: int) -> None:

@@ -9,96 +9,29 @@ something says so in `cannot`; then the law checks that the method raises that s
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from transduce.errors import UserError
 from transduce.model import layout as geometry
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer
-from transduce.model.state import State, nbytes, select, snapshot, tensors
-
-T = 13
-Run = Callable[[Mixer, Tensor], Tensor]
-M = TypeVar("M", bound=nn.Module)
-
-
-def inputs(mixer: Mixer, width: int, rows: int = 2, tokens: int = T, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(rows, tokens, width, generator=generator, dtype=next(mixer.parameters()).dtype)
-
-
-def close(a: Tensor, b: Tensor, what: str) -> None:
-    """Outputs are equal but for rounding."""
-    atol, rtol = (1e-10, 1e-10) if a.dtype == torch.float64 else (1e-5, 1e-6)
-    torch.testing.assert_close(a, b, atol=atol, rtol=rtol, msg=lambda m: f"{what}: {m}")
-
-
-def close_gradients(a: Tensor, b: Tensor, what: str) -> None:
-    """In float32 the rounding of gradients is relative to the largest entries: sums have terms of their size."""
-    if a.dtype == torch.float64:
-        close(a, b, what)
-    else:
-        atol = 5e-6 * max(4.0, float(b.abs().max()))
-        torch.testing.assert_close(a, b, atol=atol, rtol=1e-4, msg=lambda m: f"{what}: {m}")
-
-
-def outcome(mixer: Mixer, x: Tensor, run: Run) -> list[tuple[str, Tensor]]:
-    """The outputs of a run, and the gradients of a fixed random projection of them."""
-    mixer.zero_grad(set_to_none=True)
-    x = x.clone().requires_grad_()
-    y = run(mixer, x)
-    direction = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=y.dtype)
-    torch.autograd.backward(y, direction)
-    named = [(n, p.grad if p.grad is not None else torch.zeros_like(p)) for n, p in mixer.named_parameters()]
-    assert x.grad is not None
-    return [("output", y.detach()), ("gradient of the input", x.grad), *((f"gradient of {n}", g) for n, g in named)]
-
-
-def equal(mixer: Mixer, x: Tensor, one: Run, other: Run, law: str) -> None:
-    (_, y), *ours = outcome(mixer, x, one)
-    (_, z), *others = outcome(mixer, x, other)
-    close(y, z, f"{law}, output")
-    for (what, a), (_, b) in zip(ours, others, strict=True):
-        close_gradients(a, b, f"{law}, {what}")
-
-
-def fresh(mixer: Mixer, rows: int, max_len: int = T) -> State:
-    parameter = next(mixer.parameters())
-    return mixer.init_state(rows, max_len, device=parameter.device, dtype=parameter.dtype)
-
-
-def feed(mixer: Mixer, x: Tensor, layout: Layout, sizes: list[int], state: State = None) -> tuple[Tensor, State]:
-    """The outputs of a sequence taken in chunks of the given sizes."""
-    state = fresh(mixer, x.shape[0], x.shape[1]) if state is None else state
-    parts, start = list[Tensor](), 0
-    for size in sizes:
-        y, state = mixer(x[:, start : start + size], layout.slice(start, start + size), state)
-        parts.append(y)
-        start += size
-    assert start == x.shape[1]
-    return torch.cat(parts, 1), state
-
-
-def refused(mixer: Mixer, method: str, call: Callable[[], object]) -> bool:
-    """Whether the mixer declares that it lacks a method; checks that it then says so."""
-    if method not in mixer.cannot:
-        return False
-    said = None
-    try:
-        call()
-    except UserError as error:
-        said = str(error)
-    assert said is not None, f"{method} is declared impossible but ran"
-    assert mixer.cannot[method] in said, f"{method} must raise its reason, not {said}"
-    return True
-
-
-def encodes_only(mixer: Mixer, width: int) -> bool:
-    """Whether the mixer declares that it is not causal; checks that it then says so."""
-    return refused(mixer, "forward", lambda: mixer(inputs(mixer, width), geometry.dense(2, T)))
+from transduce.model.state import nbytes, select, snapshot, tensors
+from transduce.testing.adapted import adapted
+from transduce.testing.runs import (
+    Run,
+    T,
+    around,
+    close,
+    encodes_only,
+    equal,
+    feed,
+    fresh,
+    inputs,
+    refused,
+    whole,
+)
+from transduce.testing.sharding import sharding
 
 
 def chunking(mixer: Mixer, width: int) -> None:
@@ -203,16 +136,6 @@ def padded_as_alone(mixer: Mixer, width: int, grid: Layout, law: str) -> None:
         equal(mixer, x, lambda m, x: m.encode(x, grid)[grid.valid], lambda m, x: alone(m, x, around), f"{law}, encode")
 
 
-def whole(m: Mixer, x: Tensor) -> Tensor:
-    """Causal, without padding."""
-    return m(x, geometry.dense(x.shape[0], x.shape[1]))[0]
-
-
-def around(m: Mixer, x: Tensor) -> Tensor:
-    """Every token sees all, without padding."""
-    return m.encode(x, geometry.dense(x.shape[0], x.shape[1]))
-
-
 def packing(mixer: Mixer, width: int) -> None:
     """Documents in a row give what they give alone: forward, encode, in chunks that cut and join documents."""
     sizes = [[5, 1, 6], [8, 4]]
@@ -273,49 +196,6 @@ def replay(mixer: Mixer, width: int) -> None:
         y, _ = mixer(token, Layout(following[:, None]), state)
         z, _ = mixer(x, grid)
     close(y[:, 0], z[torch.arange(2), following], "replay")
-
-
-def sharding(mixer: Mixer, width: int) -> None:
-    """Ranks, each with its share of the heads or features named in `tp_plan`, add up to one rank's result.
-
-    A plan that no number of ranks can share out, because there is one head, is for one rank: see `ranks`.
-    """
-    if not mixer.tp_plan or encodes_only(mixer, width):
-        return
-    x, grid, count = inputs(mixer, width), geometry.dense(2, T), ranks(mixer)
-    parts = [shard(mixer, rank, count) for rank in range(count)]
-    with torch.no_grad():
-        close(sum((part(x, grid)[0] for part in parts), torch.zeros(())), mixer(x, grid)[0], "sharding")
-
-
-def planned(module: nn.Module) -> dict[str, tuple[nn.Linear, bool]]:
-    """The projections of `tp_plan`, and whether their columns are shared out (or else their rows)."""
-    plan: dict[str, str] = module.tp_plan  # pyright: ignore[reportAssignmentType]
-    return {name: (cast(nn.Linear, module.get_submodule(name)), split == "columns") for name, split in plan.items()}
-
-
-def ranks(module: nn.Module) -> int:
-    """The least number of ranks above one that the heads or features of `tp_plan` can be shared out over; 1: none can,
-    since there is one head, or one key head that all queries ask. The first projection of a plan has all heads."""
-    sizes = [linear.out_features if columns else linear.in_features for linear, columns in planned(module).values()]
-    head_dim = cast(int, getattr(module, "head_dim", 1))
-    heads = sizes[0] // head_dim
-    groups = [size // head_dim for size in sizes if size % head_dim == 0 and size != heads]
-    fewest = min([heads, *groups])
-    return next((n for n in range(2, fewest + 1) if not any(count % n for count in (heads, fewest, *sizes))), 1)
-
-
-def shard(module: M, rank: int, ranks: int) -> M:
-    """The part of a module that one of several ranks holds."""
-    part = deepcopy(module)
-    for linear, columns in planned(part).values():
-        size = linear.out_features if columns else linear.in_features
-        share = slice(rank * size // ranks, (rank + 1) * size // ranks)
-        linear.weight = nn.Parameter((linear.weight[share] if columns else linear.weight[:, share]).detach())
-        if linear.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
-            bias = linear.bias.detach()
-            linear.bias = nn.Parameter(bias[share] if columns else bias * (rank == 0))
-    return part
 
 
 def compilation(mixer: Mixer, width: int) -> None:
@@ -395,5 +275,5 @@ def lower_precision(mixer: Mixer, width: int) -> None:
 
 LAWS: tuple[Callable[[Mixer, int], None], ...] = (
     chunking, causality, reach, write_then_read, padding, packing, rows, replay, sharding, compilation, batch,
-    derivatives, lower_precision,
+    derivatives, lower_precision, adapted,
 )  # fmt: skip

@@ -21,7 +21,7 @@ from transduce.model.mixers.retention import RetentionConfig
 from transduce.model.ops.features import dpfp, sum_normalised
 from transduce.model.positions.position import Positions
 from transduce.model.positions.rotary import RotaryConfig
-from transduce.testing.laws import ranks, shard
+from transduce.testing.sharding import ranks, shard
 
 WIDTH, T = 12, 19
 KINDS = (LinearConfig, FastWeightsConfig, DeltaConfig, GatedDeltaConfig, RetentionConfig)

@@ -18,6 +18,7 @@ from transduce.model.roles import Roles
 class Additive(Lookup):
     """softmax_j(v^T tanh(W q_i + U k_j)) over the tokens themselves, or over projections of them."""
 
+    no_plan = "the vectors that score are one matrix for all heads, which is no map of x"
     roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes", "score.weight": "score"}
 
     def __init__(self, config: "AdditiveConfig", width: int) -> None:

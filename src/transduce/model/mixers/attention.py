@@ -43,6 +43,7 @@ class Attention(Mixer):
             raise UserError("transformer-xl positions are part of the scaled scores; leave out scale and softcap")
         if positions.by_head:
             self.tp_plan = {}  # pyright: ignore[reportAttributeAccessIssue]
+            self.no_plan = "its positions have numbers of their own for every head"
 
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> Cache:
         shape = (self.k.out_features // self.head_dim, self.head_dim)

@@ -29,6 +29,7 @@ class Both(NamedTuple):
 class Bidirectional(Mixer):
     """`ahead` reads each sequence from its first token, `back` from its last."""
 
+    no_plan = "its map joins both directions; the mixers inside have plans of their own"
     roles: ClassVar[Roles] = {"out.weight": "writes"}
     cannot: ClassVar[dict[str, str]] = {"forward": REASON, "write": REASON, "read": REASON}
 

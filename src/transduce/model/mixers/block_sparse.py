@@ -22,6 +22,7 @@ ODD = 0x9E3779B97F4A7C1  # of the multiplicative hash; products wrap
 class BlockSparse(Mixer):
     """softmax(q k^T / sqrt(D)) v, where a block of queries sees some blocks of keys. See `BlockSparseConfig`."""
 
+    no_plan = "the blocks that are drawn differ from head to head"
     roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes"}
     cannot: ClassVar[dict[str, str]] = {"forward": REASON, "write": REASON, "read": REASON}
 

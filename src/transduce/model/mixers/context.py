@@ -21,6 +21,7 @@ class Last(NamedTuple):
 class Context(Mixer):
     """Every token of a target reads W x_N; a token that reads itself, W x_t."""
 
+    no_plan = "it is one vector, behind one map"
     roles: ClassVar[Roles] = {"out.weight": "writes"}
 
     def __init__(self, width: int, bias: bool) -> None:

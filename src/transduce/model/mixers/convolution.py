@@ -42,6 +42,7 @@ class Convolution(Mixer):
         self.width, self.out = width, nn.Linear(hidden, width, bias=config.bias) if config.project else None
         if not config.gated:
             object.__setattr__(self, "tp_plan", {"value": "columns", "out": "rows"} if config.project else {})
+            self.no_plan = "" if config.project else "with project=false no map adds up what the ranks have"
 
     def start(self) -> dict[str, Initialiser]:
         return {} if self.taps is None else {"taps": uniform(self.kernel**-0.5)}

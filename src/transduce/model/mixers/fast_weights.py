@@ -22,7 +22,8 @@ class FastWeightController(MatrixMemory):
         super().__init__(config, width, positions)
         if config.query == "input":
             self.q = nn.Identity()
-            self.tp_plan = {}  # pyright: ignore[reportAttributeAccessIssue]  # a rank has all of x
+            self.tp_plan = {}  # pyright: ignore[reportAttributeAccessIssue]
+            self.no_plan = "with query=input its heads ask with parts of x, of which every rank has all"
         self.squash = SQUASH.get(config.squash)
         self.norm = nn.RMSNorm(self.head_dim, eps=1e-6) if config.output_norm else None
 

@@ -21,6 +21,7 @@ REASON = "a hierarchy reads whole blocks, later tokens included; use it in an en
 class Hierarchy(Mixer):
     """y^l = mix(x^l inside blocks) + y^{l+1} of the block,  x^{l+1} = one vector of each block of mix(x^l)."""
 
+    no_plan = "it is made of mixers, which have plans of their own"
     cannot: ClassVar[dict[str, str]] = {"forward": REASON, "write": REASON, "read": REASON}
 
     def __init__(self, config: "HierarchyConfig", width: int) -> None:

@@ -19,6 +19,7 @@ from transduce.model.roles import Roles
 class Luong(Lookup):
     """c_t = sum_s softmax_s(score(h_t, h_s)) h_s, and tanh(W_c [c_t; h_t]) of it."""
 
+    no_plan = "one head asks for all of the width"
     roles: ClassVar[Roles] = {"out.weight": "writes", "score.weight": "score"}
 
     def __init__(self, config: "LuongConfig", width: int) -> None:

@@ -20,13 +20,14 @@ from transduce.model.state import State
 class Mixer(nn.Module, ABC):
     """A memory. Every method takes x: (B, T, M) and its layout; see `testing.laws` for what must hold.
 
-    tp_plan: projection -> "columns" or "rows", how the weights are split over ranks. cannot: method -> the reason a
-    mixer does not have it; calling it raises that sentence as a UserError. by_document: what `write` returns keeps the
-    documents of a packed row apart by itself, and `read` finds them by the segments of the layout. by_reach: it heeds
-    the places and the reach of the layout.
+    tp_plan: projection -> "columns" or "rows", how the weights are split over ranks. no_plan: why there is none.
+    cannot: method -> the reason a mixer does not have it; calling it raises that sentence as a UserError. by_document:
+    what `write` returns keeps the documents of a packed row apart by itself, and `read` finds them by the segments of
+    the layout. by_reach: it heeds the places and the reach of the layout.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {}
+    no_plan: str = ""
     cannot: ClassVar[dict[str, str]] = {}
     by_document: ClassVar[bool] = False
     by_reach: ClassVar[bool] = False

@@ -21,6 +21,7 @@ class Recurrent(Mixer):
     kernel: the fused kernel of the same formula, if there is one. memory: the kind of state.
     """
 
+    no_plan = "every hidden unit is computed from all those of the step before"
     roles: ClassVar[Roles] = {"hidden.weight": "recurrent", "out.weight": "writes"}
     cannot: ClassVar[dict[str, str]] = {"encode": "a recurrent network depends on order; wrap it in bidirectional"}
     memory: ClassVar[type[Hidden] | type[Cell]] = Hidden

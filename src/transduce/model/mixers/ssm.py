@@ -44,6 +44,7 @@ class SSM(Mixer):
     over the features of all heads, and A, D, dt_bias and the taps are no Linear that could be split.
     """
 
+    no_plan = "its norm runs over all features"
     roles: ClassVar[Roles] = {"out.weight": "writes"}
     cannot: ClassVar[dict[str, str]] = {"encode": ORDER}
 
