@@ -23,7 +23,7 @@ from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import Layout, dense, left_padded, packed, right_padded
 from transduce.model.norms.norm import LayerNorm
 from transduce.model.ops import loss as ops
-from transduce.testing.laws import close, close_gradients
+from transduce.testing.runs import close, close_gradients
 
 WIDTH, VOCAB, ROWS = 12, 23, 11
 LENGTHS = (9, 13, 1)
