@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import transduce
 from transduce.config import from_data, to_data
 from transduce.model.architecture import DecoderConfig, EncoderConfig, EncoderDecoderConfig
+from transduce.plain_yaml import read_file
 from transduce.runs import checkpoint
 from transduce.runs.migrate import SCHEMA, former_names, renamed, upgraded, with_heads
 from transduce.runs.recipe import Recipe
@@ -189,3 +190,16 @@ def test_a_recipe_of_another_schema() -> None:
         assert to_data(from_data(EncoderConfig, new))["heads"].keys() == heads.keys()
     for schema in (0, SCHEMA, SCHEMA + 1, "1", None, True):
         assert upgraded({**data, "schema": schema}) == {**data, "schema": schema}
+
+
+@pytest.mark.parametrize(("pooler", "classes"), [(False, 0), (True, 0), (True, 3)])
+def test_what_stood_on_an_encoder_is_a_head(pooler: bool, classes: int) -> None:
+    """pooler: (M, M), pair: (classes, M), as schema 1 had them."""
+    model = {"kind": "encoder", "width": 8, "layers": 1, "pooler": pooler, "pair_classes": classes}
+    new = upgraded(read_file(yaml.safe_dump({"schema": 1, "model": model}), "config.yaml"))["model"]
+    built = from_data(EncoderConfig, {key: value for key, value in new.items() if key != "kind"}).build(11)
+    names, shapes = former_names(built), {name: tuple(x.shape) for name, x in built.state_dict().items()}
+    old = {name: shapes[names[name]] for name in names if name.startswith("p")}
+    expected: dict[str, tuple[int, ...]] = {"pooler.weight": (8, 8), "pooler.bias": (8,)} if pooler else {}
+    assert old == expected | ({"pair.weight": (classes, 8), "pair.bias": (classes,)} if classes else {})
+    assert set(names.values()) <= shapes.keys()

@@ -12,6 +12,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from transduce.model.block import Block, Feed, Inside, Mix, Normed, Sublayer, Sum
+from transduce.plain_yaml import plain
 
 SCHEMA = 2
 
@@ -20,7 +21,7 @@ NORMALISING = ("bpe", "char", "unigram", "word")  # tokenisers that took a text 
 
 def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the plain data of a recipe of any schema as one of today's; of today's, or of no schema known, itself."""
-    data, schema = dict(data), data.get("schema", SCHEMA)
+    data, schema = dict(data), plain(data.get("schema", SCHEMA))
     if type(schema) is int and 1 <= schema < SCHEMA:
         for step in STEPS[schema - 1 :]:
             data = step(data)
@@ -45,10 +46,11 @@ def from_1(data: dict[str, Any]) -> dict[str, Any]:
 def with_heads(model: dict[str, Any]) -> dict[str, Any]:
     """Returns an encoder with its pooler as a head."""
     rest = {key: value for key, value in model.items() if key not in ("pooler", "pair_classes")}
+    pooler, classes = plain(model.get("pooler")), plain(model.get("pair_classes"))  # YAML's false is a value too
     head = {"pool": ["first"], "hidden": True}
-    if classes := model.get("pair_classes"):
+    if classes:
         return {**rest, "heads": {"pair": {"kind": "classes", "classes": classes, **head}}}
-    return {**rest, "heads": {"pooled": {"kind": "vector", **head}} if model.get("pooler") else {}}
+    return {**rest, "heads": {"pooled": {"kind": "vector", **head}} if pooler else {}}
 
 
 STEPS: list[Callable[[dict[str, Any]], dict[str, Any]]] = [from_1]  # from schema 1 to 2, from 2 to 3, ...
