@@ -20,12 +20,12 @@ import torch
 from transduce.config import from_data, override
 from transduce.data.loader import Cursor
 from transduce.model.batch import Batch
+from transduce.objectives.carry import Carried
 from transduce.runs.average import Average
 from transduce.runs.claim import claim
 from transduce.runs.recipe import Recipe
 from transduce.runs.report import Report
 from transduce.training import train as training
-from transduce.training.carry import Carried
 from transduce.training.moving import Moving
 from transduce.training.progress import Display
 from transduce.training.session import Session
@@ -140,14 +140,14 @@ def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
             run = stack.enter_context(claim(recipe, Path(tempfile.mkdtemp(dir=tmp_path))))
             stack.enter_context(torch.random.fork_rng([]))
             report, display = stack.enter_context(Report(run.path)), Display("test", 1, quiet=True)
-            task = training.build(run, recipe, torch.device("cpu"))
+            job = training.build(run, recipe, torch.device("cpu"))
             if batches is not None:
-                task = replace(task, loader=Batches(batches))  # type: ignore[arg-type]
-            optimizers = recipe.optimizer.build(task.model)
+                job = replace(job, loader=Batches(batches))  # type: ignore[arg-type]
+            optimizers = recipe.optimizer.build(job.model)
             if sgd is not None:
-                optimizers = [torch.optim.SGD([{"params": list(task.model.parameters()), "peak": sgd}], lr=sgd)]
-            average = None if recipe.train.ema is None else Average(task.model, recipe.train.ema)
-            moving = Moving(task.model, optimizers, average, torch.device("cpu"), Carried(task.model))
-            return Session(task, moving, run, report, display)
+                optimizers = [torch.optim.SGD([{"params": list(job.model.parameters()), "peak": sgd}], lr=sgd)]
+            average = None if recipe.train.ema is None else Average(job.model, recipe.train.ema)
+            moving = Moving(job.model, optimizers, average, torch.device("cpu"), Carried(job.model))
+            return Session(job, moving, run, report, display)
 
         yield make

@@ -17,7 +17,9 @@ from transduce.generate import hugging_face
 from transduce.generate.config import SAMPLING, Bias, GenerateConfig
 from transduce.generate.decode import decode
 from transduce.generate.hypothesis import Hypothesis
-from transduce.training.evaluate import Evaluation, Sample
+from transduce.tasks import translate
+from transduce.tasks.measures.exact import baseline
+from transduce.tasks.measures.measure import Sample
 
 TINY = {
     "data.train_size": 200, "data.valid_size": 8, "data.test_size": 8, "model.width": 16, "model.layers": 1,
@@ -67,7 +69,7 @@ def test_no_text_is_among_the_n_best_twice_and_none_holds_an_id_that_is_no_text(
 def test_of_equal_texts_the_best_is_kept_and_of_samples_all(dates: Path, monkeypatch: pytest.MonkeyPatch):
     model = td.load(dates, device="cpu")
     found = [[Hypothesis(ids, score, True) for ids, score in (([5], -1.0), ([6], -2.0), ([5], -3.0), ([7], -4.0))]]
-    monkeypatch.setattr(transducer, "decode", lambda *_, **__: found)
+    monkeypatch.setattr(translate, "decode", lambda *_, **__: found)
     a, b, c = (model.tokenizer.decode([i]) for i in (5, 6, 7))
     assert model.translate("x", nbest=4) == [(a, -1.0), (b, -2.0), (c, -4.0)]
     assert [row.text for row in model.translate("x", nbest=4, temperature=1.0)] == [a, b, a, c]
@@ -199,13 +201,13 @@ def test_a_run_whose_recipe_searches_is_generated_from(
 )
 def test_exact_match_stands_beside_what_needs_no_model(pairs: list[tuple[str, str]], expected: Any):
     samples = tuple(Sample(source, target, "") for source, target in pairs)
-    assert Evaluation(1.0, 3, exact=0.0, samples=samples).baseline == expected
-    assert Evaluation(1.0, 3, samples=samples).baseline is None
+    assert baseline(samples) == expected
+    assert baseline(()) is None
 
 
 def test_evaluate_prints_it(dates: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["evaluate", str(dates), "--device", "cpu"]) == 0
-    assert "exact match  0.00%  (always answering '" in capsys.readouterr().out
+    assert "exact match  0.00%  (0.00% to 0.00%)  [always answering '" in capsys.readouterr().out
 
 
 WRITTEN = [

@@ -1,5 +1,6 @@
 """Everything from Python: train a recipe, look at it beforehand, load what came out."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from transduce.catalogue import build as published
 from transduce.config import from_data, override, to_data
 from transduce.data import read
 from transduce.data.doctor import Findings, examine
-from transduce.data.examples import encode
+from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.exchange import certificate, hub, unread
 from transduce.exchange import exporting as exported
@@ -22,11 +23,11 @@ from transduce.exchange.parity import Apart, layer_by_layer
 from transduce.inspect.plan import Costs, Probe, Work, costs
 from transduce.inspect.plan import probe as measured
 from transduce.model.models import Model
-from transduce.runs import checkpoint as checkpoints
+from transduce.runs import assumed
 from transduce.runs.checkpoint import steps
+from transduce.runs.opening import open_run
 from transduce.runs.recipe import Recipe, TrainConfig
 from transduce.runs.run import Run
-from transduce.runs.weights import best_weights, load_weights
 from transduce.text.tokenizer import Tokenizer, TokenizerConfig
 from transduce.training.precision import autocast
 from transduce.training.train import build as prepared
@@ -50,7 +51,7 @@ def recipe(spec: str = recipes.DEFAULT, overrides: Overrides = ()) -> Recipe:
         raise UserError(
             "train.max_steps and train.max_epochs are two ways of saying how long to train; give one of them"
         )
-    found = from_data(Recipe, recipes.read(spec, changes, published.section))
+    found = from_data(Recipe, recipes.read(spec, changes, published.section, shape=assumed.shape))
     try:
         return found.resolve()
     except UserError:
@@ -110,20 +111,11 @@ def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", ov
         certificate.require_intact(run.path)
         found = imported.read(run.path)
         config = changed(found.recipe, overrides, device)
-        return Transducer(found.model.to(device_of(config.train)).eval(), found.tokenizer, config)
+        return Transducer(found.model.to(device_of(config.train)).eval(), Readers(found.tokenizer), config)
     imported.require_certificate(run)
     config = changed(run.recipe, overrides, device)
-    where = run.path / checkpoint if checkpoint in ("best", "last") else run.checkpoints / checkpoint
-    if not where.is_dir():
-        names = [path.name for path in (run.best, run.last, *sorted(run.checkpoints.glob("*"))) if path.is_dir()]
-        there = f"there are {', '.join(names)}" if names else "there is none yet; train it first"
-        raise UserError(f"{run.path} has no checkpoint `{checkpoint}`; {there}")
-    checkpoints.require_intact(where)
-    tokenizer = run.tokenizer
-    config.model.require_room(tokenizer.vocab_size)
-    model = config.model.build(tokenizer.vocab_size)
-    load_weights(model, best_weights(where))
-    return Transducer(model.to(device_of(config.train)).eval(), tokenizer, config, run.path)
+    found = open_run(run, checkpoint, config)
+    return Transducer(found.model.to(device_of(config.train)).eval(), found.readers, config, run.path)
 
 
 def changed(config: Recipe, overrides: Overrides, device: str) -> Recipe:
@@ -131,7 +123,8 @@ def changed(config: Recipe, overrides: Overrides, device: str) -> Recipe:
     data = to_data(config)
     for dotted, value in [*pairs(overrides), ("train.device", device)]:
         override(data, dotted, value)
-    return from_data(Recipe, data)
+    config = from_data(Recipe, data)
+    return dataclasses.replace(config, task=config.task.suited(config.data))
 
 
 def import_model(source: str | Path, out: str | Path | None = None) -> Run:
@@ -203,24 +196,24 @@ def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, probe: bool 
     device = device_of(config.train)
     cuda = [device] if device.type == "cuda" else []
     with TemporaryDirectory() as folder, threads(config.train.threads), torch.random.fork_rng(cuda):
-        task = prepared(Run(Path(folder)), config, device)
+        job = prepared(Run(Path(folder)), config, device)
         precision = autocast(config.train, device)
-        optimizers = config.optimizer.build(task.model)
-        work = Work(task.model, task.objective, optimizers, precision, config.train.accumulate)
-        counted = costs(work, task.loader.batch(0, 0), task.loader.rows.shape)
-        found = measured(work, (batch for _, batch in task.loader.stream())) if probe else None
-    return Plan(task.recipe, device, task.loader.size(0), counted, found)
+        optimizers = config.optimizer.build(job.model)
+        work = Work(job.model, job.objective, optimizers, precision, config.train.accumulate)
+        counted = costs(work, job.loader.batch(0, 0), job.loader.rows.shape)
+        found = measured(work, (batch for _, batch in job.loader.stream())) if probe else None
+    return Plan(job.recipe, device, job.loader.size(0), counted, found)
 
 
 def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: int = 3) -> Findings:
     """What is to be known of a recipe's data before training on it. Writes nothing."""
     config = recipe(spec, overrides)
-    texts = config.data.load()
-    tokenizer = config.tokenizer.train([*(texts["train"].sources or ()), *texts["train"].targets])
-    encoded = {split: encode(text, tokenizer) for split, text in texts.items()}
-    documents, seed = config.data.documents, config.train.seed
-    unread = config.data.remarks()
-    return examine(texts, encoded, tokenizer, config.batch, documents=documents, seed=seed, rows=preview, unread=unread)
+    task = config.task
+    splits = config.data.load(task.reads)
+    readers = Readers(config.tokenizer.train(list(task.texts(splits["train"]))), task.readers(splits["train"]))
+    encoded = {name: task.examples(columns, readers) for name, columns in splits.items()}
+    unread = config.data.remarks(task.reads)
+    return examine(splits, encoded, readers.text, config.batch, seed=config.train.seed, rows=preview, unread=unread)
 
 
 def train_tokenizer(files: Iterable[str], kind: str, **options: Any) -> Tokenizer:

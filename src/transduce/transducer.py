@@ -7,23 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import Any, Literal, NamedTuple, TypedDict, Unpack, overload
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, Unpack, overload
 
 from transduce.config import nearest
 from transduce.data.imported import Imported
+from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.exchange.certificate import require_source
 from transduce.exchange.sentence_folder import MODULES
 from transduce.exchange.sentences import Precision, SentenceEncoder, Vectors
 from transduce.generate.config import SAMPLING, Bias, GenerateConfig
 from transduce.generate.decode import decode
-from transduce.generate.hypothesis import Hypothesis, Norm
-from transduce.generate.score import Scores, score
-from transduce.generate.stop import TextStream, cut
+from transduce.generate.hypothesis import Norm
+from transduce.generate.score import Scores
+from transduce.generate.stop import TextStream
 from transduce.model.models import Model
 from transduce.runs.recipe import Recipe
+from transduce.tasks.answer import Answer
+from transduce.tasks.evaluate import Evaluation, evaluate
+from transduce.tasks.language import LanguageConfig
+from transduce.tasks.measures.measure import DRAWS
+from transduce.tasks.task import TaskConfig
+from transduce.tasks.translate import TranslateConfig
 from transduce.text.tokenizer import Tokenizer
-from transduce.training.evaluate import Evaluation, evaluate, split_of
+
+T = TypeVar("T")
 
 
 class Options(TypedDict, total=False):
@@ -70,35 +78,31 @@ class Candidate(NamedTuple):
     score: float
 
 
-class Answer(NamedTuple):
-    """An output with what the model holds of it.
-
-    log_p: in nats, that of the end included. tokens: how many were written, the end included.
-    """
-
-    text: str
-    log_p: float
-    tokens: int
-
-    @property
-    def per_token(self) -> float:
-        """log p per token, by which answers of any length can be compared; 0 where there is no token."""
-        return self.log_p / max(self.tokens, 1)
-
-
 @dataclass(frozen=True)
 class Transducer:
-    """A trained model with what it needs to read and write text. run: its directory, where it has one."""
+    """A trained model with what it needs to read and write.
+
+    readers: of the columns that its task reads; its tokeniser is one of them.
+    run: its directory, where it has one.
+    """
 
     model: Model
-    tokenizer: Tokenizer
+    readers: Readers
     recipe: Recipe
     run: Path | None = None
 
     @property
-    def takes_source(self) -> bool:
-        """Whether it answers a source (`translate`), or goes on from a prompt (`generate`)."""
-        return self.model.takes_source
+    def tokenizer(self) -> Tokenizer:
+        """The reader of text. Raises UserError where it reads none."""
+        return self.readers.text
+
+    @property
+    def task(self) -> TaskConfig:
+        return self.recipe.task
+
+    def predict(self, inputs: Sequence[Any], **options: Unpack[Options]) -> list[Any]:
+        """What the model gives for each input, as its task has it."""
+        return self.task.predict(self.model, self.readers, list(inputs), decoding(self.recipe.generate, None, options))
 
     @overload
     def translate(self, texts: str, *, nbest: None = None, **options: Unpack[Options]) -> str: ...  # pyright: ignore[reportOverlappingOverload]
@@ -129,14 +133,8 @@ class Transducer:
         Of several that are the same text in other tokens the best is kept, so there may be fewer than n. Samples, which
         are drawn and not searched for, may repeat.
         """
-        if not self.takes_source:
-            raise UserError("this model has no encoder, so it cannot translate; use generate with a prompt")
-        config = decoding(self.recipe.generate, nbest, options)
-        full = [text for text in texts if text.strip()]
-        asked = self._sources(full, config.forced_bos is not None)
-        found = iter(decode(self.model, self.tokenizer, config, **asked) if full else [])
-        rows = [[self._answer(h, config) for h in next(found)] if text.strip() else [] for text in texts]
-        return rows if config.temperature > 0 else [distinct(row) for row in rows]
+        task = self._as(TranslateConfig)
+        return task.predict(self.model, self.readers, texts, decoding(self.recipe.generate, nbest, options))
 
     def generate(self, prompt: str = "", **options: Unpack[Options]) -> str:
         """What the model writes after a prompt, without the prompt."""
@@ -144,13 +142,16 @@ class Transducer:
 
     def continuation(self, prompt: str = "", **options: Unpack[Options]) -> Answer:
         """`generate`, with the log p of what was written."""
-        config = decoding(self.recipe.generate, None, options)
-        return self._answer(decode(self.model, self.tokenizer, config, prompt=self._prompts(prompt))[0][0], config)
+        task, config = self._as(LanguageConfig), decoding(self.recipe.generate, None, options)
+        return task.predict(self.model, self.readers, [prompt], config)[0]
 
     def stream(self, prompt: str = "", **options: Unpack[Options]) -> Iterator[str]:
         """`generate`, piece by piece as it is written. Who stops listening stops the writing."""
         config = decoding(self.recipe.generate, None, options)
-        prompts, text = self._prompts(prompt), TextStream(self.tokenizer.stream(), config.stop)
+        prompts, text = (
+            [self._as(LanguageConfig).prompt(self.readers, prompt)],
+            TextStream(self.tokenizer.stream(), config.stop),
+        )
         if config.beam_size > 1:
             raise UserError(f"beam_size={config.beam_size} knows its text only at the end; stream with beam_size=1")
 
@@ -166,21 +167,10 @@ class Transducer:
         A language model takes texts instead of pairs. One trained on a stream knows no beginning and no end, so its
         texts are scored from their second token on.
         """
-        rows = list(pairs)
-        if self.takes_source:
-            if any(isinstance(row, str) or len(row) != 2 for row in rows):
-                raise UserError("this model scores a target given its source; give (source, target) pairs")
-            sources, targets = ([str(row[side]) for row in rows] for side in (0, 1))
-            given, ids = self._sources(sources), self.tokenizer.encode_batch(targets, answers=True)
-            return score(self.model, self.tokenizer, sources=given["source"], prompts=given["prompt"], targets=ids)
-        texts = [row for row in rows if isinstance(row, str)]
-        if len(texts) < len(rows):
-            raise UserError("this model has no encoder, so it scores texts, not pairs; give strings")
-        ids = self.tokenizer.encode_batch(texts)
-        if self.recipe.data.documents:
-            return score(self.model, self.tokenizer, targets=ids)
-        heads, tails = [row[:1] for row in ids], [row[1:] for row in ids]
-        return score(self.model, self.tokenizer, prompts=heads, targets=tails, ends=False)
+        task = self.task
+        if not isinstance(task, TranslateConfig | LanguageConfig):
+            raise UserError(f"this model was trained for task={task.kind}, which gives texts no score; use {task.verb}")
+        return task.score(self.model, self.readers, pairs)
 
     def embed(self, texts: Sequence[str], *, precision: Precision = "fp32") -> Vectors:
         """(N, features) float32: a vector of each text, as the folder it was read of says; else mean hidden states.
@@ -207,48 +197,30 @@ class Transducer:
         return found
 
     def evaluate(self, split: str | None = None) -> Evaluation:
-        """Loss, and for translation BLEU and exact match with every output, on a split of the recipe's data.
+        """Loss, and what the task measures with every prediction, on a split of the recipe's data, with intervals.
 
         split: None is test if the data has it, else valid. Raises UserError where the one that is asked for is missing.
         """
-        splits = self.recipe.data.load()
+        task, train = self.task, self.recipe.train
+        splits = self.recipe.data.load(task.reads)
         usual = next(name for name in ("test", "valid", "train") if name in splits)
         if split is None:
             split = usual
         if split not in splits:
             raise UserError(f"the data has no split `{split}`; it has {', '.join(splits)}: use --split {usual}")
-        held = split_of(splits[split], self.tokenizer, self.recipe, split)
-        objective = self.recipe.objective.build_for(self.model, self.tokenizer)
-        found = evaluate(self.model, objective, held, self.tokenizer, self.recipe.generate)
-        return dataclasses.replace(found, split=split)
+        held = task.split(split, splits[split], self.readers, self.recipe.batch, train.seed)
+        objective = self.recipe.objective.build_for(self.model, self.readers.tokenizer)
+        return evaluate(
+            task, self.model, objective, held, self.readers, self.recipe.generate,
+            measures=(*task.measures(), *task.reported()), draws=DRAWS,
+        )  # fmt: skip
 
-    def _sources(self, texts: list[str], forced: bool = False) -> "_Sources":
-        """Sources with the tokens around them, and what an answer begins with; forced: its second token comes later."""
-        marks = self.tokenizer.marks
-        rows = [[*marks.before, *ids, *marks.after] for ids in self.tokenizer.encode_batch(texts)]
-        return {"source": rows, "prompt": [list(marks.opens[: 1 if forced else None])] * len(rows)}
-
-    def _prompts(self, prompt: str) -> list[list[int]]:
-        if self.takes_source:
-            raise UserError("this model answers a source; use translate")
-        ids = self.tokenizer.encode(prompt)
-        if self.recipe.data.documents:
-            return [[*self.tokenizer.marks.opens, *ids]]
-        if not ids:
-            raise UserError("this model was trained on a stream, which has no beginning; give a prompt to go on from")
-        return [ids]
-
-    def _answer(self, hypothesis: Hypothesis, config: GenerateConfig) -> Answer:
-        text = cut(self.tokenizer.decode(hypothesis.ids), config.stop)
-        return Answer(text, hypothesis.score, hypothesis.length)
-
-
-def distinct(answers: Sequence[Answer]) -> list[Answer]:
-    """Of answers with the same text the first."""
-    first: dict[str, Answer] = {}
-    for answer in answers:
-        first.setdefault(answer.text, answer)
-    return list(first.values())
+    def _as(self, kind: type[T]) -> T:
+        """The task, if it is of a kind. Raises UserError, which names the method that this model has."""
+        if isinstance(self.task, kind):
+            return self.task
+        told = f"this model was trained for task={self.task.kind}; use {self.task.verb}"
+        raise UserError(self.task.refusal or told)
 
 
 def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> GenerateConfig:
@@ -304,11 +276,6 @@ def listen(write: Callable[[Callable[[str], None]], None]) -> Iterator[str]:
     finally:
         unheard.set()
         writer.join()
-
-
-class _Sources(TypedDict):
-    source: list[list[int]]
-    prompt: list[list[int]]
 
 
 class _Unheard(Exception):

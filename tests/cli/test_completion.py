@@ -9,6 +9,7 @@ import pytest
 
 from transduce import config, recipes
 from transduce.cli.completion import SECTIONS, fields, keys, run_names
+from transduce.runs import assumed
 from transduce.runs.claim import flat
 from transduce.runs.recipe import Recipe
 
@@ -56,7 +57,8 @@ def test_words_are_completed_in_a_third_of_a_second(tmp_path: Path, words: str, 
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_key_that_is_completed_is_one(name: str) -> None:
-    data = recipes.read(name, [("data.path", ".")] if name != recipes.DEFAULT else [])
+    given = [("data.path", ".")] if name != recipes.DEFAULT else []
+    data = recipes.read(name, given, shape=assumed.shape)
     known = set(flat(config.to_data(config.from_data(Recipe, data))))
     assert {key for key in keys(name) if key not in known and f"{key}.kind" not in known} <= {"model.base"}
     assert len(keys(name)) > 50

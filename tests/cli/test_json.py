@@ -19,7 +19,7 @@ from .test_sweep import commands
 # The words behind each command, and the keys that must be there. DATES and LETTERS: runs; ENCODER: a sentence encoder.
 DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "train": ([*DATES, "name=mine"], {"summary", "config", "result"}),
-    "evaluate": (["DATES", "--split", "valid"], {"run", "checkpoint", "split", "loss", "tokens", "samples"}),
+    "evaluate": (["DATES", "--split", "valid"], {"run", "checkpoint", "split", "loss", "count", "samples"}),
     "plan": ([*DATES, "--no-probe"], {"name", "device", "parameters", "forward_flops", "batches", "seconds", "probe"}),
     "doctor": ([*DATES], {"splits", "overlap", "vocab_size", "padding", "preview", "advice"}),
     "explain": (["model.mixer"], {"name", "type", "default", "choices", "description", "kinds", "keys"}),

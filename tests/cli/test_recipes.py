@@ -190,11 +190,8 @@ def test_a_folder_of_two_languages_a_run_and_a_published_model_are_told_apart(cl
         (tmp_path / name).write_text("x\n")
     fits = "pairs data.path=par data.kind=parallel data.source=de data.target=en"
     assert cli("train", "par").err.endswith(f"transduce train {fits}\n")
-    assert list(
-        transduce.recipe("pairs", [("data.valid_fraction", "0"), *overrides_of(fits.split()[1:])])
-        .data.load()["train"]
-        .targets
-    ) == ["x"]
+    recipe = transduce.recipe("pairs", [("data.valid_fraction", "0"), *overrides_of(fits.split()[1:])])
+    assert list(recipe.data.load()["train"]["target"]) == ["x"]
     assert "run is a run; its recipe is run/config.yaml" in cli("train", "run").err
     assert "`transduce import model` makes a run of it" in cli("train", "model").err
 

@@ -21,8 +21,10 @@ import transduce
 from transduce import api
 from transduce.cli.main import app
 from transduce.config import kinds
-from transduce.data.source import DataConfig, Texts
+from transduce.data.columns import Columns
+from transduce.data.source import DataConfig
 from transduce.errors import UserError
+from transduce.tasks.task import TaskConfig
 from transduce.text.tokenizer import SPECIALS, Tokenizer
 
 ROWS = [["red dog", "rot"], ["blue cat", "blau"], ["green fox", "grün"]]
@@ -97,8 +99,16 @@ def objects(rows: list[list[str]]) -> list[str]:
     return [json.dumps(dict(zip("abc", row, strict=False)), ensure_ascii=False) for row in rows]
 
 
-def pairs(rows: list[list[str]]) -> Texts:
-    return Texts([row[0] for row in rows], [row[1] for row in rows])
+def pairs(rows: list[list[str]]) -> Columns:
+    return Columns({"source": [row[0] for row in rows], "target": [row[1] for row in rows]})
+
+
+def stream(rows: list[list[str]]) -> Columns:
+    return Columns({"stream": ["\n".join(plain(rows))]})
+
+
+def both(rows: list[list[str]]) -> Columns:
+    return Columns({"source": plain(rows), "target": plain(rows)})
 
 
 TOO_LONG = {"a line of 10 MB": r"line 3, has more than [\d,]+ characters"}
@@ -121,14 +131,14 @@ DATA = {
               told=FIELDS),
     ],
     "text": [
-        Input(["text", "data.unit=line", "data.path=FILE"], plain, lambda rows: Texts(None, plain(rows)), "a.txt",
+        Input(["text", "data.unit=line", "data.path=FILE"], plain, lambda rows: Columns({"text": plain(rows)}), "a.txt",
               told={**TOO_LONG, **EMPTY}),
-        Input(["text", "data.unit=file", "data.path=FILE"], plain, lambda rows: Texts(None, ["\n".join(plain(rows))]),
+        Input(["text", "data.unit=file", "data.path=FILE"], plain, stream,
               "a.txt", told=EMPTY),
     ],
     "parallel": [
         Input(["pairs", "data.kind=parallel", "data.source=de", "data.target=en", "data.path=FOLDER"], plain,
-              lambda rows: Texts(plain(rows), plain(rows)), "train.de", told={**TOO_LONG, **EMPTY}),
+              both, "train.de", told={**TOO_LONG, **EMPTY}),
     ],
 }  # fmt: skip
 WITHOUT_TEXT = {
@@ -186,18 +196,18 @@ def taken(monkeypatch: pytest.MonkeyPatch, dates: Path) -> dict[str, Any]:
     """What came in, under "in": the work itself is left out where it takes long, and what it is given is kept."""
     found: dict[str, Any] = {}
 
-    def stop(_: object, splits: dict[str, Texts], *__: object, **___: object) -> None:
-        sources, targets = splits["train"]
-        found["in"] = Texts(sources, [text.removesuffix("\n") for text in targets])  # a whole file keeps its last end
+    def stop(_: object, splits: dict[str, Columns], *__: object, **___: object) -> None:
+        values = splits["train"].values.items()  # a whole file keeps its last end
+        found["in"] = Columns({name: [text.removesuffix("\n") for text in column] for name, column in values})
         raise Stop("stop")
 
-    def first_split(texts: Texts, *_: object) -> None:
-        stop(None, {"train": texts})
+    def first_split(self: TaskConfig, name: str, columns: Columns, *_: object) -> None:
+        stop(None, {"train": columns})
 
     load, model = api.load, api.load(dates)
     monkeypatch.setattr("transduce.training.train.record_data", stop)
     monkeypatch.setattr("transduce.api.examine", lambda splits, *_, **__: stop(None, splits))
-    monkeypatch.setattr("transduce.transducer.split_of", first_split)
+    monkeypatch.setattr(TaskConfig, "split", first_split)
     monkeypatch.setattr(
         "transduce.api.load",
         lambda path, **more: load(path, **more) if more.get("overrides") or path != dates else model,

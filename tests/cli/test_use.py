@@ -149,9 +149,10 @@ def test_evaluate_prints_every_metric_and_samples(cli, dates: Path) -> None:
     found = cli("evaluate", dates, "--split", "valid", "--samples", "2", "--beam-size", "2")
     assert found.code == 0, found.err
     measured = transduce.load(dates, overrides={"generate.beam_size": 2}).evaluate("valid")
-    assert f"loss         {measured.loss:.4f} nats per token, perplexity {math.exp(measured.loss):.3f}" in found.out
+    assert f"loss         {measured.loss:.4f} nats per token\n" in found.out
+    assert f"perplexity   {math.exp(measured.loss):.3f}  (" in found.out
     assert "BLEU" not in found.out  # a date is one word
-    assert f"exact match  {measured.exact:.2%}" in found.out
+    assert f"exact match  {measured.values['exact'].value:.2%}" in found.out
     assert sum(line.count("│") == 5 for line in found.out.splitlines()) == 2
 
 

@@ -20,12 +20,16 @@ def splits():
 
 
 def test_sizes_are_what_was_asked_for(splits):
-    assert {name: len(texts.sources) for name, texts in splits.items()} == {"train": 20_000, "valid": 500, "test": 500}
+    assert {name: len(texts["source"]) for name, texts in splits.items()} == {
+        "train": 20_000,
+        "valid": 500,
+        "test": 500,
+    }
     assert list(Dates(train_size=10, valid_size=0, test_size=5).load()) == ["train", "test"]
 
 
 def test_targets_are_days_and_no_day_is_in_two_splits(splits):
-    days = {name: {date.fromisoformat(target) for target in texts.targets} for name, texts in splits.items()}
+    days = {name: {date.fromisoformat(target) for target in texts["target"]} for name, texts in splits.items()}
     assert not days["train"] & days["valid"]
     assert not days["train"] & days["test"]
     assert not days["valid"] & days["test"]
@@ -37,13 +41,13 @@ def test_a_day_stays_in_its_split_whatever_the_seed_and_the_years():
     days = [date(2026, 11, n) for n in range(1, 31)]
     assert {split_of(day) for day in days} <= {"train", "valid", "test"}
     other = Dates(seed=5, first_year=2020, last_year=2030, train_size=500, valid_size=50, test_size=50).load()
-    assert all(split_of(date.fromisoformat(t)) == name for name, texts in other.items() for t in texts.targets)
+    assert all(split_of(date.fromisoformat(t)) == name for name, texts in other.items() for t in texts["target"])
 
 
 def test_one_text_means_one_day_over_all_splits(splits):
     days = defaultdict(set)
     for texts in splits.values():
-        for source, target in zip(texts.sources, texts.targets, strict=True):
+        for source, target in zip(texts["source"], texts["target"], strict=True):
             days[careless(source)].add(target)
     assert {source: found for source, found in days.items() if len(found) > 1} == {}
 
@@ -57,7 +61,7 @@ def test_the_seed_decides_everything():
 def test_there_are_many_languages_scripts_and_formats(splits):
     assert len(LOCALES) == len(set(LOCALES)) >= 40
     assert all(len(patterns(name)) >= 3 for name in LOCALES)
-    letters = set("".join(splits["train"].sources))
+    letters = set("".join(splits["train"]["source"]))
     scripts = {unicodedata.name(c).split()[0] for c in letters if c.isalpha()}
     wanted = {
         "LATIN",
@@ -96,7 +100,7 @@ def test_patterns_write_as_babel_does(name):
 
 def test_texts_are_short_with_plain_spaces_and_four_digit_years(splits):
     for texts in splits.values():
-        for source, target in zip(texts.sources, texts.targets, strict=True):
+        for source, target in zip(texts["source"], texts["target"], strict=True):
             assert len(source) <= LONGEST
             assert not re.search(r"[^\S ]|  |[\u200e\u200f]", source)
             assert target[:4] in "".join(str(unicodedata.digit(c, c)) for c in source)
@@ -107,7 +111,7 @@ def test_dates_in_numbers_are_written_only_where_the_order_is_clear(splits):
     assert shapes == {"0/0/y"}
     assert not twice
     for texts in splits.values():
-        for source, target in zip(texts.sources, texts.targets, strict=True):
+        for source, target in zip(texts["source"], texts["target"], strict=True):
             if found := re.search(r"([0-9]+)/([0-9]+)/[0-9]{4}", source):
                 numbers = sorted(map(int, found.groups()))
                 assert numbers[0] == numbers[1] or numbers[1] > 12
@@ -124,14 +128,14 @@ def test_contradictions_between_languages_are_found():
 def test_texts_that_mean_two_days_are_not_written():
     pair = Dates(locales=("en", "ky"), train_size=3000, valid_size=10, test_size=10, noise=0.5)  # ky has y-dd-MM
     days = defaultdict(set)
-    for source, target in zip(*pair.load()["train"], strict=True):
+    for source, target in zip(*pair.load()["train"].values.values(), strict=True):
         days[careless(source)].add(target)
     assert all(len(found) == 1 for found in days.values())
 
 
 def test_carelessness_is_a_share():
     def capitals(noise: float) -> float:
-        texts = Dates(locales=("en",), noise=noise, train_size=2000).load()["train"].sources
+        texts = Dates(locales=("en",), noise=noise, train_size=2000).load()["train"]["source"]
         written = [text for text in texts if any(c.isalpha() for c in text)]
         return sum(text != text.lower() for text in written) / len(written)
 

@@ -2,8 +2,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transduce.data.examples import Ragged, encode, ids
-from transduce.data.source import Texts
+from transduce.data.columns import Columns
+from transduce.data.examples import Ragged, ids, tokens
+from transduce.data.readers.reader import Readers
+from transduce.tasks.translate import TranslateConfig
 from transduce.text.byte import Byte
 
 BYTES = Byte().train([])
@@ -25,9 +27,8 @@ def test_texts_are_encoded_in_chunks_as_one_by_one():
 
 
 def test_both_sides_are_encoded():
-    examples = encode(Texts(["a", ""], ["bc", "d"]), BYTES)
+    examples = TranslateConfig().examples(Columns({"source": ["a", ""], "target": ["bc", "d"]}), Readers(BYTES))
     assert len(examples) == 2
-    assert examples.tokens == 4
-    assert examples.sources is not None
-    assert examples.sources[1].tolist() == []
-    assert encode(Texts(None, ["a"]), BYTES).sources is None
+    assert tokens(examples) == 4
+    assert examples.ids["source"][1].tolist() == []
+    assert list(examples.ids) == ["source", "target"]

@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transduce.config import from_data
-from transduce.data.examples import Examples, Ragged, encode
+from transduce.data.examples import Examples, Ragged
 from transduce.data.loader import BatchConfig, Cursor, Loader
 from transduce.data.parallel import Parallel
+from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.model.batch import Batch
 from transduce.model.layout import dense
+from transduce.tasks.language import Documents, Stream
+from transduce.tasks.translate import Pairs, TranslateConfig
 from transduce.text.bpe import Bpe
 
 
@@ -31,28 +34,28 @@ def rows(seed: int, n: int, longest: int) -> list[list[int]]:
     return [rng.integers(4, 100, rng.integers(0, longest + 1)).tolist() for _ in range(n)]
 
 
-def pairs(n: int = 101, longest: int = 12) -> Examples:
-    return Examples(Ragged.of(rows(0, n, longest)), Ragged.of(rows(1, n, longest)))
+def pairs(n: int = 101, longest: int = 12) -> Pairs:
+    return Pairs(Ragged.of(rows(0, n, longest)), Ragged.of(rows(1, n, longest)), Ids())
 
 
-def texts(n: int = 101, longest: int = 12) -> Examples:
-    return Examples(None, Ragged.of(rows(1, n, longest)))
+def texts(n: int = 101, longest: int = 12) -> Documents:
+    return Documents(Ragged.of(rows(1, n, longest)), Ids())
 
 
 WAYS = {
-    "pairs": (pairs(), {}, True),
-    "packed pairs": (pairs(), {"packing": True}, True),
-    "texts": (texts(), {}, True),
-    "packed texts": (texts(longest=70), {"packing": True}, True),
-    "stream": (texts(), {}, False),
+    "pairs": (pairs(), {}),
+    "packed pairs": (pairs(), {"packing": True}),
+    "texts": (texts(), {}),
+    "packed texts": (texts(longest=70), {"packing": True}),
+    "stream": (Stream(Ragged.of(rows(1, 101, 12))), {}),
 }
 
 
 def loader(way: str, **values) -> Loader:
-    examples, config, documents = WAYS[way]
+    examples, config = WAYS[way]
     where = {key: values.pop(key) for key in ("rank", "ranks", "seed") if key in values}
     config = from_data(BatchConfig, {"batch_tokens": 120, "max_length": 30, **config, **values})
-    return Loader(examples, Ids(), config, documents=documents, **{"seed": 0, **where})
+    return Loader(examples, config, **{"seed": 0, **where})
 
 
 @pytest.fixture(params=list(WAYS))
@@ -99,9 +102,10 @@ def epoch(loader: Loader, number: int = 0) -> list[Batch]:
 def expected(examples: Examples) -> list[tuple[list[int], list[int], list[int]]]:
     out = []
     for i in range(len(examples)):
-        source = [] if examples.sources is None else [*examples.sources[i].tolist(), Ids.eos]
-        text = examples.targets[i].tolist()
-        out.append((source, [Ids.bos, *text], [*text, Ids.eos]))
+        *sources, texts = examples.ids.values()
+        source = [[*side[i].tolist(), Ids.eos] for side in sources]
+        text = texts[i].tolist()
+        out.append((*(source or [[]]), [Ids.bos, *text], [*text, Ids.eos]))
     return sorted(out)
 
 
@@ -122,13 +126,13 @@ def test_packed_texts_lose_no_token():
 def test_long_packed_texts_are_split_in_order():
     text = list(range(10, 75))
     config = BatchConfig(batch_tokens=60, max_length=30, packing=True)
-    batches = epoch(Loader(Examples(None, Ragged.of([text])), Ids(), config, seed=0))
+    batches = epoch(Loader(Documents(Ragged.of([text]), Ids()), config, seed=0))
     found = sorted((inputs, targets) for batch in batches for _, inputs, targets in pieces(batch))
     assert found == [([1, *text[:29]], text[:30]), (text[29:59], text[30:60]), (text[59:], [*text[60:], 2])]
 
 
 def test_a_stream_is_cut_in_whole_windows_that_differ_from_epoch_to_epoch():
-    stream = WAYS["stream"][0].targets.flat
+    stream = WAYS["stream"][0].texts.flat
     starts = []
     for number in range(3):
         batches = epoch(loader("stream"), number)
@@ -154,8 +158,8 @@ def test_batches_fit_the_budget(way):
 
 
 def test_a_batch_without_padding_is_dense_and_one_with_padding_says_so():
-    examples = Examples(None, Ragged.of([[5] * (3 if i < 80 else i % 7) for i in range(100)]))
-    batches = epoch(Loader(examples, Ids(), BatchConfig(batch_tokens=40, max_length=20), seed=0))
+    examples = Documents(Ragged.of([[5] * (3 if i < 80 else i % 7) for i in range(100)]), Ids())
+    batches = epoch(Loader(examples, BatchConfig(batch_tokens=40, max_length=20), seed=0))
     assert {batch.layout.lengths is None for batch in batches} == {True, False}
     for batch in batches:
         assert batch.layout.segments is None
@@ -177,11 +181,11 @@ def test_the_two_sides_of_packed_pairs_share_their_segments():
 
 
 def test_overlong_examples_are_cut_or_dropped():
-    examples = Examples(Ragged.of([[5] * 9, [6] * 2, [7] * 2]), Ragged.of([[5] * 2, [6] * 9, [7] * 2]))
+    examples = Pairs(Ragged.of([[5] * 9, [6] * 2, [7] * 2]), Ragged.of([[5] * 2, [6] * 9, [7] * 2]), Ids())
 
     def run(**values):
         config = from_data(BatchConfig, {"batch_tokens": 100, "max_length": 5, **values})
-        made = Loader(examples, Ids(), config, seed=0)
+        made = Loader(examples, config, seed=0)
         return [sorted(p for batch in batches for p in pieces(batch)) for batches in (epoch(made), made.once())]
 
     whole = ([7, 7, 2], [1, 7, 7], [7, 7, 2])
@@ -261,7 +265,7 @@ def test_evaluation_is_every_target_once_sorted_and_fixed(way):
     assert all(map(same, batches, made.once()))
     targets = sorted(token for batch in batches for token in batch.targets[batch.targets >= 0].tolist())
     if way == "stream":
-        assert targets == sorted(WAYS[way][0].targets.flat[1:].tolist())
+        assert targets == sorted(WAYS[way][0].texts.flat[1:].tolist())
     else:
         assert targets == sorted(token for _, _, row in expected(WAYS[way][0]) for token in row)
         widths = [(batch.source if batch.source is not None else batch.inputs).shape[1] for batch in batches]
@@ -272,7 +276,7 @@ def test_evaluation_is_every_target_once_sorted_and_fixed(way):
 def test_any_texts_give_whole_epochs(n, longest, budget, packing):
     config = BatchConfig(batch_tokens=budget, max_length=16, packing=packing)
     for examples in (pairs(n, longest), texts(n, longest)):
-        made = Loader(examples, Ids(), config, seed=0)
+        made = Loader(examples, config, seed=0)
         once, trained = (
             sorted(itertools.chain.from_iterable(batch.targets[batch.targets >= 0].tolist() for batch in batches))
             for batches in (made.once(), epoch(made))
@@ -297,16 +301,16 @@ def test_an_error_in_a_thread_is_raised_where_batches_are_read(monkeypatch):
 
 def test_what_cannot_be_loaded_is_refused():
     with pytest.raises(UserError, match="there is no text to make batches of"):
-        Loader(Examples(None, Ragged.of([])), Ids(), BatchConfig(), seed=0)
+        Loader(Documents(Ragged.of([]), Ids()), BatchConfig(), seed=0)
     with pytest.raises(UserError, match=r"has 8 tokens, too few for one row of max_length=256.*at most 7"):
-        Loader(Examples(None, Ragged.of([[5] * 8])), Ids(), BatchConfig(), seed=0, documents=False).size(0)
+        Loader(Stream(Ragged.of([[5] * 8])), BatchConfig(), seed=0).size(0)
     with pytest.raises(UserError, match="has 1 tokens, but predicting takes two; give a longer text"):
-        next(Loader(Examples(None, Ragged.of([[5]])), Ids(), BatchConfig(), seed=0, documents=False).once())
+        next(Loader(Stream(Ragged.of([[5]])), BatchConfig(), seed=0).once())
     drop = BatchConfig(max_length=4, overlong="drop")
     with pytest.raises(UserError, match=r"gives 0 rows for 1 processes; .* batch\.overlong=drop leaves too little"):
-        Loader(Examples(None, Ragged.of([[5] * 8])), Ids(), drop, seed=0).size(0)
+        Loader(Documents(Ragged.of([[5] * 8]), Ids()), drop, seed=0).size(0)
     with pytest.raises(UserError, match="gives 3 rows for 4 processes"):
-        Loader(pairs(3), Ids(), BatchConfig(), seed=0, ranks=4).size(0)
+        Loader(pairs(3), BatchConfig(), seed=0, ranks=4).size(0)
     made = loader("pairs")
     with pytest.raises(UserError, match="every batch of an epoch is to be skipped"):
         next(made.stream(skip=frozenset(Cursor(0, i) for i in range(made.size(0)))))
@@ -329,9 +333,9 @@ def test_impossible_settings_are_refused(values, message):
 
 def test_multi30k_has_little_padding_and_is_fast(shared):
     data = Parallel(path=str(shared / "data/multi30k"), source="de", target="en", valid=("val",)).load()["train"]
-    examples = encode(data, Bpe(vocab_size=8000).train(data.targets[::4]))
+    examples = TranslateConfig().examples(data, Readers(Bpe(vocab_size=8000).train(data["target"][::4])))
     for packing in (False, True):
-        made = Loader(examples, Ids(), BatchConfig(packing=packing), seed=0)
+        made = Loader(examples, BatchConfig(packing=packing), seed=0)
         size, start = made.size(0), time.perf_counter()
         batches = epoch(made)
         seconds = (time.perf_counter() - start) / size

@@ -13,7 +13,7 @@ def load(path, **values):
 
 
 def both(texts):
-    return list(zip(texts.sources, texts.targets, strict=True))
+    return list(zip(texts["source"], texts["target"], strict=True))
 
 
 def test_tsv_columns_by_number_with_literal_quotes(write):
@@ -55,7 +55,7 @@ def test_globs_and_holding_out(write, tmp_path):
     for i in range(4):
         write(f"p{i}.tsv", "".join(f"s{i}{j}\tt{i}{j}\n" for j in range(10)))
     out = load(f"{tmp_path}/p*.tsv", valid_fraction=0.1)
-    assert {name: len(texts.targets) for name, texts in out.items()} == {"train": 36, "valid": 4}
+    assert {name: len(texts["target"]) for name, texts in out.items()} == {"train": 36, "valid": 4}
 
 
 def test_too_few_columns_are_refused(write):
@@ -82,7 +82,7 @@ def test_a_column_too_many_or_too_few_is_refused_with_its_line(write, name, mark
 
 def test_columns_that_all_rows_have_may_be_more_than_are_used(write):
     path = write("a.tsv", "a\tb\tc\n" * 3)
-    assert len(load(path)["train"].targets) == 3
+    assert len(load(path)["train"]["target"]) == 3
     assert table.remarks(path, (0, 1), False, 99) == [f"1 of 3 columns of {path} are not used: 2"]
     path = write("a.csv", "x,y,z\n1,2,3\n")
     assert table.remarks(path, ("z", "x"), False, 99) == [f"1 of 3 columns of {path} are not used: y"]
@@ -159,7 +159,7 @@ def test_broken_csv_is_refused(write):
 def test_a_field_beyond_the_limit_is_refused(write):
     with pytest.raises(UserError, match=r"a\.csv, line 2, has more than 4 characters"):
         load(write("a.csv", "a,b\nc,12345\n"), max_chars=4)
-    assert len(load(write("b.csv", f"a,{'x' * 200_000}\n"), max_chars=1_000_000)["train"].targets[0]) == 200_000
+    assert len(load(write("b.csv", f"a,{'x' * 200_000}\n"), max_chars=1_000_000)["train"]["target"][0]) == 200_000
 
 
 def test_an_unknown_format_and_missing_files_are_refused(write, tmp_path):
@@ -179,6 +179,6 @@ def test_an_unknown_format_and_missing_files_are_refused(write, tmp_path):
 
 def test_real_tables_are_read(shared):
     out = load(shared / "data/icons_captioned/captions_train.tsv", source_field="file", target_field="caption")["train"]
-    assert len(out.targets) == 807
+    assert len(out["target"]) == 807
     gsm = load(shared / "data/instructions/gsm8k", source_field="question", target_field="answer")
-    assert len(gsm["train"].targets) == 6940
+    assert len(gsm["train"]["target"]) == 6940

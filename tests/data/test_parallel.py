@@ -19,31 +19,31 @@ def test_stems_and_languages_name_the_files_gz_or_plain(write, tmp_path):
     corpus(write, "val", 2)
     corpus(write, "test", 1)
     out = load(tmp_path, valid="val")
-    assert {name: len(texts.targets) for name, texts in out.items()} == {"train": 3, "valid": 2, "test": 1}
-    assert out["valid"].sources == ["de val 0", "de val 1"]
-    assert out["valid"].targets == ["en val 0", "en val 1"]
-    assert load(tmp_path, valid="val", source="en", target="de")["test"].sources == ["en test 0"]
+    assert {name: len(texts["target"]) for name, texts in out.items()} == {"train": 3, "valid": 2, "test": 1}
+    assert out["valid"]["source"] == ["de val 0", "de val 1"]
+    assert out["valid"]["target"] == ["en val 0", "en val 1"]
+    assert load(tmp_path, valid="val", source="en", target="de")["test"]["source"] == ["en test 0"]
 
 
 def test_several_stems_and_globs_are_joined_in_order(write, tmp_path):
     for stem in ("part1", "part2", "more"):
         corpus(write, stem, 2)
     out = load(tmp_path, train=["part*", "more"], valid_fraction=0)["train"]
-    assert [s.split()[1] for s in out.sources] == ["part1", "part1", "part2", "part2", "more", "more"]
-    assert [t.split()[1] for t in out.targets] == ["part1", "part1", "part2", "part2", "more", "more"]
+    assert [s.split()[1] for s in out["source"]] == ["part1", "part1", "part2", "part2", "more", "more"]
+    assert [t.split()[1] for t in out["target"]] == ["part1", "part1", "part2", "part2", "more", "more"]
 
 
 def test_the_language_may_stand_anywhere_in_the_name(write, tmp_path):
     write("de/train.txt", "a\nb\n")
     write("en/train.txt", "c\nd\n")
     out = load(tmp_path, train="{}/train.txt", valid_fraction=0.5)
-    assert len(out["train"].targets) == len(out["valid"].targets) == 1
+    assert len(out["train"]["target"]) == len(out["valid"]["target"]) == 1
 
 
 def test_without_a_valid_file_some_of_train_is_held_out(write, tmp_path):
     corpus(write, "train", 100)
     out = load(tmp_path)
-    assert {name: len(texts.targets) for name, texts in out.items()} == {"train": 95, "valid": 5}
+    assert {name: len(texts["target"]) for name, texts in out.items()} == {"train": 95, "valid": 5}
 
 
 def test_different_line_counts_are_refused_with_both(write, tmp_path):
@@ -89,5 +89,5 @@ def test_impossible_fractions_and_empty_names_are_refused(tmp_path):
 
 def test_multi30k_is_read(shared):
     out = load(shared / "data/multi30k", valid="val", test="test_2016_flickr")
-    assert {name: len(texts.sources) for name, texts in out.items()} == {"train": 29_000, "valid": 1014, "test": 1000}
-    assert out["train"].targets[0] == "Two young, White males are outside near many bushes."
+    assert {name: len(texts["source"]) for name, texts in out.items()} == {"train": 29_000, "valid": 1014, "test": 1000}
+    assert out["train"]["target"][0] == "Two young, White males are outside near many bushes."

@@ -6,53 +6,65 @@ from unicodedata import normalize
 import pytest
 
 from transduce.config import from_data
-from transduce.data.examples import encode
+from transduce.data.columns import Columns
 from transduce.data.loader import BatchConfig
 from transduce.data.pairs import Pairs
 from transduce.data.parallel import Parallel
+from transduce.data.readers.reader import Readers
 from transduce.data.remarks import remarks
-from transduce.data.source import Texts, require_text
+from transduce.data.source import require_text
 from transduce.data.text import Text
 from transduce.errors import UserError
+from transduce.tasks.language import LanguageConfig
+from transduce.tasks.translate import TranslateConfig
 from transduce.text.char import Char
 
 
-def of(texts: Texts, known: list[str], documents: bool = True, **values: object) -> list[str]:
-    tokenizer = Char(normalise="none").train(known)
-    config = from_data(BatchConfig, values)
-    return remarks("valid", texts, encode(texts, tokenizer), tokenizer, config, documents=documents)
+def pairs(sources: list[str], targets: list[str]) -> Columns:
+    return Columns({"source": sources, "target": targets})
+
+
+def texts(values: list[str]) -> Columns:
+    return Columns({"text": values})
+
+
+def of(columns: Columns, known: list[str], stream: bool = False, **values: object) -> list[str]:
+    readers, config = Readers(Char(normalise="none").train(known)), from_data(BatchConfig, values)
+    task = TranslateConfig() if "source" in columns.names else LanguageConfig(stream=stream)
+    return remarks("valid", columns, task.examples(columns, readers), readers.tokenizer, config)
 
 
 def test_what_is_cut_off_unknown_and_blank_is_counted() -> None:
-    texts = Texts(["abcdefghij", "ab", " ", "é"], ["x", "y", "z", ""])
+    given = pairs(["abcdefghij", "ab", " ", "é"], ["x", "y", "z", ""])
     known = [*"abcdefghijxyz "]
-    assert of(texts, known, max_length=8) == [
+    assert of(given, known, max_length=8) == [
         "valid: 1 of 4 examples (25.0%) exceed batch.max_length=8 and are cut off, which loses 12.0% of the tokens",
         "valid: 1 of 17 tokens (5.88%) are <unk>: the tokeniser has no token for what stands there",
         "valid: 1 of 4 sources (25.0%) and 1 of 4 targets (25.0%) are blank",
     ]
-    (dropped, *_) = of(texts, known, max_length=8, overlong="drop")
+    (dropped, *_) = of(given, known, max_length=8, overlong="drop")
     assert "are left out, which loses 52.0% of the tokens" in dropped
 
 
 def test_nothing_is_said_of_data_that_are_learnt_as_they_stand() -> None:
-    assert of(Texts(["ab"], ["ba"]), ["ab"]) == []
-    assert of(Texts(None, ["ab" * 500]), ["ab"], documents=False, max_length=8) == []
+    assert of(pairs(["ab"], ["ba"]), ["ab"]) == []
+    assert of(Columns({"stream": ["ab" * 500]}), ["ab"], stream=True, max_length=8) == []
 
 
 def test_decomposed_accents_are_unknown_only_to_a_tokeniser_that_does_not_normalise() -> None:
-    texts = Texts(None, [normalize("NFD", "café naïve")])
-    assert of(texts, ["café naïve"]) == [
+    given = texts([normalize("NFD", "café naïve")])
+    assert of(given, ["café naïve"]) == [
         "valid: 3 of 12 tokens (25.00%) are <unk>: the tokeniser has no token for what stands there"
     ]
     tokenizer = Char().train(["café naïve"])
-    assert remarks("valid", texts, encode(texts, tokenizer), tokenizer, BatchConfig(), documents=True) == []
+    examples = LanguageConfig(stream=False).examples(given, Readers(tokenizer))
+    assert remarks("valid", given, examples, tokenizer, BatchConfig()) == []
 
 
-@pytest.mark.parametrize("texts", [Texts(["a", "b"], ["", " \t"]), Texts(None, ["\n \n"])])
-def test_nothing_but_blank_targets_is_refused(texts: Texts) -> None:
+@pytest.mark.parametrize("given", [pairs(["a", "b"], ["", " \t"]), texts(["\n \n"])])
+def test_nothing_but_blank_targets_is_refused(given: Columns) -> None:
     with pytest.raises(UserError, match=r"every (target|text) of train is blank, so there is nothing to learn"):
-        require_text(texts, "train")
+        require_text(given, "train")
 
 
 def test_all_blank_data_are_refused_whatever_their_kind(write, tmp_path: Path) -> None:

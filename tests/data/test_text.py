@@ -12,35 +12,35 @@ def load(path, **values):
 def test_a_file_is_one_stream_and_its_end_is_held_out(write):
     path = write("book.txt", "0123456789" * 10)
     out = load(path, valid_fraction=0.1)
-    assert out["train"].targets == ["0123456789" * 9]
-    assert out["valid"].targets == ["0123456789"]
-    assert out["train"].sources is None
-    assert not from_data(Text, {"path": "x"}).documents
+    assert out["train"].given == ["0123456789" * 9]
+    assert out["valid"].given == ["0123456789"]
+    assert out["train"].names == ("stream",)
+    assert from_data(Text, {"path": "x"}).columns == ("stream",)
 
 
 def test_a_folder_with_files_by_split(write, tmp_path):
     write("train.txt", "a\n\nb\n")
     write("valid.txt.gz", "c\n")
-    assert load(tmp_path)["train"].targets == ["a\n\nb\n"]
+    assert load(tmp_path)["train"].given == ["a\n\nb\n"]
     assert list(load(tmp_path)) == ["train", "valid"]
 
 
 def test_lines_and_paragraphs_are_documents(write):
     path = write("a.txt", "\n\none\ntwo\n  \nthree\n\n")
-    assert load(path, unit="line", valid_fraction=0)["train"].targets == ["one", "two", "three"]
-    assert load(path, unit="paragraph", valid_fraction=0)["train"].targets == ["one\ntwo", "three"]
-    assert from_data(Text, {"path": "x", "unit": "line"}).documents
+    assert load(path, unit="line", valid_fraction=0)["train"].given == ["one", "two", "three"]
+    assert load(path, unit="paragraph", valid_fraction=0)["train"].given == ["one\ntwo", "three"]
+    assert from_data(Text, {"path": "x", "unit": "line"}).columns == ("text",)
 
 
 def test_documents_are_held_out_by_hash(write):
     path = write("a.txt", "".join(f"line {i}\n" for i in range(100)))
     out = load(path, unit="line")
-    assert {name: len(texts.targets) for name, texts in out.items()} == {"train": 95, "valid": 5}
+    assert {name: len(texts.given) for name, texts in out.items()} == {"train": 95, "valid": 5}
 
 
 def test_jsonl_rows_are_documents(write):
     path = write("a.jsonl.gz", '{"text": "a\\nb"}\n{"text": "c"}\n')
-    assert load(path, unit="line", valid_fraction=0)["train"].targets == ["a\nb", "c"]
+    assert load(path, unit="line", valid_fraction=0)["train"].given == ["a\nb", "c"]
     with pytest.raises(UserError, match=r"holds one document per row; set data\.unit=line"):
         load(path)
     with pytest.raises(UserError, match="line 1, has no field `body`; its fields are text"):
@@ -50,8 +50,8 @@ def test_jsonl_rows_are_documents(write):
 def test_several_files_and_globs(write, tmp_path):
     write("a1.txt", "one")
     write("a2.txt.gz", "two")
-    assert load(f"{tmp_path}/a*", valid_fraction=0)["train"].targets == ["one", "two"]
-    assert load(tmp_path, train=["a2.txt", "a1.txt"], valid_fraction=0)["train"].targets == ["two", "one"]
+    assert load(f"{tmp_path}/a*", valid_fraction=0)["train"].given == ["one", "two"]
+    assert load(tmp_path, train=["a2.txt", "a1.txt"], valid_fraction=0)["train"].given == ["two", "one"]
 
 
 @pytest.mark.parametrize("ending", [".txt", ".txt.gz", ".jsonl"])
@@ -61,7 +61,7 @@ def test_a_folder_of_files_without_the_names_of_splits_is_all_train(write, tmp_p
         write(name + ending, content % name)
     write("notes.md", "x")
     config = from_data(Text, {"path": str(tmp_path), "unit": "line", "valid_fraction": 0})
-    assert config.load()["train"].targets == ["a novel", "book", "übung"]
+    assert config.load()["train"].given == ["a novel", "book", "übung"]
     assert config.remarks() == [f"train is all 3 files of {tmp_path}, since none is named train"]
     write("valid.txt", "x")  # now one is
     with pytest.raises(UserError, match=r"train\.txt does not exist"):
@@ -72,7 +72,7 @@ def test_a_folder_of_folders_is_told_the_glob(write, tmp_path):
     write("deep/a.txt", "x")
     with pytest.raises(UserError, match=r"has no train\.txt, nor other data of .*data\.path='.*/\*\*/\*\.txt'"):
         load(tmp_path)
-    assert load(f"{tmp_path}/**/*.txt", valid_fraction=0)["train"].targets == ["x"]
+    assert load(f"{tmp_path}/**/*.txt", valid_fraction=0)["train"].given == ["x"]
 
 
 def test_missing_files_and_long_lines_are_refused(write, tmp_path):
@@ -92,5 +92,5 @@ def test_an_unknown_unit_is_refused(tmp_path):
 
 def test_real_text_is_read(shared):
     out = load(shared / "data/tinyshakespeare")
-    assert {name: sum(map(len, t.targets)) for name, t in out.items()} == {"train": 1_003_854, "valid": 55_828}
-    assert len(load(shared / "data/imdb/unsup.jsonl.gz", unit="line", valid_fraction=0)["train"].targets) == 11_994
+    assert {name: sum(map(len, t.given)) for name, t in out.items()} == {"train": 1_003_854, "valid": 55_828}
+    assert len(load(shared / "data/imdb/unsup.jsonl.gz", unit="line", valid_fraction=0)["train"].given) == 11_994

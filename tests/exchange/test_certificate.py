@@ -14,6 +14,7 @@ from transduce.errors import UserError
 from transduce.exchange import certificate, checkpoint, parity
 from transduce.exchange import importing as imported
 from transduce.exchange.answers import Given
+from transduce.runs import opening
 from transduce.testing.families import saved
 
 pytest.importorskip("transformers")
@@ -176,14 +177,14 @@ def test_every_number_that_differs_is_refused(made: Made) -> None:
 
 
 def test_the_numbers_of_an_import_are_looked_at(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    load, table = imported.load_weights, "embed.weight"
+    load, table = opening.load_weights, "embed.weight"
 
     def wrong(model: Any, path: Path) -> None:
         load(model, path)
         with torch.no_grad():
             dict(model.named_parameters())[table][-1] += 1.0  # of a token that no text has
 
-    monkeypatch.setattr(imported, "load_weights", wrong)
+    monkeypatch.setattr(opening, "load_weights", wrong)
     with pytest.raises(UserError, match=r"is not in the run as it is in the file|computes other"):
         imported.write(made.folder, made.run.with_name("wrong"), lines=3)
     assert not made.run.with_name("wrong").exists()

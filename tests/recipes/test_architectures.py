@@ -16,6 +16,7 @@ from transduce.inspect.combinations import EXACT, built, deviation, pair, rows
 from transduce.model.architecture import ModelConfig
 from transduce.objectives.objective import token_loss
 from transduce.recipes import architectures
+from transduce.runs import assumed
 
 SMALL = {"heads": 2, "kv_heads": 1, "hidden": 24, "size": 8, "width": 16, "layers": 2, "times": 1, "dropout": 0.0}
 
@@ -33,7 +34,9 @@ def small(data: Any) -> Any:
 
 
 def config(name: str, translates: bool) -> ModelConfig:
-    return from_data(Holder, {"model": small(architectures.model(name, translates))}).model
+    return from_data(
+        Holder, {"model": small(architectures.model(name, "encoder-decoder" if translates else "decoder"))}
+    ).model
 
 
 @pytest.mark.parametrize("translates", [True, False], ids=["pairs", "texts"])
@@ -59,7 +62,7 @@ def test_an_architecture_can_be_read_with_packed_weights(name: str) -> None:
 @pytest.mark.parametrize("name", architectures.names())
 def test_an_architecture_can_stand_in_any_recipe(name: str) -> None:
     for recipe, more in (("dates", {}), ("multi30k", {"data.path": "x"}), ("shakespeare", {"data.path": "x"})):
-        data = recipes.read(recipe, [("model", name), ("model.width", 24), *more.items()])
+        data = recipes.read(recipe, [("model", name), ("model.width", 24), *more.items()], shape=assumed.shape)
         assert data["model"]["width"] == 24
         assert data["model"]["kind"] == ("decoder" if recipe == "shakespeare" else "encoder-decoder")
 
@@ -67,17 +70,17 @@ def test_an_architecture_can_stand_in_any_recipe(name: str) -> None:
 def test_a_recipe_file_may_start_from_an_architecture(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("base: dates\nmodel: {base: bahdanau-2014, width: 32}\n")
-    data = recipes.read(str(file))
+    data = recipes.read(str(file), shape=assumed.shape)
     assert data["model"]["width"] == 32
     assert data["model"]["cross_place"] == "inside"
     file.write_text("base: dates\nmodel: bahdanau\n")
     with pytest.raises(UserError, match="no architecture `bahdanau`; did you mean `bahdanau-2014`"):
-        recipes.read(str(file))
+        recipes.read(str(file), shape=assumed.shape)
 
 
 def test_the_deep_lstms_of_sutskever_have_the_published_number_of_parameters() -> None:
     """384M with embeddings of 160,000 and 80,000 words; 64M of them, all that recurs, are ours at full size."""
-    model = from_data(Holder, {"model": architectures.model("sutskever-2014", True)}).model
+    model = from_data(Holder, {"model": architectures.model("sutskever-2014", "encoder-decoder")}).model
     with torch.device("meta"):
         stacks = model.assemble(5).stacks()
     recurrent = sum(p.numel() for stack in stacks for p in stack.parameters())

@@ -72,7 +72,7 @@ def test_metrics_are_what_was_asked_for(finished: Run) -> None:
     assert [x["step"] for x in timings] == [2, 4, 6, 8, 10, 12]
     assert finished.result is not None
     assert finished.result["metric"] == "exact"
-    assert finished.result["test"]["signature"].startswith("nrefs:1|case:mixed|")
+    assert finished.result["test"]["notes"]["bleu"].startswith("nrefs:1|case:mixed|")
     assert finished.result["averaged"] == [8, 12]
 
 
@@ -296,7 +296,7 @@ def test_a_model_beyond_the_memory_is_refused_before_it_is_made(recipe: RecipeOf
 def test_wrong_pairings_are_refused(recipe: RecipeOf, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the data gives pairs, .* choose model.kind=encoder-decoder"):
         train(recipe(over={"model": {"kind": "decoder", "width": 16, "layers": 1}, "name": "a"}), tmp_path, quiet=True)
-    with pytest.raises(UserError, match=r"train.metric=bleu compares translations, but this is a language model"):
+    with pytest.raises(UserError, match=r"train.metric=bleu looks at predictions that task=language does not make"):
         train(recipe("language", {"train.metric": "bleu", "name": "b"}), tmp_path, quiet=True)
     over = {"model.positions": {"kind": "learned", "limit": 16}, "name": "c"}
     with pytest.raises(UserError, match=r"batch.max_length=24, but the model has 16 positions; lower it"):
@@ -309,7 +309,7 @@ def test_wrong_pairings_are_refused(recipe: RecipeOf, tmp_path: Path) -> None:
         ({"train.max_steps": 0}, "max_steps=0 must be at least 1"),
         ({"train.clip": 0}, "clip=0.0 would stop every update"),
         ({"train.ema": 1.0}, "ema=1.0 must lie between 0 and 1"),
-        ({"train.samples": 0, "train.metric": "bleu"}, "metric=bleu needs decoded examples, but samples=0"),
+        ({"train.samples": 0, "train.metric": "bleu"}, "metric=bleu needs decoded examples, but train.samples=0"),
         ({"train.precision": "fp16"}, "must be one of auto, fp32, bf16"),
         ({"name": "../x"}, "cannot be a directory"),
         ({"name": "x\udcff"}, r"name='x\\udcff' is not UTF-8"),

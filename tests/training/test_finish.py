@@ -12,10 +12,10 @@ from transduce.runs import checkpoint
 from transduce.runs.position import Position
 from transduce.runs.recipe import Recipe
 from transduce.runs.weights import weights
+from transduce.tasks.evaluate import Evaluation
 from transduce.training import loop
-from transduce.training.evaluate import Evaluation
 from transduce.training.finish import finish, last_regular, mean
-from transduce.training.session import Session, Task
+from transduce.training.session import Job, Session
 
 OVER = {"train.max_steps": 12, "train.validate_every": 3, "train.samples": 0, "train.keep": 4, "train.metric": "loss"}
 Trained = Callable[..., tuple[Session, Position]]
@@ -87,11 +87,11 @@ def test_the_average_is_chosen_only_where_it_is_better(
     loss = -position.best_score[0] + {True: -0.25, False: 0.25, None: 0.0}[better]
     validated: list[dict[str, Tensor]] = []
 
-    def validate(task: Task, _: object) -> Evaluation:
-        validated.append({name: x.clone() for name, x in weights(task.model).items()})
+    def validate(job: Job, _: object) -> Evaluation:
+        validated.append({name: x.clone() for name, x in weights(job.model).items()})
         return Evaluation(loss, 5)
 
-    monkeypatch.setattr(Task, "validate", validate)
+    monkeypatch.setattr(Job, "validate", validate)
     finish(session, position)
     averaged = checkpoint.read_tensors(session.run.checkpoints / "averaged" / "model.safetensors")
     assert len(validated) == 1
@@ -102,7 +102,7 @@ def test_the_average_is_chosen_only_where_it_is_better(
     assert (result["best"], session.run.best.resolve().name) == (name, name)
     assert result["score"] == pytest.approx(-loss if better else position.best_score[0], abs=0)
     used = checkpoint.read_tensors(session.run.checkpoints / name / "model.safetensors")
-    assert all(torch.equal(x, used[key]) for key, x in weights(session.task.model).items())
+    assert all(torch.equal(x, used[key]) for key, x in weights(session.job.model).items())
     assert ("is better: it is now the best" in (session.run.path / "log.txt").read_text()) is bool(better)
 
 
@@ -111,15 +111,15 @@ def test_the_result_is_that_of_the_best_model_on_the_test_split(trained: Trained
     position.best_step, position.best_score = 3, (0.0, 0.0)  # nothing is better than a loss of zero
     checkpoint.point(session.run.best, f"checkpoints/{checkpoint.name(3)}")
     finish(session, position)
-    task = session.task
-    assert task.test is not None
+    job = session.job
+    assert job.test is not None
     from transduce.runs.weights import load_weights
 
-    load_weights(task.model, session.run.checkpoints / checkpoint.name(3) / "model.safetensors")
-    expected = task.measure(task.test, task.recipe.generate, None)
+    load_weights(job.model, session.run.checkpoints / checkpoint.name(3) / "model.safetensors")
+    expected = job.test_on(job.test)
     result = json.loads((session.run.path / "result.json").read_text())
     assert result["test"]["loss"] == expected.loss
-    assert result["test"]["exact"] == expected.exact
+    assert result["test"]["exact"] == expected.values["exact"].value
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "state.json", "DONE"])

@@ -104,7 +104,7 @@ def test_of_several_micro_batches_only_the_bad_one_is_left_out(
     position = loop.train(made, lambda: False)
     assert position.step == 6
     assert position.skip
-    assert all(17 in made.task.loader.batch(*cursor).examples for cursor in position.skip)
+    assert all(17 in made.job.loader.batch(*cursor).examples for cursor in position.skip)
 
 
 def test_repeated_failure_stops_clearly_and_leaves_the_last_healthy_checkpoint(
@@ -171,7 +171,7 @@ def test_weights_that_are_not_finite_are_never_saved(
         done.append(1)
         if len(done) == 8:
             with torch.no_grad():
-                next(made.task.model.parameters()).fill_(torch.inf)
+                next(made.job.model.parameters()).fill_(torch.inf)
 
     made.moving.optimizers[0].step = broken  # type: ignore[assignment]
     position = loop.train(made, lambda: False)

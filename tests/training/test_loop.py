@@ -36,7 +36,7 @@ def row_batch(rows: list[list[int]], width: int) -> Batch:
 
 def weights_after(session: Session) -> dict[str, Tensor]:
     loop.train(session, never)
-    return {name: p.detach().clone() for name, p in session.task.model.named_parameters()}
+    return {name: p.detach().clone() for name, p in session.job.model.named_parameters()}
 
 
 def assert_close(a: dict[str, Tensor], b: dict[str, Tensor], **tolerance: float) -> None:
@@ -54,7 +54,7 @@ def test_accumulation_of_uneven_batches_is_one_large_batch(kind: str, recipe: Re
     objective = {"objective.kind": kind, "objective.label_smoothing": 0.1}
     one = session(recipe("language", {**PLAIN, **objective}), [row_batch(rows, 17)], sgd=1.0)
     four = session(recipe("language", {**PLAIN, **objective, "train.accumulate": 4}), parts, sgd=1.0)
-    start = {name: p.detach().clone() for name, p in one.task.model.named_parameters()}
+    start = {name: p.detach().clone() for name, p in one.job.model.named_parameters()}
     a, b = weights_after(one), weights_after(four)
     assert any((a[name] - start[name]).abs().max() > 1e-3 for name in a)
     assert_close(a, b, atol=2e-6, rtol=1e-5)
@@ -63,14 +63,14 @@ def test_accumulation_of_uneven_batches_is_one_large_batch(kind: str, recipe: Re
 def test_an_update_without_any_target_changes_nothing_and_is_legal(recipe: RecipeOf, session: SessionOf) -> None:
     nothing = row_batch([[4, 5, 6]], 2)._replace(targets=torch.full((1, 2), -1))
     made = session(recipe("language", PLAIN), [nothing], sgd=1.0)
-    start = {name: p.detach().clone() for name, p in made.task.model.named_parameters()}
+    start = {name: p.detach().clone() for name, p in made.job.model.named_parameters()}
     assert_close(weights_after(made), start, atol=0, rtol=0)
 
 
 def test_clipping_bounds_the_step_and_leaves_its_direction(recipe: RecipeOf, session: SessionOf) -> None:
     batch = [row_batch([[4, 5, 6, 7]], 3)]
     free, clipped = (session(recipe("language", {**PLAIN, "train.clip": c}), batch, sgd=1.0) for c in (None, 0.01))
-    start = {name: p.detach().clone() for name, p in free.task.model.named_parameters()}
+    start = {name: p.detach().clone() for name, p in free.job.model.named_parameters()}
     long, short = (torch.cat([(w[n] - start[n]).flatten() for n in w]) for w in map(weights_after, (free, clipped)))
     assert long.norm() > 0.1
     assert short.norm() == pytest.approx(0.01, rel=1e-3)
@@ -128,15 +128,15 @@ def test_compiled_blocks_give_the_same_training(
 
 def test_the_average_follows_its_formula_and_is_what_is_validated(recipe: RecipeOf, session: SessionOf) -> None:
     made = session(recipe(over={"train.ema": 0.5, "train.max_steps": 1}))
-    start = {name: p.detach().clone() for name, p in made.task.model.named_parameters()}
+    start = {name: p.detach().clone() for name, p in made.job.model.named_parameters()}
     end = weights_after(made)
     assert made.moving.average is not None
     decay = 2 / 11
     for name, mean in made.moving.average.mean.items():
         torch.testing.assert_close(mean, decay * start[name] + (1 - decay) * end[name])
     with made.moving.averaged():
-        assert all(torch.equal(p, made.moving.average.mean[n]) for n, p in made.task.model.named_parameters())
-    assert all(torch.equal(p, end[n]) for n, p in made.task.model.named_parameters())
+        assert all(torch.equal(p, made.moving.average.mean[n]) for n, p in made.job.model.named_parameters())
+    assert all(torch.equal(p, end[n]) for n, p in made.job.model.named_parameters())
 
 
 def test_patience_ends_the_training(recipe: RecipeOf, session: SessionOf) -> None:

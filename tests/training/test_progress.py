@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from transduce.training.evaluate import Sample
+from transduce.tasks.measures.measure import Sample
 from transduce.training.progress import CELL, Display, Speed, clock, few, short
 
 
@@ -11,8 +11,8 @@ def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[st
         for step in range(1, 4):
             display.step(step, 500, 1.23456, 0.001, 0.5)
         display.say("step 3: [val] 0.1")
-        display.samples([Sample("3 May [2021]", "2021-05-03", "2021-05-03")], pairs=True)
-        display.samples([Sample("Once", " upon", " [twice]")], pairs=False)
+        display.samples([Sample("3 May [2021]", "2021-05-03", "2021-05-03")], tabular=True)
+        display.samples([Sample("Once", " upon", " [twice]")], tabular=False)
     out = capsys.readouterr().out
     assert "step 1/100  loss 1.235  lr 1.00e-03  norm 0.50" in out
     assert "step 2/100" not in out
@@ -64,7 +64,7 @@ def test_the_bar_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_long_samples_are_cut_in_a_table_with_lines_between(capsys: pytest.CaptureFixture[str]) -> None:
     samples = [Sample("word " * 40, "b", "b"), Sample("c", "d", "e")]
     with Display("pairs", 1) as display:
-        display.samples(samples, pairs=True)
+        display.samples(samples, tabular=True)
     out = capsys.readouterr().out
     assert out.count("├") == 1
     assert "…" in out
@@ -88,7 +88,7 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Display("dates", 100, quiet=True) as display:
         display.step(1, 500, 1.0, 0.001, 0.5)
         display.say("hello")
-        display.samples([Sample("a", "b", "c")], pairs=True)
+        display.samples([Sample("a", "b", "c")], tabular=True)
     assert capsys.readouterr().out == ""
 
 

@@ -49,8 +49,8 @@ def test_the_rate_is_that_of_the_schedule_at_every_step(kind: str, recipe: Recip
     rates = list[list[float]]()
     at_every_update(made, lambda: rates.append([g["lr"] for o in made.moving.optimizers for g in o.param_groups]))
     loop.train(made, lambda: False)
-    peak = made.task.recipe.optimizer.learning_rate
-    expected = [peak * made.task.recipe.schedule.factor(step) for step in range(1, 10)]
+    peak = made.job.recipe.optimizer.learning_rate
+    expected = [peak * made.job.recipe.schedule.factor(step) for step in range(1, 10)]
     assert len(set(expected)) > 1
     for row, rate in zip(rates, expected, strict=True):
         assert row == pytest.approx([rate] * len(row), rel=1e-12)
@@ -61,14 +61,14 @@ def test_the_rate_is_that_of_the_schedule_at_every_step(kind: str, recipe: Recip
 def test_what_is_logged_is_what_was_computed(every: int, recipe: RecipeOf, session: SessionOf) -> None:
     over = {**QUIET, "train.log_every": every, "train.accumulate": 2, "train.clip": 0.01}
     made = session(recipe("language", {**over, "objective.label_smoothing": 0.1}))
-    losses, objective = list[Loss](), made.task.objective
+    losses, objective = list[Loss](), made.job.objective
 
     def recording(model: Any, batch: Batch) -> Loss:
         loss = objective(model, batch)
         losses.extend([loss] if model.training else [])
         return loss
 
-    made.task = replace(made.task, objective=recording)  # type: ignore[arg-type]
+    made.job = replace(made.job, objective=recording)  # type: ignore[arg-type]
     loop.train(made, lambda: False)
     assert len(losses) == 18
     window = 2 * every
@@ -84,7 +84,7 @@ def test_what_is_logged_is_what_was_computed(every: int, recipe: RecipeOf, sessi
 def test_the_first_loss_is_the_cross_entropy_of_the_logits(recipe: RecipeOf, session: SessionOf) -> None:
     over = {**QUIET, "train.max_steps": 1, "model.residual.dropout": 0.0, "objective.label_smoothing": 0.1}
     made = session(recipe("language", over))
-    batch, model = made.task.loader.batch(0, 0), made.task.model
+    batch, model = made.job.loader.batch(0, 0), made.job.model
     with torch.no_grad():
         logits = model.head(model.features(batch)).double()
     targets = batch.targets
@@ -110,8 +110,8 @@ def test_gradients_below_the_limit_are_left_alone_and_the_norm_is_that_before(
         "schedule.kind": "constant",
     }
     made = session(recipe("language", over), sgd=0.5)
-    batch, model = made.task.loader.batch(0, 0), made.task.model
-    loss = made.task.objective(model, batch)
+    batch, model = made.job.loader.batch(0, 0), made.job.model
+    loss = made.job.objective(model, batch)
     names, parameters = zip(*model.named_parameters(), strict=True)
     gradients = torch.autograd.grad(loss.total / loss.count, parameters)
     norm = float(torch.stack([g.double().norm() for g in gradients]).norm())
@@ -126,13 +126,13 @@ def test_gradients_below_the_limit_are_left_alone_and_the_norm_is_that_before(
 
 def test_the_moving_average_is_its_recursion_over_all_updates(recipe: RecipeOf, session: SessionOf) -> None:
     made = session(recipe("language", {**QUIET, "train.ema": 0.4}))
-    expected = {name: p.detach().double().clone() for name, p in made.task.model.named_parameters()}
+    expected = {name: p.detach().double().clone() for name, p in made.job.model.named_parameters()}
     live, steps = list[dict[str, Tensor]](), list[int]()
     update = Average.update
 
     def watched(average: Average, step: int) -> None:
         steps.append(step)
-        live.append({name: p.detach().double().clone() for name, p in made.task.model.named_parameters()})
+        live.append({name: p.detach().double().clone() for name, p in made.job.model.named_parameters()})
         update(average, step)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -6,7 +6,7 @@ kinds, which are read from the source of their classes.
 
 import ast
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,13 +72,17 @@ def keys(spec: str | None) -> list[str]:
     from transduce.errors import UserError
 
     try:
-        data = recipes.read(
-            spec or recipes.DEFAULT, [("data.path", ".")] if spec not in (None, recipes.DEFAULT) else []
-        )
+        given = [("data.path", ".")] if spec not in (None, recipes.DEFAULT) else []
+        data = recipes.read(spec or recipes.DEFAULT, given, shape=shape)
     except (UserError, OSError):
         data = {}
     own = [key for key in dotted(data) if key != "base"]
     return sorted({*own, *(f"{section}.{field}" for section, place in SECTIONS.items() for field in fields(*place))})
+
+
+def shape(data: Mapping[str, Any]) -> str:
+    """Returns the kind of model that an architecture stands for, as far as it is seen without torch."""
+    return "encoder-decoder" if "translation" in str(data.get("objective")) else "decoder"
 
 
 def dotted(data: dict[str, Any], where: str = "") -> Iterator[str]:

@@ -35,8 +35,7 @@ def evaluate(
     model = api.load(run, checkpoint=checkpoint, device=device, overrides=given)
     found = model.evaluate(split)
     if json:
-        measured = {**vars(found), "samples": found.samples[:samples]}
-        return document({"run": run, "checkpoint": checkpoint, **measured})
+        return document({"run": run, "checkpoint": checkpoint, **found.as_data(samples)})
     from transduce.cli import show
 
-    show.evaluation(found, f"{run}, {checkpoint} checkpoint, {found.split}", samples)
+    show.evaluation(found, model.task, f"{run}, {checkpoint} checkpoint, {found.split}", samples)

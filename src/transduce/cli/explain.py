@@ -51,11 +51,12 @@ def answered(spec: str, overrides: Iterable[tuple[str, Any]], json: bool = False
     if not asked:
         return False
     from transduce import config, recipes
+    from transduce.runs import assumed
     from transduce.runs.recipe import Recipe
 
     try:
         given = [("data.path", "."), *((key, value) for key, value in overrides if value != "?")]  # which may be needed
-        data = recipes.read(spec, given)
+        data = assumed.complete(recipes.read(spec, given, shape=assumed.shape))
     except UserError:  # the kinds are then the default ones
         data = {}
     found = [config.explain(Recipe, key, dict(chosen_kinds(data))) for key in asked]

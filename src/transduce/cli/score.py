@@ -36,12 +36,16 @@ def score(
     model = api.load(run, checkpoint=checkpoint, device=device)
 
     def scores(chunk: list[str]) -> "list[Scores]":
-        return model.score(map(pair, chunk)) if model.takes_source else model.score(chunk)
+        return model.score(map(pair, chunk) if model.task.kind == "translate" else chunk)
 
     for _, line, found in results(lines(file, LONGEST), LINES, scores, places(file)):
         tokens = len(found.tokens)
         if json:
-            texts = zip(("source", "target"), pair(line), strict=True) if model.takes_source else [("text", line)]
+            texts = (
+                zip(("source", "target"), pair(line), strict=True)
+                if model.task.kind == "translate"
+                else [("text", line)]
+            )
             numbers = {"log_p": found.total, "tokens": tokens, "log_p_per_token": found.total / max(tokens, 1)}
             object_line({**dict(texts), **numbers})
             continue

@@ -1,6 +1,5 @@
 """What the commands print: findings, plans, evaluations and tokens, as tables that fit the terminal."""
 
-import math
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,12 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from transduce.api import Plan
-from transduce.data.doctor import Findings, Side, Token
+from transduce.data.doctor import Findings, Lengths, Token
 from transduce.exchange.certificate import NAME as CERTIFICATE
 from transduce.exchange.certificate import read as read_certificate
 from transduce.runs.run import Run
+from transduce.tasks.evaluate import Evaluation
+from transduce.tasks.task import TaskConfig
 from transduce.text.tokenizer import Tokenizer
-from transduce.training.evaluate import Evaluation
 from transduce.training.progress import Display, clock
 
 BAR = 30  # columns of the longest bar
@@ -35,28 +35,34 @@ def table(title: str, *columns: str, rows: Iterable[Sequence[str]]) -> None:
     console.print(out)
 
 
-def evaluation(found: Evaluation, title: str, shown: int) -> None:
+def evaluation(found: Evaluation, task: TaskConfig, title: str, shown: int) -> None:
     """The numbers, then some examples."""
     console.print(Text(title, style="bold"))
-    console.print(f"loss         {found.loss:.4f} nats per token, perplexity {math.exp(min(found.loss, 700)):.3f}")
-    if found.means_bleu:
-        console.print(f"BLEU         {found.bleu:.2f}  ({found.signature})", soft_wrap=True)
-    if found.exact is not None:
-        known = found.baseline
-        beside = "" if known is None else f"  ({known[0]}: {known[1]:.2%})"
-        console.print(f"exact match  {found.exact:.2%}{escape(beside)}", soft_wrap=True)
-    console.print(f"tokens       {found.tokens:,}")
-    Display(title, 0).samples(found.samples[:shown], pairs=found.exact is not None)
+    rows = [("loss", f"{found.loss:.4f} nats per {task.unit}")]
+    for measure in found.measures:
+        if not (value := found.values[measure.kind]).means:
+            continue
+        ends = "" if value.low is None or value.high is None else f" to {measure.text(value.high)}"
+        text = measure.text(value.value) + (
+            f"  ({measure.text(value.low)}{ends})" if ends and value.low is not None else ""
+        )
+        text += f"  {value.note}" if value.note else ""
+        if value.baseline is not None:
+            text += f"  [{value.baseline[0]}: {measure.text(value.baseline[1])}]"
+        rows.append((measure.label, text))
+    rows.append((f"{task.unit}s", f"{found.count:,}"))
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        console.print(Text(f"{name:{width}}  {text}"), soft_wrap=True)
+    Display(title, 0).samples(found.samples[:shown], task.tabular)
 
 
 def next_commands(run: Run) -> None:
     """What one may do with a finished run."""
     path = shlex.quote(str(run.path))
-    use = f'transduce generate {path} "..."'
-    if run.recipe.objective.kind == "translation":
-        text = "3 de mayo de 2021" if run.recipe.data.kind == "dates" else "..."
-        use = f'transduce translate {path} "{text}"'
-    writes = run.recipe.model.kind != "encoder"
+    text = "3 de mayo de 2021" if run.recipe.data.kind == "dates" else "..."
+    use = f'transduce {run.recipe.task.verb} {path} "{text}"'
+    writes = run.recipe.task.kind != "language" or run.recipe.model.kind != "encoder"
     if writes:
         console.print("next: " + escape(use), soft_wrap=True)
     split = "test" if "test" in (run.result or {}) else "valid"
@@ -66,7 +72,7 @@ def next_commands(run: Run) -> None:
 def imported(run: Run) -> None:
     """What one may do with a model that came from elsewhere."""
     path = shlex.quote(str(run.path))
-    verb = {"translation": "translate", "next-token": "generate"}.get(run.recipe.objective.kind, "embed")
+    verb = "embed" if run.recipe.model.kind == "encoder" else run.recipe.task.verb
     console.print("next: " + escape(f'transduce {verb} {path} "..."'), soft_wrap=True)
     more = f"transduce train {path}/config.yaml name={shlex.quote(run.path.name)} data.kind=text data.path=..."
     console.print("      " + escape(more), soft_wrap=True)
@@ -102,7 +108,7 @@ def plan(found: Plan) -> None:
     parts["all"] = sum(parts.values())
     facts("memory of training", [(name, size(n)) for name, n in parts.items()])
     state = {"fixed": counted.state.fixed, "per token": counted.state.per_token}
-    if found.recipe.objective.kind == "translation":
+    if counted.state.per_source_token:
         state["per token of the source"] = counted.state.per_source_token
     facts("state of one row in decoding", [(name, size(n)) for name, n in state.items()])
     epochs = train.max_steps * train.accumulate / found.batches
@@ -134,20 +140,19 @@ def findings(found: Findings) -> None:
     splits = found.splits.values()
     rows = [
         ("examples", *(f"{s.examples:,}" for s in splits)),
-        ("tokens", *(f"{s.target.tokens + (s.source.tokens if s.source else 0):,}" for s in splits)),
-        ("unknown tokens", *(f"{max(s.target.unknown, s.source.unknown if s.source else 0):.2%}" for s in splits)),
+        ("tokens", *(f"{sum(c.tokens for c in s.columns.values()):,}" for s in splits)),
+        ("unknown tokens", *(f"{max((c.unknown for c in s.columns.values()), default=0):.2%}" for s in splits)),
         ("too long", *(f"{s.overlong:,} ({s.truncated:.2%})" for s in splits)),
         ("tokens lost to that", *(f"{s.lost:.2%}" for s in splits)),
-        ("empty", *(f"{s.target.empty + (s.source.empty if s.source else 0):,}" for s in splits)),
+        ("empty", *(f"{sum(c.empty for c in s.columns.values()):,}" for s in splits)),
         ("repeated", *(f"{s.duplicates:,}" for s in splits)),
         ("same source, other target", *(f"{s.disagreeing:,}" for s in splits)),
         ("target = source", *(f"{s.copies:,}" for s in splits)),
     ]
     table("data", "", *names, rows=rows)
     for name, split in list(found.splits.items())[:1]:
-        for label, side in (("source", split.source), ("target", split.target)):
-            if side is not None:
-                histogram(f"tokens of a {label}, {name}: mean {side.mean:.1f}, longest {side.longest}", side)
+        for label, column in split.columns.items():
+            histogram(f"tokens of a {label}, {name}: mean {column.mean:.1f}, longest {column.longest}", column)
     for (first, second), shared in found.overlap.items():
         console.print(f"{second} shares {shared:,} of {found.splits[second].examples:,} examples with {first}")
     console.print(f"vocabulary of {found.vocab_size:,}, {found.unused:,} never used in training")
@@ -163,11 +168,11 @@ def findings(found: Findings) -> None:
         console.print("nothing suspicious", style="green")
 
 
-def histogram(title: str, side: Side) -> None:
+def histogram(title: str, column: Lengths) -> None:
     """A bar per range of lengths."""
-    most = max((bar.texts for bar in side.histogram), default=1)
+    most = max((bar.texts for bar in column.histogram), default=1)
     console.print(Text(title, style="bold"))
-    for bar in side.histogram:
+    for bar in column.histogram:
         blocks = "█" * max(round(BAR * bar.texts / most), bar.texts > 0)
         console.print(Text(f"  {f'{bar.low}-{bar.high}':>12} {blocks:{BAR}} {bar.texts:,}"))
 

@@ -1,6 +1,7 @@
 """The data set that needs no file: dates as people write them in many languages, to be written as YYYY-MM-DD."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -8,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from transduce.data.columns import SOURCE, TARGET, Columns
 from transduce.data.locales import COMMAS, Pattern, careless, collisions, contradictory, patterns
-from transduce.data.source import DataConfig, Texts
+from transduce.data.source import DataConfig
 from transduce.errors import UserError
 
 # fmt: off
@@ -41,6 +43,7 @@ class Dates(DataConfig):
     """
 
     kind: ClassVar[str] = "dates"
+    task: ClassVar[str] = "translate"
     seed: int = 0
     train_size: int = 100_000
     valid_size: int = 1000
@@ -66,7 +69,11 @@ class Dates(DataConfig):
         if not self.locales:
             raise ValueError("locales is empty; name at least one, such as `en`")
 
-    def load(self) -> dict[str, Texts]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return SOURCE, TARGET
+
+    def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
         """The three splits; no text stands twice in one. Raises UserError for an unknown locale."""
         sizes = {"train": self.train_size, "valid": self.valid_size, "test": self.test_size}
         days: dict[str, list[date]] = {split: [] for split in sizes}
@@ -76,7 +83,7 @@ class Dates(DataConfig):
         ways = [patterns(name) for name in self.locales]
         return {split: self._write(number, days[split], ways) for number, split in enumerate(sizes) if sizes[split]}
 
-    def _write(self, number: int, days: list[date], ways: list[tuple[Pattern, ...]]) -> Texts:
+    def _write(self, number: int, days: list[date], ways: list[tuple[Pattern, ...]]) -> Columns:
         size = (self.train_size, self.valid_size, self.test_size)[number]
         shapes, twice = unclear(self.locales)
 
@@ -100,7 +107,7 @@ class Dates(DataConfig):
                     text = (text.lower(), text.translate(COMMAS), careless(text))[int(care / self.noise * 3)]
                 found.setdefault(text, day.isoformat())
                 if len(found) == size:
-                    return Texts(list(found), list(found.values()))
+                    return Columns({SOURCE: list(found), TARGET: list(found.values())})
         raise UserError(
             f"{size} different dates are asked for, but hardly more than {len(found)} can be written in "
             f"{len(self.locales)} locales and the years {self.first_year}-{self.last_year}; ask for fewer"

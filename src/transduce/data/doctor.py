@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from transduce.data.examples import Examples, Index, Ragged
+from transduce.data.columns import Columns
+from transduce.data.examples import Examples, Index, Ragged, overlong
 from transduce.data.loader import BatchConfig, Loader
-from transduce.data.source import Texts
 from transduce.text.tokenizer import Tokenizer
 
 BARS = 12
@@ -32,8 +32,8 @@ class Bar(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Side:
-    """One side of a split, in tokens of its tokeniser."""
+class Lengths:
+    """A column of text of a split, in tokens of its tokeniser."""
 
     tokens: int
     characters: int
@@ -50,13 +50,12 @@ class Split:
     """One split. Counts are of examples, shares of all its examples."""
 
     examples: int
-    source: Side | None
-    target: Side
+    columns: Mapping[str, Lengths]  # of text
     overlong: int  # more than max_length slots on a side: cut off or dropped
     lost: float  # share of tokens that are cut off or dropped for that
     duplicates: int  # the same example again
-    disagreeing: int  # the same source again, with another target
-    copies: int  # the target is the source
+    disagreeing: int  # the same again in the first column, with something else behind it
+    copies: int  # the columns are equal
 
     @property
     def truncated(self) -> float:
@@ -89,7 +88,7 @@ class Findings:
     padding: float  # share of the slots of the first epoch that hold nothing
     batches: int  # in the first epoch
     preview: tuple[Row, ...]
-    header: tuple[str, str] | None = None  # a first pair that looks like the names of columns
+    header: tuple[str, ...] | None = None  # a first row that looks like the names of columns
     unread: tuple[str, ...] = ()  # a sentence for each kind of file or column that is not read
 
     def advice(self) -> list[str]:
@@ -99,13 +98,12 @@ class Findings:
             names = " and ".join(f"`{name}`" for name in self.header)
             out.append(f"line 1, {names}, looks like names of columns; set data.header=true, or remove the line")
         for name, split in self.splits.items():
-            sides = [s for s in (split.source, split.target) if s is not None]
+            sides = list(split.columns.values())
             if split.truncated > 0.01:
                 out.append(
                     f"{split.truncated:.1%} of {name} is longer than batch.max_length; raise it or split the texts"
                 )
-            if max(side.unknown for side in sides) > 0.005:
-                share = max(side.unknown for side in sides)
+            if (share := max((side.unknown for side in sides), default=0.0)) > 0.005:
                 out.append(
                     f"{share:.1%} of the tokens of {name} are <unk>; a byte or bpe tokeniser has no unknown text"
                 )
@@ -123,22 +121,21 @@ class Findings:
 
 
 def examine(
-    splits: Mapping[str, Texts],
+    splits: Mapping[str, Columns],
     encoded: Mapping[str, Examples],
     tokenizer: Tokenizer,
     config: BatchConfig,
     *,
-    documents: bool,
     seed: int = 0,
     rows: int = 4,
     unread: Sequence[str] = (),
 ) -> Findings:
     """Findings about every split; `encoded` are the same texts as ids, `rows` those to preview, `unread` what is said
     of what was not read."""
-    sizes = {name: _split(texts, encoded[name], tokenizer, config, documents) for name, texts in splits.items()}
-    loader = Loader(encoded["train"], tokenizer, config, seed=seed, documents=documents)
+    sizes = {name: _split(columns, encoded[name], tokenizer, config) for name, columns in splits.items()}
+    loader = Loader(encoded["train"], config, seed=seed)
     padding, batches = _padding(loader)
-    used = np.unique(np.concatenate([side.flat for side in _sides(encoded["train"])]))
+    used = np.unique(np.concatenate([column.flat for column in encoded["train"].ids.values()]))
     return Findings(
         splits=sizes,
         overlap={pair: overlap(splits[pair[0]], splits[pair[1]]) for pair in combinations(splits, 2)},
@@ -152,52 +149,46 @@ def examine(
     )
 
 
-def header(splits: Mapping[str, Texts]) -> tuple[str, str] | None:
-    """The first pair of a split, if both of its sides are words that usually name columns.
+def header(splits: Mapping[str, Columns]) -> tuple[str, ...] | None:
+    """The first row of a split of several columns, if all it holds are words that usually name columns.
 
     Of any split, since the first line of the training file may have been held out for validation.
     """
-    for sources, targets in splits.values():
-        first = (sources[0], targets[0]) if sources else None
-        if first is not None and all(side.strip().lower() in COLUMNS for side in first):
+    for columns in splits.values():
+        first = tuple(str(values[0]) for values in columns.values.values() if len(columns))
+        if len(first) > 1 and all(value.strip().lower() in COLUMNS for value in first):
             return first
     return None
 
 
-def _sides(examples: Examples) -> list[Ragged]:
-    return [side for side in (examples.sources, examples.targets) if side is not None]
-
-
-def _split(texts: Texts, examples: Examples, tokenizer: Tokenizer, config: BatchConfig, documents: bool) -> Split:
-    sources, targets = texts
-    pairs = list(zip(targets if sources is None else sources, targets, strict=True))
-    overlong, lost = cut_off(examples, config, documents)
-    different = len(set(pairs))
+def _split(columns: Columns, examples: Examples, tokenizer: Tokenizer, config: BatchConfig) -> Split:
+    rows = list(zip(*columns.values.values(), strict=True))
+    over, lost = overlong(examples, config)
+    different = len(set(rows))
     return Split(
-        examples=len(pairs),
-        source=None if sources is None or examples.sources is None else side(sources, examples.sources, tokenizer.unk),
-        target=side(targets, examples.targets, tokenizer.unk),
-        overlong=overlong,
+        examples=len(rows),
+        columns={name: lengths(columns[name], ids, tokenizer.unk) for name, ids in examples.ids.items()},
+        overlong=over,
         lost=lost,
-        duplicates=len(pairs) - different,
-        disagreeing=different - len({source for source, _ in pairs}),
-        copies=0 if sources is None else sum(source == target for source, target in pairs),
+        duplicates=len(rows) - different,
+        disagreeing=different - len(set(columns.given)),
+        copies=0 if len(columns.names) == 1 else sum(len(set(row)) == 1 for row in rows),
     )
 
 
-def side(texts: Sequence[str], ids: Ragged, unk: int | None) -> Side:
-    """Lengths, unknown tokens and empty texts of one side."""
-    lengths = ids.lengths
+def lengths(texts: Sequence[str], ids: Ragged, unk: int | None) -> Lengths:
+    """Lengths, unknown tokens and empty texts of one column."""
+    counts = ids.lengths
     unknown = 0 if unk is None else int((ids.flat == unk).sum())
-    return Side(
+    return Lengths(
         tokens=len(ids.flat),
         characters=sum(map(len, texts)),
         unknown=unknown / max(len(ids.flat), 1),
         empty=sum(not text.strip() for text in texts),
-        mean=float(lengths.mean()) if len(lengths) else 0.0,
-        median=int(np.median(lengths)) if len(lengths) else 0,
-        longest=int(lengths.max(initial=0)),
-        histogram=histogram(lengths),
+        mean=float(counts.mean()) if len(counts) else 0.0,
+        median=int(np.median(counts)) if len(counts) else 0,
+        longest=int(counts.max(initial=0)),
+        histogram=histogram(counts),
     )
 
 
@@ -213,20 +204,10 @@ def histogram(lengths: Index) -> tuple[Bar, ...]:
     return tuple(Bar(*bar) for bar in zip(lows, highs, counts, strict=True))
 
 
-def cut_off(examples: Examples, config: BatchConfig, documents: bool) -> tuple[int, float]:
-    """Examples above max_length, and the share of tokens they lose. Streams and packed documents lose nothing."""
-    if examples.sources is None and (config.packing or not documents):
-        return 0, 0.0
-    slots = np.stack([side.lengths + 1 for side in _sides(examples)])  # (sides, examples)
-    over = (slots > config.max_length).any(0)
-    lost = slots[:, over] if config.overlong == "drop" else np.maximum(slots - config.max_length, 0)
-    return int(over.sum()), float(lost.sum() / max(slots.sum(), 1))
-
-
-def overlap(first: Texts, second: Texts) -> int:
-    """Examples of `second` whose source (without sources: whose text) stands in `first` too."""
-    known = set(first.targets if first.sources is None else first.sources)
-    return sum(text in known for text in (second.targets if second.sources is None else second.sources))
+def overlap(first: Columns, second: Columns) -> int:
+    """Examples of `second` whose first column stands in `first` too."""
+    known = set(first.given)
+    return sum(value in known for value in second.given)
 
 
 def _padding(loader: Loader, most: int = 200) -> tuple[float, int]:
@@ -235,7 +216,7 @@ def _padding(loader: Loader, most: int = 200) -> tuple[float, int]:
     slots = tokens = 0
     for index in range(min(size, most)):
         batch = loader.batch(0, index)
-        slots += batch.inputs.numel() + (0 if batch.source is None else batch.source.numel())
+        slots += batch.slots
         tokens += batch.tokens
     return 1 - tokens / max(slots, 1), size
 

@@ -1,13 +1,17 @@
-"""Encoded text: all ids in one array, so that a million sentences are three objects."""
+"""Encoded data: all ids in one array, so that a million sentences are three objects."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transduce.data.source import Texts
 from transduce.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from transduce.data.loader import BatchConfig
+    from transduce.data.rows import Rows
 
 Ids = NDArray[np.int32]
 Index = NDArray[np.int64]
@@ -40,27 +44,24 @@ class Ragged:
         return self.flat[self.offsets[row] : self.offsets[row + 1]]
 
 
-@dataclass(frozen=True)
-class Examples:
-    """A split as ids, without special tokens. `sources` is None for language modelling."""
+class Examples(Protocol):
+    """A split as a model reads it. A task makes it of columns, and says how rows of a batch are filled with it."""
 
-    sources: Ragged | None
-    targets: Ragged
-
-    def __len__(self) -> int:
-        return len(self.targets)
+    def __len__(self) -> int: ...
 
     @property
-    def tokens(self) -> int:
-        """Ids of both sides."""
-        return len(self.targets.flat) + (0 if self.sources is None else len(self.sources.flat))
+    def ids(self) -> Mapping[str, Ragged]:
+        """The columns of text as ids, without special tokens."""
+        ...
 
+    def rows(self, config: "BatchConfig", *, drop: bool) -> "Rows[Any]":
+        """Returns the way of filling rows. drop: what is longer than `config.max_length` is left out, not cut off.
+        Raises UserError where `config` asks for what these examples do not have."""
+        ...
 
-def encode(texts: Texts, tokenizer: Tokenizer) -> Examples:
-    """A split as ids; the tokeniser's threads share the work."""
-    before = tokenizer.marks.before if texts.sources is not None else ()
-    sources = None if texts.sources is None else ids(texts.sources, tokenizer, before=before)
-    return Examples(sources, ids(texts.targets, tokenizer, answers=sources is not None))
+    def cuts(self, config: "BatchConfig") -> bool:
+        """Says whether an example longer than `config.max_length` loses its end."""
+        ...
 
 
 def ids(
@@ -69,7 +70,7 @@ def ids(
 ) -> Ragged:  # fmt: skip
     """Texts as ids, `chunk` texts at a time so that Python lists of them all never exist at once.
 
-    before: what a tokeniser of others puts before a text that is read whole, such as <s>. answers: whether a decoder
+    before: what a published tokeniser puts before a text that is read whole, such as <s>. answers: whether a decoder
     writes these texts.
     """
     rows = (tokenizer.encode_batch(texts[i : i + chunk], answers=answers) for i in range(0, len(texts), chunk))
@@ -77,3 +78,18 @@ def ids(
     flat = np.concatenate([p.flat for p in parts]) if parts else np.zeros(0, dtype=np.int32)
     lengths = np.concatenate([p.lengths for p in parts]) if parts else np.zeros(0, dtype=np.int64)
     return Ragged(flat, np.concatenate([np.zeros(1, dtype=np.int64), lengths.cumsum()]))
+
+
+def tokens(examples: Examples) -> int:
+    """Returns the number of ids of all columns."""
+    return sum(len(column.flat) for column in examples.ids.values())
+
+
+def overlong(examples: Examples, config: "BatchConfig") -> tuple[int, float]:
+    """Examples above max_length, and the share of tokens they lose. Streams and packed documents lose nothing."""
+    if not examples.cuts(config):
+        return 0, 0.0
+    slots = np.stack([column.lengths + 1 for column in examples.ids.values()])  # (columns, examples)
+    over = (slots > config.max_length).any(0)
+    lost = slots[:, over] if config.overlong == "drop" else np.maximum(slots - config.max_length, 0)
+    return int(over.sum()), float(lost.sum() / max(slots.sum(), 1))

@@ -1,9 +1,11 @@
 """No data: the model was made elsewhere."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from transduce.data.source import DataConfig, Texts
+from transduce.data.columns import STREAM, Columns
+from transduce.data.source import DataConfig
 from transduce.errors import UserError
 
 
@@ -22,10 +24,10 @@ class Imported(DataConfig):
     sentences: bool = False
 
     @property
-    def documents(self) -> bool:
-        return self.ends
+    def columns(self) -> tuple[str, ...] | None:
+        return None if self.ends else (STREAM,)
 
-    def load(self) -> dict[str, Texts]:
+    def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
         """Raises UserError."""
         raise UserError(
             "this model was imported, and its data were not; name some of your own: data.kind=text data.path=..."

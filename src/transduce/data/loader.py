@@ -1,6 +1,5 @@
 """Batches in an order that is a pure function of (seed, epoch, index, rank), built ahead by threads."""
 
-import functools
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -10,12 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from transduce.data import pieces
 from transduce.data.examples import Examples
-from transduce.data.lanes import Lanes
 from transduce.data.order import even
-from transduce.data.pieces import Specials
-from transduce.data.rows import Packed, Padded, Rows, Windows
 from transduce.errors import UserError
 from transduce.model.batch import Batch
 
@@ -63,35 +58,36 @@ class Cursor(NamedTuple):
 START = Cursor(0, 0)
 
 
+def require_no_carry(config: BatchConfig) -> None:
+    """Raises UserError where a recipe carries a state from batch to batch, for examples that begin anew."""
+    if config.carry:
+        raise UserError(
+            "batch.carry=true reads one stream of text from its beginning to its end, but the data has examples of "
+            "their own; leave it out, or set data.unit=file"
+        )
+
+
 class Loader:
     """The batches of one rank out of `ranks`.
 
-    documents: without a source, whether texts are sequences of their own, or one stream to be cut anywhere. All ranks
-    have equally many batches in an epoch, and no example is in two. Raises UserError where there is nothing to load.
+    All ranks have equally many batches in an epoch, and no example is in two. Raises UserError where there is nothing
+    to load.
     """
 
     def __init__(
         self,
         examples: Examples,
-        tokenizer: Specials,
         config: BatchConfig,
         *,
         seed: int,
-        documents: bool = True,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
         assert 0 <= rank < ranks, f"rank {rank} of {ranks}"
-        if config.carry and (documents or examples.sources is not None):
-            raise UserError(
-                "batch.carry=true reads one stream of text from its beginning to its end, but the data has examples of "
-                "their own; leave it out, or set data.unit=file"
-            )
         if not len(examples):
             raise UserError("there is no text to make batches of: every file is blank; check data.path")
         self.config, self.seed, self.rank, self.ranks = config, seed, rank, ranks
-        self.rows = _rows(examples, tokenizer, config, documents, drop=config.overlong == "drop")
-        self._all = functools.partial(_rows, examples, tokenizer, config, documents, drop=False)
+        self.examples, self.rows = examples, examples.rows(config, drop=config.overlong == "drop")
         self._plans: dict[int, list[Any]] = {}
         self._lock = threading.Lock()
 
@@ -123,7 +119,7 @@ class Loader:
 
     def once(self) -> Iterator[Batch]:
         """Every example once, in a fixed order, the short first; nothing is dropped, and ranks are not told apart."""
-        rows = self._all() if self.config.overlong == "drop" else self.rows
+        rows = self.examples.rows(self.config, drop=False) if self.config.overlong == "drop" else self.rows
         for group in rows.fixed():
             yield rows.build(group)
 
@@ -147,14 +143,3 @@ class Loader:
                     )
                 self._plans = {e: p for e, p in self._plans.items() if abs(e - epoch) <= 1} | {epoch: plan}
             return self._plans[epoch]
-
-
-def _rows(examples: Examples, specials: Specials, config: BatchConfig, documents: bool, drop: bool) -> Rows[Any]:
-    """The way of filling rows that suits the data: windows of a stream, or texts, alone or packed."""
-    budget, width = config.batch_tokens, config.max_length
-    if examples.sources is None and not documents:
-        return (Lanes if config.carry else Windows)(examples.targets.flat, budget, width)
-    if config.packing and examples.sources is None:
-        return Packed(pieces.split(examples, specials, width), budget, width)
-    whole = pieces.whole(examples, specials, width, drop)
-    return Packed(whole, budget, width) if config.packing else Padded(whole, budget)

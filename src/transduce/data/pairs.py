@@ -1,11 +1,13 @@
 """Source and target from two columns of a table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from transduce.data import table
-from transduce.data.source import SPLITS, DataConfig, Texts, files, hold_out, require_fraction, unused
+from transduce.data.columns import SOURCE, TARGET, Columns
+from transduce.data.source import SPLITS, DataConfig, files, hold_out, require_fraction, unused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,7 @@ class Pairs(DataConfig):
     """
 
     kind: ClassVar[str] = "pairs"
+    task: ClassVar[str] = "translate"
     path: str
     source_field: int | str = 0
     target_field: int | str = 1
@@ -41,19 +44,23 @@ class Pairs(DataConfig):
             if isinstance(field := getattr(self, name), int) and field < 0:
                 raise ValueError(f"{name}={field} is negative; columns are counted from 0")
 
-    def load(self) -> dict[str, Texts]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return SOURCE, TARGET
+
+    def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
         """Both columns of every split. Raises UserError."""
-        splits: dict[str, Texts] = {}
+        splits: dict[str, Columns] = {}
         for split, paths in self._files().items():
             rows = [row for path in paths for row in table.columns(path, *self._table)]
-            splits[split] = Texts([row[0] for row in rows], [row[1] for row in rows])
+            splits[split] = Columns({SOURCE: [row[0] for row in rows], TARGET: [row[1] for row in rows]})
         return hold_out(splits, self.valid_fraction)
 
-    def remarks(self) -> list[str]:
+    def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         """Returns a sentence for each kind of file or column that is not read."""
         splits = self._files()
-        columns = [told for path in splits["train"][:1] for told in table.remarks(path, *self._table)]
-        return unused(self.path, splits, table.EXTENSIONS) + columns
+        of_columns = [line for path in splits["train"][:1] for line in table.remarks(path, *self._table)]
+        return unused(self.path, splits, table.EXTENSIONS) + of_columns
 
     @property
     def _table(self) -> tuple[tuple[int | str, int | str], bool, int]:

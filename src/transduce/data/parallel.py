@@ -1,11 +1,13 @@
 """Translation from two files of equally many lines."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from transduce.data import read
-from transduce.data.source import DataConfig, Texts, hold_out, require_fraction, unused
+from transduce.data.columns import SOURCE, TARGET, Columns
+from transduce.data.source import DataConfig, hold_out, require_fraction, unused
 from transduce.errors import UserError
 
 
@@ -28,6 +30,7 @@ class Parallel(DataConfig):
     """
 
     kind: ClassVar[str] = "parallel"
+    task: ClassVar[str] = "translate"
     path: str
     source: str
     target: str
@@ -42,14 +45,18 @@ class Parallel(DataConfig):
         if not self.train:
             raise ValueError("train names no files; give a stem such as `train`")
 
-    def load(self) -> dict[str, Texts]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return SOURCE, TARGET
+
+    def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
         """Both sides of every split, aligned. Raises UserError."""
         folder = read.at_home(self.path)
         if not folder.is_dir():
             raise UserError(f"data.path: {read.missing(folder)}")
         return hold_out({split: self._read(pairs) for split, pairs in self._splits().items()}, self.valid_fraction)
 
-    def remarks(self) -> list[str]:
+    def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         """Returns a sentence about files of these languages that are not read."""
         taken = {split: [file for pair in pairs for file in pair] for split, pairs in self._splits().items()}
         return unused(self.path, taken, (f".{self.source}", f".{self.target}"))
@@ -76,9 +83,8 @@ class Parallel(DataConfig):
             )
         return list(zip(sources, targets, strict=True))
 
-    def _read(self, pairs: list[tuple[Path, Path]]) -> Texts:
-        texts = Texts([], [])
-        assert texts.sources is not None
+    def _read(self, pairs: list[tuple[Path, Path]]) -> Columns:
+        sources, targets = list[str](), list[str]()
         for source, target in pairs:
             left, right = read.lines(source, self.max_chars), read.lines(target, self.max_chars)
             if len(left) != len(right):
@@ -86,6 +92,6 @@ class Parallel(DataConfig):
                     f"{source} has {len(left)} lines but {target} has {len(right)}; line n of one must translate "
                     f"line n of the other, so find the line that is missing or split"
                 )
-            texts.sources.extend(left)
-            texts.targets.extend(right)
-        return texts
+            sources += left
+            targets += right
+        return Columns({SOURCE: sources, TARGET: targets})

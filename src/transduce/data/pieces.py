@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transduce.data.examples import Examples, Ids, Index, Ragged
+from transduce.data.examples import Ids, Index, Ragged
 from transduce.model.batch import Batch
 from transduce.model.layout import Layout, dense, right_padded
 
@@ -35,13 +35,11 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True)
 class Pieces:
-    """What a row is made of: a pair, a document, or a part of a long document.
+    """What a row is made of: a document, or a part of a long document.
 
-    The target side reads <s> y </s>: a piece of length n gives n inputs, and the n tokens one further on as targets.
-    The source side reads x </s>.
+    It reads <s> y </s>: a piece of length n gives n inputs, and the n tokens one further on as targets.
     """
 
-    source: Side | None
     target: Side
     example: Index  # (pieces,) which example a piece comes from
     pad: int
@@ -49,44 +47,84 @@ class Pieces:
     @property
     def lengths(self) -> tuple[Index, Index]:
         """Slots of every piece on the source side (0 without one) and on the target side."""
-        zero = np.zeros_like(self.target.lengths)
-        return zero if self.source is None else self.source.lengths, self.target.lengths
+        return np.zeros_like(self.target.lengths), self.target.lengths
+
+    def padded(self, chosen: Index) -> Batch:
+        """One piece per row, padded on the right; without padding, the dense layout. chosen: (B,) pieces."""
+        inputs, layout = padded(self.target, chosen, self.pad)
+        targets, _ = padded(self.target, chosen, -1, shift=1)
+        return Batch(inputs, layout, targets, examples=self.named(chosen))
+
+    def packed(self, rows: list[Index]) -> Batch:
+        """Several pieces per row, one behind the other, with positions from 0 in each piece."""
+        inputs, targets, layout = packed(self.target, rows, self.pad)
+        return Batch(inputs, layout, targets, examples=self.named(np.concatenate(rows)))
+
+    def named(self, chosen: Index) -> tuple[int, ...]:
+        """Returns the examples of pieces."""
+        return tuple(self.example[chosen].tolist())
 
 
-def whole(examples: Examples, specials: Specials, limit: int, drop: bool) -> Pieces:
-    """One piece per example. Of a side longer than `limit` slots the rest is cut off, or the example dropped.
+@dataclass(frozen=True)
+class PairPieces(Pieces):
+    """Pairs of a source and a target. The source reads x </s>."""
+
+    source: Side
+
+    @property
+    def lengths(self) -> tuple[Index, Index]:
+        return self.source.lengths, self.target.lengths
+
+    def padded(self, chosen: Index) -> Batch:
+        source, layout = padded(self.source, chosen, self.pad)
+        return super().padded(chosen)._replace(source=source, source_layout=layout)
+
+    def packed(self, rows: list[Index]) -> Batch:
+        """The same, with the same `segments` on both sides."""
+        source, _, layout = packed(self.source, rows, self.pad)
+        return super().packed(rows)._replace(source=source, source_layout=layout)
+
+
+def whole(ids: Ragged, specials: Specials, limit: int, drop: bool) -> Pieces:
+    """One piece per document. Of one longer than `limit` slots the rest is cut off, or the document is left out.
+
+    A document cut short has no </s>, so nothing is taught to end early.
+    """
+    target = wrapped(ids, specials.bos, specials.eos)
+    slots = np.diff(target.offsets) - 1
+    rows = np.flatnonzero(slots <= limit) if drop else np.arange(len(slots), dtype=np.int64)
+    return Pieces(side(target, rows, slots, limit), rows, specials.pad)
+
+
+def pairs(sources: Ragged, targets: Ragged, specials: Specials, limit: int, drop: bool) -> PairPieces:
+    """One piece per pair. A side longer than `limit` slots is cut off, or the pair is left out.
 
     A target cut short has no </s>, so nothing is taught to end early; a source keeps its </s>.
     """
-    target = _wrapped(examples.targets, specials.bos, specials.eos)
-    slots = np.diff(target.offsets) - 1
-    keep = slots <= limit
-    source = None
-    if examples.sources is not None:
-        source = _wrapped(examples.sources, None, specials.eos)
-        source_slots = np.diff(source.offsets)
-        keep &= source_slots <= limit
-        if not drop:
-            ends = source.offsets[:-1] + np.minimum(source_slots, limit) - 1
-            source.flat[ends] = specials.eos
+    target, source = wrapped(targets, specials.bos, specials.eos), wrapped(sources, None, specials.eos)
+    slots, source_slots = np.diff(target.offsets) - 1, np.diff(source.offsets)
+    if not drop:
+        source.flat[source.offsets[:-1] + np.minimum(source_slots, limit) - 1] = specials.eos
+    keep = (slots <= limit) & (source_slots <= limit)
     rows = np.flatnonzero(keep) if drop else np.arange(len(slots), dtype=np.int64)
-    side = None if source is None else _side(source, rows, np.diff(source.offsets), limit)
-    return Pieces(side, _side(target, rows, slots, limit), rows, specials.pad)
+    sides = side(target, rows, slots, limit), side(source, rows, source_slots, limit)
+    return PairPieces(sides[0], rows, specials.pad, sides[1])
 
 
-def split(examples: Examples, specials: Specials, limit: int) -> Pieces:
+def split(ids: Ragged, specials: Specials, limit: int) -> Pieces:
     """Documents in pieces of at most `limit` slots, so that every token is the target of exactly one slot."""
-    target = _wrapped(examples.targets, specials.bos, specials.eos)
+    target = wrapped(ids, specials.bos, specials.eos)
     slots = np.diff(target.offsets) - 1
     counts = -(-slots // limit)
     document = np.repeat(np.arange(len(slots), dtype=np.int64), counts)
     first = np.concatenate([np.zeros(1, dtype=np.int64), counts.cumsum()])[:-1]
     begin = (np.arange(len(document), dtype=np.int64) - first[document]) * limit
     lengths = np.minimum(slots[document] - begin, limit)
-    return Pieces(None, Side(target.flat, target.offsets[document] + begin, lengths), document, specials.pad)
+    return Pieces(Side(target.flat, target.offsets[document] + begin, lengths), document, specials.pad)
 
 
-def _wrapped(rows: Ragged, before: int | None, after: int) -> Ragged:
+def wrapped(rows: Ragged, before: int | None, after: int) -> Ragged:
+    """Rows with a token before each (None: without) and one after it."""
     extra = 1 if before is None else 2
     offsets = rows.offsets + extra * np.arange(len(rows.offsets))
     flat = np.empty(offsets[-1], dtype=np.int32)
@@ -100,55 +138,29 @@ def _wrapped(rows: Ragged, before: int | None, after: int) -> Ragged:
     return Ragged(flat, offsets)
 
 
-def _side(rows: Ragged, chosen: Index, slots: Index, limit: int) -> Side:
+def side(rows: Ragged, chosen: Index, slots: Index, limit: int) -> Side:
+    """The first `limit` of the `slots` of the chosen rows."""
     return Side(rows.flat, rows.offsets[chosen], np.minimum(slots[chosen], limit))
 
 
-def padded(pieces: Pieces, chosen: Index) -> Batch:
-    """One piece per row, padded on the right; without padding, the dense layout. chosen: (B,) pieces."""
-    starts, lengths = pieces.target.starts[chosen], pieces.target.lengths[chosen]
-    inputs, targets = _rows(pieces.target.flat, starts, lengths, pieces.pad, shift=True)
-    examples = tuple(pieces.example[chosen].tolist())
-    layout = _layout(lengths, inputs.shape)
-    if pieces.source is None:
-        return Batch(tensor(inputs), layout, tensor(targets), examples=examples)
-    starts, lengths = pieces.source.starts[chosen], pieces.source.lengths[chosen]
-    source, _ = _rows(pieces.source.flat, starts, lengths, pieces.pad, shift=False)
-    below = _layout(lengths, source.shape)
-    return Batch(tensor(inputs), layout, tensor(targets), tensor(source), below, examples=examples)
-
-
-def _rows(flat: Ids, starts: Index, lengths: Index, pad: int, shift: bool) -> tuple[Index, Index]:
+def padded(side: Side, chosen: Index, pad: int, shift: int = 0) -> tuple[Tensor, Layout]:
+    """(B, T) ids of the chosen pieces, `shift` tokens further on, and where they sit."""
+    starts, lengths = side.starts[chosen] + shift, side.lengths[chosen]
     columns = np.arange(int(lengths.max()), dtype=np.int64)
     real = columns < lengths[:, None]
-    at = np.where(real, starts[:, None] + columns, 0)
-    values = np.where(real, flat[at], pad).astype(np.int64)
-    return values, np.where(real, flat[at + 1], -1).astype(np.int64) if shift else values
+    values = np.where(real, side.flat[np.where(real, starts[:, None] + columns, 0)], pad).astype(np.int64)
+    full = bool(lengths.min() == values.shape[1])
+    layout = dense(*values.shape) if full else right_padded(tensor(lengths), values.shape[1])
+    return tensor(values), layout
 
 
-def _layout(lengths: Index, shape: tuple[int, ...]) -> Layout:
-    if lengths.min() == shape[1]:
-        return dense(shape[0], shape[1])
-    return right_padded(tensor(lengths), shape[1])
-
-
-def packed(pieces: Pieces, rows: list[Index]) -> Batch:
-    """Several pieces per row, one behind the other: same `segments` on both sides, positions from 0 in each piece."""
+def packed(side: Side, rows: list[Index], pad: int) -> tuple[Tensor, Tensor, Layout]:
+    """(B, T) ids of the pieces of every row, the ids one further on (-1 where there is no token), where they sit."""
     chosen = np.concatenate(rows)
     counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     row = np.repeat(np.arange(len(rows), dtype=np.int64), counts)
     first = counts.cumsum() - counts
     number = np.arange(len(chosen), dtype=np.int64) - first[row]
-    target = _place(pieces.target, chosen, row, number, first, pieces.pad)
-    targets = target.targets
-    examples = tuple(pieces.example[chosen].tolist())
-    if pieces.source is None:
-        return Batch(target.inputs, target.layout, targets, examples=examples)
-    source = _place(pieces.source, chosen, row, number, first, pieces.pad)
-    return Batch(target.inputs, target.layout, targets, source.inputs, source.layout, examples=examples)
-
-
-def _place(side: Side, chosen: Index, row: Index, number: Index, first: Index, pad: int) -> Batch:
     lengths = side.lengths[chosen]
     ends = lengths.cumsum()
     before = ends - lengths  # slots of all pieces before this one
@@ -163,4 +175,4 @@ def _place(side: Side, chosen: Index, row: Index, number: Index, first: Index, p
     for grid, values in zip(grids, (side.flat[at], side.flat[last], within, number[piece]), strict=True):
         grid.reshape(-1)[slots] = values
     inputs, targets, positions, segments = map(tensor, grids)
-    return Batch(inputs, Layout(positions, segments), targets)
+    return inputs, targets, Layout(positions, segments)

@@ -55,7 +55,7 @@ class Padded:
         return order.cut(np.lexsort((target, source)), source, target, self.budget)
 
     def build(self, group: Index) -> Batch:
-        return pieces.padded(self.pieces, group)
+        return self.pieces.padded(group)
 
 
 class Packed:
@@ -82,7 +82,7 @@ class Packed:
 
     def build(self, group: list[Index]) -> Batch:
         alone = all(len(row) == 1 for row in group)
-        return pieces.padded(self.pieces, np.concatenate(group)) if alone else pieces.packed(self.pieces, group)
+        return self.pieces.padded(np.concatenate(group)) if alone else self.pieces.packed(group)
 
 
 class Windows:

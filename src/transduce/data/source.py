@@ -1,14 +1,15 @@
-"""What a data set is: texts by split, with or without a source side."""
+"""What a data set is: columns by split, and where the files of a split are."""
 
 import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from transduce.config import Part
 from transduce.data import read
+from transduce.data.columns import STREAM, TEXT, Columns
 from transduce.errors import UserError
 
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
@@ -19,29 +20,26 @@ SPLIT_NAMES = {
 }  # fmt: skip
 
 
-class Texts(NamedTuple):
-    """One split. `sources` is None for language modelling, where `targets` are the documents; else line-aligned."""
-
-    sources: list[str] | None
-    targets: list[str]
-
-
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Part):
-    """Where the text comes from."""
+    """Where the data come from."""
 
     folder: ClassVar[str] = "transduce.data"
+    task: ClassVar[str] = "language"  # the one that they are for, where a recipe names none
 
     @property
-    def documents(self) -> bool:
-        """Whether every text is one sequence with a start and an end; False: a stream to be cut anywhere."""
-        return True
+    def columns(self) -> tuple[str, ...] | None:
+        """The columns that these data have, whatever is asked for; None: those that a task asks for."""
+        return (TEXT,)
 
-    def load(self) -> dict[str, Texts]:
-        """The splits there are, of "train", "valid" and "test", in this order. Raises UserError."""
+    def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
+        """Returns the splits there are, of "train", "valid" and "test", in this order. Raises UserError.
+
+        columns: what a task asks for, where the data have columns to choose from.
+        """
         raise AssertionError("a kind of DataConfig defines load")
 
-    def remarks(self) -> list[str]:
+    def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         """Returns a sentence for each thing that is there, but not read."""
         return []
 
@@ -125,33 +123,30 @@ def unused(path: str, splits: dict[str, list[Path]], extensions: Sequence[str]) 
     return [f"{shown} beside the training data {'is' if len(rest) == 1 else 'are'} not used; {way}"]
 
 
-def require_text(texts: Texts, name: str) -> None:
-    """Raise UserError where there is nothing but white space to learn to write."""
-    if texts.targets and not any(text.strip() for text in texts.targets):
-        what, where = ("text", "data.path") if texts.sources is None else ("target", "data.path and data.target_field")
+def require_text(split: Columns, name: str) -> None:
+    """Raises UserError where the last column has nothing but white space to learn from."""
+    name_of = split.names[-1]
+    what = TEXT if name_of == STREAM else name_of
+    if len(split) and not any(not isinstance(value, str) or value.strip() for value in split[name_of]):
+        where = "data.path" if len(split.names) == 1 else f"data.path and data.{what}_field"
         raise UserError(f"every {what} of {name} is blank, so there is nothing to learn; check {where}")
 
 
-def hold_out(splits: dict[str, Texts], fraction: float) -> dict[str, Texts]:
-    """The same splits with a valid one: where there is none, `fraction` of train, chosen by a hash of the text.
+def hold_out(splits: dict[str, Columns], fraction: float) -> dict[str, Columns]:
+    """Returns the same splits with a valid one: where there is none, `fraction` of train, chosen by a hash.
 
-    Equal sources (for documents: equal texts) fall on the same side, and a line's side does not depend on the order.
+    Rows that are equal in the first column fall on the same side, and a row's side does not depend on the order.
     Raises UserError where train is too small to part.
     """
     require_text(splits["train"], "train")
     if "valid" in splits or fraction == 0:
         return splits
-    sources, targets = splits["train"]
-    keys = targets if sources is None else sources
+    train = splits["train"]
+    keys = [str(value) for value in train.given]
     order = sorted(set(keys), key=lambda key: hashlib.blake2b(key.encode(), digest_size=8).digest())
     if len(order) < 2:
         raise UserError("train has no two different texts to hold one out for validation; give a valid file")
     held = set(order[: max(1, round(fraction * len(order)))])
-    rows = {True: [i for i, k in enumerate(keys) if k in held], False: [i for i, k in enumerate(keys) if k not in held]}
-
-    def take(side: bool) -> Texts:
-        chosen = rows[side]
-        return Texts(None if sources is None else [sources[i] for i in chosen], [targets[i] for i in chosen])
-
-    rest = {split: texts for split, texts in splits.items() if split != "train"}
-    return {"train": take(False), "valid": take(True), **rest}
+    left, right = ([i for i, key in enumerate(keys) if (key in held) == side] for side in (False, True))
+    rest = {name: split for name, split in splits.items() if name != "train"}
+    return {"train": train.take(left), "valid": train.take(right), **rest}

@@ -1,16 +1,16 @@
 """Language modelling from plain text or JSONL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from transduce.data import read, table
+from transduce.data.columns import STREAM, TEXT, Columns
 from transduce.data.source import (
     SPLITS,
     DataConfig,
-    Texts,
     files,
     hold_out,
     require_fraction,
@@ -53,25 +53,25 @@ class Text(DataConfig):
         require_fraction(self.valid_fraction)
 
     @property
-    def documents(self) -> bool:
-        """Whether a text is a document with its own start and end; a whole file is a stream, cut into windows."""
-        return self.unit != "file"
+    def columns(self) -> tuple[str, ...]:
+        """A text is a document with its own start and end; a whole file is a stream, cut into windows."""
+        return (STREAM if self.unit == "file" else TEXT,)
 
-    def load(self) -> dict[str, Texts]:
+    def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
         """The documents of every split. Raises UserError."""
-        splits: dict[str, Texts] = {}
+        splits, (name,) = dict[str, Columns](), self.columns
         for split, paths in self._files().items():
-            splits[split] = Texts(None, [document for path in paths for document in self._documents(path)])
+            splits[split] = Columns({name: [document for path in paths for document in self._documents(path)]})
         require_text(splits["train"], "train")
-        if self.documents or "valid" in splits or self.valid_fraction == 0:
+        if name == TEXT or "valid" in splits or self.valid_fraction == 0:
             return hold_out(splits, self.valid_fraction)
-        streams = splits["train"].targets
+        streams = splits["train"].given
         cuts = [round(len(stream) * (1 - self.valid_fraction)) for stream in streams]
         heads = [stream[:cut] for stream, cut in zip(streams, cuts, strict=True)]
         tails = [stream[cut:] for stream, cut in zip(streams, cuts, strict=True)]
-        return {**splits, "train": Texts(None, heads), "valid": Texts(None, tails)}
+        return {**splits, "train": Columns({name: heads}), "valid": Columns({name: tails})}
 
-    def remarks(self) -> list[str]:
+    def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         """Returns a sentence about files that are not read."""
         return unused(self.path, self._files(), EXTENSIONS)
 

@@ -24,6 +24,7 @@ from transduce.generate.config import GenerateConfig
 from transduce.model.models import Model
 from transduce.objectives.masked import MaskedConfig
 from transduce.runs.recipe import Recipe
+from transduce.tasks.language import LanguageConfig
 from transduce.text.published import BESIDE, PIECES
 from transduce.text.tokenizer import Tokenizer
 
@@ -81,9 +82,9 @@ def dtype_of(origin: Path, model: Model) -> torch.dtype | None:
 def framing(model: Model, tokenizer: Tokenizer, recipe: Recipe) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The ids before and after a text, as a model was trained to read it."""
     marks = tokenizer.marks
-    if not tokenizer.made_here or model.takes_source:
-        return marks.before, marks.after
-    return (marks.opens if recipe.data.documents else ()), ()
+    if tokenizer.made_here and isinstance(task := recipe.task, LanguageConfig):
+        return (() if task.stream else marks.opens), ()
+    return marks.before, marks.after
 
 
 def generating(model: Model, tokenizer: Tokenizer, config: GenerateConfig) -> dict[str, Any]:

@@ -28,11 +28,14 @@ from transduce.optim.adamw import AdamWConfig
 from transduce.optim.schedule import Constant
 from transduce.runs import checkpoint
 from transduce.runs.generators import rng_state
+from transduce.runs.opening import open_run
 from transduce.runs.position import Position, to_state
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
 from transduce.runs.seal import seal
-from transduce.runs.weights import load_weights, weights
+from transduce.runs.weights import weights
+from transduce.tasks.language import LanguageConfig
+from transduce.tasks.translate import TranslateConfig
 from transduce.text.published import BESIDE, PIECES, File, json_object
 from transduce.text.published import published as tokenizer_of
 from transduce.text.tokenizer import Tokenizer
@@ -54,7 +57,9 @@ def read(folder: Path) -> Found:
     found = published.read(folder)
     tokenizer = tokenizer_of(folder, found.vocab_size, answers=found.model.takes_source)
     generate = way_to_generate(folder, found.model.limit)
-    objective = TranslationConfig(label_smoothing=0.0) if found.model.takes_source else NextTokenConfig()
+    task, objective = LanguageConfig(stream=tokenizer.eos < 0), NextTokenConfig()
+    if found.model.takes_source:
+        task, objective = TranslateConfig(), TranslationConfig(label_smoothing=0.0)
     if isinstance(found.model, EncoderOnly):
         objective = MaskedConfig()
     limit = found.model.limit
@@ -63,6 +68,7 @@ def read(folder: Path) -> Found:
         data=Imported(origin=str(folder.resolve()), ends=tokenizer.eos >= 0, sentences=(folder / MODULES).is_file()),
         tokenizer=File(path=str(folder)),
         model=found.config,
+        task=task,
         objective=objective,
         batch=BatchConfig(max_length=min(BatchConfig().max_length, limit or 1 << 30)),
         optimizer=AdamWConfig(learning_rate=2e-5),
@@ -149,9 +155,8 @@ def save(found: Found, folder: Path, out: Path) -> None:
 def certify(folder: Path, out: Path, count: int) -> None:
     """Hold the run against transformers, or against a second reading of the folder. Raises UserError."""
     config = Run(out).recipe
-    tokenizer = Tokenizer.load(out / "tokenizer")
-    model = config.model.build(tokenizer.vocab_size)
-    load_weights(model, out / "best" / "model.safetensors")
+    model, readers, _ = open_run(Run(out))
+    tokenizer = readers.text
     marks, parameters = tokenizer.marks, sum(p.numel() for p in model.parameters())
     asked = certificate.questions(model, tokenizer, count)
     ours = Ours(model, tokenizer, marks.before, marks.after).answer(asked)

@@ -34,6 +34,12 @@ class Batch(NamedTuple):
         count = int(self.layout.valid.sum())
         return count if self.source_layout is None else count + int(self.source_layout.valid.sum())
 
+    @property
+    def slots(self) -> int:
+        """The same with padding."""
+        count = self.layout.positions.numel()
+        return count if self.source_layout is None else count + self.source_layout.positions.numel()
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         tensors = cast("tuple[Any, ...]", over(tuple(self[:7]), lambda x: x.to(device, non_blocking=True)))

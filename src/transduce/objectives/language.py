@@ -23,7 +23,7 @@ class NextTokenConfig(ObjectiveConfig):
     def build(self) -> Objective:
         return partial(token_loss, smoothing=checked(self.label_smoothing))
 
-    def build_for(self, model: Model, tokenizer: Tokenizer) -> Objective:
+    def build_for(self, model: Model, tokenizer: Tokenizer | None) -> Objective:
         if isinstance(model, EncoderOnly):
             raise UserError(
                 "objective=next-token asks for the token after each, which an encoder sees; use objective=masked-lm, "

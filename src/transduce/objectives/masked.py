@@ -86,7 +86,9 @@ class MaskedConfig(ObjectiveConfig):
         assert self.mask is not None, "masked-lm is built for a tokeniser"
         return partial(masked_loss, config=self if self.never is not None else replace(self, never=()))
 
-    def build_for(self, model: Model, tokenizer: Tokenizer) -> Objective:
+    def build_for(self, model: Model, tokenizer: Tokenizer | None) -> Objective:
+        if tokenizer is None:
+            raise UserError("objective=masked-lm predicts tokens, but there is no tokeniser; set tokenizer.kind=bpe")
         if not isinstance(model, EncoderOnly):
             raise UserError("objective=masked-lm predicts a token from both sides of it; set model.kind=encoder")
         self.require_head(model)

@@ -53,7 +53,7 @@ class ObjectiveConfig(Part):
     def build(self) -> Objective:
         raise AssertionError("a kind of ObjectiveConfig defines build")
 
-    def build_for(self, model: Model, tokenizer: Tokenizer) -> Objective:
+    def build_for(self, model: Model, tokenizer: Tokenizer | None) -> Objective:
         """The same for a model and a tokeniser. Raises UserError where the model cannot learn by it."""
         self.require_head(model)
         return self.build()

@@ -17,8 +17,6 @@ from transduce.recipes import architectures
 from transduce.recipes.suited import suited
 
 DEFAULT = "dates"
-# What is learnt from a kind of data, where a recipe does not say.
-OBJECTIVES = {"dates": "translation", "pairs": "translation", "parallel": "translation", "text": "next-token"}
 
 
 def names() -> list[str]:
@@ -41,19 +39,23 @@ def about(name: str) -> str:
 
 
 def read(
-    spec: str, overrides: Iterable[tuple[str, Any]] = (), models: architectures.More | None = None
-) -> dict[str, Any]:  # fmt: skip
+    spec: str,
+    overrides: Iterable[tuple[str, Any]] = (),
+    models: architectures.More | None = None,
+    *,
+    shape: architectures.Shape,
+) -> dict[str, Any]:
     """The plain data of a recipe: a built-in name or a YAML file, on its base, with dotted overrides laid on.
 
     models: of names that may stand for a model beside those of architectures.
+    shape: which kind of model the name of an architecture stands for in such data.
 
     Raises UserError for an unknown recipe, a file that is not YAML, and a need nobody filled.
     """
-    data = _with_base(spec, (), models)
+    data = _with_base(spec, (), models, shape)
     for dotted, value in sorted(overrides, key=_depth):
         config.override(data, dotted, value)
-        architectures.expand(data, models)
-    _assume(data)
+        architectures.expand(data, shape, models)
     needs: Any = data.pop("needs", {})
     if not isinstance(needs, dict) or not all(isinstance(key, str) for key in cast("dict[Any, Any]", needs)):
         raise UserError(f"`needs` of recipe `{spec}` is {needs!r}; it must map dotted keys to what they are")
@@ -72,36 +74,23 @@ def _depth(override: tuple[str, Any]) -> int:
     return override[0].removesuffix(".kind").count(".")
 
 
-def _with_base(spec: str, seen: tuple[str, ...], models: architectures.More | None) -> dict[str, Any]:
+def _with_base(
+    spec: str, seen: tuple[str, ...], models: architectures.More | None, shape: architectures.Shape
+) -> dict[str, Any]:  # fmt: skip
     if spec in seen:
         raise UserError(f"the recipes {' -> '.join([*seen, spec])} are based on each other; remove one `base`")
     data = _load(spec)
     base = data.pop("base", None)
     if base is None:
-        _assume(data)
-        architectures.expand(data, models)
+        architectures.expand(data, shape, models)
         return data
     if spec.endswith((".yaml", ".yml")) and str(base).endswith((".yaml", ".yml")):
         base = str(Path(spec).parent / str(base))  # a file names its base as seen from where it lies
-    merged = config.merge(_with_base(str(base), (*seen, spec), models), data)
-    _assume(merged)
+    merged = config.merge(_with_base(str(base), (*seen, spec), models, shape), data)
     if architectures.named(data.get("model")):
         merged["model"] = data["model"]  # in place of the model of the base
-        architectures.expand(merged, models)
+        architectures.expand(merged, shape, models)
     return merged
-
-
-def _assume(data: dict[str, Any]) -> None:
-    """Fill in the objective that follows from the kind of the data, and of the model, where there is none."""
-    objective = "masked-lm" if _kind(data, "model") == "encoder" else OBJECTIVES.get(_kind(data, "data"))
-    if "objective" not in data and objective is not None:
-        data["objective"] = objective
-
-
-def _kind(data: dict[str, Any], part: str) -> str:
-    """The kind of a part, however it is written."""
-    value = data.get(part)
-    return str(plain(cast("dict[str, Any]", value).get("kind") if isinstance(value, dict) else value))
 
 
 def _load(spec: str) -> dict[str, Any]:

@@ -6,19 +6,20 @@ source it is an encoder-decoder, without one the decoder of it is a language mod
 
 import difflib
 import importlib.resources
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from transduce import config
 from transduce.errors import UserError
 from transduce.plain_yaml import read_file
 
+MODELS = "transduce.model.architecture"  # where kinds of models are
 FOLDER = importlib.resources.files("transduce.recipes").joinpath("architectures")
 JOINING = (  # keys of an encoder-decoder alone
     "encoder_mixer", "encoder_layers", "cross", "cross_place", "bridge", "tie_positions", "source_vocab",
 )  # fmt: skip
-KINDS = ("decoder", "encoder", "encoder-decoder")
 More = Callable[[str], dict[str, Any] | None]  # the model section of a name that is known elsewhere
+Shape = Callable[[Mapping[str, Any]], str]  # the kind of model that suits a recipe's plain data
 
 
 def names() -> list[str]:
@@ -40,36 +41,35 @@ def about(name: str) -> str:
     return text(name).split("\n", 1)[0].removeprefix("#").strip()
 
 
-def model(name: str, translates: bool) -> dict[str, Any]:
-    """The model section of a recipe. translates: whether there is a source."""
+def model(name: str, shape: str) -> dict[str, Any]:
+    """The model section of a recipe. shape: the kind of model: with a source, or a stack alone."""
     data = cast("dict[str, Any]", read_file(text(name), name))
-    if translates:
-        return {"kind": "encoder-decoder", **data}
+    if shape == "encoder-decoder":
+        return {"kind": shape, **data}
     layers = data.pop("decoder_layers", data.get("layers"))
     if isinstance(layers, list):
         layers = [{k: v for k, v in run.items() if k != "cross"} for run in cast("list[dict[str, Any]]", layers)]
     tied = data.get("tie_embeddings", "all") in ("all", "output")
     kept = {key: value for key, value in data.items() if key not in JOINING}
-    return {"kind": "decoder", **kept, "layers": layers, "tie_embeddings": tied}
+    return {"kind": shape, **kept, "layers": layers, "tie_embeddings": tied}
 
 
 def named(model: Any) -> bool:
     """Whether a model section names an architecture: `model: NAME`, or `model: {base: NAME, width: 256}`."""
     if isinstance(model, str):
-        return model not in KINDS
+        return model not in config.kinds(MODELS)
     return isinstance(model, dict) and "base" in model
 
 
-def expand(data: dict[str, Any], more: More | None = None) -> None:
+def expand(data: dict[str, Any], shape: Shape, more: More | None = None) -> None:
     """Replace the name of an architecture in a recipe by the model it stands for. more: of names not known here."""
     own = data.get("model")
     if not named(own):
         return
     changes = dict(cast("dict[str, Any]", own)) if isinstance(own, dict) else {"base": own}
-    name, objective = str(changes.pop("base")), data.get("objective", {})
+    name = str(changes.pop("base"))
     found = more(name) if more is not None and name not in names() else None
     if found is not None:
         data["model"] = config.merge(found, changes)
         return
-    kind = cast("dict[str, Any]", objective).get("kind") if isinstance(objective, dict) else objective
-    data["model"] = config.merge(model(name, translates=kind == "translation"), changes)
+    data["model"] = config.merge(model(name, shape(data)), changes)

@@ -9,9 +9,8 @@ import torch
 
 from transduce.generate.inputs import prepare
 from transduce.model.layout import dense
+from transduce.runs.opening import open_run
 from transduce.runs.recipe import Recipe
-from transduce.runs.weights import best_weights, load_weights
-from transduce.text.tokenizer import Tokenizer
 from transduce.training.train import train
 from transduce.transducer import Transducer
 
@@ -21,10 +20,8 @@ Pair = tuple[str, str]
 def trained(recipe: Recipe, folder: Path) -> Transducer:
     """What `transduce train` makes of a recipe, with the weights that were best on its validation pairs."""
     run = train(recipe, folder, quiet=True)
-    tokenizer = Tokenizer.load(run.path / "tokenizer")
-    model = recipe.model.build(tokenizer.vocab_size)
-    load_weights(model, best_weights(run.best))
-    return Transducer(model.eval(), tokenizer, recipe)
+    found = open_run(run)
+    return Transducer(found.model.eval(), found.readers, found.recipe)
 
 
 def by_steps(model: Transducer, pair: Pair) -> float:

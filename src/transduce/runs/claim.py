@@ -53,7 +53,7 @@ def claim(recipe: Recipe, root: Path) -> Generator[Run]:
         own(lock, path)
         run = Run(path, handle)
         if not fresh:
-            require_sealed(path, "config.yaml", "tokenizer")
+            require_sealed(path, "config.yaml", "tokenizer", "readers")
             recipe = as_begun(path, recipe)
             require_same(path, recipe)
         if fresh or recipe.train.max_epochs is None:  # else it is written when epochs are known in steps

@@ -2,8 +2,8 @@
 
 `schema` counts the changes. A recipe says its own; a checkpoint says it in state.json (schema 1 did not).
 
-1: until children of a block were named by what they are, and an encoder's pooler and classes of pairs were one of its
-heads; before that, tokenisers had no `normalise`.
+1: until children of a block were named by what they are, a recipe by its task, and an encoder's pooler and classes of
+pairs were one of its heads; before that, tokenisers had no `normalise`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,17 +30,24 @@ def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_1(data: dict[str, Any]) -> dict[str, Any]:
-    """The recipe of a run that was made before a tokeniser had the key: it takes a text as it stands.
+    """The recipe of a run whose objective alone said what it is for.
 
-    An encoder's pooler, and the classes of pairs that were told from it, become one of its heads.
+    One that was made before a tokeniser had `normalise` takes a text as it stands. An encoder's pooler, and the classes
+    of pairs that were told from it, become one of its heads.
     """
     tokenizer = data.get("tokenizer")
-    if isinstance(tokenizer, dict) and (own := cast("dict[str, Any]", tokenizer)).get("kind") in NORMALISING:
+    if isinstance(tokenizer, dict) and plain((own := cast("dict[str, Any]", tokenizer)).get("kind")) in NORMALISING:
         data["tokenizer"] = {"normalise": "none", **own}
     model = data.get("model")
     if isinstance(model, dict) and ("pooler" in model or "pair_classes" in model):
         data["model"] = with_heads(cast("dict[str, Any]", model))
-    return data
+    train, objective = dict(cast("Mapping[str, Any]", data.get("train") or {})), data.get("objective")
+    kind = cast("dict[str, Any]", objective).get("kind") if isinstance(objective, dict) else objective
+    words = train.pop("bleu_tokenizer", "auto")
+    if kind is not None:
+        translates = plain(kind) == "translation"
+        data["task"] = {"kind": "translate", "bleu_tokenizer": words} if translates else {"kind": "language"}
+    return {**data, "train": train} if "train" in data else data
 
 
 def with_heads(model: dict[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from transduce.objectives.objective import ObjectiveConfig
 from transduce.optim import OptimizerConfig
 from transduce.optim.adamw import AdamWConfig
 from transduce.optim.schedule import InverseSqrt, ScheduleConfig
+from transduce.runs import assumed
 from transduce.runs.migrate import SCHEMA, upgraded
-from transduce.tasks.bleu import BleuTokenizer
+from transduce.tasks.task import TaskConfig
 from transduce.text.tokenizer import TokenizerConfig
 
 
@@ -46,8 +47,7 @@ class TrainConfig:
     seed: of start values, of the order of the data and of dropout.
     threads: of the CPU (None: as many as PyTorch takes).
     device: where it is computed; auto: on a GPU where there is one.
-    metric: what chooses the best; auto: loss for language models, BLEU where targets have four words, else exact match.
-    bleu_tokenizer: what BLEU takes for a word; auto: what suits the script of the targets.
+    metric: the measure that chooses the best, by its name; auto: the one that the task has.
     samples: validation examples that are decoded each time.
     tensorboard: write what TensorBoard shows, too.
     """
@@ -71,8 +71,7 @@ class TrainConfig:
     seed: int = 0
     threads: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    metric: Literal["auto", "loss", "bleu", "exact"] = "auto"
-    bleu_tokenizer: BleuTokenizer = "auto"
+    metric: str = "auto"
     samples: int = 200
     tensorboard: bool = False
 
@@ -98,8 +97,6 @@ class TrainConfig:
             raise ValueError(f"clip={self.clip} would stop every update; use 1.0, or null for no limit")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema={self.ema} must lie between 0 and 1; use 0.999, or null for none")
-        if self.samples == 0 and self.metric in ("bleu", "exact"):
-            raise ValueError(f"metric={self.metric} needs decoded examples, but samples=0; use 200, or metric=loss")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +107,7 @@ class Recipe:
     data: where the texts come from.
     tokenizer: how a text becomes ids.
     model: what is trained.
+    task: what a user gets of it: which columns are read, what is measured and predicted.
     objective: what the gradient is of.
     batch: how examples become batches.
     optimizer: how gradients become updates.
@@ -123,6 +121,7 @@ class Recipe:
     data: DataConfig
     tokenizer: TokenizerConfig
     model: ModelConfig
+    task: TaskConfig
     objective: ObjectiveConfig
     batch: BatchConfig = field(default_factory=BatchConfig)
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
@@ -133,8 +132,8 @@ class Recipe:
 
     @classmethod
     def written_out(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns plain data of any schema as that of today's."""
-        return upgraded(data)
+        """Returns plain data of any schema as that of today's, with what follows from the rest."""
+        return assumed.complete(upgraded(data))
 
     def __post_init__(self) -> None:
         if not self.name or self.name.strip(".") == "" or "/" in self.name or "\0" in self.name:
@@ -150,7 +149,7 @@ class Recipe:
         """The same with what follows from other values filled in, as it is written into the run."""
         train = dataclasses.replace(self.train, save_every=self.train.save_every or self.train.validate_every)
         schedule = self.schedule if train.max_epochs is not None else self.schedule.resolve(train.max_steps)
-        return dataclasses.replace(self, schedule=schedule, train=train)
+        return dataclasses.replace(self, schedule=schedule, train=train, task=self.task.suited(self.data))
 
     def in_steps(self, batches: int) -> Self:
         """Returns the same with max_steps as max_epochs has it, if that is given. batches: of an epoch."""

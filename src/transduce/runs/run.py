@@ -1,5 +1,6 @@
 """A run: one directory that holds everything about a training, and can be zipped and sent."""
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -12,7 +13,9 @@ from typing import Any
 import torch
 
 from transduce.config import from_data
-from transduce.data.source import Texts
+from transduce.data.columns import Columns
+from transduce.data.readers import reader
+from transduce.data.readers.reader import Readers
 from transduce.disk import read_json, replace_text
 from transduce.errors import UserError
 from transduce.plain_yaml import read_file
@@ -43,6 +46,13 @@ class Run:
         """The tokeniser. Raises UserError where it is not what was written."""
         require_sealed(self.path, "tokenizer")
         return Tokenizer.load(self.path / "tokenizer")
+
+    @property
+    def readers(self) -> Readers:
+        """The tokeniser, where there is one, and the readers of other columns. Raises UserError where they changed."""
+        require_sealed(self.path, reader.FOLDER)
+        tokenizer = self.tokenizer if (self.path / "tokenizer").exists() else None
+        return Readers(tokenizer, reader.load(self.path))
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -108,7 +118,8 @@ def read_recipe(path: Path) -> Recipe:
     """Returns the recipe of a run. Raises UserError, naming config.yaml, where something in it cannot be used."""
     data = read_config(path)
     try:
-        return from_data(Recipe, data)
+        recipe = from_data(Recipe, data)
+        return dataclasses.replace(recipe, task=recipe.task.suited(recipe.data))
     except UserError as error:
         raise UserError(f"{path / 'config.yaml'} cannot be used: {error}") from None
 
@@ -123,10 +134,10 @@ def record_environment(run: Run, device: torch.device) -> None:
     replace_text(run.path / "env.json", json.dumps(env, indent=1) + "\n")
 
 
-def record_data(run: Run, splits: dict[str, Texts]) -> None:
+def record_data(run: Run, splits: dict[str, Columns]) -> None:
     """Write data.json: size and sha256 of every split. Raises UserError if the run was started on other data."""
     path = run.path / "data.json"
-    now = {split: fingerprint(texts) for split, texts in splits.items()}
+    now = {split: fingerprint(columns) for split, columns in splits.items()}
     old = read_json(path) if path.exists() else now
     for split in ("train", "valid"):
         if old.get(split) != now.get(split):
@@ -135,24 +146,27 @@ def record_data(run: Run, splits: dict[str, Texts]) -> None:
     replace_text(path, json.dumps(now, indent=1) + "\n")
 
 
-def fingerprint(texts: Texts) -> dict[str, Any]:
-    """Examples, characters and one sha256 over all texts of a split."""
+def fingerprint(columns: Columns) -> dict[str, Any]:
+    """Examples, characters and one sha256 over all values of a split, column by column."""
     sha, characters = hashlib.sha256(), 0
-    for side in (texts.sources or [], texts.targets):
-        for text in side:
+    for values in columns.values.values():
+        for value in values:
+            text = value if isinstance(value, str) else json.dumps(value)
             sha.update(text.encode() + b"\0")
             characters += len(text)
-    return {"examples": len(texts.targets), "characters": characters, "sha256": sha.hexdigest()}
+    return {"examples": len(columns), "characters": characters, "sha256": sha.hexdigest()}
 
 
-def tokenizer_of(run: Run, recipe: Recipe, texts: Texts) -> Tokenizer:
-    """The tokeniser of the run: read where it is there, else trained on the training texts and kept."""
-    folder = run.path / "tokenizer"
-    if not folder.exists():
+def readers_of(run: Run, recipe: Recipe, train: Columns) -> Readers:
+    """The readers of the run: read where they are there, else fitted to the training data and kept."""
+    folder, texts = run.path / "tokenizer", list(recipe.task.texts(train))
+    if texts and not folder.exists():
         beside = run.path / ".tokenizer"
-        recipe.tokenizer.train([*(texts.sources or ()), *texts.targets]).save(beside)
+        recipe.tokenizer.train(texts).save(beside)
         beside.rename(folder)
-    return run.tokenizer
+    if not (run.path / reader.FOLDER).exists():
+        Readers(None, recipe.task.readers(train)).save(run.path)
+    return run.readers
 
 
 def refused(path: Path, error: OSError) -> UserError:

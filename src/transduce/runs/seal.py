@@ -11,8 +11,9 @@ WAY = f"restore it from a copy, or remove {HASHES} to use the run as it is"
 
 
 def seal(path: Path) -> None:
-    """Writes the hashes of config.yaml and of all files of the tokeniser."""
-    files = [path / "config.yaml", *sorted(file for file in (path / "tokenizer").rglob("*") if file.is_file())]
+    """Writes the hashes of config.yaml and of all files of the tokeniser and the readers."""
+    inside = (file for folder in ("tokenizer", "readers") for file in (path / folder).rglob("*"))
+    files = [path / "config.yaml", *sorted(file for file in inside if file.is_file())]
     hashes = {file.relative_to(path).as_posix(): digest(file) for file in files}
     replace_text(path / HASHES, json.dumps(hashes, indent=1) + "\n")
 

@@ -19,9 +19,9 @@ TABLE = 10  # examples shown at the end
 
 def finish(session: Session, position: Position) -> None:
     """Try the average, measure the best model on the test split, and write result.json: then a run is complete."""
-    task, run, config = session.task, session.run, session.task.recipe.train
+    job, run, config = session.job, session.run, session.job.recipe.train
     run.require_in_place()
-    result: dict[str, Any] = {"step": position.step, "stale": position.stale, "metric": task.metric}
+    result: dict[str, Any] = {"step": position.step, "stale": position.stale, "metric": job.measure.kind}
     score, tried = try_average(session)
     if score is not None and (position.best_score is None or score > position.best_score):
         checkpoint.point(run.best, "checkpoints/averaged")
@@ -30,13 +30,13 @@ def finish(session: Session, position: Position) -> None:
         score = position.best_score
     result |= {"best": run.best.resolve().name, "score": score and score[0], "averaged": tried}
     checkpoint.require_intact(run.best.resolve())
-    load_weights(task.model, best_weights(run.best.resolve()))
-    name, split = ("test", task.test) if task.test is not None else ("valid", task.valid)
+    load_weights(job.model, best_weights(run.best.resolve()))
+    name, split = ("test", job.test) if job.test is not None else ("valid", job.valid)
     if split is not None:
         session.display.say(f"measuring the best model on {name} ...")
-        found = task.measure(split, task.recipe.generate, None)
-        result[name] = {"loss": found.loss, "bleu": found.bleu, "exact": found.exact, "signature": found.signature}
-        session.display.samples(found.samples[:TABLE], task.model.takes_source)
+        found = job.test_on(split)
+        result[name] = found.as_data()
+        session.display.samples(found.samples[:TABLE], job.recipe.task.tabular)
         session.say(f"{name}: {found.told(signed=True)}")
     session.report.plot(force=True)
     run.require_in_place()
@@ -49,16 +49,16 @@ def finish(session: Session, position: Position) -> None:
 
 def try_average(session: Session) -> tuple[tuple[float, float] | None, list[int]]:
     """Write checkpoints/averaged and validate it. Returns its score and the steps it is made of, if there are two."""
-    task, run, most = session.task, session.run, session.task.recipe.train.average
-    steps = last_regular(run.checkpoints, most, session.say) if most > 1 and task.valid is not None else []
-    if len(steps) < 2 or task.valid is None:
+    job, run, most = session.job, session.run, session.job.recipe.train.average
+    steps = last_regular(run.checkpoints, most, session.say) if most > 1 and job.valid is not None else []
+    if len(steps) < 2 or job.valid is None:
         return None, []
-    averaged = mean(task.model, [best_weights(run.checkpoints / checkpoint.name(step)) for step in steps])
+    averaged = mean(job.model, [best_weights(run.checkpoints / checkpoint.name(step)) for step in steps])
     checkpoint.write(run.checkpoints / "averaged", {"model.safetensors": averaged}, {"steps": steps, "healthy": True})
-    load_weights(task.model, run.checkpoints / "averaged" / "model.safetensors")
-    found = task.validate(task.valid)
+    load_weights(job.model, run.checkpoints / "averaged" / "model.safetensors")
+    found = job.validate(job.valid)
     session.say(f"average of steps {', '.join(map(str, steps))}: {found.told()}")
-    return found.score(task.metric), steps
+    return found.score(job.measure), steps
 
 
 def last_regular(checkpoints: Path, most: int, say: Callable[[str], None]) -> list[int]:

@@ -33,23 +33,23 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
     Goes on from the newest intact checkpoint of the run, bit for bit.  Raises Interrupted after saving if asked to
     stop, WatcherFailed after saving if who watches raised an exception, and UserError if updates keep failing.
     """
-    task, moving, report, display = session.task, session.moving, session.report, session.display
-    config, model, device = task.recipe.train, task.model, moving.device
+    job, moving, report, display = session.job, session.moving, session.report, session.display
+    config, model, device = job.recipe.train, job.model, moving.device
     parameters = [p for p in model.parameters() if p.requires_grad]
     position, begun = session.restore(), time.monotonic()
     if 0 < position.step < config.max_steps:
         session.say(f"going on from step {position.step} of {config.max_steps}")
-    stream = task.loader.stream(position.cursor, frozenset(position.skip))
+    stream = job.loader.stream(position.cursor, frozenset(position.skip))
     model.train()
 
     while not ended(position, config):
         # One update: the gradients of sums are added up, then divided once by the number of all their targets.
-        factor = task.recipe.schedule.factor(position.step + 1)
+        factor = job.recipe.schedule.factor(position.step + 1)
         set_rate(moving.optimizers, factor)
         rng, micro, losses = rng_state(device), list(islice(stream, config.accumulate)), list[Loss]()
         for _, batch in micro:
             with autocast(config, device):
-                losses.append(task.objective(moving.carried, batch.to(device)))
+                losses.append(job.objective(moving.carried, batch.to(device)))
             losses[-1].total.backward()
         gradients = [p.grad for p in parameters if p.grad is not None]
         sums, norm = read(losses, get_total_norm(gradients))
@@ -72,14 +72,14 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
         stops, overdue = interrupted(), session.overdue()
         if not healthy or ((validates or regular or stops or overdue) and not moving.finite()):
             position = session.recover(position, micro, rng)
-            stream = task.loader.stream(position.cursor, frozenset(position.skip))
+            stream = job.loader.stream(position.cursor, frozenset(position.skip))
             continue
 
         # Where we are now, and what there is to tell.
         position.cursor = micro[-1][0]._replace(index=micro[-1][0].index + 1)
         position.tokens += int(sums["count"])
         position.sums = {name: position.sums.get(name, 0.0) + value for name, value in sums.items()}
-        rate = task.recipe.optimizer.learning_rate * factor
+        rate = job.recipe.optimizer.learning_rate * factor
         display.step(position.step, sum(batch.tokens for _, batch in micro), sums["loss"] / count, rate, norm)
         seconds = time.monotonic() - begun
         session.tell(Update(position.step, sums["loss"] / count, rate, norm, position.tokens, seconds))

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from transduce.objectives.carry import Carried
 from transduce.runs import checkpoint
 from transduce.runs.average import Average
 from transduce.runs.checkpoint import Tensors
 from transduce.runs.weights import assign, best_weights, load_weights, read_weights, weights
-from transduce.training.carry import Carried
 
 
 @dataclass

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from transduce.screen import Screen
-from transduce.training.evaluate import Sample
+from transduce.tasks.measures.measure import Sample
 
 LINE_SECONDS = 10.0  # between two plain lines
 DRAW_SECONDS = 0.2
@@ -84,18 +84,18 @@ class Display:
         elif not self.console.quiet:
             self.screen.say(text)
 
-    def samples(self, samples: Sequence[Sample], pairs: bool) -> None:
+    def samples(self, samples: Sequence[Sample], tabular: bool) -> None:
         """A few examples: pairs as a table with what was expected, prompts (>) with how the model goes on (|)."""
         if self.console.quiet or not samples:
             return
-        if not pairs:
+        if not tabular:
             for sample in samples:
                 for mark, text, style in ((">", sample.source, "dim"), ("|", sample.output, "")):
                     for line in few(text, self.console.width - 2, last=mark == ">"):
                         self.console.print(Text(f"{mark} {line}", style=style))
                 self.console.print()
             return
-        rows = [tuple(map(short, sample)) for sample in samples]
+        rows = [tuple(map(short, sample[:3])) for sample in samples]
         width = self.console.width - min(slack(rows), self.console.width // 4)
         table = Table(width=width if self.live else None, show_lines=True)
         table.add_column("", width=1, no_wrap=True)  # the first column is in its place, however wide a script is drawn

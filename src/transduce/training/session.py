@@ -4,12 +4,13 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from transduce.data.loader import Cursor, Loader
+from transduce.data.readers.reader import Readers
 from transduce.disk import replace_text
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
@@ -23,8 +24,9 @@ from transduce.runs.recipe import Recipe
 from transduce.runs.report import Report
 from transduce.runs.run import Run
 from transduce.runs.versions import made_with
-from transduce.text.tokenizer import Tokenizer
-from transduce.training.evaluate import Evaluation, Split, evaluate, samples_text
+from transduce.tasks.evaluate import Evaluation, evaluate, samples_text
+from transduce.tasks.measures.measure import DRAWS, Measure
+from transduce.tasks.task import Split
 from transduce.training.health import first_bad, save_failure
 from transduce.training.moving import Moving
 from transduce.training.precision import autocast
@@ -36,15 +38,16 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is trained on what: the recipe, built. metric: loss, bleu or exact, whichever selects the best.
+class Job:
+    """What is trained on what: the recipe, built.
 
+    measure: selects the best.
     remarks: sentences about the data that are said before a training.
     """
 
     recipe: Recipe
-    metric: str
-    tokenizer: Tokenizer
+    measure: Measure
+    readers: Readers
     model: Model
     objective: Objective
     loader: Loader
@@ -53,22 +56,37 @@ class Task:
     remarks: tuple[str, ...] = ()
 
     def validate(self, split: Split) -> Evaluation:
-        """The loss of all of a split, and greedy outputs for some of it."""
-        config = self.recipe.generate
-        greedy = replace(config, beam_size=1, nbest=1) if self.model.takes_source else config
-        return self.measure(split, greedy, self.recipe.train.samples)
+        """The loss of all of a split, and what the model gives for some of it."""
+        return self.measured(split, self.recipe.task.validation(self.recipe.generate), self.recipe.train.samples)
 
-    def measure(self, split: Split, config: GenerateConfig, limit: int | None) -> Evaluation:
+    def test_on(self, split: Split) -> Evaluation:
+        """All that is measured of all of a split, with intervals."""
+        return self.measured(split, self.recipe.generate, None, self.recipe.task.reported(), DRAWS)
+
+    def measured(
+        self,
+        split: Split,
+        options: GenerateConfig,
+        limit: int | None,
+        more: tuple[Measure, ...] = (),
+        draws: int = 0,
+    ) -> Evaluation:
         """The model on a split, in float32, and not compiled: decoding has other shapes at every step."""
+        task, own = self.recipe.task, self.recipe.task.measures()
+        if self.measure.kind not in ("loss", *(measure.kind for measure in own)):
+            own = (*own, self.measure)
         with torch.compiler.set_stance("force_eager") if self.recipe.train.compile else nullcontext():
-            return evaluate(self.model, self.objective, split, self.tokenizer, config, limit)
+            return evaluate(
+                task, self.model, self.objective, split, self.readers, options,
+                limit=limit, measures=(*own, *more), draws=draws,
+            )  # fmt: skip
 
 
 @dataclass
 class Session:
     """What is trained, what moves, and where it is written down and shown."""
 
-    task: Task
+    job: Job
     moving: Moving
     run: Run
     report: Report
@@ -81,12 +99,12 @@ class Session:
 
     @property
     def save_every(self) -> int:
-        config = self.task.recipe.train
+        config = self.job.recipe.train
         return config.save_every or config.validate_every
 
     def overdue(self) -> bool:
         """Whether more time has passed since the last checkpoint than a kill may cost."""
-        return time.monotonic() - self.saved > 60 * self.task.recipe.train.save_minutes
+        return time.monotonic() - self.saved > 60 * self.job.recipe.train.save_minutes
 
     def say(self, text: str) -> None:
         """To the user and the log."""
@@ -116,7 +134,7 @@ class Session:
         checkpoint.clean(self.run.checkpoints)
         found = checkpoint.newest(self.run.checkpoints, self.say)
         if found is None:
-            torch.manual_seed(self.task.recipe.train.seed)
+            torch.manual_seed(self.job.recipe.train.seed)
             self.report.rewind(0, 0)
             position = Position()
             self.save(position, regular=False)  # so that there is always one to go back to
@@ -146,18 +164,18 @@ class Session:
 
         Training goes on as if nothing had been drawn.
         """
-        task, step = self.task, position.step
-        if task.valid is None:
+        job, step = self.job, position.step
+        if job.valid is None:
             return False
         self.run.require_in_place()
         rng = rng_state(self.moving.device)
         with self.moving.averaged():
-            found = task.validate(task.valid)
+            found = job.validate(job.valid)
         set_rng_state(rng, self.moving.device)
         self.report.metrics(step, found.numbers())
         self.report.plot()
         replace_text(self.run.path / "samples" / f"{checkpoint.name(step)}.txt", samples_text(found.samples))
-        score = found.score(task.metric)
+        score = found.score(job.measure)
         improved = math.isfinite(found.loss) and (position.best_score is None or score > position.best_score)
         if improved:
             position.best_score, position.best_step, position.stale = score, step, 0
@@ -165,7 +183,7 @@ class Session:
             position.stale += 1
         self.tell(Validation(step, found, improved))
         self.say(f"step {step} on valid: {found.told()}{'  (best)' if improved else ''}")
-        self.display.samples(found.samples[:SHOWN], task.model.takes_source)
+        self.display.samples(found.samples[:SHOWN], job.recipe.task.tabular)
         return improved
 
     def save(self, position: Position, *, regular: bool) -> None:
@@ -181,7 +199,7 @@ class Session:
 
     def tidy(self, position: Position) -> None:
         """Point `last` and `best` to their checkpoints (not validated yet: the last is the best); remove old ones."""
-        config, best = self.task.recipe.train, position.step if position.best_step is None else position.best_step
+        config, best = self.job.recipe.train, position.step if position.best_step is None else position.best_step
         checkpoint.point(self.run.last, f"checkpoints/{checkpoint.name(position.step)}")
         checkpoint.point(self.run.best, f"checkpoints/{checkpoint.name(best)}")
         checkpoint.rotate(self.run.checkpoints, max(config.keep, config.average), {position.step, best})
@@ -194,7 +212,7 @@ class Session:
         self.failures += 1
         step = position.step
         set_rng_state(rng, self.moving.device)
-        reasons = {cursor: first_bad(self.task.model, self._total(batch)) for cursor, batch in micro}
+        reasons = {cursor: first_bad(self.job.model, self._total(batch)) for cursor, batch in micro}
         guilty = {c: r for c, r in reasons.items() if r} or dict.fromkeys(reasons, "the sum of the gradients")
         reason = next(iter(guilty.values()))
         batches = [batch for cursor, batch in micro if cursor in guilty]
@@ -216,10 +234,10 @@ class Session:
         return position
 
     def _total(self, batch: Batch) -> Callable[[], Tensor]:
-        device, config = self.moving.device, self.task.recipe.train
+        device, config = self.moving.device, self.job.recipe.train
 
         def total() -> Tensor:
             with autocast(config, device):
-                return self.task.objective(self.task.model, batch.to(device)).total
+                return self.job.objective(self.job.model, batch.to(device)).total
 
         return total

@@ -12,27 +12,26 @@ from typing import cast
 import torch
 import torch.utils.checkpoint
 
-from transduce.data.examples import encode
 from transduce.data.loader import Loader
 from transduce.data.remarks import remarks
 from transduce.errors import UserError, sized
 from transduce.model.block import Block, Inside
 from transduce.model.models import Model
 from transduce.model.ops import fla
+from transduce.objectives.carry import Carried, require_bounded
 from transduce.runs.average import Average
 from transduce.runs.claim import as_begun, claim, record_recipe, require_same
+from transduce.runs.opening import built
 from transduce.runs.recipe import Recipe, TrainConfig
 from transduce.runs.report import Report
-from transduce.runs.run import Run, record_data, record_environment, refused, tokenizer_of
+from transduce.runs.run import Run, readers_of, record_data, record_environment, refused
 from transduce.runs.seal import seal
 from transduce.training import loop
-from transduce.training.carry import Carried, require_bounded
-from transduce.training.evaluate import auto_metric, split_of
 from transduce.training.finish import finish
 from transduce.training.loop import Interrupted
 from transduce.training.moving import Moving
 from transduce.training.progress import Display
-from transduce.training.session import Session, Task
+from transduce.training.session import Job, Session
 from transduce.training.watching import Watch, WatcherFailed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # after which a training saves and stops
@@ -67,15 +66,15 @@ def train(
             if config.max_epochs is None:
                 require_steps_left(run, config)
             record_environment(run, device)
-            task = build(run, recipe, device)
+            job = build(run, recipe, device)
             if config.max_epochs is not None:
-                settle(run, task.recipe, display)
+                settle(run, job.recipe, display)
             seal(path)
-            average = None if config.ema is None else Average(task.model, config.ema)
-            optimizers = recipe.optimizer.build(task.model)
-            moving = Moving(task.model, optimizers, average, device, Carried(task.model))
-            session = Session(task, moving, run, report, display, watch)
-            for line in (introduction(session), *on_length(task.recipe), *notes, *task.remarks):
+            average = None if config.ema is None else Average(job.model, config.ema)
+            optimizers = recipe.optimizer.build(job.model)
+            moving = Moving(job.model, optimizers, average, device, Carried(job.model))
+            session = Session(job, moving, run, report, display, watch)
+            for line in (introduction(session), *on_length(job.recipe), *notes, *job.remarks):
                 session.say(line)
             with stop_signals(session.say) as interrupted:
                 position = loop.train(session, interrupted)
@@ -90,52 +89,46 @@ def train(
     return Run(path)
 
 
-def build(run: Run, recipe: Recipe, device: torch.device) -> Task:
-    """The data, tokeniser, model and objective of a recipe."""
-    config = recipe.train
-    texts = recipe.data.load()
-    record_data(run, texts)
-    tokenizer = tokenizer_of(run, recipe, texts["train"])
-    recipe.model.require_room(tokenizer.vocab_size)
-    model = recipe.model.build(tokenizer.vocab_size, config.seed)
-    if model.takes_source != (texts["train"].sources is not None):
-        has, kind = ("pairs", "encoder-decoder") if not model.takes_source else ("texts without a source", "decoder")
-        raise UserError(f"the data gives {has}, which this model does not learn from; choose model.kind={kind}")
+def build(run: Run, recipe: Recipe, device: torch.device) -> Job:
+    """The data, readers, model and objective of a recipe."""
+    config, task = recipe.train, recipe.task
+    splits = recipe.data.load(task.reads)
+    record_data(run, splits)
+    readers = readers_of(run, recipe, splits["train"])
+    model = built(recipe, readers, config.seed)
+    task.check(model, readers)
     if model.limit is not None and recipe.batch.max_length > model.limit:
         limit = f"the model has {model.limit} positions"
         raise UserError(f"batch.max_length={recipe.batch.max_length}, but {limit}; lower it, or raise the limit")
-    objective = recipe.objective.build_for(model, tokenizer)
-    if tokenizer.eos < 0 and recipe.data.documents:
-        raise UserError("the tokeniser has no token that ends a text, so texts cannot be parted; use data.unit=file")
+    objective = recipe.objective.build_for(model, readers.tokenizer)
     model.to(device)
     arrange_blocks(model, config)
-    documents, examples = recipe.data.documents, encode(texts["train"], tokenizer)
-    loader = Loader(examples, tokenizer, recipe.batch, seed=config.seed, documents=documents)
+    loader = Loader(task.examples(splits["train"], readers), recipe.batch, seed=config.seed)
     recipe = recipe.in_steps(loader.size(0))
     require_bounded(model, loader)
-    held = {name: split_of(text, tokenizer, recipe, name) for name, text in texts.items() if name != "train"}
-    suited = auto_metric(texts.get("valid", texts["train"]), config.bleu_tokenizer, config.samples)
-    metric = config.metric if config.metric != "auto" else suited
-    if metric in ("bleu", "exact") and not model.takes_source:
-        raise UserError(f"train.metric={metric} compares translations, but this is a language model; use loss")
-    if metric in ("bleu", "exact") and config.samples == 0:
-        metric = "loss"  # auto: nothing is decoded
-    told = recipe.data.remarks()
-    for name, split in {"train": examples, **{name: split.examples for name, split in held.items()}}.items():
-        told += remarks(name, texts[name], split, tokenizer, recipe.batch, documents=documents)
-    if metric == "bleu" and suited == "exact":
-        metric = suited
-        told.append("no target that is decoded has four words, so exact match chooses the best model, not BLEU")
-    return Task(recipe, metric, tokenizer, model, objective, loader, held.get("valid"), held.get("test"), tuple(told))
+    held = {
+        name: task.split(name, columns, readers, recipe.batch, config.seed)
+        for name, columns in splits.items()
+        if name != "train"
+    }
+    measure, of_measure = task.selects(config.metric, splits.get("valid", splits["train"]), config.samples)
+    lines = recipe.data.remarks(task.reads)
+    for name, examples in {"train": loader.examples, **{name: split.examples for name, split in held.items()}}.items():
+        lines += remarks(name, splits[name], examples, readers.tokenizer, recipe.batch)
+    return Job(
+        recipe, measure, readers, model, objective, loader, held.get("valid"), held.get("test"), (*lines, *of_measure)
+    )
 
 
 def introduction(session: Session) -> str:
     """What is about to be trained, in a line."""
-    task, device = session.task, session.moving.device
-    parameters = sum(p.numel() for p in task.model.parameters())
+    job, device = session.job, session.moving.device
+    parameters = sum(p.numel() for p in job.model.parameters())
     where = f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    epoch = f"{task.loader.size(0):,} batches per epoch, {task.tokenizer.vocab_size:,} tokens in the vocabulary"
-    return f"{task.recipe.name}: {parameters:,} parameters, {epoch}, on {where}"
+    epoch = f"{job.loader.size(0):,} batches per epoch"
+    if (tokenizer := job.readers.tokenizer) is not None:
+        epoch += f", {tokenizer.vocab_size:,} tokens in the vocabulary"
+    return f"{job.recipe.name}: {parameters:,} parameters, {epoch}, on {where}"
 
 
 def on_length(recipe: Recipe) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from transduce.training.evaluate import Evaluation
+from transduce.tasks.evaluate import Evaluation
 
 
 @dataclass(frozen=True)

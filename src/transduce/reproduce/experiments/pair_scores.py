@@ -18,9 +18,10 @@ from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.history import Change
 from transduce.reproduce.mark import Mark, Measurements
-from transduce.reproduce.pairs import by_steps, foreign, shuffled, trained
+from transduce.reproduce.pairs import Pair, by_steps, foreign, shuffled, trained
+from transduce.runs import assumed
 from transduce.runs.recipe import Recipe
-from transduce.training.evaluate import evaluate, split_of
+from transduce.tasks.evaluate import evaluate
 from transduce.transducer import Transducer
 
 SHUFFLED, FOREIGN = "right above its words shuffled", "right above the target of another pair"
@@ -54,18 +55,18 @@ class Scoring(Experiment):
                 "train": {"max_steps": self.steps, "validate_every": self.steps, "samples": 0, "seed": seed},
                 **self.recipe(data, folder, seed),
             }  # fmt: skip
-            recipe = from_data(Recipe, recipes.read("pairs", [*changes.items()])).resolve()
+            recipe = from_data(Recipe, recipes.read("pairs", [*changes.items()], shape=assumed.shape)).resolve()
             return self.scored(trained(recipe, folder), seed)
 
     def scored(self, model: Transducer, seed: int) -> Measurements:
-        texts = model.recipe.data.load()["valid"]
-        assert texts.sources is not None
-        pairs = list(zip(texts.sources, texts.targets, strict=True))
+        task, recipe = model.task, model.recipe
+        columns = recipe.data.load(task.reads)["valid"]
+        pairs: list[Pair] = list(zip(columns["source"], columns["target"], strict=True))
         right = model.score(pairs)
         totals = [score.total for score in right]
         loss = evaluate(
-            model.model, model.recipe.objective.build_for(model.model, model.tokenizer),
-            split_of(texts, model.tokenizer, model.recipe), model.tokenizer, model.recipe.generate, 0,
+            task, model.model, recipe.objective.build_for(model.model, model.tokenizer),
+            task.split("valid", columns, model.readers, recipe.batch, 0), model.readers, recipe.generate, limit=0,
         ).loss  # fmt: skip
         mine = -math.fsum(totals) / sum(len(score.tokens) for score in right)
         few = pairs[:32]

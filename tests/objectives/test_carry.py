@@ -12,10 +12,10 @@ from transduce.config import from_data
 from transduce.data.lanes import Lanes, Strip
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig
+from transduce.objectives.carry import Carried
 from transduce.objectives.language import NextTokenConfig
 from transduce.runs.recipe import Recipe
 from transduce.training import loop
-from transduce.training.carry import Carried
 from transduce.training.train import train
 
 TOKENS, WIDTH = 41, 7
@@ -88,7 +88,7 @@ def test_training_starts_every_epoch_with_an_empty_memory(
     over = {"data.unit": "file", "batch.carry": True, "model.mixer": "lstm", "model.positions": "none"}
     over |= {"train.samples": 0, "train.validate_every": 99, "train.max_steps": 25, "model.residual.dropout": 0.0}
     made = session(recipe("language", over))
-    size, empty, features = made.task.loader.size(0), list[bool](), Carried.features
+    size, empty, features = made.job.loader.size(0), list[bool](), Carried.features
 
     def watched(carried: Carried, batch: Any) -> Any:
         model = carried.model

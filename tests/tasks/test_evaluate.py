@@ -4,23 +4,39 @@ from unicodedata import normalize
 import pytest
 import torch
 
-from transduce.data.source import Texts
+from transduce.data.columns import Columns
 from transduce.errors import UserError
 from transduce.generate.decode import decode
 from transduce.runs.recipe import Recipe
-from transduce.tasks.bleu import bleu_of, installed, tokenizer_for, words
-from transduce.training.evaluate import Sample, auto_metric, evaluate, samples_text, split_of, spread
-from transduce.training.session import Session
+from transduce.tasks.evaluate import Evaluation, evaluate, samples_text
+from transduce.tasks.language import LanguageConfig
+from transduce.tasks.measures.bleu import bleu_of, installed, tokenizer_for, words
+from transduce.tasks.measures.measure import Sample
+from transduce.tasks.task import Split, spread
+from transduce.tasks.translate import TranslateConfig
+from transduce.training.session import Job, Session
+
+
+def measured(job: Job, split: Split | None, limit: int | None = None) -> Evaluation:
+    assert split is not None
+    task = job.recipe.task
+    return evaluate(task, job.model, job.objective, split, job.readers, job.recipe.generate, limit=limit)
+
+
+def split_of(job: Job, sources: list[str], targets: list[str]) -> Split:
+    columns = Columns({"source": sources, "target": targets})
+    return job.recipe.task.split("valid", columns, job.readers, job.recipe.batch, 0)
 
 
 @pytest.mark.parametrize("task", ["translation", "language"])
 def test_the_loss_is_that_of_every_example_alone(
     task: str, recipe: Callable[..., Recipe], session: Callable[..., Session]
 ) -> None:
-    made = session(recipe(task, {"objective.label_smoothing": 0.3})).task
+    made = session(recipe(task, {"objective.label_smoothing": 0.3})).job
     assert made.valid is not None
-    found = evaluate(made.model, made.objective, made.valid, made.tokenizer, made.recipe.generate, 5)
-    total, count, examples, ids = 0.0, 0, made.valid.examples, made.tokenizer
+    found = measured(made, made.valid, 5)
+    total, count, ids = 0.0, 0, made.readers.text
+    *_, column = made.valid.examples.ids.values()
     with torch.inference_mode():
         made.model.eval()
         for batch in made.valid.loader.once():
@@ -30,27 +46,27 @@ def test_the_loss_is_that_of_every_example_alone(
                 wanted = targets[targets >= 0]
                 total -= float(logits.double().log_softmax(-1)[range(len(wanted)), wanted].sum())
                 count += len(wanted)
-    assert count == found.tokens == sum(min(len(examples.targets[i]) + 1, 24) for i in range(len(examples)))
+    assert count == found.count == sum(min(len(column[i]) + 1, 24) for i in range(len(column)))
     assert found.loss == pytest.approx(total / count, rel=1e-5)
     if task == "language":
-        assert found.bleu is found.exact is None
+        assert found.values == {}
         assert len(found.samples) == 3
         assert all(
-            made.valid.texts.targets[i].startswith(s.source) for i, s in zip((0, 4, 8), found.samples, strict=True)
+            made.valid.columns.given[i].startswith(s.source) for i, s in zip((0, 4, 8), found.samples, strict=True)
         )
     else:
-        sources = made.valid.texts.sources or []
+        sources = made.valid.columns["source"]
         assert [s.source for s in found.samples] == [sources[i] for i in spread(12, 5)]
         (best,) = decode(made.model, ids, made.recipe.generate, source=[ids.encode(found.samples[0].source)])
         assert ids.decode(best[0].ids) == found.samples[0].output
 
 
 def test_evaluating_leaves_the_model_as_it_was(recipe: Callable[..., Recipe], session: Callable[..., Session]) -> None:
-    made = session(recipe()).task
+    made = session(recipe()).job
     made.model.train()
     before, state = {n: p.clone() for n, p in made.model.named_parameters()}, torch.get_rng_state()
     assert made.valid is not None
-    evaluate(made.model, made.objective, made.valid, made.tokenizer, made.recipe.generate, 3)
+    measured(made, made.valid, 3)
     assert made.model.training
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(p, before[n]) for n, p in made.model.named_parameters())
@@ -62,9 +78,9 @@ def test_a_model_of_few_positions_goes_on_as_far_as_they_reach(
     unit: str, limit: int, recipe: Callable[..., Recipe], session: Callable[..., Session]
 ) -> None:
     over = {"model.positions": {"kind": "learned", "limit": limit}, "batch.max_length": limit, "data.unit": unit}
-    made = session(recipe("language", {**over, "generate.max_new_tokens": 99})).task
+    made = session(recipe("language", {**over, "generate.max_new_tokens": 99})).job
     assert made.valid is not None
-    found = evaluate(made.model, made.objective, made.valid, made.tokenizer, made.recipe.generate, 5)
+    found = measured(made, made.valid, 5)
     assert len(found.samples) == 3
     assert all(len(sample.source) <= limit // 2 and len(sample.output) <= limit for sample in found.samples)
 
@@ -72,10 +88,10 @@ def test_a_model_of_few_positions_goes_on_as_far_as_they_reach(
 def test_a_limit_of_prompt_and_output_together_does_not_end_an_evaluation(
     recipe: Callable[..., Recipe], session: Callable[..., Session]
 ) -> None:
-    made = session(recipe("language", {"data.unit": "file", "generate.max_length": 3})).task
+    made = session(recipe("language", {"data.unit": "file", "generate.max_length": 3})).job
     assert made.valid is not None
-    found = evaluate(made.model, made.objective, made.valid, made.tokenizer, made.recipe.generate, 5)
-    assert any(len(made.tokenizer.encode(sample.source)) > 3 for sample in found.samples)
+    found = measured(made, made.valid, 5)
+    assert any(len(made.readers.text.encode(sample.source)) > 3 for sample in found.samples)
 
 
 def test_bleu_is_that_of_sacrebleu_with_its_signature() -> None:
@@ -84,15 +100,21 @@ def test_bleu_is_that_of_sacrebleu_with_its_signature() -> None:
     assert signature.startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
 
 
+def selected(targets: list[str], decoded: int = 200) -> str:
+    columns = Columns({"source": ["a"] * len(targets), "target": targets})
+    return TranslateConfig().selects("auto", columns, decoded)[0].kind
+
+
 def test_what_selects_by_itself() -> None:
-    assert auto_metric(Texts(None, ["a b"])) == "loss"
-    assert auto_metric(Texts(["3 May 2021"], ["2021-05-03"])) == "exact"
-    assert auto_metric(Texts(["ein Haus"], ["a house"])) == "exact"
-    assert auto_metric(Texts(["x"], ["кошка"])) == "exact"
-    assert auto_metric(Texts(["ein kleines Haus"], ["it is a house"])) == "bleu"
-    assert auto_metric(Texts(["cat"], ["猫在房间里睡觉"])) == "bleu"
-    assert auto_metric(Texts(["a"] * 9, ["a b c d", *["x"] * 8]), limit=9) == "bleu"
-    assert auto_metric(Texts(["a"] * 9, ["x", "a b c d", *["x"] * 7]), limit=3) == "exact"  # of those that are decoded
+    assert LanguageConfig(stream=True).selects("auto", Columns({"stream": ["a b"]}), 200)[0].kind == "loss"
+    assert selected(["2021-05-03"]) == "exact"
+    assert selected(["a house"]) == "exact"
+    assert selected(["кошка"]) == "exact"
+    assert selected(["it is a house"]) == "bleu"
+    assert selected(["猫在房间里睡觉"]) == "bleu"
+    assert selected(["a b c d", *["x"] * 8], decoded=9) == "bleu"
+    assert selected(["x", "a b c d", *["x"] * 7], decoded=3) == "exact"  # of those that are decoded
+    assert selected(["it is a house"], decoded=0) == "loss"
 
 
 TEXTS = {
@@ -116,7 +138,7 @@ def test_the_tokeniser_of_bleu_suits_the_script(name: str) -> None:
 @pytest.mark.parametrize("name", ["ja-mecab", "ko-mecab", "flores101", "flores200"])
 def test_a_tokeniser_that_is_not_installed_is_refused_and_never_downloaded(name: str) -> None:
     if not installed(name):
-        with pytest.raises(UserError, match=f"train.bleu_tokenizer={name} needs the packages .*; use auto or char"):
+        with pytest.raises(UserError, match=f"task.bleu_tokenizer={name} needs the packages .*; use auto or char"):
             tokenizer_for(name, ["x"])  # type: ignore[arg-type]
 
 
@@ -140,10 +162,10 @@ def test_words_are_what_bleu_takes_for_one(text: str, tokenizer: str, count: int
 def test_bleu_is_shown_where_a_reference_has_four_words(
     targets: list[str], means: bool, recipe: Callable[..., Recipe], session: Callable[..., Session]
 ) -> None:
-    made = session(recipe("translation")).task
-    split = split_of(Texts(["x", "y"], targets), made.tokenizer, made.recipe)
-    found = evaluate(made.model, made.objective, split, made.tokenizer, made.recipe.generate)
-    assert found.means_bleu is means
+    made = session(recipe("translation")).job
+    split = split_of(made, ["x", "y"], targets)
+    found = measured(made, split)
+    assert found.values["bleu"].means is means
     assert ("BLEU" in found.told()) is means
 
 
@@ -151,13 +173,13 @@ def test_a_reference_may_be_written_otherwise_than_the_tokeniser_writes(
     recipe: Callable[..., Recipe], session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the model writes is in NFC; a reference in NFD is the same text."""
-    made = session(recipe("translation")).task
+    made = session(recipe("translation")).job
     for form in ("NFC", "NFD"):
-        split = split_of(Texts(["x"], [normalize(form, "é ü ñ ö å")]), made.tokenizer, made.recipe)
-        right = [Sample("x", split.texts.targets[0], normalize("NFC", "é ü ñ ö å"))]
-        monkeypatch.setattr("transduce.training.evaluate.translations", lambda *_, right=right: right)
-        found = evaluate(made.model, made.objective, split, made.tokenizer, made.recipe.generate)
-        assert (found.exact, found.bleu) == (1.0, pytest.approx(100))
+        split = split_of(made, ["x"], [normalize(form, "é ü ñ ö å")])
+        right = [Sample("x", split.columns["target"][0], normalize("NFC", "é ü ñ ö å"))]
+        monkeypatch.setattr(TranslateConfig, "samples", lambda *_, right=right: right)
+        found = measured(made, split)
+        assert [found.values[kind].value for kind in ("exact", "bleu")] == [1.0, pytest.approx(100)]
 
 
 def test_spread_is_even_and_complete() -> None:

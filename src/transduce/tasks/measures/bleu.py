@@ -2,13 +2,18 @@
 
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
+from unicodedata import normalize
 
+import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
+from transduce.data.examples import Index
 from transduce.errors import UserError
+from transduce.tasks.measures.measure import Measure, Measured, Outcome, interval
 
 BleuTokenizer = Literal[
     "auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "flores101", "flores200", "none"
@@ -42,7 +47,7 @@ def tokenizer_for(asked: BleuTokenizer, references: Sequence[str]) -> str:
         if not installed(asked):
             names = " ".join(PACKAGES.get(asked, ("sentencepiece",)))
             what = f"its model in {model_of(asked)}" if asked in MODELS else "its dictionary"
-            raise UserError(f"train.bleu_tokenizer={asked} needs the packages {names} and {what}; use auto or char")
+            raise UserError(f"task.bleu_tokenizer={asked} needs the packages {names} and {what}; use auto or char")
         return asked
     texts = "".join(references[:: 1 + len(references) // SOME])
     letters = sum(map(str.isalpha, texts))
@@ -76,3 +81,41 @@ def model_of(tokenizer: str) -> Path:
     from sacrebleu.utils import SACREBLEU_DIR
 
     return Path(SACREBLEU_DIR) / "models" / MODELS[tokenizer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bleu(Measure):
+    """Corpus BLEU, 0 to 100.   Papineni et al. 2002; Post 2018, arXiv:1804.08771.
+
+    tokenizer: what it takes for a word; auto: what suits the script of the references.
+    """
+
+    kind: ClassVar[str] = "bleu"
+    label: ClassVar[str] = "BLEU"
+    of_what: ClassVar[str] = "text"
+    tokenizer: BleuTokenizer = "auto"
+
+    def of(self, outcome: Outcome, draws: int = 0) -> Measured:
+        tokenizer = tokenizer_for(self.tokenizer, outcome.references)
+        outputs, expected = ([normalize(outcome.form, s[side]) for s in outcome.samples] for side in (2, 1))
+        value, signature = bleu_of(outputs, expected, tokenizer)
+        ends = interval(resampled(outputs, expected, tokenizer), len(outputs), draws) if draws else (None, None)
+        return Measured(value, *ends, note=signature, means=words(expected, tokenizer) >= ORDER)
+
+    def text(self, value: float) -> str:
+        return f"{value:.2f}"
+
+
+def resampled(outputs: Sequence[str], references: Sequence[str], tokenizer: str) -> Callable[[Index], float]:
+    """Returns the BLEU of some of the sentences, by the counts of each."""
+    bleu: Any = BLEU(tokenize=tokenizer)
+    scores = [bleu.corpus_score([output], [[reference]]) for output, reference in zip(outputs, references, strict=True)]
+    counts = np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores], dtype=np.int64)
+
+    def of(rows: Index) -> float:
+        total: list[int] = counts[rows].sum(0).tolist()
+        n = bleu.max_ngram_order
+        lengths = {"sys_len": total[-2], "ref_len": total[-1]}
+        return float(bleu.compute_bleu(total[:n], total[n : 2 * n], **lengths, smooth_method=bleu.smooth_method).score)
+
+    return of

@@ -1,0 +1,1 @@
+"""Values of a column to numbers, one kind per file."""

@@ -1,0 +1,46 @@
+"""A run opened: its model with the weights of a checkpoint, and what it needs to read and write."""
+
+from typing import NamedTuple
+
+from transduce.data.readers.reader import Readers
+from transduce.errors import UserError
+from transduce.model.models import Model
+from transduce.runs import checkpoint as checkpoints
+from transduce.runs.recipe import Recipe
+from transduce.runs.run import Run
+from transduce.runs.weights import best_weights, load_weights
+
+
+class Opened(NamedTuple):
+    """What is in a run: the model, its readers, and the recipe."""
+
+    model: Model
+    readers: Readers
+    recipe: Recipe
+
+
+def built(recipe: Recipe, readers: Readers, seed: int = 0) -> Model:
+    """The model of a recipe with start values. Raises UserError where it does not fit the memory."""
+    shaped, size = recipe.task.shaped(recipe.model, readers), recipe.task.size(readers)
+    shaped.require_room(size)
+    return shaped.build(size, seed)
+
+
+def open_run(run: Run, checkpoint: str = "best", recipe: Recipe | None = None) -> Opened:
+    """Opens a run. It needs nothing outside its directory.
+
+    checkpoint: best, last, or the name of one in checkpoints/.
+    recipe: in place of that of the run.
+    Raises UserError where the checkpoint is not there or not whole.
+    """
+    recipe = recipe or run.recipe
+    where = run.path / checkpoint if checkpoint in ("best", "last") else run.checkpoints / checkpoint
+    if not where.is_dir():
+        names = [path.name for path in (run.best, run.last, *sorted(run.checkpoints.glob("*"))) if path.is_dir()]
+        there = f"there are {', '.join(names)}" if names else "there is none yet; train it first"
+        raise UserError(f"{run.path} has no checkpoint `{checkpoint}`; {there}")
+    checkpoints.require_intact(where)
+    readers = run.readers
+    model = built(recipe, readers)
+    load_weights(model, best_weights(where))
+    return Opened(model, readers, recipe)

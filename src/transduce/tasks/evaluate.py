@@ -1,0 +1,120 @@
+"""How good a model is on a split: its loss, and what its task measures, with samples to read."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from transduce.data.loader import Loader
+from transduce.data.readers.reader import Readers
+from transduce.generate.config import GenerateConfig
+from transduce.model.models import Model
+from transduce.objectives.carry import Carried
+from transduce.objectives.objective import Objective
+from transduce.tasks.measures.measure import Measure, Measured, Outcome, Sample
+from transduce.tasks.task import Split, TaskConfig
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Measured on a split.
+
+    loss: nats per target, without smoothing.
+    count: targets.
+    values: what was measured, by the kind of measure.
+    measures: how, in the order in which they are told.
+    split: its name.
+    """
+
+    loss: float
+    count: int
+    values: dict[str, Measured] = field(default_factory=dict[str, Measured])
+    measures: tuple[Measure, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    split: str | None = None
+
+    def score(self, measure: Measure) -> tuple[float, float]:
+        """What a measure gave, then the loss for when that is equal; larger is better."""
+        found = self.values.get(measure.kind)
+        return -self.loss if found is None else measure.sign * found.value, -self.loss
+
+    def sentences(self, *, signed: bool = False) -> list[str]:
+        """What was measured, for people. signed: with how it was computed."""
+        loss = self.values.get("loss")
+        lines = [f"loss {self.loss:.4f}"] if loss is None else []
+        for measure in self.measures:
+            if (found := self.values[measure.kind]).means:
+                lines.append(measure.sentence(found) + (f" ({found.note})" if signed and found.note else ""))
+        return lines
+
+    def told(self, *, signed: bool = False) -> str:
+        """The same in one line."""
+        return "  ".join(self.sentences(signed=signed))
+
+    def as_data(self, samples: int | None = None) -> dict[str, Any]:
+        """What was measured as plain data: each value, the ends of its interval, how it was computed, some samples."""
+        intervals = {kind: [one.low, one.high] for kind, one in self.values.items() if one.low is not None}
+        notes = {kind: one.note for kind, one in self.values.items() if one.note}
+        values = {"loss": self.loss, **{kind: one.value for kind, one in self.values.items()}}
+        shown = [sample._asdict() for sample in self.samples[:samples]] if samples else []
+        rows = [{name: row[name] for name in ("source", "expected", "output")} for row in shown]
+        data = {**values, "count": self.count, "intervals": intervals, "notes": notes}
+        return data if samples is None else {"split": self.split, **data, "samples": rows}
+
+    def numbers(self) -> dict[str, float]:
+        """What goes into metrics.jsonl."""
+        return {"val_loss": self.loss, **{kind: found.value for kind, found in self.values.items()}}
+
+
+def evaluate(
+    task: TaskConfig,
+    model: Model,
+    objective: Objective,
+    split: Split,
+    readers: Readers,
+    options: GenerateConfig,
+    *,
+    limit: int | None = None,
+    measures: Iterable[Measure] | None = None,
+    draws: int = 0,
+) -> Evaluation:
+    """Loss on all of a split, and what the model gives for `limit` of its rows, evenly spread (None: all).
+
+    measures: None for those of the task. draws: of the bootstrap of each measure; 0: no intervals. Draws nothing from
+    a generator that training uses.
+    """
+    device, training = model.device, model.training
+    chosen = tuple(task.measures() if measures is None else measures)
+    model.eval()
+    try:
+        with torch.inference_mode():
+            parts = losses(model, objective, split.loader, device)
+            samples = task.samples(model, readers, split, options, limit)
+    finally:
+        model.train(training)
+    total, count = (float(sum(column)) for column in parts.T.tolist())  # in the order of the batches
+    outcome = Outcome(
+        total / max(count, 1), int(count), parts, samples, split.columns[split.columns.names[-1]],
+        "NFKC" if readers.tokenizer is not None and readers.tokenizer.folds else "NFC",
+        task.bytes(split.columns) if any(not m.of_what for m in chosen) else 0,
+    )  # fmt: skip
+    able = [m for m in chosen if samples or not m.of_what]
+    values = {m.kind: m.of(outcome, draws) for m in able}
+    return Evaluation(outcome.loss, outcome.count, values, tuple(able), tuple(samples), split.name)
+
+
+def losses(model: Model, objective: Objective, loader: Loader, device: torch.device) -> NDArray[np.float64]:
+    """(batches, 2): the sum of -log p of the targets of each batch, and their number."""
+    rows, reader = list[torch.Tensor](), Carried(model)
+    for batch in loader.once():
+        loss = objective(reader, batch.to(device))
+        rows.append(torch.stack([loss.metrics["nll"].double(), loss.count.to(device).double()]))
+    return torch.stack(rows).cpu().numpy() if rows else np.zeros((0, 2))
+
+
+def samples_text(samples: Sequence[Sample]) -> str:
+    """Samples as people read them in a file."""
+    return "\n".join(f"> {s.source}\n= {s.expected}\n< {s.output}\n" for s in samples)

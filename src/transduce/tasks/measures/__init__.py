@@ -1,0 +1,1 @@
+"""How good predictions are, one measure per file."""
