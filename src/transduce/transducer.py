@@ -24,6 +24,7 @@ from transduce.generate.stop import TextStream
 from transduce.model.models import Model
 from transduce.runs.recipe import Recipe
 from transduce.tasks.answer import Answer
+from transduce.tasks.classify import Classified, ClassifyConfig
 from transduce.tasks.evaluate import Evaluation, evaluate
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.measure import DRAWS
@@ -135,6 +136,20 @@ class Transducer:
         """
         task = self._as(TranslateConfig)
         return task.predict(self.model, self.readers, texts, decoding(self.recipe.generate, nbest, options))
+
+    @overload
+    def classify(self, texts: str) -> Classified: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def classify(self, texts: Sequence[str]) -> list[Classified]: ...
+    def classify(self, texts: str | Sequence[str]) -> Any:
+        """The label of a text, or of each of a list, in order, with the probability of every label.
+
+        Returns a `Classified`, or a list of them. A text of blanks has the label "".
+        """
+        task = self._as(ClassifyConfig)
+        many = [texts] if isinstance(texts, str) else list(texts)
+        out = task.predict(self.model, self.readers, many, self.recipe.generate)
+        return out[0] if isinstance(texts, str) else out
 
     def generate(self, prompt: str = "", **options: Unpack[Options]) -> str:
         """What the model writes after a prompt, without the prompt."""

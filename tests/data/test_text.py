@@ -15,7 +15,7 @@ def test_a_file_is_one_stream_and_its_end_is_held_out(write):
     assert out["train"].given == ["0123456789" * 9]
     assert out["valid"].given == ["0123456789"]
     assert out["train"].names == ("stream",)
-    assert from_data(Text, {"path": "x"}).columns == ("stream",)
+    assert from_data(Text, {"path": "x"}).gives == ("stream",)
 
 
 def test_a_folder_with_files_by_split(write, tmp_path):
@@ -29,7 +29,7 @@ def test_lines_and_paragraphs_are_documents(write):
     path = write("a.txt", "\n\none\ntwo\n  \nthree\n\n")
     assert load(path, unit="line", valid_fraction=0)["train"].given == ["one", "two", "three"]
     assert load(path, unit="paragraph", valid_fraction=0)["train"].given == ["one\ntwo", "three"]
-    assert from_data(Text, {"path": "x", "unit": "line"}).columns == ("text",)
+    assert from_data(Text, {"path": "x", "unit": "line"}).gives == ("text",)
 
 
 def test_documents_are_held_out_by_hash(write):

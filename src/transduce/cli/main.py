@@ -14,6 +14,7 @@ import typer
 from transduce import __version__
 from transduce.cli import (
     catalogue,
+    classify,
     doctor,
     embed,
     evaluate,
@@ -49,6 +50,7 @@ app.command(context_settings=PASS_ON)(evaluate.evaluate)
 app.command()(for_programs(translate.translate))
 app.command()(for_programs(generate.generate))
 app.command()(for_programs(score.score))
+app.command()(for_programs(classify.classify))
 app.command()(for_programs(embed.embed))
 app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)

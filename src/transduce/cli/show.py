@@ -54,7 +54,11 @@ def evaluation(found: Evaluation, task: TaskConfig, title: str, shown: int) -> N
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         console.print(Text(f"{name:{width}}  {text}"), soft_wrap=True)
+    if found.grid is not None:
+        Display(title, 0).grid(found.grid)
     Display(title, 0).samples(found.samples[:shown], task.tabular)
+    if (verdict := found.verdict) is not None:
+        console.print(Text(f"! {verdict}", style="bold yellow"), soft_wrap=not console.is_terminal)
 
 
 def next_commands(run: Run) -> None:

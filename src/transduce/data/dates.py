@@ -70,7 +70,7 @@ class Dates(DataConfig):
             raise ValueError("locales is empty; name at least one, such as `en`")
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def gives(self) -> tuple[str, ...]:
         return SOURCE, TARGET
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:

@@ -24,7 +24,7 @@ class Imported(DataConfig):
     sentences: bool = False
 
     @property
-    def columns(self) -> tuple[str, ...] | None:
+    def gives(self) -> tuple[str, ...] | None:
         return None if self.ends else (STREAM,)
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:

@@ -45,7 +45,7 @@ class Pairs(DataConfig):
                 raise ValueError(f"{name}={field} is negative; columns are counted from 0")
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def gives(self) -> tuple[str, ...]:
         return SOURCE, TARGET
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:

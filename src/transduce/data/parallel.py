@@ -46,7 +46,7 @@ class Parallel(DataConfig):
             raise ValueError("train names no files; give a stem such as `train`")
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def gives(self) -> tuple[str, ...]:
         return SOURCE, TARGET
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:

@@ -1,10 +1,11 @@
 """Encoded text with its special tokens and limited lengths, and rows built from it by arithmetic."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from transduce.data.examples import Ids, Index, Ragged
@@ -20,7 +21,7 @@ class Specials(Protocol):
     eos: int
 
 
-def tensor(array: Index) -> Tensor:
+def tensor(array: NDArray[Any]) -> Tensor:
     """The same memory as a tensor."""
     return torch.from_numpy(array)  # type: ignore[reportUnknownMemberType]
 
@@ -83,6 +84,33 @@ class PairPieces(Pieces):
         """The same, with the same `segments` on both sides."""
         source, _, layout = packed(self.source, rows, self.pad)
         return super().packed(rows)._replace(source=source, source_layout=layout)
+
+
+@dataclass(frozen=True)
+class RowPieces(Pieces):
+    """Rows that are read whole, each with a value that belongs to it. values: (pieces, ...), its target."""
+
+    values: NDArray[Any]
+
+    def padded(self, chosen: Index) -> Batch:
+        inputs, layout = padded(self.target, chosen, self.pad)
+        return Batch(inputs, layout, tensor(self.values[chosen]), examples=self.named(chosen))
+
+    def packed(self, rows: list[Index]) -> Batch:
+        raise AssertionError("a row that has a value of its own is not packed")
+
+
+def with_values(ids: Ragged, values: NDArray[Any], pad: int, limit: int, end: int, drop: bool) -> RowPieces:
+    """One piece per row of ids. One longer than `limit` slots is cut before its last `end` tokens, or left out.
+
+    values: (rows, ...), what belongs to each row.
+    """
+    flat, slots = ids.flat.copy(), ids.lengths
+    rows = np.flatnonzero(slots <= limit) if drop else np.arange(len(slots), dtype=np.int64)
+    for row in () if drop else np.flatnonzero(slots > limit):
+        start, stop = ids.offsets[row], ids.offsets[row + 1]
+        flat[start + limit - end : start + limit] = ids.flat[stop - end : stop]
+    return RowPieces(side(Ragged(flat, ids.offsets), rows, slots, limit), rows, pad, values[rows])
 
 
 def whole(ids: Ragged, specials: Specials, limit: int, drop: bool) -> Pieces:

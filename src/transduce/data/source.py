@@ -28,7 +28,7 @@ class DataConfig(Part):
     task: ClassVar[str] = "language"  # the one that they are for, where a recipe names none
 
     @property
-    def columns(self) -> tuple[str, ...] | None:
+    def gives(self) -> tuple[str, ...] | None:
         """The columns that these data have, whatever is asked for; None: those that a task asks for."""
         return (TEXT,)
 

@@ -86,7 +86,7 @@ def _rows(path: Path, max_chars: int) -> Iterator[tuple[int, list[str]]]:
     kind = _kind(path)
     if kind not in (".tsv", ".csv", ".txt"):
         raise UserError(f"{path} ends in {kind!r}; tables are read from .tsv, .csv and .jsonl (and .gz of each)")
-    return _csv(path, max_chars) if kind == ".csv" else _tsv(path, max_chars)
+    return separated(path, max_chars) if kind == ".csv" else _tsv(path, max_chars)
 
 
 def _header(
@@ -121,9 +121,10 @@ def _tsv(path: Path, max_chars: int) -> Iterator[tuple[int, list[str]]]:
         yield number, line.split("\t")
 
 
-def _csv(path: Path, max_chars: int) -> Iterator[tuple[int, list[str]]]:
+def separated(path: Path, max_chars: int, mark: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of every row of a CSV file, whose cells are parted by a mark. Raises UserError."""
     csv.field_size_limit(2**31 - 1)  # the text is in memory already; `require_short` says what is too long
-    reader = csv.reader(io.StringIO(read.text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read.text(path), newline=""), strict=True, delimiter=mark)
     number = 1
     try:
         for row in reader:
@@ -140,12 +141,17 @@ def _jsonl(path: Path, fields: Sequence[int | str], max_chars: int) -> Iterator[
     for number, line in enumerate(read.each(path, max_chars), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:  # numbers of too many digits, too many brackets
-            told = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-            raise UserError(f"{path}, line {number}, is not JSON: {told}") from None
+        row = parsed(line, path, number)
         yield tuple(_field(row, field, path, number) for field in fields)
+
+
+def parsed(line: str, path: Path, number: int) -> Any:
+    """Returns what a line of JSON holds. Raises UserError."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:  # numbers of too many digits, too many brackets
+        told = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise UserError(f"{path}, line {number}, is not JSON: {told}") from None
 
 
 def _field(row: Any, field: int | str, path: Path, number: int) -> str:

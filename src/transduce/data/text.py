@@ -53,13 +53,13 @@ class Text(DataConfig):
         require_fraction(self.valid_fraction)
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def gives(self) -> tuple[str, ...]:
         """A text is a document with its own start and end; a whole file is a stream, cut into windows."""
         return (STREAM if self.unit == "file" else TEXT,)
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
         """The documents of every split. Raises UserError."""
-        splits, (name,) = dict[str, Columns](), self.columns
+        splits, (name,) = dict[str, Columns](), self.gives
         for split, paths in self._files().items():
             splits[split] = Columns({name: [document for path in paths for document in self._documents(path)]})
         require_text(splits["train"], "train")

@@ -9,7 +9,7 @@ from transduce.data.lanes import Lanes
 from transduce.data.loader import Loader
 from transduce.errors import UserError
 from transduce.model.batch import Batch
-from transduce.model.heads.head import Head, TokenHead
+from transduce.model.heads.head import Head, PooledHead, TokenHead
 from transduce.model.models import Model
 from transduce.model.state import State, assign, nbytes, over, tensors
 
@@ -37,6 +37,10 @@ class Carried:
     @property
     def token_head(self) -> TokenHead:
         return self.model.token_head
+
+    @property
+    def pooled_head(self) -> PooledHead:
+        return self.model.pooled_head
 
     def features(self, batch: Batch) -> Tensor:
         if batch.offset is None:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from transduce.config import Part
 from transduce.errors import UserError
-from transduce.model.auxiliary import collecting
+from transduce.model.auxiliary import Auxiliary, collecting
 from transduce.model.batch import Batch
-from transduce.model.heads.head import Head, TokenHead
+from transduce.model.heads.head import Head, PooledHead, TokenHead
 from transduce.model.models import Model, without
 from transduce.text.tokenizer import Tokenizer
 
@@ -33,6 +33,9 @@ class Learner(Protocol):
 
     @property
     def token_head(self) -> TokenHead: ...
+
+    @property
+    def pooled_head(self) -> PooledHead: ...
 
     @property
     def training(self) -> bool: ...
@@ -79,8 +82,13 @@ def token_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:
         hidden, targets = hidden.index_select(0, wanted), targets.index_select(0, wanted)
     weights = None if batch.weights is None else batch.weights.flatten().index_select(0, wanted)
     total, nll = model.token_head.loss(hidden, targets, smoothing, weights)
-    count, metrics = torch.tensor(targets.shape[0]) if weights is None else weights.sum(), {"nll": nll}
-    if noted:  # means over tokens, which are to stay so after the division by all targets
-        total = total + count * noted.total()
-        metrics |= {name: count * mean for name, mean in noted.means().items()}
-    return Loss(total, count, metrics)
+    count = torch.tensor(targets.shape[0]) if weights is None else weights.sum()
+    return with_noted(Loss(total, count, {"nll": nll}), noted)
+
+
+def with_noted(loss: Loss, noted: Auxiliary) -> Loss:
+    """A loss with what modules noted beside it: means over tokens, which stay so after the division by all targets."""
+    if not noted:
+        return loss
+    metrics = {name: loss.count * mean for name, mean in noted.means().items()}
+    return Loss(loss.total + loss.count * noted.total(), loss.count, loss.metrics | metrics)

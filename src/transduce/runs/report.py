@@ -11,11 +11,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, cast
 
+import numpy as np
+
 from transduce.disk import open_own, replace_bytes
 from transduce.errors import UserError
+from transduce.tasks.measures.measure import Grid
 
 FLUSH_SECONDS = 2.0
 PLOT_SECONDS = 60.0
+MANY = 30  # kinds whose counts are written into a picture
 
 
 class Report:
@@ -139,6 +143,33 @@ def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
     replace_bytes(path, content.getvalue())
     del figure, axes
     gc.collect()  # a figure is full of cycles, and a process that trains makes too little garbage to notice a megabyte
+
+
+def draw_grid(grid: Grid, path: Path, title: str) -> None:
+    """What was expected against what was predicted as a PNG: the share of each row, with its count."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names, counts = grid.names, np.array(grid.counts, dtype=np.float64)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = min(3.5 + 0.45 * len(names), 16)
+    figure = Figure(figsize=(side + 1, side), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    labels = [name if len(name) < 20 else f"{name[:18]}…" for name in names]
+    axes.set_xticks(range(len(names)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), labels)
+    axes.set(title=title, xlabel="predicted", ylabel="expected")
+    for i, j in zip(*np.nonzero(counts), strict=True) if len(names) <= MANY else ():
+        axes.text(
+            j, i, f"{counts[i, j]:,.0f}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black"
+        )
+    figure.colorbar(image, label="share of what was expected")
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    path.parent.mkdir(exist_ok=True)
+    replace_bytes(path, content.getvalue())
 
 
 def smooth(values: Iterable[float], weight: float) -> list[float]:

@@ -14,7 +14,7 @@ from transduce.generate.config import GenerateConfig
 from transduce.model.models import Model
 from transduce.objectives.carry import Carried
 from transduce.objectives.objective import Objective
-from transduce.tasks.measures.measure import Measure, Measured, Outcome, Sample
+from transduce.tasks.measures.measure import Grid, Measure, Measured, Outcome, Sample
 from transduce.tasks.task import Split, TaskConfig
 
 
@@ -27,6 +27,7 @@ class Evaluation:
     values: what was measured, by the kind of measure.
     measures: how, in the order in which they are told.
     split: its name.
+    grid: what was expected against what was predicted, where both are of a few kinds.
     """
 
     loss: float
@@ -35,6 +36,7 @@ class Evaluation:
     measures: tuple[Measure, ...] = ()
     samples: tuple[Sample, ...] = ()
     split: str | None = None
+    grid: Grid | None = None
 
     def score(self, measure: Measure) -> tuple[float, float]:
         """What a measure gave, then the loss for when that is equal; larger is better."""
@@ -61,8 +63,21 @@ class Evaluation:
         values = {"loss": self.loss, **{kind: one.value for kind, one in self.values.items()}}
         shown = [sample._asdict() for sample in self.samples[:samples]] if samples else []
         rows = [{name: row[name] for name in ("source", "expected", "output")} for row in shown]
-        data = {**values, "count": self.count, "intervals": intervals, "notes": notes}
+        grid = {} if self.grid is None else {"confusion": self.grid._asdict()}
+        data = {**values, "count": self.count, "intervals": intervals, "notes": notes, **grid}
         return data if samples is None else {"split": self.split, **data, "samples": rows}
+
+    @property
+    def verdict(self) -> str | None:
+        """A sentence where a model is no better than what needs none; None: it is."""
+        for measure in self.measures:
+            found = self.values[measure.kind]
+            if found.baseline is None or measure.sign * found.value > measure.sign * found.baseline[1]:
+                continue
+            worth = f"{measure.label} {measure.text(found.value)}"
+            how = f"{found.baseline[0]}, which has {measure.text(found.baseline[1])}"
+            return f"{worth} is no better than {how}: train longer, or check that the inputs tell what is asked of them"
+        return None
 
     def numbers(self) -> dict[str, float]:
         """What goes into metrics.jsonl."""
@@ -103,7 +118,8 @@ def evaluate(
     )  # fmt: skip
     able = [m for m in chosen if samples or not m.of_what]
     values = {m.kind: m.of(outcome, draws) for m in able}
-    return Evaluation(outcome.loss, outcome.count, values, tuple(able), tuple(samples), split.name)
+    grid = task.grid(samples) if samples else None
+    return Evaluation(outcome.loss, outcome.count, values, tuple(able), tuple(samples), split.name, grid)
 
 
 def losses(model: Model, objective: Objective, loader: Loader, device: torch.device) -> NDArray[np.float64]:

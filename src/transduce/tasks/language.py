@@ -91,8 +91,8 @@ class LanguageConfig(TaskConfig):
         return "masked-lm" if model_kind == "encoder" else "next-token"
 
     def suited(self, data: DataConfig) -> Self:
-        if data.columns in (None, (TEXT,), (STREAM,)):
-            return replace(self, stream=data.columns == (STREAM,)) if self.stream is None else self
+        if data.gives in (None, (TEXT,), (STREAM,)):
+            return replace(self, stream=data.gives == (STREAM,)) if self.stream is None else self
         return super().suited(data)
 
     def way(self, data: DataConfig) -> str:

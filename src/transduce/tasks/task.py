@@ -20,7 +20,7 @@ from transduce.generate.config import GenerateConfig
 from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
 from transduce.tasks.measures.loss import LossMeasure
-from transduce.tasks.measures.measure import Measure, Sample
+from transduce.tasks.measures.measure import Grid, Measure, Sample
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class TaskConfig(Part, ABC):
 
     def suited(self, data: DataConfig) -> Self:
         """Returns the same with what follows from the kind of the data. Raises UserError where they do not fit."""
-        if data.columns is not None and data.columns != self.reads:
-            here, there = " and ".join(self.reads), " and ".join(data.columns)
+        if data.gives is not None and data.gives != self.reads:
+            here, there = " and ".join(self.reads), " and ".join(data.gives)
             raise UserError(
                 f"task={self.kind} learns from {here}, but data.kind={data.kind} gives {there}; {self.way(data)}"
             )
@@ -129,6 +129,10 @@ class TaskConfig(Part, ABC):
         self, model: Model, readers: Readers, split: Split, options: GenerateConfig, limit: int | None
     ) -> list[Sample]:  # fmt: skip
         """What the model gives for `limit` rows of a split, evenly spread (None: for all), with what was expected."""
+
+    def grid(self, samples: Sequence[Sample]) -> Grid | None:
+        """What was expected against what was predicted, counted; None: predictions are not of a few kinds."""
+        return None
 
     def validation(self, options: GenerateConfig) -> GenerateConfig:
         """How a model decodes in a validation, where speed counts."""

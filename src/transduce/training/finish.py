@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transduce.disk import replace_text
 from transduce.runs import checkpoint
 from transduce.runs.position import Position
+from transduce.runs.report import draw_grid
 from transduce.runs.weights import best_weights, load_weights, read_weights
 from transduce.training.session import Session
 
@@ -37,7 +38,12 @@ def finish(session: Session, position: Position) -> None:
         found = job.test_on(split)
         result[name] = found.as_data()
         session.display.samples(found.samples[:TABLE], job.recipe.task.tabular)
+        if found.grid is not None:
+            session.display.grid(found.grid)
+            draw_grid(found.grid, run.path / "plots" / "confusion.png", f"{run.path.name}: {name}")
         session.say(f"{name}: {found.told(signed=True)}")
+        if (verdict := found.verdict) is not None:
+            session.say(verdict)
     session.report.plot(force=True)
     run.require_in_place()
     replace_text(run.path / "result.json", json.dumps(result, indent=1) + "\n")

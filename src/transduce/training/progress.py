@@ -13,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from transduce.screen import Screen
-from transduce.tasks.measures.measure import Sample
+from transduce.tasks.measures.measure import Grid, Sample
 
 LINE_SECONDS = 10.0  # between two plain lines
 DRAW_SECONDS = 0.2
 WIDE = 110  # columns that a bar needs beside its numbers
+GRID = 12  # kinds of which a table is shown
 CELL, LINES = 60, 6  # of a sample: characters in a table, lines of a continuation
 
 
@@ -104,6 +105,23 @@ class Display:
         for sample, (source, expected, output) in zip(samples, rows, strict=True):
             right = sample.output == sample.expected
             table.add_row("✓" if right else "", Text(source), Text(expected), Text(output, "green" if right else ""))
+        self.console.print(table)
+
+    def grid(self, grid: Grid) -> None:
+        """A table of what was expected against what was predicted; of many kinds, what was confused most often."""
+        if self.console.quiet:
+            return
+        if len(grid.names) > GRID:
+            for sentence in grid.confusions():
+                self.say(sentence)
+            return
+        table = Table(title="rows: expected, columns: predicted", title_justify="left", title_style="dim")
+        table.add_column("", overflow="fold")
+        for name in grid.names:
+            table.add_column(Text(name), justify="right", overflow="fold")
+        for i, (name, row) in enumerate(zip(grid.names, grid.counts, strict=True)):
+            cells = [Text(f"{n:,}", "green" if i == j else "" if n else "dim") for j, n in enumerate(row)]
+            table.add_row(Text(name), *cells)
         self.console.print(table)
 
 

@@ -19,40 +19,42 @@ class Labels(Reader):
     """Names of classes. A value that is no text, such as a number in JSON, is the name it has in JSON.
 
     names: in the order of the classes; [] until it is fitted, when they are sorted, numbers by their value.
+    end: a label ends before the first of these marks (None: it is taken as it is).
     """
 
     kind: ClassVar[str] = "labels"
     names: tuple[str, ...] = ()
+    end: str | None = None
 
     @property
     def size(self) -> int:
         return len(self.names)
 
     def fit(self, values: Sequence[Any], column: str) -> Self:
-        names = sorted({name_of(value) for value in values}, key=order)
+        names = sorted({self.name_of(value) for value in values}, key=order)
         if len(names) < 2:
             only = f"the only one is {names[0]!r}" if names else "there is no row"
             raise UserError(f"the column `{column}` of train has no two different labels ({only}); give data with both")
         return replace(self, names=tuple(names))
 
+    def name_of(self, value: Any) -> str:
+        """Returns a label as text."""
+        if isinstance(value, bool):
+            return str(value).lower()
+        name = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+        return name.partition(self.end)[0].strip() if self.end else name
+
     def encode(self, values: Sequence[Any], column: str) -> Index:
         """(rows,) int64."""
         numbers = {name: i for i, name in enumerate(self.names)}
-        known = [numbers.get(name_of(value), -1) for value in values]
+        known = [numbers.get(self.name_of(value), -1) for value in values]
         if -1 in known:
-            value = name_of(values[known.index(-1)])
+            value = self.name_of(values[known.index(-1)])
             close = difflib.get_close_matches(value, self.names, n=1)
             listed = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
             way = f"did you mean {close[0]!r}?" if close else f"the labels are {listed}"
             raise UserError(f"the label {value!r} in the column `{column}` was not there in training; {way}")
         return np.array(known, dtype=np.int64)
-
-
-def name_of(value: Any) -> str:
-    """Returns a label as text."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
 
 
 def order(name: str) -> tuple[float, str]:

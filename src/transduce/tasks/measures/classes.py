@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transduce.data.examples import Index
-from transduce.tasks.measures.measure import Measure, Measured, Outcome, interval
+from transduce.tasks.measures.measure import Grid, Measure, Measured, Outcome, Sample, interval
 
 Counts = NDArray[np.int64]
 
@@ -21,7 +22,7 @@ class ClassMeasure(Measure):
     of_what: ClassVar[str] = "class"
 
     def of(self, outcome: Outcome, draws: int = 0) -> Measured:
-        names, numbers = confused(outcome)
+        names, numbers = cells(outcome.samples)
         size = len(names)
 
         def value(rows: Index) -> float:
@@ -32,7 +33,7 @@ class ClassMeasure(Measure):
         answer = Counter(sample.expected for sample in outcome.samples).most_common(1)
         always = np.zeros((size, size), dtype=np.int64)  # the table of whoever always gives that answer
         for name, _ in answer:
-            always[:, names.index(name)] = table(outcome)[1].sum(1)
+            always[:, names.index(name)] = np.bincount(numbers // size, minlength=size)
         baseline = (f"always answering {answer[0][0]!r}", self.value(always)) if answer else None
         return Measured(value(everything), *interval(value, len(numbers), draws), baseline=baseline)
 
@@ -41,18 +42,19 @@ class ClassMeasure(Measure):
         raise AssertionError("a kind of ClassMeasure defines value")
 
 
-def confused(outcome: Outcome) -> tuple[list[str], Index]:
+def cells(samples: Sequence[Sample]) -> tuple[list[str], Index]:
     """The classes that occur, and the cell of each row in their confusion table."""
-    names = sorted({name for sample in outcome.samples for name in (sample.expected, sample.output)})
+    names = sorted({name for sample in samples for name in (sample.expected, sample.output)})
     numbers = {name: i for i, name in enumerate(names)}
-    cells = [numbers[sample.expected] * len(names) + numbers[sample.output] for sample in outcome.samples]
-    return names, np.array(cells, dtype=np.int64)
+    flat = [numbers[sample.expected] * len(names) + numbers[sample.output] for sample in samples]
+    return names, np.array(flat, dtype=np.int64)
 
 
-def table(outcome: Outcome) -> tuple[list[str], Counts]:
-    """The classes, and how many rows of each were taken for each."""
-    names, numbers = confused(outcome)
-    return names, np.bincount(numbers, minlength=len(names) ** 2).reshape(len(names), len(names))
+def confusion(samples: Sequence[Sample]) -> Grid:
+    """How many rows of each class were taken for each."""
+    names, numbers = cells(samples)
+    counts = np.bincount(numbers, minlength=len(names) ** 2).reshape(len(names), len(names))
+    return Grid(names, counts.tolist())
 
 
 @dataclass(frozen=True, kw_only=True)

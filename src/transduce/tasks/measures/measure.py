@@ -42,6 +42,23 @@ class Measured(NamedTuple):
     means: bool = True
 
 
+class Grid(NamedTuple):
+    """A table of counts.
+
+    names: of its rows, what was expected, and of its columns, what was predicted.
+    counts: (rows, columns).
+    """
+
+    names: list[str]
+    counts: list[list[int]]
+
+    def confusions(self, most: int = 5) -> list[str]:
+        """A sentence for each pair that was taken for another most often."""
+        wrong = [(n, i, j) for i, row in enumerate(self.counts) for j, n in enumerate(row) if i != j and n]
+        ranked = sorted(wrong, key=lambda cell: -cell[0])[:most]
+        return [f"{self.names[i]} taken for {self.names[j]}: {n:,} of {sum(self.counts[i]):,}" for n, i, j in ranked]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a model did on a split.

@@ -1,0 +1,54 @@
+"""`transduce classify`: text in, labels out, a line each."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from transduce.cli.documents import line as object_line
+from transduce.cli.documents import line_option
+from transduce.cli.options import Checkpoint, Device, Run
+from transduce.cli.words import lines, places, results
+
+if TYPE_CHECKING:
+    from transduce.tasks.classify import Classified
+
+LINES = 2048  # read at once, so that a file of any size passes through; each chunk is batched by length
+LONGEST = 1_000_000  # characters of a text
+KEYS = "text, label (null for a text of blanks), probability, probabilities"
+
+
+def classify(
+    run: Run,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: lines of stdin.")] = None,
+    file: Annotated[str | None, typer.Option(help="Lines of this file (gz too) in the place of TEXT.")] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", metavar="", help="Print every label with its probability, in tabs.")
+    ] = False,
+    json: Annotated[bool, line_option(KEYS)] = False,
+    checkpoint: Checkpoint = "best",
+    device: Device = "auto",
+) -> None:
+    """Print the label of each argument, or of each line of a file or of standard input.
+
+    A line in is a line out, in order; a line of blanks has no label, and keeps its place.
+    """
+    from transduce import api
+    from transduce.errors import UserError
+
+    if texts and file is not None:
+        raise UserError("there are texts and a file to classify; give one of them")
+    model = api.load(run, checkpoint=checkpoint, device=device)
+    given = texts or lines(file or "-", LONGEST)
+    for _, text, answer in results(given, LINES, model.classify, places(None if texts else file or "-")):
+        if json:
+            shown = {"label": answer.label or None, "probability": answer.probability}
+            object_line({"text": text, **shown, "probabilities": answer.probabilities})
+        else:
+            sys.stdout.write(f"{ranked(answer) if probabilities else answer.label}\n")
+        sys.stdout.flush()
+
+
+def ranked(answer: "Classified") -> str:
+    """Every label and its probability, the likeliest first, parted by tabs."""
+    return "\t".join(f"{label} {share:.6f}" for label, share in answer.probabilities.items())
