@@ -58,7 +58,15 @@ def main(folder: Path, names: list[str]) -> None:
                 low, high = found["intervals"][kind]
                 return f"{found[kind]:.3f} ({low:.3f} to {high:.3f})"
 
-            cells = (name, body, f"{parameters:,}", shown("macro-f1"), shown("accuracy"), f"{share:.3f}", f"{minutes:.1f}")
+            cells = (
+                name,
+                body,
+                f"{parameters:,}",
+                shown("macro-f1"),
+                shown("accuracy"),
+                f"{share:.3f}",
+                f"{minutes:.1f}",
+            )
             print(f"| {' | '.join(cells)} |", flush=True)
 
 

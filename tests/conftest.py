@@ -29,6 +29,7 @@ from transduce.training import train as training
 from transduce.training.moving import Moving
 from transduce.training.progress import Display
 from transduce.training.session import Session
+from transduce.tune.tuning import Tuning
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -147,7 +148,14 @@ def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
             if sgd is not None:
                 optimizers = [torch.optim.SGD([{"params": list(job.model.parameters()), "peak": sgd}], lr=sgd)]
             average = None if recipe.train.ema is None else Average(job.model, recipe.train.ema)
-            moving = Moving(job.model, optimizers, average, torch.device("cpu"), Carried(job.model))
+            moving = Moving(
+                job.model,
+                optimizers,
+                average,
+                torch.device("cpu"),
+                Carried(job.model),
+                Tuning(recipe.tune, job.model, optimizers),
+            )
             return Session(job, moving, run, report, display)
 
         yield make

@@ -16,7 +16,7 @@ from transduce.data import read
 from transduce.data.doctor import Findings, examine
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
-from transduce.exchange import certificate, hub, unread
+from transduce.exchange import certificate, hub, starting, unread
 from transduce.exchange import exporting as exported
 from transduce.exchange import importing as imported
 from transduce.exchange.parity import Apart, layer_by_layer
@@ -28,6 +28,7 @@ from transduce.runs.checkpoint import steps
 from transduce.runs.opening import open_run
 from transduce.runs.recipe import Recipe, TrainConfig
 from transduce.runs.run import Run
+from transduce.runs.start import Start
 from transduce.text.tokenizer import Tokenizer, TokenizerConfig
 from transduce.training.precision import autocast
 from transduce.training.train import build as prepared
@@ -46,14 +47,25 @@ def recipe(spec: str = recipes.DEFAULT, overrides: Overrides = ()) -> Recipe:
 
     model may be the id of a published model, whose shape it then has: {"model": "bert-base", "model.layers": 4}.
     """
+    return started(spec, overrides)[0]
+
+
+def started(
+    spec: str, overrides: Overrides = (), out: Path | None = None
+) -> tuple[Recipe, Start | None]:  # fmt: skip
+    """The same, and what the model starts from. out: the directory of runs, where one may have begun."""
     changes = pairs(overrides)
     if {"train.max_steps", "train.max_epochs"} <= {key for key, value in changes if value is not None}:
         raise UserError(
             "train.max_steps and train.max_epochs are two ways of saying how long to train; give one of them"
         )
-    found = from_data(Recipe, recipes.read(spec, changes, published.section, shape=assumed.shape))
+    if spec not in recipes.names():
+        spec, changes = starting.of_run(spec, changes)
+    data = recipes.read(spec, changes, published.section, shape=assumed.shape)
+    data, start = starting.complete(data, changes, out)
+    found = from_data(Recipe, data)
     try:
-        return found.resolve()
+        return found.resolve(), start
     except UserError:
         raise
     except ValueError as error:  # only together do two values not fit
@@ -81,10 +93,9 @@ def train(
 
     Raises UserError where nothing can be done: no steps left, another config in that directory, a full disk.
     """
-    config = recipe(spec, overrides)
-    return train_recipe(
-        config, Path(out), quiet=quiet, notes=unused_weights(spec, Path(out) / config.name), watch=watch
-    )
+    config, start = started(spec, overrides, Path(out))
+    notes = unused_weights(spec, Path(out) / config.name)
+    return train_recipe(config, Path(out), quiet=quiet, notes=notes, watch=watch, start=start)
 
 
 def unused_weights(spec: str, run: Path) -> list[str]:
@@ -192,11 +203,11 @@ class Plan(NamedTuple):
 
 def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, probe: bool = True) -> Plan:
     """What training a recipe will cost. Does a few updates on real batches and writes nothing."""
-    config = recipe(spec, overrides)
+    config, start = started(spec, overrides)
     device = device_of(config.train)
     cuda = [device] if device.type == "cuda" else []
     with TemporaryDirectory() as folder, threads(config.train.threads), torch.random.fork_rng(cuda):
-        job = prepared(Run(Path(folder)), config, device)
+        job = prepared(Run(Path(folder)), config, device, start)
         precision = autocast(config.train, device)
         optimizers = config.optimizer.build(job.model)
         work = Work(job.model, job.objective, optimizers, precision, config.train.accumulate)
@@ -207,10 +218,12 @@ def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, probe: bool 
 
 def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: int = 3) -> Findings:
     """What is to be known of a recipe's data before training on it. Writes nothing."""
-    config = recipe(spec, overrides)
+    config, start = started(spec, overrides)
     task = config.task
     splits = config.data.load(task.reads)
-    readers = Readers(config.tokenizer.train(list(task.texts(splits["train"]))), task.readers(splits["train"]))
+    texts = list(task.texts(splits["train"]))
+    tokenizer = config.tokenizer.train(texts) if start is None else start.readers.text
+    readers = Readers(tokenizer, task.readers(splits["train"]))
     encoded = {name: task.examples(columns, readers) for name, columns in splits.items()}
     unread = config.data.remarks(task.reads)
     return examine(splits, encoded, readers.text, config.batch, seed=config.train.seed, rows=preview, unread=unread)

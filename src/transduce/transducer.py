@@ -15,7 +15,7 @@ from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.exchange.certificate import require_source
 from transduce.exchange.sentence_folder import MODULES
-from transduce.exchange.sentences import Precision, SentenceEncoder, Vectors
+from transduce.exchange.sentences import Encoder, Precision, SentenceEncoder, Vectors
 from transduce.generate.config import SAMPLING, Bias, GenerateConfig
 from transduce.generate.decode import decode
 from transduce.generate.hypothesis import Norm
@@ -23,6 +23,7 @@ from transduce.generate.score import Scores
 from transduce.generate.stop import TextStream
 from transduce.model.models import Model
 from transduce.runs.recipe import Recipe
+from transduce.runs.start import SENTENCES
 from transduce.tasks.answer import Answer
 from transduce.tasks.classify import Classified, ClassifyConfig
 from transduce.tasks.evaluate import Evaluation, evaluate
@@ -197,19 +198,20 @@ class Transducer:
     @functools.cached_property
     def sentences(self) -> SentenceEncoder:
         """What makes vectors of texts. Raises UserError if the model is no encoder."""
-        data = self.recipe.data
+        data, own = self.recipe.data, None if self.run is None else self.run / SENTENCES
+        encoder = Encoder(self.model, self.recipe.model, self.tokenizer.vocab_size)
+        if own is not None and own.is_dir():
+            return SentenceEncoder.read(own, encoder)
         if not isinstance(data, Imported) or not data.sentences:
             return SentenceEncoder.of(self.model, self.recipe.model, self.tokenizer)
-        if not (Path(data.origin) / MODULES).is_file():
+        if not (Path(data.origin) / MODULES).is_file():  # of a run that was imported before it kept these files
             raise UserError(
-                f"{data.origin} said how texts become vectors, and this model was imported from there; it is gone, so "
-                f"bring it back"
+                f"{data.origin} says how texts become vectors, and this model was imported from there, but the folder "
+                f"is not there any more; import it again, or put it back"
             )
         if self.run is not None:
             require_source(Path(data.origin), self.run)
-        found = SentenceEncoder.read(data.origin)
-        found.model.to(self.model.device)
-        return found
+        return SentenceEncoder.read(data.origin, encoder)
 
     def evaluate(self, split: str | None = None) -> Evaluation:
         """Loss, and what the task measures with every prediction, on a split of the recipe's data, with intervals.

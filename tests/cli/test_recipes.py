@@ -193,7 +193,7 @@ def test_a_folder_of_two_languages_a_run_and_a_published_model_are_told_apart(cl
     recipe = transduce.recipe("pairs", [("data.valid_fraction", "0"), *overrides_of(fits.split()[1:])])
     assert list(recipe.data.load()["train"]["target"]) == ["x"]
     assert "run is a run; its recipe is run/config.yaml" in cli("train", "run").err
-    assert "`transduce import model` makes a run of it" in cli("train", "model").err
+    assert "a recipe starts from it with start=model" in cli("train", "model").err
 
 
 @pytest.mark.parametrize(("data", "model", "objective"), [

@@ -18,7 +18,7 @@ from transduce.exchange import checkpoint as published
 from transduce.exchange.answers import Asked, Ours, Theirs, by_settings
 from transduce.exchange.certificate import require_intact
 from transduce.exchange.files import Files, read_json
-from transduce.exchange.sentence_folder import MODULES
+from transduce.exchange.sentence_folder import MODULES, keep
 from transduce.generate import hugging_face
 from transduce.generate.config import GenerateConfig
 from transduce.model.models import EncoderOnly, Model
@@ -33,6 +33,7 @@ from transduce.runs.position import Position, to_state
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
 from transduce.runs.seal import seal
+from transduce.runs.start import SENTENCES
 from transduce.runs.weights import weights
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.translate import TranslateConfig
@@ -143,6 +144,8 @@ def save(found: Found, folder: Path, out: Path) -> None:
     for name in ("config.json", *BESIDE, *PIECES):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, out / "tokenizer" / ORIGIN / name)
+    if (folder / MODULES).is_file():
+        keep(folder, out / SENTENCES)
     for name in ("samples", "plots", "checkpoints"):
         (out / name).mkdir(exist_ok=True)
     state = to_state(Position(), rng_state(torch.device("cpu")), regular=False, healthy=True)

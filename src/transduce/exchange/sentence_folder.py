@@ -1,6 +1,7 @@
 """The small files of a sentence encoder's folder."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -114,6 +115,20 @@ def steps_of(rest: Sequence[tuple[type[Step], Path]], width: int) -> list[Step]:
                 raise UserError(f"{folder} maps {step.weight.shape[1]} features, but gets {width}; download it again")
             width = step.weight.shape[0]
     return made
+
+
+def keep(folder: Path, out: Path) -> None:
+    """Copies all but the weights of the encoder: what says how its hidden states become vectors of texts."""
+    where = places(folder)
+    out.mkdir()
+    for file in folder.iterdir():
+        if file.is_file() and file.suffix in (".json", ".txt", ".model") and ".index." not in file.name:
+            shutil.copyfile(file, out / file.name)
+    for place in {where.encoder, *([where.pooling] if where.pooling else []), *(path for _, path in where.rest)}:
+        for file in sorted(place.iterdir()) if place != folder else ():
+            if place != where.encoder or file.suffix in (".json", ".txt", ".model"):
+                (out / place.name).mkdir(exist_ok=True)
+                shutil.copyfile(file, out / place.name / file.name)
 
 
 def write_folder(folder: Path, width: int, pooling: Pooling, steps: Sequence[Step], how: Reading) -> None:

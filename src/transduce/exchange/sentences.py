@@ -66,19 +66,22 @@ class SentenceEncoder:
             tokenizer.normalizer = tokenizers.normalizers.Sequence(both)
 
     @classmethod
-    def read(cls, folder: str | Path) -> "SentenceEncoder":
+    def read(cls, folder: str | Path, encoder: Encoder | None = None) -> "SentenceEncoder":
         """Of a folder with modules.json; without it, of an encoder, whose hidden states are averaged.
+
+        encoder: in the place of the one in the folder.
 
         Raises UserError for what is missing or not known. No code and no pickle is run.
         """
         folder = Path(folder)
-        require_intact(folder)
+        if encoder is None:
+            require_intact(folder)
         where = places(folder)
-        found, how = checkpoint.read(where.encoder), reading(folder, where.encoder)
+        found, how = encoder or Encoder(*checkpoint.read(where.encoder)), reading(folder, where.encoder)
         width = found.config.width
         pooling = Pooling() if where.pooling is None else Pooling.read(where.pooling, width)
         steps = steps_of(where.rest, len(pooling.modes) * width)
-        out = cls(Encoder(*found), tokenizer_of(where.encoder), pooling, steps, how, told=where.told)
+        out = cls(found, tokenizer_of(where.encoder), pooling, steps, how, told=where.told)
         paths = [where.encoder / name for name in KEPT]
         out.files = {path.name: path.read_bytes() for path in paths if path.is_file()}
         return out

@@ -109,7 +109,7 @@ def grouped(model: nn.Module) -> list[tuple[Group, nn.Parameter]]:
 
 
 def set_rate(optimizers: Iterable[Optimizer], factor: float) -> None:
-    """Every group's rate becomes `factor` times its peak."""
+    """Every group's rate becomes `factor` times its peak, and times its own factor where it has one."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
+            group["lr"] = group["peak"] * factor * group.get("factor", 1.0)

@@ -14,9 +14,9 @@ def suited(path: Path) -> str | None:
     """Returns the sentence for a file or folder of data, a run, or a published model; None: it may be a recipe."""
     if path.is_dir():
         if (path / "config.yaml").is_file():
-            return f"{path} is a run; its recipe is {path / 'config.yaml'}"
+            return f"{path} has a config.yaml, but no checkpoints to start from; its recipe is {path / 'config.yaml'}"
         if (path / "config.json").is_file():
-            return f"{path} is a published model, not a recipe; `transduce import {path}` makes a run of it"
+            return f"{path} is a published model, not a recipe; a recipe starts from it with start={path}"
         words = _of_folder(path)
     else:
         words = _of_file(path)

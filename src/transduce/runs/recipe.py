@@ -19,6 +19,8 @@ from transduce.runs import assumed
 from transduce.runs.migrate import SCHEMA, upgraded
 from transduce.tasks.task import TaskConfig
 from transduce.text.tokenizer import TokenizerConfig
+from transduce.tune.full import Full
+from transduce.tune.tuning import TuneConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,8 @@ class Recipe:
     objective: what the gradient is of.
     batch: how examples become batches.
     optimizer: how gradients become updates.
+    tune: which weights move.
+    start: what the weights, the tokeniser and the readers come from: scratch, a run, a folder, or hub:OWNER/NAME.
     schedule: how the learning rate moves.
     train: how long, how safe, and what is looked at on the way.
     generate: how texts are written in validation, and later by default.
@@ -126,6 +130,8 @@ class Recipe:
     batch: BatchConfig = field(default_factory=BatchConfig)
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     schedule: ScheduleConfig = field(default_factory=InverseSqrt)
+    tune: TuneConfig = field(default_factory=Full)
+    start: str = "scratch"
     train: TrainConfig = field(default_factory=TrainConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     schema: int = SCHEMA

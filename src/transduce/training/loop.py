@@ -35,7 +35,6 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
     """
     job, moving, report, display = session.job, session.moving, session.report, session.display
     config, model, device = job.recipe.train, job.model, moving.device
-    parameters = [p for p in model.parameters() if p.requires_grad]
     position, begun = session.restore(), time.monotonic()
     if 0 < position.step < config.max_steps:
         session.say(f"going on from step {position.step} of {config.max_steps}")
@@ -44,6 +43,7 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
 
     while not ended(position, config):
         # One update: the gradients of sums are added up, then divided once by the number of all their targets.
+        parameters = moving.tuning.arrange(position.step + 1)
         factor = job.recipe.schedule.factor(position.step + 1)
         set_rate(moving.optimizers, factor)
         rng, micro, losses = rng_state(device), list(islice(stream, config.accumulate)), list[Loss]()

@@ -13,6 +13,7 @@ from transduce.runs import checkpoint
 from transduce.runs.average import Average
 from transduce.runs.checkpoint import Tensors
 from transduce.runs.weights import assign, best_weights, load_weights, read_weights, weights
+from transduce.tune.tuning import Tuning
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Moving:
     average: Average | None
     device: torch.device
     carried: Carried
+    tuning: Tuning
 
     def averaged(self) -> AbstractContextManager[None]:
         """Inside, the model computes with the moving average of its weights, if there is one."""

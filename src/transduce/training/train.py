@@ -20,12 +20,14 @@ from transduce.model.models import Model
 from transduce.model.ops import fla
 from transduce.objectives.carry import Carried, require_bounded
 from transduce.runs.average import Average
+from transduce.runs.checkpoint import steps
 from transduce.runs.claim import as_begun, claim, record_recipe, require_same
 from transduce.runs.opening import built
 from transduce.runs.recipe import Recipe, TrainConfig
 from transduce.runs.report import Report
 from transduce.runs.run import Run, readers_of, record_data, record_environment, refused
 from transduce.runs.seal import seal
+from transduce.runs.start import Start, begin, hand_on
 from transduce.training import loop
 from transduce.training.finish import finish
 from transduce.training.loop import Interrupted
@@ -33,6 +35,7 @@ from transduce.training.moving import Moving
 from transduce.training.progress import Display
 from transduce.training.session import Job, Session
 from transduce.training.watching import Watch, WatcherFailed
+from transduce.tune.tuning import Tuning
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # after which a training saves and stops
 
@@ -44,10 +47,12 @@ def train(
     quiet: bool = False,
     notes: Sequence[str] = (),
     watch: Watch | None = None,
+    start: Start | None = None,
 ) -> Run:
     """Train what the recipe says in the directory root/NAME, or go on with it there, and return the run.
 
     notes: lines to say at the start.
+    start: what a new run begins with; None: random numbers.
     watch: is told of every update and validation; what it raises ends the training, once all is saved.
 
     Raises UserError where nothing can be done, and Interrupted (also a UserError) after Ctrl-C, when all is saved.
@@ -66,13 +71,14 @@ def train(
             if config.max_epochs is None:
                 require_steps_left(run, config)
             record_environment(run, device)
-            job = build(run, recipe, device)
+            job = build(run, recipe, device, start)
             if config.max_epochs is not None:
                 settle(run, job.recipe, display)
             seal(path)
             average = None if config.ema is None else Average(job.model, config.ema)
             optimizers = recipe.optimizer.build(job.model)
-            moving = Moving(job.model, optimizers, average, device, Carried(job.model))
+            tuning = Tuning(recipe.tune, job.model, optimizers)
+            moving = Moving(job.model, optimizers, average, device, Carried(job.model), tuning)
             session = Session(job, moving, run, report, display, watch)
             for line in (introduction(session), *on_length(job.recipe), *notes, *job.remarks):
                 session.say(line)
@@ -89,14 +95,17 @@ def train(
     return Run(path)
 
 
-def build(run: Run, recipe: Recipe, device: torch.device) -> Job:
-    """The data, readers, model and objective of a recipe."""
+def build(run: Run, recipe: Recipe, device: torch.device, start: Start | None = None) -> Job:
+    """The data, readers, model and objective of a recipe. start: where the model comes from, in a new run."""
     config, task = recipe.train, recipe.task
     splits = recipe.data.load(task.reads)
     record_data(run, splits)
+    if start is not None:
+        hand_on(start, run, recipe)
     readers = readers_of(run, recipe, splits["train"])
     model = built(recipe, readers, config.seed)
     task.check(model, readers)
+    begun = begin(model, start) if start is not None and not steps(run.checkpoints) else []
     if model.limit is not None and recipe.batch.max_length > model.limit:
         limit = f"the model has {model.limit} positions"
         raise UserError(f"batch.max_length={recipe.batch.max_length}, but {limit}; lower it, or raise the limit")
@@ -112,7 +121,7 @@ def build(run: Run, recipe: Recipe, device: torch.device) -> Job:
         if name != "train"
     }
     measure, of_measure = task.selects(config.metric, splits.get("valid", splits["train"]), config.samples)
-    lines = recipe.data.remarks(task.reads)
+    lines = [*begun, *recipe.data.remarks(task.reads)]
     for name, examples in {"train": loader.examples, **{name: split.examples for name, split in held.items()}}.items():
         lines += remarks(name, splits[name], examples, readers.tokenizer, recipe.batch)
     return Job(
@@ -124,11 +133,14 @@ def introduction(session: Session) -> str:
     """What is about to be trained, in a line."""
     job, device = session.job, session.moving.device
     parameters = sum(p.numel() for p in job.model.parameters())
+    session.moving.tuning.arrange(1)
+    moving = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
+    size = f"{parameters:,} parameters" + (f", of which {moving:,} move" if moving < parameters else "")
     where = f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else torch.cuda.get_device_name(device)
     epoch = f"{job.loader.size(0):,} batches per epoch"
     if (tokenizer := job.readers.tokenizer) is not None:
         epoch += f", {tokenizer.vocab_size:,} tokens in the vocabulary"
-    return f"{job.recipe.name}: {parameters:,} parameters, {epoch}, on {where}"
+    return f"{job.recipe.name}: {size}, {epoch}, on {where}"
 
 
 def on_length(recipe: Recipe) -> list[str]:

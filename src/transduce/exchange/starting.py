@@ -1,0 +1,53 @@
+"""A recipe that starts from another model: its model and tokeniser are those of the other one."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from transduce import config
+from transduce.errors import UserError
+from transduce.exchange import start
+from transduce.plain_yaml import plain
+from transduce.runs.run import read_config
+from transduce.runs.start import SCRATCH, Start
+
+CONFIG = "config.yaml"
+
+
+def of_run(spec: str, changes: list[tuple[str, Any]]) -> tuple[str, list[tuple[str, Any]]]:
+    """A recipe and its changes, where a run stands for its own recipe, to be trained further under another name."""
+    path = Path(spec)
+    if not (path / CONFIG).is_file() or not (path / "checkpoints").is_dir():
+        return spec, changes
+    named = any(key == "name" for key, _ in changes)
+    own = [("start", str(path)), *([] if named else [("name", f"{path.resolve().name}-tuned")])]
+    return str(path / CONFIG), [*own, *changes]
+
+
+def complete(
+    data: dict[str, Any], changes: Iterable[tuple[str, Any]], out: Path | None
+) -> tuple[dict[str, Any], Start | None]:
+    """Returns plain data of a recipe with the model and tokeniser that it starts from, and what it starts from.
+
+    The head stays that of the recipe, and `changes` of the model are laid on. out: the directory of runs; a run that
+    has begun there has all it needs. Raises UserError.
+    """
+    where = plain(data.get("start", SCRATCH))
+    if where in (None, SCRATCH):
+        return data, None
+    if odd := next((key for key, _ in changes if key.split(".")[0] == "tokenizer"), None):
+        raise UserError(f"{odd} is asked for, but start={where} brings its own tokeniser; leave it out")
+    run = None if out is None else out / str(plain(data.get("name")))
+    if run is not None and (run / CONFIG).is_file() and any((run / "checkpoints").glob("step-*")):
+        begun = read_config(run)
+        if begun.get("start") == where:
+            return {**data, "model": begun["model"], "tokenizer": begun["tokenizer"]}, None
+    found = start.read(str(where))
+    model, asked = config.to_data(found.recipe.model), data.get("model")
+    if isinstance(asked, Mapping) and "head" in asked:
+        model["head"] = cast("Mapping[str, Any]", asked)["head"]
+    out_data = {**data, "model": model, "tokenizer": config.to_data(found.recipe.tokenizer)}
+    for key, value in changes:
+        if key.split(".")[0] == "model":
+            config.override(out_data, key, value)
+    return out_data, found

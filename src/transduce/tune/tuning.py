@@ -1,0 +1,55 @@
+"""The contract of ways to tune: what moves, with which factor of the rate, from which step on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from transduce.config import Part
+from transduce.model.models import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(Part):
+    """Which way to tune. Parameters of one label move together."""
+
+    folder: ClassVar[str] = "transduce.tune"
+
+    def labels(self, model: Model) -> dict[Tensor, str]:
+        """The label of each parameter. Raises UserError where a model has nothing to tune so."""
+        return dict.fromkeys(model.parameters(), "")
+
+    def factor(self, label: str, step: int) -> float:
+        """By which the rate of a label is multiplied in update number `step`, from 1; 0: it does not move."""
+        return 1.0
+
+
+class Tuning:
+    """A way to tune at work: before every update, `arrange` says what moves in it."""
+
+    def __init__(self, config: TuneConfig, model: Model, optimizers: Sequence[Optimizer]) -> None:
+        """Parts the groups of the optimisers by label; with one label they stay as they are."""
+        self.config, self.model, self.optimizers = config, model, optimizers
+        self.labels = config.labels(model)
+        if len(set(self.labels.values())) > 1:
+            for optimizer in optimizers:
+                optimizer.param_groups[:] = [part for group in optimizer.param_groups for part in self.parts(group)]
+
+    def parts(self, group: dict[str, list[Tensor]]) -> list[dict[str, object]]:
+        """A group of parameters as several, one for each label."""
+        names = dict.fromkeys(self.labels[p] for p in group["params"])
+        return [
+            {**group, "params": [p for p in group["params"] if self.labels[p] == name], "label": name} for name in names
+        ]
+
+    def arrange(self, step: int) -> list[nn.Parameter]:
+        """Sets the factors of the rates of update number `step`, and returns the parameters that move in it."""
+        factors = {label: self.config.factor(label, step) for label in set(self.labels.values())}
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["factor"] = factors[group.get("label", "")] if len(factors) > 1 else next(iter(factors.values()))
+        for parameter, label in self.labels.items():
+            parameter.requires_grad_(factors[label] > 0)
+        return [p for p in self.model.parameters() if p.requires_grad]
