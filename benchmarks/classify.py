@@ -18,7 +18,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "Transformer": {},
     "LSTM, both ways": {"model.mixer": "lstm", "model.positions": "none", "model.layers": 1},
     "gated DeltaNet, both ways": {
-        "model.mixer": {"kind": "gated-delta", "heads": 4}, "model.positions": "none",
+        "model.mixer": {"kind": "gated-delta", "heads": 4}, "model.positions": "none", "model.layers": 1,
+        "train.max_steps": 600,
     },
 }  # fmt: skip
 SETS: dict[str, dict[str, Any]] = {"sms_spam": {}, "trec": {"task.label_end": ":"}, "sst2": {}}

@@ -68,7 +68,7 @@ def test_nothing_but_blank_targets_is_refused(given: Columns) -> None:
 
 
 def test_all_blank_data_are_refused_whatever_their_kind(write, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"every target of train is blank.*data\.target_field"):
+    with pytest.raises(UserError, match=r"every source of train is blank.*data\.source_field"):
         from_data(Pairs, {"path": str(write("a.tsv", " \t \n  \t  \n\t\n"))}).load()
     for unit in ("file", "line", "paragraph"):
         with pytest.raises(UserError, match=r"blank|no text|no two different texts"):

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from transduce.config import Part
 from transduce.data import read
-from transduce.data.columns import STREAM, TEXT, Columns
+from transduce.data.columns import SOURCE, TARGET, TEXT, Columns
 from transduce.errors import UserError
 
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
@@ -124,11 +124,12 @@ def unused(path: str, splits: dict[str, list[Path]], extensions: Sequence[str]) 
 
 
 def require_text(split: Columns, name: str) -> None:
-    """Raises UserError where the last column has nothing but white space to learn from."""
-    name_of = split.names[-1]
-    what = TEXT if name_of == STREAM else name_of
-    if len(split) and not any(not isinstance(value, str) or value.strip() for value in split[name_of]):
-        where = "data.path" if len(split.names) == 1 else f"data.path and data.{what}_field"
+    """Raises UserError where a column has nothing but white space to learn from."""
+    for column in split.names:
+        if not len(split) or any(not isinstance(value, str) or value.strip() for value in split[column]):
+            continue
+        key = f"{column}_field" if column in (SOURCE, TARGET) else f"columns.{column}"
+        what, where = (column, f"data.path and data.{key}") if len(split.names) > 1 else (TEXT, "data.path")
         raise UserError(f"every {what} of {name} is blank, so there is nothing to learn; check {where}")
 
 

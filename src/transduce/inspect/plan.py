@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from transduce.inspect.counts import StateBytes, flops, parameters, saved_bytes, state_bytes
 from transduce.model.batch import Batch
+from transduce.model.heads.head import TokenHead
 from transduce.model.layout import dense
 from transduce.model.models import Model
 from transduce.objectives.objective import Objective
@@ -81,7 +82,8 @@ def costs(work: Work, batch: Batch, shape: tuple[int, int]) -> Costs:
     """Count what a row of so many source and target tokens takes, and what an update with a batch keeps."""
     model = work.model
     device = model.device
-    row, batch, losses = row_of(*shape, model.token_head.size - 1).to(device), batch.to(device), list[Tensor]()
+    last = model.head.size - 1 if isinstance(model.head, TokenHead) else None
+    row, batch, losses = row_of(batch, *shape, last).to(device), batch.to(device), list[Tensor]()
     with torch.compiler.set_stance("force_eager"):
         model.train()
         with torch.no_grad():
@@ -101,8 +103,14 @@ def costs(work: Work, batch: Batch, shape: tuple[int, int]) -> Costs:
     )  # fmt: skip
 
 
-def row_of(source: int, target: int, last: int) -> Batch:
-    """One row of token `last`, which is no special one, without padding; source 0: without a source."""
+def row_of(batch: Batch, source: int, target: int, last: int | None) -> Batch:
+    """One row of so many slots without padding; source 0: without a source.
+
+    last: the token that stands everywhere, which is no special one; None: what stands in a row of `batch`, repeated.
+    """
+    if last is None:
+        slots = torch.arange(target) % batch.inputs.shape[1]
+        return Batch(batch.inputs[:1, slots], dense(1, target), batch.targets[:1])
     read, written = (torch.full((1, n), last) for n in (source, target))
     sides = (read, dense(1, source)) if source else (None, None)
     return Batch(written, dense(1, target), written, *sides)

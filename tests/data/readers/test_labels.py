@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from transduce.config import from_data, kinds, to_data
+from transduce.data.readers.labels import Labels
+from transduce.data.readers.numbers import Numbers
+from transduce.data.readers.reader import Reader, Readers, load
+from transduce.errors import UserError
+
+COLUMNS = {"labels": ["b", "a", "b"], "numbers": [3, "4.5", 6.0]}
+
+
+@pytest.mark.parametrize("kind", list(kinds(Reader.folder)))
+def test_a_reader_that_is_kept_reads_what_it_read(kind: str, tmp_path) -> None:
+    reader = kinds(Reader.folder)[kind]().fit(COLUMNS[kind], "x")
+    Readers(None, {"x": reader}).save(tmp_path)
+    again = load(tmp_path)["x"]
+    assert again == reader
+    assert again.size == reader.size
+    assert (again.encode(COLUMNS[kind], "x") == reader.encode(COLUMNS[kind], "x")).all()
+    assert from_data(type(reader), {k: v for k, v in to_data(reader).items() if k != "kind"}) == reader
+
+
+def test_labels_are_sorted_numbers_by_their_value() -> None:
+    assert Labels().fit([10, 9, "2", 2.0, True], "x").names == ("2", "9", "10", "true")
+    assert Labels(end=":").fit(["DESC:a", "NUM:b", "DESC:c"], "x").names == ("DESC", "NUM")
+    assert Labels(names=("a", "b")).encode(["b", " a "], "x").tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("values", "sentence"), [
+    (["a", "a"], "no two different labels \\(the only one is 'a'\\)"), ([], "no two different labels"),
+])  # fmt: skip
+def test_one_class_only_is_refused(values: list[str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        Labels().fit(values, "label")
+
+
+def test_a_label_that_was_not_there_in_training_is_named_with_the_nearest() -> None:
+    reader = Labels(names=("ham", "spam"))
+    with pytest.raises(
+        UserError, match=r"the label 'spamm' in the column `label` was not there .* did you mean 'spam'"
+    ):
+        reader.encode(["ham", "spamm"], "label")
+
+
+def test_numbers_come_back() -> None:
+    reader = Numbers().fit([1, 2, 3, 10], "x")
+    read = reader.encode([1, 2, 3, 10], "x")
+    assert read.mean() == pytest.approx(0, abs=1e-6)
+    assert read.std() == pytest.approx(1, abs=1e-6)
+    assert np.allclose(reader.decode(read), [1, 2, 3, 10])
+    with pytest.raises(UserError, match="row 2 of the column `x` is 'abc', which is not a number"):
+        reader.encode([1, "abc"], "x")

@@ -1,0 +1,91 @@
+"""Which column is which: told, or recognised, and said; else one sentence."""
+
+import json
+
+import pytest
+
+from transduce.config import from_data
+from transduce.data.tables import Table
+from transduce.errors import UserError
+
+WANTED = ("text", "label")
+ROWS = [("ham", f"see you at {i}, dear") for i in range(20)] + [("spam", f"win {i} prizes now") for i in range(9)]
+
+
+def load(path, **values):
+    return from_data(Table, {"path": str(path), "valid_fraction": 0, **values}).load(WANTED)["train"]
+
+
+def remarks(path, **values):
+    return from_data(Table, {"path": str(path), **values}).remarks(WANTED)
+
+
+def quoted(text: str) -> str:
+    return '"' + text + '"'
+
+
+FORMS = {
+    "tsv": ("a.tsv", "".join(f"{label}\t{text}\n" for label, text in ROWS)),
+    "tsv with names": ("a.tsv", "label\ttext\n" + "".join(f"{label}\t{text}\n" for label, text in ROWS)),
+    "other names": ("a.tsv", "id\tMessage\tCategory\n" + "".join(f"7\t{t}\t{x}\n" for x, t in ROWS)),
+    "csv": ("a.csv", "".join(f"{quoted(text)},{label}\n" for label, text in ROWS)),
+    "jsonl": ("a.jsonl", "".join(json.dumps({"text": t, "label": x}) + "\n" for x, t in ROWS)),
+    "packed": ("a.tsv.gz", "".join(f"{label}\t{text}\n" for label, text in ROWS)),
+    "label and a space": ("a.txt", "".join(f"{label} {text}\n" for label, text in ROWS)),
+    "tabs in plain text": ("a.txt", "".join(f"{text}\t{label}\n" for label, text in ROWS)),
+}
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_every_form_gives_the_same_rows(form: str, write) -> None:
+    path = write(*FORMS[form])
+    columns = load(path)
+    assert list(zip(columns["label"], columns["text"], strict=True)) == ROWS
+    said = [line for line in remarks(path) if "data.columns" in line]
+    assert len(said) == 2, "what is recognised is said"
+
+
+def test_parquet_gives_the_same_rows(tmp_path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pyarrow.table({"text": [t for _, t in ROWS], "label": [x for x, _ in ROWS]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    columns = load(tmp_path / "a.parquet")
+    assert list(zip(columns["label"], columns["text"], strict=True)) == ROWS
+    (tmp_path / "b.parquet").write_bytes(b"no parquet")
+    with pytest.raises(UserError, match="is not a Parquet file"):
+        load(tmp_path / "b.parquet")
+
+
+def test_values_of_json_keep_their_type(write) -> None:
+    rows = "".join(json.dumps({"text": f"t{i}", "label": i % 2 == 0, "n": i}) + "\n" for i in range(6))
+    assert list(load(write("a.jsonl", rows), columns={"label": "n"})["label"]) == list(range(6))
+    assert list(load(write("a.jsonl", rows))["label"]) == [True, False] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "values", "sentence"),
+    [
+        ("x\ty\n" * 9, {"columns": {"txt": 1}}, "data.columns.txt names a column .* did you mean `text`"),
+        ("text\tlabel\na\tb\n", {"columns": {"text": "tekst"}}, "no column `tekst`; did you mean `text`"),
+        ("a\tb\n" * 9, {"columns": {"text": 7, "label": 0}}, "has 2 columns, but column 7"),
+        ("a\tb\tc\n" * 9, {}, "no column that is surely the text; set data.columns.text"),
+        ("ham\tone\nspam\ttwo\tthree\nham\tfour\n", {"columns": {"label": 0, "text": 1}}, "line 2, has 3 columns"),
+        ("label\ttext\n", {}, "has no rows"),
+        ("ham\t\nspam\t \n" * 5, {"columns": {"label": 0, "text": 1}}, "every text of train is blank"),
+    ],
+)
+def test_what_cannot_be_told_is_one_sentence(content: str, values: dict, sentence: str, write) -> None:
+    with pytest.raises(UserError, match=sentence):
+        load(write("a.tsv", content), **values)
+
+
+def test_files_of_other_names_or_another_order(write) -> None:
+    write("train.jsonl", "".join(json.dumps({"text": t, "label": x}) + "\n" for x, t in ROWS))
+    folder = write("valid.jsonl", json.dumps({"label": "ham", "text": "b", "id": 3}) + "\n").parent
+    splits = from_data(Table, {"path": str(folder)}).load(WANTED)
+    assert [splits["valid"]["text"], splits["valid"]["label"]] == [["b"], ["ham"]]
+    write("valid.jsonl", json.dumps({"kind": "ham", "text": "b"}) + "\n")
+    with pytest.raises(UserError, match="have other names than those of the first file"):
+        from_data(Table, {"path": str(folder)}).load(WANTED)
