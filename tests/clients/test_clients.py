@@ -83,7 +83,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 def sources(ours: Transducer) -> list[str]:
-    return list(ours.recipe.data.load()["test"].sources or ())
+    return list(ours.recipe.data.load()["test"]["source"])
 
 
 def written(ours: Transducer, prompts: list[str]) -> list[str]:

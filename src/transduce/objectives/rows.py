@@ -26,7 +26,7 @@ def class_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:
     nll = (weights * F.cross_entropy(logits.detach(), targets, reduction="none")).sum()
     right = (weights * (logits.argmax(-1) == targets)).sum()
     count = torch.tensor(len(targets)) if batch.weights is None else weights.sum()
-    loss = Loss(total, count, {"nll": nll, "accuracy": right})
+    loss = Loss(total, count, {"nll": nll, "train_accuracy": right})
     return with_noted(loss, noted)
 
 

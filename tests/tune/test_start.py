@@ -1,0 +1,147 @@
+"""A training that starts from another model: its weights, its tokeniser, its readers; and what moves in it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import transduce as td
+from transduce.errors import UserError
+from transduce.runs.checkpoint import read_tensors
+from transduce.runs.run import Run
+
+LM = {
+    "tokenizer": {"kind": "char"}, "model.width": 16, "model.layers": 1, "model.mixer.heads": 2, "data.unit": "line",
+    "batch.max_length": 24, "batch.batch_tokens": 192, "schedule.warmup_steps": 1, "train.max_steps": 4,
+    "train.validate_every": 2, "train.threads": 1, "train.device": "cpu", "model.feedforward.hidden": 24,
+}  # fmt: skip
+SHORT = {
+    "batch.max_length": 24, "batch.batch_tokens": 192, "schedule.warmup_steps": 1, "train.max_steps": 3,
+    "train.validate_every": 3, "train.threads": 1, "train.device": "cpu", "train.ema": None,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """The run of a language model, its text, and a labelled table of the same letters."""
+    folder = tmp_path_factory.mktemp("start")
+    (folder / "text.txt").write_text("".join(f"{'ab' * (i % 5)}c{i % 10}\n" for i in range(60)))
+    (folder / "table.tsv").write_text(
+        "".join(f"{'even' if i % 2 else 'odd'}\t{'ab' * (i % 5)}{i % 2}\n" for i in range(60))
+    )
+    run = td.train("text", {"name": "lm", "data.path": str(folder / "text.txt"), **LM}, out=folder, quiet=True)
+    return run.path, folder / "text.txt", folder / "table.tsv"
+
+
+def tensors(run: Run | Path, checkpoint: str = "last") -> dict[str, torch.Tensor]:
+    path = run if isinstance(run, Path) else run.path
+    return read_tensors((path / checkpoint).resolve() / "model.safetensors")
+
+
+@pytest.mark.parametrize("way", ["the run itself", "start="])
+def test_a_run_goes_on_under_another_name_from_its_weights(
+    way: str, made: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    lm, text, _ = made
+    spec, values = ("text", {"start": str(lm), "name": "lm-tuned"}) if way == "start=" else (str(lm), {})
+    run = td.train(spec, {**values, "data.path": str(text), "data.unit": "line", **SHORT}, out=tmp_path, quiet=True)
+    assert run.path.name == "lm-tuned"
+    begun = (
+        read_tensors(run.checkpoints / "step-00000000/model.safetensors")
+        if (run.checkpoints / "step-00000000").exists()
+        else None
+    )
+    log = (run.path / "log.txt").read_text()
+    assert f"starts from {lm}: its weights and tokeniser\n" in log
+    assert (run.path / "tokenizer/tokenizer.json").read_bytes() == (lm / "tokenizer/tokenizer.json").read_bytes()
+    assert run.recipe.model == Run(lm).recipe.model
+    assert run.recipe.start == str(lm)
+    assert begun is None or all(torch.equal(begun[name], x) for name, x in tensors(lm, "best").items())
+
+
+@pytest.mark.parametrize("tune", ["full", "head"])
+def test_a_classifier_from_a_language_model(tune: str, made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    lm, _, table = made
+    values = {"start": str(lm), "tune": tune, "data.path": str(table), **SHORT, "train.save_every": 1, "train.keep": 9}
+    run = td.train("classify", values, out=tmp_path, quiet=True)
+    log = (run.path / "log.txt").read_text()
+    assert "but head.output.weight, head.output.bias keep their start values" in log
+    assert ("of which 66 move" in log) == (tune == "head")
+    before, first, last = tensors(lm, "best"), tensors(run.checkpoints / "step-00000000", "."), tensors(run)
+    shared = [name for name in before if name in last]
+    assert len(shared) > 8
+    assert all(torch.equal(first[name], before[name]) for name in shared)
+    moved = {name for name in last if not torch.equal(first[name], last[name])}
+    heads = {name for name in last if name.startswith("head.")}
+    assert moved == heads if tune == "head" else moved > heads
+    assert td.load(run.path, device="cpu").classify("abab1").label in ("even", "odd")
+
+
+def test_a_run_that_was_started_goes_on_though_its_start_is_gone(made: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    import shutil
+
+    lm, _, table = made
+    copy = Path(shutil.copytree(lm, tmp_path / "copy", symlinks=True))
+    values = {"start": str(copy), "tune": "head", "data.path": str(table), **SHORT, "schedule": "constant"}
+    td.train("classify", values, out=tmp_path, quiet=True)
+    shutil.rmtree(copy)
+    again = td.train("classify", {**values, "train.max_steps": 6}, out=tmp_path, quiet=True)
+    assert again.result is not None
+    assert again.result["step"] == 6
+
+
+@pytest.mark.parametrize(
+    ("over", "sentence"),
+    [
+        (
+            {"model.width": 24},
+            r"has another embed\.weight \(\[\d+, 16\] there, \[\d+, 24\] here\); leave out what changes",
+        ),
+        ({"model.layers": 2}, r"has no stack\.blocks\.1\..*, which this model has; leave out what changes its parts"),
+        (
+            {"tokenizer.kind": "byte"},
+            r"tokenizer\.kind is asked for, but start=.* brings its own tokeniser; leave it out",
+        ),
+        ({"start": "/no/where"}, r"start=/no/where is not a directory; give a run"),
+        ({"tune": "haed"}, r"`tune.kind` is .*haed.*did you mean `head`"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(
+    over: dict[str, Any], sentence: str, made: tuple[Path, Path, Path], tmp_path: Path
+) -> None:  # fmt: skip
+    lm, _, table = made
+    with pytest.raises(UserError, match=sentence):
+        td.train("classify", {"start": str(lm), "data.path": str(table), **SHORT, **over}, out=tmp_path, quiet=True)
+    assert not any(tmp_path.iterdir())
+
+
+def test_rates_may_differ_by_label_and_change_with_the_step(
+    session: Callable[..., Any], recipe: Callable[..., Any]
+) -> None:
+    from dataclasses import dataclass
+
+    from transduce.model.models import Model
+    from transduce.optim import set_rate
+    from transduce.tune.tuning import TuneConfig, Tuning
+
+    @dataclass(frozen=True, kw_only=True)
+    class Layered(TuneConfig):
+        def labels(self, model: Model) -> dict[torch.Tensor, str]:
+            return {p: "norm" if "norm" in name else "rest" for name, p in model.named_parameters()}
+
+        def factor(self, label: str, step: int) -> float:
+            return 0.5 if label == "norm" else float(step > 2)
+
+    made = session(recipe())
+    tuning = Tuning(Layered(), made.job.model, made.moving.optimizers)
+    few = tuning.arrange(1)
+    assert 0 < len(few) < len(list(made.job.model.parameters()))
+    assert all("norm" in name for name, p in made.job.model.named_parameters() if p.requires_grad)
+    assert len(tuning.arrange(3)) == len(list(made.job.model.parameters()))
+    set_rate(made.moving.optimizers, 1.0)
+    groups = [group for optimizer in made.moving.optimizers for group in optimizer.param_groups]
+    assert {group["lr"] / group["peak"] for group in groups} == {0.5, 1.0}
+    owned = [id(p) for group in groups for p in group["params"]]
+    assert sorted(owned) == sorted(id(p) for p in made.job.model.parameters())
