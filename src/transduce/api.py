@@ -222,11 +222,14 @@ def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: i
     task = config.task
     splits = config.data.load(task.reads)
     texts = list(task.texts(splits["train"]))
-    tokenizer = config.tokenizer.train(texts) if start is None else start.readers.text
+    tokenizer = None if start is None else start.readers.tokenizer
+    if start is None and config.tokenizer is not None:
+        tokenizer = config.tokenizer.train(texts)
     readers = Readers(tokenizer, task.readers(splits["train"]))
     encoded = {name: task.examples(columns, readers) for name, columns in splits.items()}
     unread = config.data.remarks(task.reads)
-    return examine(splits, encoded, readers.text, config.batch, seed=config.train.seed, rows=preview, unread=unread)
+    seed = config.train.seed
+    return examine(splits, encoded, tokenizer, config.batch, seed=seed, rows=preview, unread=unread)
 
 
 def train_tokenizer(files: Iterable[str], kind: str, **options: Any) -> Tokenizer:

@@ -96,6 +96,10 @@ class Transducer:
     @property
     def tokenizer(self) -> Tokenizer:
         """The reader of text. Raises UserError where it reads none."""
+        if self.readers.tokenizer is None and not self.task.reads_text:
+            raise UserError(
+                f"this model was trained for task={self.task.kind}, which reads no text; use {self.task.verb}"
+            )
         return self.readers.text
 
     @property

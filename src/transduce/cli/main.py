@@ -25,6 +25,7 @@ from transduce.cli import (
     parity,
     parts,
     plan,
+    predict,
     recipes,
     reproduce,
     runs,
@@ -51,6 +52,7 @@ app.command()(for_programs(translate.translate))
 app.command()(for_programs(generate.generate))
 app.command()(for_programs(score.score))
 app.command()(for_programs(classify.classify))
+app.command()(for_programs(predict.predict))
 app.command()(for_programs(embed.embed))
 app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)

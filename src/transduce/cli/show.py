@@ -159,7 +159,8 @@ def findings(found: Findings) -> None:
             histogram(f"tokens of a {label}, {name}: mean {column.mean:.1f}, longest {column.longest}", column)
     for (first, second), shared in found.overlap.items():
         console.print(f"{second} shares {shared:,} of {found.splits[second].examples:,} examples with {first}")
-    console.print(f"vocabulary of {found.vocab_size:,}, {found.unused:,} never used in training")
+    if found.vocab_size:
+        console.print(f"vocabulary of {found.vocab_size:,}, {found.unused:,} never used in training")
     console.print(f"{found.batches:,} batches in an epoch, {found.padding:.1%} of their slots empty")
     for number_, row in enumerate(found.preview, 1):
         console.print(Text(f"row {number_}", style="bold"), Text("(green: learnt; grey: read only)", style="dim"))

@@ -12,8 +12,10 @@ from transduce.config.keys import ALIASES as ALIASES
 from transduce.config.keys import keys as keys
 from transduce.config.keys import nearest as nearest
 from transduce.config.part import Part as Part
+from transduce.config.part import UnknownKind as UnknownKind
 from transduce.config.part import default_of as default_of
 from transduce.config.part import kinds as kinds
+from transduce.config.part import owners as owners
 from transduce.config.reading import from_data as from_data
 from transduce.config.schema import schema as schema
 from transduce.config.writing import merge as merge

@@ -97,7 +97,8 @@ def keys(cls: type, where: str = "", data: Any = None) -> Iterator[tuple[str, An
         yield path, hint
         value: Any = given.get(field.name)
         kind = typing.cast("Mapping[str, Any]", value).get("kind") if isinstance(value, Mapping) else value
-        parts = kinds(hint.folder) if isinstance(hint, type) and issubclass(hint, Part) else {}
+        part = next((x for x in (hint, *typing.get_args(hint)) if isinstance(x, type) and issubclass(x, Part)), None)
+        parts = {} if part is None else kinds(part.folder)
         if isinstance(kind, str) and kind in parts:
             yield from keys(parts[kind], path, value)
         elif dataclasses.is_dataclass(default) and not isinstance(default, type):

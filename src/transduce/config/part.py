@@ -6,10 +6,18 @@ import importlib
 import importlib.metadata
 import pkgutil
 import types
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from transduce.errors import UserError
+
+
+class UnknownKind(UserError):
+    """A kind that is not installed here. key: `FOLDER.KIND`."""
+
+    key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,30 @@ def _loaded(entry: importlib.metadata.EntryPoint) -> list[Any]:
             f"uninstall that package"
         ) from error
     return list(vars(value).values()) if isinstance(value, types.ModuleType) else [value]
+
+
+@functools.cache
+def packages(folder: str) -> dict[str, str]:
+    """Returns the package that each kind of a folder comes from, by the kind; those of transduce are left out."""
+    loaded = [(e.dist.name, x) for e in importlib.metadata.entry_points(group=folder) if e.dist for x in _loaded(e)]
+    known = kinds(folder)
+    return {x.kind: name for name, x in loaded if isinstance(x, type) and x in known.values()}
+
+
+def owners(config: Any) -> dict[str, str]:
+    """Returns the package of each part of a config that another package added, by `FOLDER.KIND`."""
+    if isinstance(config, Mapping):
+        inner = [*typing.cast("Mapping[str, Any]", config).values()]
+    elif isinstance(config, list | tuple):
+        inner = [*typing.cast("list[Any]", config)]
+    elif dataclasses.is_dataclass(config):
+        inner = [getattr(config, field.name) for field in dataclasses.fields(config)]
+    else:
+        return {}
+    out = {key: name for one in inner for key, name in owners(one).items()}
+    if isinstance(config, Part) and (package := packages(config.folder).get(config.kind)) is not None:
+        out[f"{config.folder}.{config.kind}"] = package
+    return out
 
 
 def default_of(field: "dataclasses.Field[Any]") -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from transduce.config.keys import nearest, unknown_key
-from transduce.config.part import Part, default_of, kinds
+from transduce.config.part import Part, UnknownKind, default_of, kinds
 from transduce.config.writing import to_data
 from transduce.errors import UserError
 from transduce.plain_yaml import Scalar, TypedMapping, plain
@@ -114,7 +114,9 @@ def _part(hint: type[Part], value: Any, path: str, default: Any) -> Any:
     if not isinstance(kind, str) or kind not in known:
         guess = nearest(kind, list(known)) if isinstance(kind, str) else None
         suffix = f"; did you mean `{guess}`?" if guess else ""
-        raise UserError(f"`{path}.kind` is {shown(kind)}, but must be one of {', '.join(known)}{suffix}")
+        unknown = UnknownKind(f"`{path}.kind` is {shown(kind)}, but must be one of {', '.join(known)}{suffix}")
+        unknown.key = f"{hint.folder}.{kind}"
+        raise unknown
     if isinstance(default, Part) and kind == fallback:  # keys left out keep what the enclosing default chose
         data = {**to_data(default), **data}
     return from_data(known[kind], data, path)

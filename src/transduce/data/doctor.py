@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -83,7 +83,7 @@ class Findings:
 
     splits: dict[str, Split]
     overlap: dict[tuple[str, str], int]  # examples of the second split whose source (or text) stands in the first
-    vocab_size: int
+    vocab_size: int  # 0: no text is read
     unused: int  # tokens of the vocabulary that the training split never uses
     padding: float  # share of the slots of the first epoch that hold nothing
     batches: int  # in the first epoch
@@ -123,7 +123,7 @@ class Findings:
 def examine(
     splits: Mapping[str, Columns],
     encoded: Mapping[str, Examples],
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     config: BatchConfig,
     *,
     seed: int = 0,
@@ -135,15 +135,18 @@ def examine(
     sizes = {name: _split(columns, encoded[name], tokenizer, config) for name, columns in splits.items()}
     loader = Loader(encoded["train"], config, seed=seed)
     padding, batches = _padding(loader)
-    used = np.unique(np.concatenate([column.flat for column in encoded["train"].ids.values()]))
+    vocab_size, used = 0, 0
+    if tokenizer is not None:
+        vocab_size, flat = tokenizer.vocab_size, [column.flat for column in encoded["train"].ids.values()]
+        used = len(np.union1d(np.concatenate(flat), [tokenizer.pad, tokenizer.bos, tokenizer.eos]))
     return Findings(
         splits=sizes,
         overlap={pair: overlap(splits[pair[0]], splits[pair[1]]) for pair in combinations(splits, 2)},
-        vocab_size=tokenizer.vocab_size,
-        unused=tokenizer.vocab_size - len(np.union1d(used, [tokenizer.pad, tokenizer.bos, tokenizer.eos])),
+        vocab_size=vocab_size,
+        unused=vocab_size - used,
         padding=padding,
         batches=batches,
-        preview=preview(loader, tokenizer, rows),
+        preview=() if tokenizer is None else preview(loader, tokenizer, rows),
         header=header(splits),
         unread=tuple(unread),
     )
@@ -161,13 +164,14 @@ def header(splits: Mapping[str, Columns]) -> tuple[str, ...] | None:
     return None
 
 
-def _split(columns: Columns, examples: Examples, tokenizer: Tokenizer, config: BatchConfig) -> Split:
+def _split(columns: Columns, examples: Examples, tokenizer: Tokenizer | None, config: BatchConfig) -> Split:
     rows = list(zip(*columns.values.values(), strict=True))
+    unk = None if tokenizer is None else tokenizer.unk
     over, lost = overlong(examples, config)
     different = len(set(rows))
     return Split(
         examples=len(rows),
-        columns={name: lengths(columns[name], ids, tokenizer.unk) for name, ids in examples.ids.items()},
+        columns={name: lengths(columns[name], ids, unk) for name, ids in examples.ids.items()},
         overlong=over,
         lost=lost,
         duplicates=len(rows) - different,
@@ -176,8 +180,9 @@ def _split(columns: Columns, examples: Examples, tokenizer: Tokenizer, config: B
     )
 
 
-def lengths(texts: Sequence[str], ids: Ragged, unk: int | None) -> Lengths:
+def lengths(values: Sequence[Any], ids: Ragged, unk: int | None) -> Lengths:
     """Lengths, unknown tokens and empty texts of one column."""
+    texts = [value for value in values if isinstance(value, str)]
     counts = ids.lengths
     unknown = 0 if unk is None else int((ids.flat == unk).sum())
     return Lengths(

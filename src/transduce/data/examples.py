@@ -1,4 +1,4 @@
-"""Encoded data: all ids in one array, so that a million sentences are three objects."""
+"""Encoded data: all ids, or all numbers, in one array, so that a million sentences are three objects."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ Index = NDArray[np.int64]
 class Ragged:
     """Rows of different lengths: row i is flat[offsets[i]:offsets[i + 1]]."""
 
-    flat: Ids  # (total,) int32
+    flat: NDArray[Any]  # (total,) int32 ids, or (total, ...) float32 numbers
     offsets: Index  # (rows + 1,) int64
 
     @classmethod
-    def of(cls, rows: Iterable[Sequence[int]]) -> "Ragged":
-        """From lists of ids."""
-        parts = [np.asarray(row, dtype=np.int32) for row in rows]
+    def of(cls, rows: Iterable[Sequence[int] | NDArray[Any]], dtype: type[np.generic] = np.int32) -> "Ragged":
+        """From lists of ids, or arrays of numbers."""
+        parts = [np.asarray(row, dtype=dtype) for row in rows]
         lengths = np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
-        flat = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
+        flat = np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)
         return cls(flat, np.concatenate([np.zeros(1, dtype=np.int64), lengths.cumsum()]))
 
     @property
@@ -40,7 +40,7 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, row: int) -> Ids:
+    def __getitem__(self, row: int) -> NDArray[Any]:
         return self.flat[self.offsets[row] : self.offsets[row + 1]]
 
 
@@ -51,7 +51,7 @@ class Examples(Protocol):
 
     @property
     def ids(self) -> Mapping[str, Ragged]:
-        """The columns of text as ids, without special tokens."""
+        """The columns that are sequences: text as ids, without special tokens, or rows of numbers."""
         ...
 
     def rows(self, config: "BatchConfig", *, drop: bool) -> "Rows[Any]":

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transduce.data.examples import Ids, Index, Ragged
+from transduce.data.examples import Index, Ragged
 from transduce.model.batch import Batch
 from transduce.model.layout import Layout, dense, right_padded
 
@@ -29,7 +29,7 @@ def tensor(array: NDArray[Any]) -> Tensor:
 class Side(NamedTuple):
     """Piece p is flat[starts[p] : starts[p] + lengths[p]]."""
 
-    flat: Ids
+    flat: NDArray[Any]  # ids, or numbers
     starts: Index
     lengths: Index
 
@@ -172,14 +172,15 @@ def side(rows: Ragged, chosen: Index, slots: Index, limit: int) -> Side:
 
 
 def padded(side: Side, chosen: Index, pad: int, shift: int = 0) -> tuple[Tensor, Layout]:
-    """(B, T) ids of the chosen pieces, `shift` tokens further on, and where they sit."""
+    """(B, T) ids, or (B, T, ...) numbers, of the chosen pieces, `shift` slots further on, and where they sit."""
     starts, lengths = side.starts[chosen] + shift, side.lengths[chosen]
     columns = np.arange(int(lengths.max()), dtype=np.int64)
     real = columns < lengths[:, None]
-    values = np.where(real, side.flat[np.where(real, starts[:, None] + columns, 0)], pad).astype(np.int64)
-    full = bool(lengths.min() == values.shape[1])
-    layout = dense(*values.shape) if full else right_padded(tensor(lengths), values.shape[1])
-    return tensor(values), layout
+    values = side.flat[np.where(real, starts[:, None] + columns, 0)]
+    values[~real] = pad
+    full = bool(lengths.min() == real.shape[1])
+    layout = dense(*real.shape) if full else right_padded(tensor(lengths), real.shape[1])
+    return tensor(values.astype(np.int64) if values.dtype == np.int32 else values), layout
 
 
 def packed(side: Side, rows: list[Index], pad: int) -> tuple[Tensor, Tensor, Layout]:

@@ -22,7 +22,8 @@ def remarks(
     if unknown:
         share = f"{unknown:,} of {tokens(examples):,} tokens ({unknown / tokens(examples):.2%})"
         out.append(f"{name}: {share} are <unk>: the tokeniser has no token for what stands there")
-    blank = [(column, sum(not text.strip() for text in columns[column])) for column in examples.ids]
+    texts = {name: [value for value in columns[name] if isinstance(value, str)] for name in examples.ids}
+    blank = [(name, sum(not text.strip() for text in some)) for name, some in texts.items()]
     if any(n for _, n in blank):
         counted = " and ".join(f"{n:,} of {count:,} {column}s ({n / count:.1%})" for column, n in blank if n)
         out.append(f"{name}: {counted} are blank")

@@ -29,7 +29,7 @@ def task(data: Mapping[str, Any]) -> type[TaskConfig] | None:
 
 
 def complete(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns plain data of a recipe with a task and an objective."""
+    """Returns plain data of a recipe with a task, an objective and, where no text is read, no tokeniser."""
     out = dict(data)
     known = task(out)
     if known is not None and not kind(out, "task"):
@@ -37,6 +37,8 @@ def complete(data: Mapping[str, Any]) -> dict[str, Any]:
     if known is not None and not kind(out, "objective"):
         options = cast("Mapping[str, Any]", out.get("objective") or {})
         out["objective"] = {"kind": known.objective(kind(out, "model")), **options}
+    if known is not None and not known.reads_text:
+        out.setdefault("tokenizer", None)
     return out
 
 

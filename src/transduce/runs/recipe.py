@@ -107,7 +107,7 @@ class Recipe:
 
     name: the directory of the run.
     data: where the texts come from.
-    tokenizer: how a text becomes ids.
+    tokenizer: how a text becomes ids (None: the task reads no text).
     model: what is trained.
     task: what a user gets of it: which columns are read, what is measured and predicted.
     objective: what the gradient is of.
@@ -123,7 +123,7 @@ class Recipe:
 
     name: str
     data: DataConfig
-    tokenizer: TokenizerConfig
+    tokenizer: TokenizerConfig | None
     model: ModelConfig
     task: TaskConfig
     objective: ObjectiveConfig

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from transduce.config import from_data
+from transduce.config import UnknownKind, from_data, owners
 from transduce.data.columns import Columns
 from transduce.data.readers import reader
-from transduce.data.readers.reader import Readers
+from transduce.data.readers.reader import NO_TOKENIZER, Readers
 from transduce.disk import read_json, replace_text
 from transduce.errors import UserError
 from transduce.plain_yaml import read_file
@@ -52,7 +52,10 @@ class Run:
         """The tokeniser, where there is one, and the readers of other columns. Raises UserError where they changed."""
         require_sealed(self.path, reader.FOLDER)
         tokenizer = self.tokenizer if (self.path / "tokenizer").exists() else None
-        return Readers(tokenizer, reader.load(self.path))
+        try:
+            return Readers(tokenizer, reader.load(self.path))
+        except UnknownKind as error:
+            raise not_installed(self.path, error) from None
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -120,16 +123,28 @@ def read_recipe(path: Path) -> Recipe:
     try:
         recipe = from_data(Recipe, data)
         return dataclasses.replace(recipe, task=recipe.task.suited(recipe.data))
+    except UnknownKind as error:
+        raise not_installed(path, error) from None
     except UserError as error:
         raise UserError(f"{path / 'config.yaml'} cannot be used: {error}") from None
 
 
-def record_environment(run: Run, device: torch.device) -> None:
-    """Write env.json: what this process runs on."""
+def not_installed(path: Path, error: UnknownKind) -> UserError:
+    """The sentence for a kind that a run was made with and that is not here: with the package that it came from."""
+    env = path / "env.json"
+    package = read_json(env).get("packages", {}).get(error.key) if env.exists() else None
+    if package is None:
+        return UserError(f"{path / 'config.yaml'} cannot be used: {error}")
+    return UserError(f"{path} was made with {error.key} of the package {package}, which is not here; install {package}")
+
+
+def record_environment(run: Run, device: torch.device, recipe: Recipe, readers: Readers) -> None:
+    """Write env.json: what this process runs on, and what parts come from other packages."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     env = {
         "versions": versions(), "platform": platform.platform(), "device": f"{device} ({name})",
         "cpus": os.cpu_count(), "threads": torch.get_num_threads(),
+        "packages": owners([recipe, readers.columns]),
     }  # fmt: skip
     replace_text(run.path / "env.json", json.dumps(env, indent=1) + "\n")
 
@@ -161,6 +176,8 @@ def readers_of(run: Run, recipe: Recipe, train: Columns) -> Readers:
     """The readers of the run: read where they are there, else fitted to the training data and kept."""
     folder, texts = run.path / "tokenizer", list(recipe.task.texts(train))
     if texts and not folder.exists():
+        if recipe.tokenizer is None:
+            raise UserError(NO_TOKENIZER)
         beside = run.path / ".tokenizer"
         recipe.tokenizer.train(texts).save(beside)
         beside.rename(folder)

@@ -44,6 +44,7 @@ class TaskConfig(Part, ABC):
     unit: ClassVar[str] = "token"  # what a target is
     gives: ClassVar[str] = ""  # the kind of its predictions, which measures look at; "": none that can be compared
     refusal: ClassVar[str] = ""  # what is said where another task is asked of a model that was trained for this one
+    reads_text: ClassVar[bool] = True  # so that a recipe must have a tokeniser
     tabular: ClassVar[bool] = True  # samples are inputs beside what was expected, not texts that go on
 
     @classmethod
@@ -70,7 +71,7 @@ class TaskConfig(Part, ABC):
 
     def texts(self, columns: Columns) -> Iterable[str]:
         """Returns the texts that a tokeniser is made of; none where the task reads no text."""
-        return [text for name in self.reads for text in columns[name]]
+        return [text for name in self.reads for text in columns[name]] if self.reads_text else []
 
     def size(self, readers: Readers) -> int:
         """What a model's embedding is made for: the vocabulary, or the numbers that an input has."""
@@ -117,6 +118,10 @@ class TaskConfig(Part, ABC):
             use = ", ".join(kind for kind in own)
             raise UserError(f"train.metric={asked} looks at predictions that task={self.kind} does not make; use {use}")
         return measure, []
+
+    def line(self, prediction: Any) -> str:
+        """Returns a prediction as one line, for the command `predict`."""
+        return str(prediction)
 
     @abstractmethod
     def predict(

@@ -70,8 +70,8 @@ def train(
         ):  # fmt: skip
             if config.max_epochs is None:
                 require_steps_left(run, config)
-            record_environment(run, device)
             job = build(run, recipe, device, start)
+            record_environment(run, device, job.recipe, job.readers)
             if config.max_epochs is not None:
                 settle(run, job.recipe, display)
             seal(path)

@@ -12,6 +12,7 @@ from transduce.errors import UserError
 from transduce.text.tokenizer import Tokenizer
 
 FOLDER = "readers"
+NO_TOKENIZER = "there is text to read, but no tokeniser; set tokenizer.kind, for example to bpe"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Readers:
     def text(self) -> Tokenizer:
         """The reader of text. Raises UserError where there is none."""
         if self.tokenizer is None:
-            raise UserError("there is text to read, but no tokeniser; set tokenizer.kind, for example to bpe")
+            raise UserError(NO_TOKENIZER)
         return self.tokenizer
 
     def __getitem__(self, column: str) -> Reader:

@@ -1,0 +1,43 @@
+"""`transduce predict`: what a model gives for inputs, a line each, whatever its task is."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from transduce.cli.documents import line as object_line
+from transduce.cli.documents import line_option
+from transduce.cli.options import Checkpoint, Device, Run
+from transduce.cli.words import lines, places, results
+
+LINES = 2048  # read at once, so that a file of any size passes through
+LONGEST = 1_000_000  # characters of an input
+
+
+def predict(
+    run: Run,
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="[INPUT]...", help="Default: lines of stdin.")] = None,
+    file: Annotated[str | None, typer.Option(help="Lines of this file (gz too) in the place of INPUT.")] = None,
+    json: Annotated[bool, line_option("input, prediction")] = False,
+    checkpoint: Checkpoint = "best",
+    device: Device = "auto",
+) -> None:
+    """Print what the model predicts of each argument, or of each line of a file or of standard input.
+
+    For tasks that have no command of their own, such as those of other packages.
+    """
+    from transduce import api
+    from transduce.errors import UserError
+
+    if inputs and file is not None:
+        raise UserError("there are inputs and a file to predict from; give one of them")
+    model = api.load(run, checkpoint=checkpoint, device=device)
+    if model.task.verb != "predict":
+        raise UserError(f"this model was trained for task={model.task.kind}; use `transduce {model.task.verb}`")
+    given = inputs or lines(file or "-", LONGEST)
+    for _, text, prediction in results(given, LINES, model.predict, places(None if inputs else file or "-")):
+        if json:
+            object_line({"input": text, "prediction": prediction})
+        else:
+            sys.stdout.write(f"{model.task.line(prediction)}\n")
+        sys.stdout.flush()
