@@ -50,6 +50,7 @@ LINES: dict[str, tuple[list[str], set[str]]] = {
     "translate": (["DATES", "3 May", "4 May"], {"source", "text", "log_p", "tokens", "log_p_per_token"}),
     "generate": (["LETTERS", "the", "--samples", "2", "--max-new-tokens", "3"], {"prompt", "text", "log_p"}),
     "score": (["DATES"], {"source", "target", "log_p", "tokens", "log_p_per_token"}),
+    "predict": (["DATES", "3 May", "4 May"], {"input", "prediction"}),
     "embed": (["ENCODER", "a", "b"], {"text", "vector"}),
     "tokenizer show": (["DATES"], {"text", "tokens", "ids"}),
 }

@@ -168,6 +168,7 @@ WITH_TEXT = {
         Input(["RUN", "--split", "train", "data.kind=pairs", "data.path=FILE"], tabbed, pairs, "a.tsv", told=COLUMNS)
     ],
     "translate": [Input([], plain, same, stdin=["RUN", "--json"], told=TOO_LONG)],
+    "predict": [Input(["RUN", "--json", "--file", "FILE"], plain, same, "lines", ["RUN", "--json"], told=TOO_LONG)],
     "generate": [Input([], plain, lambda rows: "\n".join(plain(rows)), stdin=["RUN", "-"], told=TOO_LONG)],
     "score": [Input(["RUN", "FILE"], tabbed, tabbed, "lines", ["RUN"], told=TABS)],
     "embed": [Input(["ENCODER", "--file", "FILE"], plain, same, "lines", ["ENCODER"], told=TOO_LONG)],
@@ -226,6 +227,8 @@ def came_in(command: str, out: str, taken: dict[str, Any]) -> Any:
         return [line.split("\t", 3)[3] for line in lines]
     if command == "translate":
         return [json.loads(line)["source"] for line in lines]
+    if command == "predict":
+        return [json.loads(line)["input"] for line in lines]
     if command == "embed":
         return [json.loads(line)["text"] for line in lines]
     if command == "tokenizer train":

@@ -25,6 +25,12 @@ def test_a_line_in_is_a_line_out_in_order(cli, dates: Path) -> None:
     assert out == [model.translate(line).replace("\n", " ") if line.strip() else "" for line in LINES]
 
 
+def test_predict_gives_what_the_command_of_the_task_gives(cli, dates: Path, letters: Path) -> None:
+    assert cli("predict", dates, stdin=STDIN).out == cli("translate", dates, stdin=STDIN).out
+    written = transduce.load(letters).generate("the")
+    assert cli("predict", letters, "the").out == " ".join(written.splitlines()) + "\n"
+
+
 def test_arguments_are_texts_of_their_own(cli, dates: Path) -> None:
     assert cli("translate", dates, *LINES[:1], LINES[4]).out.splitlines() == transduce.load(dates).translate(
         [LINES[0], LINES[4]]

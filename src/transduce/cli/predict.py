@@ -1,4 +1,4 @@
-"""`transduce predict`: what a model gives for inputs, a line each, whatever its task is."""
+"""`transduce predict`: what a model gives for each input, a line each, whatever its task is."""
 
 import sys
 from typing import Annotated
@@ -22,9 +22,9 @@ def predict(
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
 ) -> None:
-    """Print what the model predicts of each argument, or of each line of a file or of standard input.
+    """Print what the model gives for each argument, or for each line of a file or of standard input.
 
-    For tasks that have no command of their own, such as those of other packages.
+    For every task, also one of another package; a command of its own, such as translate, has more options.
     """
     from transduce import api
     from transduce.errors import UserError
@@ -32,12 +32,10 @@ def predict(
     if inputs and file is not None:
         raise UserError("there are inputs and a file to predict from; give one of them")
     model = api.load(run, checkpoint=checkpoint, device=device)
-    if model.task.verb != "predict":
-        raise UserError(f"this model was trained for task={model.task.kind}; use `transduce {model.task.verb}`")
     given = inputs or lines(file or "-", LONGEST)
     for _, text, prediction in results(given, LINES, model.predict, places(None if inputs else file or "-")):
         if json:
             object_line({"input": text, "prediction": prediction})
         else:
-            sys.stdout.write(f"{model.task.line(prediction)}\n")
+            sys.stdout.write(" ".join(model.task.line(prediction).splitlines()) + "\n")
         sys.stdout.flush()

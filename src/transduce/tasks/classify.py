@@ -157,6 +157,9 @@ class ClassifyConfig(TaskConfig):
         """How many texts of each label were given which one."""
         return confusion(samples)
 
+    def line(self, prediction: Classified) -> str:
+        return prediction.label
+
     def samples(
         self, model: Model, readers: Readers, split: Split, options: GenerateConfig, limit: int | None
     ) -> list[Sample]:

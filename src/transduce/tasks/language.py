@@ -148,6 +148,9 @@ class LanguageConfig(TaskConfig):
             raise UserError("this model was trained on a stream, which has no beginning; give a prompt to go on from")
         return row
 
+    def line(self, prediction: Answer) -> str:
+        return prediction.text
+
     def samples(
         self, model: Model, readers: Readers, split: Split, options: GenerateConfig, limit: int | None
     ) -> list[Sample]:

@@ -120,7 +120,7 @@ class TaskConfig(Part, ABC):
         return measure, []
 
     def line(self, prediction: Any) -> str:
-        """Returns a prediction as one line, for the command `predict`."""
+        """Returns a prediction as text, for the command `predict`."""
         return str(prediction)
 
     @abstractmethod

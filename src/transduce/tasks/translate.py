@@ -131,6 +131,9 @@ class TranslateConfig(TaskConfig):
         answers = [[answer(tokenizer, h, options) for h in next(rows)] if text.strip() else [] for text in inputs]
         return answers if options.temperature > 0 else [distinct(row) for row in answers]
 
+    def line(self, prediction: list[Answer]) -> str:
+        return prediction[0].text if prediction else ""
+
     def samples(
         self, model: Model, readers: Readers, split: Split, options: GenerateConfig, limit: int | None
     ) -> list[Sample]:
