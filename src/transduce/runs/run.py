@@ -138,13 +138,16 @@ def not_installed(path: Path, error: UnknownKind) -> UserError:
     return UserError(f"{path} was made with {error.key} of the package {package}, which is not here; install {package}")
 
 
-def record_environment(run: Run, device: torch.device, recipe: Recipe, readers: Readers) -> None:
-    """Write env.json: what this process runs on, and what parts come from other packages."""
+def record_environment(run: Run, device: torch.device, recipe: Recipe, readers: Readers | None = None) -> None:
+    """Writes env.json: what this process runs on, and what parts come from other packages.
+
+    readers: those of the run, once they are fitted.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     env = {
         "versions": versions(), "platform": platform.platform(), "device": f"{device} ({name})",
         "cpus": os.cpu_count(), "threads": torch.get_num_threads(),
-        "packages": owners([recipe, readers.columns]),
+        "packages": owners([recipe, {} if readers is None else readers.columns]),
     }  # fmt: skip
     replace_text(run.path / "env.json", json.dumps(env, indent=1) + "\n")
 

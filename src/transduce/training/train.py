@@ -70,6 +70,7 @@ def train(
         ):  # fmt: skip
             if config.max_epochs is None:
                 require_steps_left(run, config)
+            record_environment(run, device, recipe)
             job = build(run, recipe, device, start)
             record_environment(run, device, job.recipe, job.readers)
             if config.max_epochs is not None:
