@@ -192,7 +192,10 @@ def test_a_folder_of_two_languages_a_run_and_a_published_model_are_told_apart(cl
     assert cli("train", "par").err.endswith(f"transduce train {fits}\n")
     recipe = transduce.recipe("pairs", [("data.valid_fraction", "0"), *overrides_of(fits.split()[1:])])
     assert list(recipe.data.load()["train"]["target"]) == ["x"]
-    assert "run is a run; its recipe is run/config.yaml" in cli("train", "run").err
+    assert (
+        "run has a config.yaml, but no checkpoints to start from; its recipe is run/config.yaml"
+        in cli("train", "run").err
+    )
     assert "a recipe starts from it with start=model" in cli("train", "model").err
 
 

@@ -7,12 +7,20 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
+from transduce.errors import UserError
 from transduce.model.auxiliary import collecting
 from transduce.model.batch import Batch
-from transduce.model.models import Model
+from transduce.model.heads.head import PooledHead
+from transduce.model.models import Model, without
 from transduce.objectives.language import checked
 from transduce.objectives.objective import Learner, Loss, Objective, ObjectiveConfig, with_noted
-from transduce.text.tokenizer import Tokenizer
+
+
+def require_pooled(model: Model, objective: ObjectiveConfig) -> None:
+    """Raises UserError unless the head of a model predicts something of each row."""
+    if not isinstance(model.head, PooledHead):
+        what = f"objective={objective.kind} predicts something of a whole row, but {without(model.head)}"
+        raise UserError(f"{what}; set model.head={objective.head}")
 
 
 def class_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:
@@ -38,14 +46,14 @@ class ClassificationConfig(ObjectiveConfig):
     """
 
     kind: ClassVar[str] = "classification"
+    head: ClassVar[str] = "classes"
     label_smoothing: float = 0.0
 
     def build(self) -> Objective:
         return partial(class_loss, smoothing=checked(self.label_smoothing))
 
-    def build_for(self, model: Model, tokenizer: Tokenizer | None) -> Objective:
-        assert model.pooled_head is not None  # or a sentence
-        return self.build()
+    def require_head(self, model: Model) -> None:
+        require_pooled(model, self)
 
 
 def square_loss(model: Learner, batch: Batch) -> Loss:
@@ -64,10 +72,10 @@ class RegressionConfig(ObjectiveConfig):
     """(prediction - number)^2 of each row, for a head of numbers: -log p of a normal distribution, up to constants."""
 
     kind: ClassVar[str] = "regression"
+    head: ClassVar[str] = "numbers"
 
     def build(self) -> Objective:
         return square_loss
 
-    def build_for(self, model: Model, tokenizer: Tokenizer | None) -> Objective:
-        assert model.pooled_head is not None  # or a sentence
-        return self.build()
+    def require_head(self, model: Model) -> None:
+        require_pooled(model, self)

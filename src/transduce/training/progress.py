@@ -115,7 +115,8 @@ class Display:
             for sentence in grid.confusions():
                 self.say(sentence)
             return
-        table = Table(title="rows: expected, columns: predicted", title_justify="left", title_style="dim")
+        self.console.print(Text("rows: expected, columns: predicted", "dim"))
+        table = Table()
         table.add_column("", overflow="fold")
         for name in grid.names:
             table.add_column(Text(name), justify="right", overflow="fold")
