@@ -69,3 +69,13 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = ["objective.kind=masked-lm", "batch.packing=false", "name=encoder"]
     assert main(["train", "text", *words, *SMALL, *more, "--out", str(out), "--quiet"]) == 0
     return out / "encoder"
+
+
+@pytest.fixture(scope="session")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that tells labels, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    (out / "table.tsv").write_text("".join(f"{'odd' if n % 2 else 'even'}\tred dog {n}\n" for n in range(40)))
+    words = [f"data.path={out / 'table.tsv'}", "tokenizer=char", "name=labels", "train.ema=null"]
+    assert main(["train", "classify", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
+    return out / "labels"

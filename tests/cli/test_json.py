@@ -51,6 +51,7 @@ LINES: dict[str, tuple[list[str], set[str]]] = {
     "generate": (["LETTERS", "the", "--samples", "2", "--max-new-tokens", "3"], {"prompt", "text", "log_p"}),
     "score": (["DATES"], {"source", "target", "log_p", "tokens", "log_p_per_token"}),
     "predict": (["DATES", "3 May", "4 May"], {"input", "prediction"}),
+    "classify": (["LABELS", "red", "blue"], {"text", "label", "probability", "probabilities"}),
     "embed": (["ENCODER", "a", "b"], {"text", "vector"}),
     "tokenizer show": (["DATES"], {"text", "tokens", "ids"}),
 }
@@ -102,6 +103,8 @@ def words(cli, dates: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.M
     def fill(given: list[str]) -> list[str]:
         if "ENCODER" in given:
             places["ENCODER"] = request.getfixturevalue("encoder")
+        if "LABELS" in given:
+            places["LABELS"] = request.getfixturevalue("labels")
         if "TODAY" in given:
             places["TODAY"] = request.getfixturevalue("today")
         if "EXPORTED" in given:

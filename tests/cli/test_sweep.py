@@ -111,6 +111,11 @@ def both(rows: list[list[str]]) -> Columns:
     return Columns({"source": plain(rows), "target": plain(rows)})
 
 
+def labelled(rows: list[list[str]]) -> Columns:
+    return Columns({"text": [row[0] for row in rows], "label": [row[1] for row in rows]})
+
+
+TOLD = ("data.columns.text=0", "data.columns.label=1", "data.header=false")
 TOO_LONG = {"a line of 10 MB": r"line 3, has more than [\d,]+ characters"}
 EMPTY = {"empty": "is empty; give a file with text in it"}
 COLUMNS = {
@@ -135,6 +140,11 @@ DATA = {
               told={**TOO_LONG, **EMPTY}),
         Input(["text", "data.unit=file", "data.path=FILE"], plain, stream,
               "a.txt", told=EMPTY),
+    ],
+    "table": [
+        Input(["classify", *TOLD, "data.path=FILE"], tabbed, labelled, "a.tsv", told=COLUMNS),
+        Input(["classify", "data.path=FILE", "data.columns.text=a", "data.columns.label=b"], objects, labelled,
+              "a.jsonl", told=FIELDS),
     ],
     "parallel": [
         Input(["pairs", "data.kind=parallel", "data.source=de", "data.target=en", "data.path=FOLDER"], plain,
@@ -171,6 +181,9 @@ WITH_TEXT = {
     "predict": [Input(["RUN", "--json", "--file", "FILE"], plain, same, "lines", ["RUN", "--json"], told=TOO_LONG)],
     "generate": [Input([], plain, lambda rows: "\n".join(plain(rows)), stdin=["RUN", "-"], told=TOO_LONG)],
     "score": [Input(["RUN", "FILE"], tabbed, tabbed, "lines", ["RUN"], told=TABS)],
+    "classify": [
+        Input(["LABELS", "--json", "--file", "FILE"], plain, same, "lines", ["LABELS", "--json"], told=TOO_LONG)
+    ],
     "embed": [Input(["ENCODER", "--file", "FILE"], plain, same, "lines", ["ENCODER"], told=TOO_LONG)],
     "tokenizer train": [
         Input(["FILE", "--kind", "char", "--out", "made"], plain, characters, "a.txt", told={**TOO_LONG, **EMPTY})
@@ -229,7 +242,7 @@ def came_in(command: str, out: str, taken: dict[str, Any]) -> Any:
         return [json.loads(line)["source"] for line in lines]
     if command == "predict":
         return [json.loads(line)["input"] for line in lines]
-    if command == "embed":
+    if command in ("embed", "classify"):
         return [json.loads(line)["text"] for line in lines]
     if command == "tokenizer train":
         return set(Tokenizer.load("made").tokenizer.get_vocab()) - set(SPECIALS)
@@ -252,6 +265,7 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
     taken: dict[str, Any],
     dates: Path,
     encoder: Path,
+    labels: Path,
     tmp_path: Path,
     command: str,
     number: int,
@@ -267,15 +281,15 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
         for path in ("train.de", "train.en") if one.file == "train.de" else (one.file,):
             content = gzip.compress(data) if channel == "gz" else data
             (tmp_path / f"{path}{'.gz' if channel == 'gz' else ''}").write_bytes(content)
-        where = {"FILE": file, "FOLDER": ".", "RUN": str(dates), "ENCODER": str(encoder)}
+        where = {"FILE": file, "FOLDER": ".", "RUN": str(dates), "ENCODER": str(encoder), "LABELS": str(labels)}
     else:
         assert one.stdin is not None
-        words, where = one.stdin, {"RUN": str(dates), "ENCODER": str(encoder)}
+        words, where = one.stdin, {"RUN": str(dates), "ENCODER": str(encoder), "LABELS": str(labels)}
         if channel == "gz on stdin":
             data, told = gzip.compress(data), "standard input is gzip, which its name does not say; unpack it first"
     if any("data.path" in word for word in words):
         words = [*words, "data.valid_fraction=0", *([] if command == "evaluate" else ["tokenizer=char"])]
-    words = [re.sub("FILE|FOLDER|^RUN|^ENCODER", lambda match: where[match[0]], word) for word in words]
+    words = [re.sub("FILE|FOLDER|^RUN|^ENCODER|^LABELS", lambda match: where[match[0]], word) for word in words]
 
     found = cli(*command.split(), *words, stdin=b"" if channel in ("file", "gz") else data)
 

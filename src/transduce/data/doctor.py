@@ -231,6 +231,10 @@ def preview(loader: Loader, tokenizer: Tokenizer, rows: int) -> tuple[Row, ...]:
     batch, out = loader.batch(0, 0), list[Row]()
     for row in range(min(rows, len(batch.inputs))):
         target: list[Token] = []
+        if batch.targets.shape != batch.inputs.shape:  # what is learnt belongs to the whole row
+            ids = _ints(batch.inputs[row][batch.layout.valid[row]])
+            out.append(Row((), tuple(Token(text, False) for text in tokenizer.pieces(ids))))
+            continue
         columns = (_ints(x[row]) for x in (batch.inputs, batch.targets, batch.layout.positions))
         for read, predicted, position in zip(*columns, strict=True):
             if position == 0:

@@ -89,7 +89,8 @@ def overlong(examples: Examples, config: "BatchConfig") -> tuple[int, float]:
     """Examples above max_length, and the share of tokens they lose. Streams and packed documents lose nothing."""
     if not examples.cuts(config):
         return 0, 0.0
-    slots = np.stack([column.lengths + 1 for column in examples.ids.values()])  # (columns, examples)
+    beside: int = getattr(examples, "beside", 1)  # special tokens of a row that are not among its ids
+    slots = np.stack([column.lengths + beside for column in examples.ids.values()])  # (columns, examples)
     over = (slots > config.max_length).any(0)
     lost = slots[:, over] if config.overlong == "drop" else np.maximum(slots - config.max_length, 0)
     return int(over.sum()), float(lost.sum() / max(slots.sum(), 1))

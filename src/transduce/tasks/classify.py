@@ -47,6 +47,8 @@ class Classified(NamedTuple):
 class Labelled:
     """Texts as ids, with the special tokens around them, and the number of each one's class."""
 
+    beside: ClassVar[int] = 0  # tokens of a row that are not among its ids
+
     texts: Ragged
     classes: Index
     marks: tuple[int, int]  # tokens before each text, and behind it
