@@ -50,6 +50,7 @@ class Runs(NamedTuple):
     pairs: Path  # whose targets are not ASCII
     stream: Path  # a language model of such text
     encoder: Path
+    labels: Path  # which are not ASCII
     table: Path
     folder: Path  # of Hugging Face's form
 
@@ -77,8 +78,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         "objective=masked-lm",
         "model.kind=encoder",
     )
+    labelled = folder / "labels.tsv"
+    labelled.write_text("".join(f"{'ä' if i % 2 else 'ö'}\t{row}\n" for i, row in enumerate(rows)), "utf-8")
+    columns = ["data.columns.label=0", "data.columns.text=1", "train.ema=null"]
+    labels = run("labels", "classify", f"data.path={labelled}", "tokenizer.kind=char", *columns)
     assert main(["export", str(stream), str(folder / "exported")]) == 0
-    return Runs(pairs, stream, encoder, table, folder / "exported")
+    return Runs(pairs, stream, encoder, labels, table, folder / "exported")
 
 
 def words_of(runs: Runs) -> dict[str, list[str]]:
@@ -91,6 +96,8 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "generate": [str(runs.stream), "äö", "--max-new-tokens", "5"],
         "score": [str(runs.pairs), str(runs.table)],
         "embed": [str(runs.encoder), text],
+        "classify": [str(runs.labels), text, "--probabilities"],
+        "predict": [str(runs.pairs), text],
         "plan": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL, "--no-probe"],
         "doctor": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL],
         "reproduce": ["ls", "--out", "reproduced"],
@@ -169,7 +176,8 @@ def test_any_encoding_gives_the_right_text_or_a_sentence(
 
 
 FOR_PROGRAMS = {
-    "translate", "generate", "score", "embed", "recipes show", "recipes schema", "catalogue counts",
+    "translate", "generate", "score", "embed", "classify", "predict", "recipes show", "recipes schema",
+    "catalogue counts",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from transduce.model.layout import dense
 from transduce.model.norms.norm import LayerNorm
 from transduce.model.positions.position import Positions
 from transduce.objectives.objective import token_loss
-from transduce.optim import roles
+from transduce.optim import grouped
 
 VOCAB, WIDTH, CUTOFFS = 23, 12, (5, 9, 16)
 
@@ -174,7 +174,7 @@ def test_a_model_trains_and_knows_its_tables(tied: bool) -> None:
         "embedding": {"kind": "adaptive", **shape}, "head": {"kind": "adaptive", **({} if tied else shape)},
     }  # fmt: skip
     model = from_data(DecoderConfig, data).build(VOCAB, seed=0)
-    tables = [p for role, p in roles(model) if role == "table"]
+    tables = [p for group, p in grouped(model) if group == "table"]
     assert len(tables) == (4 if tied else 8)
     ids = torch.arange(VOCAB)[None]
     batch, moves = Batch(ids, dense(1, VOCAB), ids.roll(-1, 1)), torch.optim.Adam(model.parameters(), lr=0.02)

@@ -17,6 +17,7 @@ LEFT_OUT = (
     "transduce.cli", "transduce.errors", "transduce.screen",
     "transduce.config", "transduce.scalars", "transduce.plain_yaml",
     "transduce.data.read", "transduce.data.encoding", "transduce.disk",
+    "transduce.exchange.checkpoint",  # whose hook hears of every parameter that any module makes
     "transduce.reproduce.experiment", "transduce.reproduce.mark", "transduce.reproduce.history",
     "transduce.reproduce.store", "transduce.reproduce.provenance", "transduce.reproduce.tracing",
 )  # fmt: skip

@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from transduce.disk import open_own, replace_bytes
 from transduce.errors import UserError
-from transduce.tasks.measures.measure import Grid
+
+if TYPE_CHECKING:  # it imports torch, and runs are listed without
+    from transduce.tasks.measures.measure import Grid
 
 FLUSH_SECONDS = 2.0
 PLOT_SECONDS = 60.0
@@ -145,8 +145,9 @@ def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
     gc.collect()  # a figure is full of cycles, and a process that trains makes too little garbage to notice a megabyte
 
 
-def draw_grid(grid: Grid, path: Path, title: str) -> None:
+def draw_grid(grid: "Grid", path: Path, title: str) -> None:
     """What was expected against what was predicted as a PNG: the share of each row, with its count."""
+    import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
