@@ -48,7 +48,7 @@ def test_a_run_goes_on_under_another_name_from_its_weights(
     run = td.train(spec, {**values, "data.path": str(text), "data.unit": "line", **SHORT}, out=tmp_path, quiet=True)
     assert run.path.name == "lm-tuned"
     log = (run.path / "log.txt").read_text()
-    assert f"starts from {lm}: its weights and tokeniser\n" in log
+    assert f"starts from {lm}: its model, weights and tokeniser\n" in log
     assert (run.path / "tokenizer/tokenizer.json").read_bytes() == (lm / "tokenizer/tokenizer.json").read_bytes()
     assert run.recipe.model == Run(lm).recipe.model
     assert run.recipe.start == str(lm)
@@ -81,6 +81,9 @@ def test_a_run_that_was_started_goes_on_though_its_start_is_gone(made: tuple[Pat
     again = td.train("classify", {**values, "train.max_steps": 6}, out=tmp_path, quiet=True)
     assert again.result is not None
     assert again.result["step"] == 6
+    other = {**values, "train.max_steps": 9, "model.residual.dropout": 0.4}
+    with pytest.raises(UserError, match=r"is a run of another config: model\.residual\.dropout"):
+        td.train("classify", other, out=tmp_path, quiet=True)
 
 
 @pytest.mark.parametrize(

@@ -41,13 +41,20 @@ def complete(
     if run is not None and (run / CONFIG).is_file() and any((run / "checkpoints").glob("step-*")):
         begun = read_config(run)
         if begun.get("start") == where:
-            return {**data, "model": begun["model"], "tokenizer": begun["tokenizer"]}, None
+            return laid_on(data, begun["model"], begun["tokenizer"], changes), None
     found = start.read(str(where))
-    model, asked = config.to_data(found.recipe.model), data.get("model")
+    model, tokenizer = config.to_data(found.recipe.model), config.to_data(found.recipe.tokenizer)
+    return laid_on(data, model, tokenizer, changes), found
+
+
+def laid_on(
+    data: dict[str, Any], model: dict[str, Any], tokenizer: Any, changes: Iterable[tuple[str, Any]]
+) -> dict[str, Any]:  # fmt: skip
+    """A recipe's plain data with the model and tokeniser of its start, its own head, and the changes of the model."""
+    out, asked = {**data, "model": dict(model), "tokenizer": tokenizer}, data.get("model")
     if isinstance(asked, Mapping) and "head" in asked:
-        model["head"] = cast("Mapping[str, Any]", asked)["head"]
-    out_data = {**data, "model": model, "tokenizer": config.to_data(found.recipe.tokenizer)}
+        out["model"]["head"] = cast("Mapping[str, Any]", asked)["head"]
     for key, value in changes:
         if key.split(".")[0] == "model":
-            config.override(out_data, key, value)
-    return out_data, found
+            config.override(out, key, value)
+    return out

@@ -65,7 +65,7 @@ def begin(model: Model, start: Start) -> list[str]:
             )
     if odd := [name for name in kept if not name.startswith(heads)]:
         raise UserError(f"start={start.where} has no {odd[0]}, which this model has; leave out what changes its parts")
-    lines = [f"starts from {start.where}: its weights and tokeniser"]
+    lines = [f"starts from {start.where}: its model, weights and tokeniser"]
     if kept:
         lines[0] += f", but {listed(kept)} keep their start values"
     if unused := [name for name in start.weights if name not in own]:
