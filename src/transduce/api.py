@@ -43,7 +43,7 @@ Overrides = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
 
 def recipe(spec: str = recipes.DEFAULT, overrides: Overrides = ()) -> Recipe:
-    """A built-in recipe or a YAML file, with dotted overrides: recipe("dates", {"model.width": 256}).
+    """Returns a built-in recipe or a YAML file, with dotted overrides: recipe("dates", {"model.width": 256}).
 
     model may be the id of a published model, whose shape it then has: {"model": "bert-base", "model.layers": 4}.
     """
@@ -53,7 +53,7 @@ def recipe(spec: str = recipes.DEFAULT, overrides: Overrides = ()) -> Recipe:
 def started(
     spec: str, overrides: Overrides = (), out: Path | None = None
 ) -> tuple[Recipe, Start | None]:  # fmt: skip
-    """The same, and what the model starts from. out: the directory of runs, where one may have begun."""
+    """Returns the same recipe, and what the model starts from. out: the directory of runs, where one may have begun."""
     changes = pairs(overrides)
     if {"train.max_steps", "train.max_epochs"} <= {key for key, value in changes if value is not None}:
         raise UserError(
@@ -63,9 +63,9 @@ def started(
         spec, changes = starting.of_run(spec, changes)
     data = recipes.read(spec, changes, published.section, shape=assumed.shape)
     data, start = starting.complete(data, changes, out)
-    found = from_data(Recipe, data)
+    config = from_data(Recipe, data)
     try:
-        return found.resolve(), start
+        return config.resolve(), start
     except UserError:
         raise
     except ValueError as error:  # only together do two values not fit
@@ -73,7 +73,7 @@ def started(
 
 
 def pairs(overrides: Overrides) -> list[tuple[str, Any]]:
-    """Overrides as pairs, however they were given."""
+    """Returns overrides as pairs, whether they came as a mapping or as pairs."""
     return [*cast("Mapping[str, Any]", overrides).items()] if isinstance(overrides, Mapping) else [*overrides]
 
 
@@ -107,30 +107,33 @@ def unused_weights(spec: str, run: Path) -> list[str]:
 
 
 def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", overrides: Overrides = ()) -> Transducer:
-    """A trained model from its run directory, or one of others from a folder with config.json and safetensors.
+    """Returns a trained model from its run directory, or from a Hugging Face folder with config.json and safetensors.
 
-    checkpoint: "best", "last", or a name in checkpoints/ of a run. device: "auto", "cpu" or "cuda". overrides: keys of
-    the recipe to change, such as where the data lies now. Raises UserError if the run or the checkpoint is not whole.
+    checkpoint: "best", "last", or a name in checkpoints/ of a run.
+    device: "auto", "cpu" or "cuda".
+    overrides: keys of the recipe to change, such as where the data lies now.
+
+    Raises UserError if the run or the checkpoint is not whole.
     """
     run = Run(Path(path))
     if run.path.suffix in (".yaml", ".yml") and run.path.is_file():
-        made = f"`transduce train {path}` makes a run of it, a directory in runs/"
-        raise UserError(f"{path} is a recipe, not a run; {made}")
+        advice = f"`transduce train {path}` makes a run of it, a directory in runs/"
+        raise UserError(f"{path} is a recipe, not a run; {advice}")
     if not any((run.path / name).exists() for name in ("config.yaml", "config.json")):
         raise UserError(unread.explanation(run.path))
     if (run.path / "config.json").is_file() and not (run.path / "config.yaml").exists():
         certificate.require_intact(run.path)
-        found = imported.read(run.path)
-        config = changed(found.recipe, overrides, device)
-        return Transducer(found.model.to(device_of(config.train)).eval(), Readers(found.tokenizer), config)
+        folder = imported.read(run.path)
+        config = changed(folder.recipe, overrides, device)
+        return Transducer(folder.model.to(device_of(config.train)).eval(), Readers(folder.tokenizer), config)
     imported.require_certificate(run)
     config = changed(run.recipe, overrides, device)
-    found = open_run(run, checkpoint, config)
-    return Transducer(found.model.to(device_of(config.train)).eval(), found.readers, config, run.path)
+    opened = open_run(run, checkpoint, config)
+    return Transducer(opened.model.to(device_of(config.train)).eval(), opened.readers, config, run.path)
 
 
 def changed(config: Recipe, overrides: Overrides, device: str) -> Recipe:
-    """A recipe with overrides, and the device to use."""
+    """Returns a recipe with overrides and the device to use."""
     data = to_data(config)
     for dotted, value in [*pairs(overrides), ("train.device", device)]:
         override(data, dotted, value)
@@ -139,33 +142,34 @@ def changed(config: Recipe, overrides: Overrides, device: str) -> Recipe:
 
 
 def import_model(source: str | Path, out: str | Path | None = None) -> Run:
-    """A run of the model in a folder of Hugging Face's form, or of hub:OWNER/NAME; out: by default runs/NAME.
+    """Makes a run of the model in a Hugging Face folder or of hub:OWNER/NAME, and returns it.
 
-    It ends with certificate.json. Raises UserError where the folder is not whole or not known, and where the run would
-    compute anything else.
+    out: the directory of the run (None: runs/NAME). The last file written in it is certificate.json.
+
+    Raises UserError where the folder is not whole, its model not known, or the numbers of the run would be others.
     """
     folder = hub.snapshot(str(source)) if str(source).startswith(hub.PREFIX) else Path(source)
     if not folder.is_dir():
-        raise UserError(f"{folder} is no directory; give one with config.json and safetensors, or hub:OWNER/NAME")
+        raise UserError(f"{folder} is not a directory; give one with config.json and safetensors, or hub:OWNER/NAME")
     name = str(source).rsplit("/", 1)[-1] if str(source).startswith(hub.PREFIX) else folder.resolve().name
-    return imported.write(folder, made_anew(Path("runs") / name if out is None else Path(out)))
+    return imported.write(folder, require_new(Path("runs") / name if out is None else Path(out)))
 
 
-def made_anew(out: Path) -> Path:
-    """A directory that is to be put in its place whole. Raises UserError for the one we are in."""
+def require_new(out: Path) -> Path:
+    """Returns a directory that will be written whole. Raises UserError for the one we are in."""
     if out.exists() and out.samefile(Path()):
-        raise UserError(f"{out} is the directory you are in; name another, which is made here")
+        raise UserError(f"{out} is the directory you are in; name another one, which will be made")
     return out
 
 
 def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best") -> None:
-    """Write a run as a folder that transformers opens with its own classes. Raises UserError if none of them fits."""
+    """Writes a run as a folder that transformers opens with its own classes. Raises UserError if none of them fits."""
     model = load(run, checkpoint=checkpoint, device="cpu")
-    exported.write(model.model, model.tokenizer, model.recipe, Path(run), made_anew(Path(folder)))
+    exported.write(model.model, model.tokenizer, model.recipe, Path(run), require_new(Path(folder)))
 
 
 def parity(first: str | Path, second: str | Path, texts: Iterable[str] = (), source: str = "") -> list[Apart]:
-    """How far two models are apart at every layer on texts; none: on some that are made here. Raises UserError."""
+    """Returns how far two models are apart at every layer on texts (none: on some made here). Raises UserError."""
     a, b = (load(path, device="cpu") for path in (first, second))
     return layer_by_layer(a.model, b.model, a.tokenizer, list(texts), source)
 
@@ -173,21 +177,29 @@ def parity(first: str | Path, second: str | Path, texts: Iterable[str] = (), sou
 def build(
     name: str, *, device: str = "auto", overrides: Overrides = (), vocab_size: int | None = None, seed: int = 0
 ) -> Model:
-    """A published model, built from its shape, with start values: build("gpt-2-124m", overrides={"layers": 4}).
+    """Returns a published model, built from its shape, with start values: build("gpt-2-124m", overrides={"layers": 4}).
 
-    name: an id of `transduce catalogue ls`. device: "auto", "cpu", "cuda", or "meta", where it has shapes and no
-    numbers, however big it is. overrides: dotted keys of the model. vocab_size: None: as published. Published weights
-    are read by `load`. Raises UserError for an unknown id, one that cannot be built, and a model that does not fit.
+    name: an id of `transduce catalogue ls`.
+    device: "auto", "cpu", "cuda", or "meta", where a model of any size has shapes and no numbers.
+    overrides: dotted keys of the model.
+    vocab_size: entries of the vocabulary (None: as published).
+    seed: of the start values; `load` reads published weights.
+
+    Raises UserError for an unknown id, one that cannot be built, and a model that does not fit the memory.
     """
     config, rows = published.config_of(name, pairs(overrides))
     if device not in ("auto", "cpu", "cuda", "meta"):
-        raise UserError(f"device={device} is none; use auto, cpu, cuda or meta")
+        raise UserError(f"device={device} is not a device; use auto, cpu, cuda or meta")
     where = torch.device("meta") if device == "meta" else device_of(TrainConfig(device=device))
     return published.make(config, rows if vocab_size is None else vocab_size, where, seed)
 
 
 class Plan(NamedTuple):
-    """What a recipe costs. batches: of one epoch. probe: None if nothing was timed."""
+    """The costs of training a recipe.
+
+    batches: of one epoch.
+    probe: a few timed updates (None: nothing was timed).
+    """
 
     recipe: Recipe
     device: torch.device
@@ -197,12 +209,12 @@ class Plan(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """To the last step, validation not counted."""
+        """Returns the time to the last step, validation not counted (None: nothing was timed)."""
         return None if self.probe is None else self.probe.seconds_per_update * self.recipe.train.max_steps
 
 
 def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, probe: bool = True) -> Plan:
-    """What training a recipe will cost. Does a few updates on real batches and writes nothing."""
+    """Returns what training a recipe will cost. Does a few updates on real batches and writes nothing."""
     config, start = started(spec, overrides)
     device = device_of(config.train)
     cuda = [device] if device.type == "cuda" else []
@@ -212,12 +224,12 @@ def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, probe: bool 
         optimizers = config.optimizer.build(job.model)
         work = Work(job.model, job.objective, optimizers, precision, config.train.accumulate)
         counted = costs(work, job.loader.batch(0, 0), job.loader.rows.shape)
-        found = measured(work, (batch for _, batch in job.loader.stream())) if probe else None
-    return Plan(job.recipe, device, job.loader.size(0), counted, found)
+        timed = measured(work, (batch for _, batch in job.loader.stream())) if probe else None
+    return Plan(job.recipe, device, job.loader.size(0), counted, timed)
 
 
 def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: int = 3) -> Findings:
-    """What is to be known of a recipe's data before training on it. Writes nothing."""
+    """Returns what is worth knowing of a recipe's data before training on it. Writes nothing."""
     config, start = started(spec, overrides)
     task = config.task
     splits = config.data.load(task.reads)
@@ -233,10 +245,10 @@ def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: i
 
 
 def train_tokenizer(files: Iterable[str], kind: str, **options: Any) -> Tokenizer:
-    """A tokeniser for the lines of text files, which are read as it is trained. Raises UserError."""
+    """Returns a tokeniser trained on the lines of text files, which are read as it learns. Raises UserError."""
     paths = [path for file in files for path in read.required(Path(), file, hint="")]
-    made: TokenizerConfig = from_data(_Tokenizer, {"tokenizer": {"kind": kind, **options}}).tokenizer
-    return made.train(line for path in paths for line in read.each(path, 1_000_000, "split the line"))
+    config: TokenizerConfig = from_data(_Tokenizer, {"tokenizer": {"kind": kind, **options}}).tokenizer
+    return config.train(line for path in paths for line in read.each(path, 1_000_000, "split the line"))
 
 
 @dataclass(frozen=True, kw_only=True)

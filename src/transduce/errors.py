@@ -21,18 +21,18 @@ class UserError(ValueError):
 
 
 class Notice(UserWarning):
-    """What the user should know although nothing went wrong, in one sentence; the command line prints it alone."""
+    """News for the user although nothing went wrong, in one sentence; the command line prints it alone."""
 
 
 def require_probability(**values: float) -> None:
-    """Raise UserError unless every value lies in [0, 1): the probability of dropping something."""
+    """Raises UserError unless every value lies in [0, 1): the probability of dropping something."""
     for name, value in values.items():
         if not 0.0 <= value < 1.0:
             raise UserError(f"{name}={value} is not a probability below 1; use 0.1, or 0 for none")
 
 
 def require_at_least(least: int, **values: int | None) -> None:
-    """Raise UserError unless every value that is given is `least` or more."""
+    """Raises UserError unless every value that is given is `least` or more."""
     for name, value in values.items():
         if value is not None and value < least:
             raise UserError(f"{name}={value} must be at least {least}")
@@ -81,7 +81,7 @@ def too_large(error: BaseException) -> str | None:
 
 @contextmanager
 def sized(what: str, way: str) -> Generator[None]:
-    """Inside, what does not fit the memory or a tensor raises a UserError.
+    """Turns what does not fit the memory or a tensor into a UserError.
 
     what: that does not fit.
     way: what to do about it.

@@ -54,9 +54,9 @@ def read_scalar(hint: Any, value: Any, path: str) -> Any:
         return read_text(value, path)
     if hint in (int, float):
         return read_number(hint, value, path)
-    held = value.value if isinstance(value, Scalar) else value
-    if isinstance(held, hint):
-        return held
+    plain_value = value.value if isinstance(value, Scalar) else value
+    if isinstance(plain_value, hint):
+        return plain_value
     raise UserError(refusal(hint, value, path))
 
 
@@ -129,13 +129,13 @@ def _number(text: str) -> int | float | None:
 
 def refusal(hint: Any, value: Any, path: str) -> str:
     """Returns the sentence for a value of the wrong type."""
-    wanted = NAMES.get(hint, hint)
+    type_name = NAMES.get(hint, hint)
     if value is True:  # `--train.max-steps` alone
-        return f"`{path}` needs a value: {wanted}, not true"
+        return f"`{path}` needs a value: {type_name}, not true"
     if value is None or (isinstance(value, Scalar) and not value.text):
-        return f"`{path}` has no value; give {wanted}, or leave the key out"
+        return f"`{path}` has no value; give {type_name}, or leave the key out"
     sort = "" if isinstance(value, Scalar | list | dict) else f" ({type(value).__name__})"
-    return f"`{path}` is {shown(value)}{sort}, but must be {wanted}"
+    return f"`{path}` is {shown(value)}{sort}, but must be {type_name}"
 
 
 def _sort(value: Any) -> str:

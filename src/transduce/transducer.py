@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Options(TypedDict, total=False):
-    """What may be asked of decoding; what is left out is the recipe's. See `GenerateConfig`."""
+    """Options of decoding, see `GenerateConfig`; the recipe gives those that are left out."""
 
     beam_size: int
     max_new_tokens: int
@@ -95,7 +95,7 @@ class Transducer:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The reader of text. Raises UserError where it reads none."""
+        """Returns the reader of text. Raises UserError where the model reads none."""
         if self.readers.tokenizer is None and not self.task.reads_text:
             raise UserError(
                 f"this model was trained for task={self.task.kind}, which reads no text; use {self.task.verb}"
@@ -107,7 +107,7 @@ class Transducer:
         return self.recipe.task
 
     def predict(self, inputs: Sequence[Any], **options: Unpack[Options]) -> list[Any]:
-        """What the model gives for each input, as its task has it."""
+        """Returns what the model predicts for each input, in the form of its task."""
         return self.task.predict(self.model, self.readers, list(inputs), decoding(self.recipe.generate, None, options))
 
     @overload
@@ -119,9 +119,9 @@ class Transducer:
     @overload
     def translate(self, texts: Sequence[str], *, nbest: int, **options: Unpack[Options]) -> list[list[Candidate]]: ...
     def translate(self, texts: str | Sequence[str], *, nbest: int | None = None, **options: Unpack[Options]) -> Any:
-        """The translation of a text, or of each of a list, in order. With nbest: the n best of each, the best first.
+        """Returns the translation of a text, or of each of a list, in order; with nbest, the n best of each.
 
-        A text of blanks says nothing: its translation is "", and it has no n best. See `answers`.
+        The translation of a text of blanks is "", and it has no n best. See `answers`.
         """
         many = [texts] if isinstance(texts, str) else list(texts)
         rows = self.answers(many, nbest=nbest, **options)
@@ -134,10 +134,10 @@ class Transducer:
     def answers(
         self, texts: Sequence[str], *, nbest: int | None = None, **options: Unpack[Options]
     ) -> list[list[Answer]]:  # fmt: skip
-        """The n best translations of each text, the best first, with their log p; of a text of blanks none.
+        """Returns the n best translations of each text, best first, with their log p; of a text of blanks none.
 
         Of several that are the same text in other tokens the best is kept, so there may be fewer than n. Samples, which
-        are drawn and not searched for, may repeat.
+        are drawn at random, may repeat.
         """
         task = self._as(TranslateConfig)
         return task.predict(self.model, self.readers, texts, decoding(self.recipe.generate, nbest, options))
@@ -147,9 +147,9 @@ class Transducer:
     @overload
     def classify(self, texts: Sequence[str]) -> list[Classified]: ...
     def classify(self, texts: str | Sequence[str]) -> Any:
-        """The label of a text, or of each of a list, in order, with the probability of every label.
+        """Returns the label of a text, or of each of a list, in order, with the probability of every label.
 
-        Returns a `Classified`, or a list of them. A text of blanks has the label "".
+        They come as a `Classified`, or a list of them. A text of blanks has the label "".
         """
         task = self._as(ClassifyConfig)
         many = [texts] if isinstance(texts, str) else list(texts)
@@ -157,16 +157,16 @@ class Transducer:
         return out[0] if isinstance(texts, str) else out
 
     def generate(self, prompt: str = "", **options: Unpack[Options]) -> str:
-        """What the model writes after a prompt, without the prompt."""
+        """Returns what the model writes after a prompt, without the prompt."""
         return self.continuation(prompt, **options).text
 
     def continuation(self, prompt: str = "", **options: Unpack[Options]) -> Answer:
-        """`generate`, with the log p of what was written."""
+        """Returns what `generate` does, with its log p."""
         task, config = self._as(LanguageConfig), decoding(self.recipe.generate, None, options)
         return task.predict(self.model, self.readers, [prompt], config)[0]
 
     def stream(self, prompt: str = "", **options: Unpack[Options]) -> Iterator[str]:
-        """`generate`, piece by piece as it is written. Who stops listening stops the writing."""
+        """Yields what `generate` returns piece by piece, as it is written; closing the iterator stops the writing."""
         config = decoding(self.recipe.generate, None, options)
         prompts, text = (
             [self._as(LanguageConfig).prompt(self.readers, prompt)],
@@ -182,10 +182,10 @@ class Transducer:
         return listen(write)
 
     def score(self, pairs: Iterable[tuple[str, str]] | Iterable[str]) -> list[Scores]:
-        """log p of every target given its source, in nats: the sum, and token by token.
+        """Returns log p of every target given its source, in nats: the sum, and token by token.
 
-        A language model takes texts instead of pairs. One trained on a stream knows no beginning and no end, so its
-        texts are scored from their second token on.
+        A language model takes texts instead of pairs. One trained on a stream has no tokens for beginning and
+        end, so its texts are scored from their second token on.
         """
         task = self.task
         if not isinstance(task, TranslateConfig | LanguageConfig):
@@ -193,7 +193,7 @@ class Transducer:
         return task.score(self.model, self.readers, pairs)
 
     def embed(self, texts: Sequence[str], *, precision: Precision = "fp32") -> Vectors:
-        """(N, features) float32: a vector of each text, as the folder it was read of says; else mean hidden states.
+        """Returns (N, features) float32, a vector of each text: pooled as its origin says, else the mean hidden state.
 
         For models that are encoders. precision: "bf16" is faster where the processor multiplies it.
         """
@@ -201,7 +201,7 @@ class Transducer:
 
     @functools.cached_property
     def sentences(self) -> SentenceEncoder:
-        """What makes vectors of texts. Raises UserError if the model is no encoder."""
+        """Returns what makes vectors of texts. Raises UserError if the model is not an encoder."""
         data, own = self.recipe.data, None if self.run is None else self.run / SENTENCES
         encoder = Encoder(self.model, self.recipe.model, self.tokenizer.vocab_size)
         if own is not None and own.is_dir():
@@ -218,9 +218,11 @@ class Transducer:
         return SentenceEncoder.read(data.origin, encoder)
 
     def evaluate(self, split: str | None = None) -> Evaluation:
-        """Loss, and what the task measures with every prediction, on a split of the recipe's data, with intervals.
+        """Returns the loss and what the task measures on a split of the recipe's data, with intervals and predictions.
 
-        split: None is test if the data has it, else valid. Raises UserError where the one that is asked for is missing.
+        split: a name of the data (None: test if the data has it, else valid).
+
+        Raises UserError where the data has no such split.
         """
         task, train = self.task, self.recipe.train
         splits = self.recipe.data.load(task.reads)
@@ -229,29 +231,29 @@ class Transducer:
             split = usual
         if split not in splits:
             raise UserError(f"the data has no split `{split}`; it has {', '.join(splits)}: use --split {usual}")
-        held = task.split(split, splits[split], self.readers, self.recipe.batch, train.seed)
+        prepared = task.split(split, splits[split], self.readers, self.recipe.batch, train.seed)
         objective = self.recipe.objective.build_for(self.model, self.readers.tokenizer)
         return evaluate(
-            task, self.model, objective, held, self.readers, self.recipe.generate,
+            task, self.model, objective, prepared, self.readers, self.recipe.generate,
             measures=(*task.measures(), *task.reported()), draws=DRAWS,
         )  # fmt: skip
 
     def _as(self, kind: type[T]) -> T:
-        """The task, if it is of a kind. Raises UserError, which names the method that this model has."""
+        """Returns the task, if it is of a kind. Raises UserError, which names the method that this model has."""
         if isinstance(self.task, kind):
             return self.task
-        told = f"this model was trained for task={self.task.kind}; use {self.task.verb}"
-        raise UserError(self.task.refusal or told)
+        message = f"this model was trained for task={self.task.kind}; use {self.task.verb}"
+        raise UserError(self.task.refusal or message)
 
 
 def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> GenerateConfig:
-    """A recipe's way of decoding with what is asked for; where the two exclude each other, what is asked wins."""
+    """Returns a recipe's way of decoding with the options; where the two exclude each other, the options win."""
     over: dict[str, Any] = {**options, **({} if nbest is None else {"nbest": nbest})}
-    known = [field.name for field in dataclasses.fields(config)]
-    for name in over.keys() - set(known):
-        guess = nearest(name, known)
-        told = f"did you mean `{guess}`?" if guess else f"the options are {', '.join(known)}"
-        raise UserError(f"there is no option `{name}`; {told}")
+    names = [field.name for field in dataclasses.fields(config)]
+    for name in over.keys() - set(names):
+        guess = nearest(name, names)
+        advice = f"did you mean `{guess}`?" if guess else f"the options are {', '.join(names)}"
+        raise UserError(f"there is no option `{name}`; {advice}")
     if "max_new_tokens" in over:  # what is asked of the output alone is not cut by a limit of both together
         over.setdefault("max_length", None)
     if over.get("min_new_tokens"):
@@ -268,28 +270,28 @@ def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> Gen
 
 
 def listen(write: Callable[[Callable[[str], None]], None]) -> Iterator[str]:
-    """What `write(say)` says, as it says it, from a thread of its own; its error is raised here.
+    """Yields what `write(say)` says, as it says it, from a thread of its own; its error is raised here.
 
-    Who stops listening stops the writing: the next `say` raises.
+    Closing the iterator stops the writing: the next `say` raises.
     """
-    said, unheard = SimpleQueue[str | BaseException | None](), Event()
+    pieces, unheard = SimpleQueue[str | BaseException | None](), Event()
 
     def say(text: str) -> None:
         if unheard.is_set():
             raise _Unheard
-        said.put(text)
+        pieces.put(text)
 
     def run() -> None:
         try:
             write(say)
-            said.put(None)
+            pieces.put(None)
         except BaseException as error:
-            said.put(error)
+            pieces.put(error)
 
     writer = Thread(target=run, daemon=True)
     writer.start()
     try:
-        while (text := said.get()) is not None:
+        while (text := pieces.get()) is not None:
             if isinstance(text, BaseException):
                 raise text
             if text:

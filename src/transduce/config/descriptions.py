@@ -1,4 +1,4 @@
-"""What every key of a config means, as the docstring of its class says: a line `name: meaning` for each field."""
+"""The meaning of every key of a config, from the docstring of its class: a line `name: meaning` for each field."""
 
 import dataclasses
 import inspect
@@ -14,16 +14,16 @@ def about(cls: type) -> str:
 
 def own_descriptions(cls: type) -> dict[str, str]:
     """Returns what the docstring of a class says of names, one to a line; lines that are indented go on."""
-    found, name = dict[str, str](), ""
+    meanings, name = dict[str, str](), ""
     for line in inspect.cleandoc(cls.__doc__ or "").split("\n"):
         if match := LINE.fullmatch(line):
             name = match[1]
-            found[name] = match[2]
+            meanings[name] = match[2]
         elif name and line.startswith(" "):
-            found[name] += f" {line.strip()}"
+            meanings[name] += f" {line.strip()}"
         else:
             name = ""
-    return found
+    return meanings
 
 
 def descriptions(cls: type) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What there is to know of a dotted key of a config: type, default, choices, kinds and meaning."""
+"""A dotted key of a config explained: type, default, choices, kinds and meaning."""
 
 import dataclasses
 import types
@@ -52,9 +52,9 @@ def explain(root: type, key: str, chosen: dict[str, str] | None = None) -> Key:
     names = key.removesuffix(".kind").split(".")
     for field, hint, owner in candidates(root, names, "", chosen or {}):
         return described(key.removesuffix(".kind"), field, hint, owner)
-    known = list(dict.fromkeys(every_key(root)))
-    same = [name for name in known if name.endswith(f".{key}")]
-    guess = nearest(key, known) or next(iter(same), None) or nearest_below(names[-1], known)
+    every = list(dict.fromkeys(every_key(root)))
+    same = [name for name in every if name.endswith(f".{key}")]
+    guess = nearest(key, every) or next(iter(same), None) or nearest_below(names[-1], every)
     way = f"did you mean `{guess}`?" if guess else f"the first are {', '.join(descriptions(root))}"
     raise UserError(f"there is no key `{key}`; {way}")
 

@@ -56,7 +56,7 @@ ALIASES = {
 
 
 def nearest(name: str, valid: list[str]) -> str | None:
-    """The valid name a person most likely meant, or None."""
+    """Returns the valid name that a person most likely meant, or None."""
     if ALIASES.get(name) in valid:
         return ALIASES[name]
     if len(name) > 100:
@@ -66,10 +66,11 @@ def nearest(name: str, valid: list[str]) -> str | None:
 
 
 def unknown_key(key: str, path: str, where: str, cls: type, data: Mapping[Any, Any]) -> str:
-    """The sentence for a key that does not exist: the same name below, else the nearest beside it, else below.
+    """Returns the sentence for an unknown key: the same name below, else the nearest beside it, else below.
 
-    data: what was given, so that no key of a kind that was not chosen is suggested. Of equal names below, that of
-    `train` comes first, then the first one.
+    data: the user's mapping, so that no key of a kind that was not chosen is suggested.
+
+    Of equal names below, that of `train` comes first, then the first one.
     """
     if key.removeprefix("train.").startswith("resume"):
         return f"there is no `{path}`, and it is not needed: the same command goes on where it was stopped"
@@ -85,17 +86,17 @@ def unknown_key(key: str, path: str, where: str, cls: type, data: Mapping[Any, A
 
 
 def keys(cls: type, where: str = "", data: Any = None) -> Iterator[tuple[str, Any]]:
-    """Every dotted key of a config class and its type.
+    """Yields every dotted key of a config class and its type.
 
     Of each part, those of the kind that `data` chooses, else of the default kind, or of all if there is none.
     """
-    given = typing.cast("Mapping[str, Any]", data if isinstance(data, Mapping) else {})
+    values = typing.cast("Mapping[str, Any]", data if isinstance(data, Mapping) else {})
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         path = f"{where}.{field.name}" if where else field.name
         hint, default = hints[field.name], default_of(field)
         yield path, hint
-        value: Any = given.get(field.name)
+        value: Any = values.get(field.name)
         kind = typing.cast("Mapping[str, Any]", value).get("kind") if isinstance(value, Mapping) else value
         part = next((x for x in (hint, *typing.get_args(hint)) if isinstance(x, type) and issubclass(x, Part)), None)
         parts = {} if part is None else kinds(part.folder)

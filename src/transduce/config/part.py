@@ -30,25 +30,25 @@ class Part:
 
 @functools.cache
 def kinds(folder: str) -> dict[str, type[Part]]:
-    """Every kind found in a package (one or more per file) and in the entry points of other packages, by name."""
+    """Returns every kind in a package (one or more per file) and in the entry points of other packages, by name."""
     package = importlib.import_module(folder)
     files = pkgutil.iter_modules(getattr(package, "__path__", ()))
     modules = [package, *(importlib.import_module(f"{folder}.{file.name}") for file in files)]
     classes = [value for module in modules for value in vars(module).values()]
     for entry in importlib.metadata.entry_points(group=folder):
-        classes += _loaded(entry)
-    found: dict[str, type[Part]] = {}
+        classes += _contents(entry)
+    by_name: dict[str, type[Part]] = {}
     for value in classes:
         if isinstance(value, type) and issubclass(value, Part) and "kind" in vars(value) and value.folder == folder:
-            first = found.setdefault(value.kind, value)
+            first = by_name.setdefault(value.kind, value)
             if first is not value:
                 where = " and ".join(f"{c.__module__}.{c.__qualname__}" for c in (first, value))
                 raise UserError(f"kind `{value.kind}` of {folder} is defined twice, by {where}; rename one")
-    return dict(sorted(found.items()))
+    return dict(sorted(by_name.items()))
 
 
-def _loaded(entry: importlib.metadata.EntryPoint) -> list[Any]:
-    """The class an entry point names, or all of a module."""
+def _contents(entry: importlib.metadata.EntryPoint) -> list[Any]:
+    """Returns the class that an entry point names, or everything in its module."""
     try:
         value = entry.load()
     except Exception as error:
@@ -63,9 +63,9 @@ def _loaded(entry: importlib.metadata.EntryPoint) -> list[Any]:
 @functools.cache
 def packages(folder: str) -> dict[str, str]:
     """Returns the package that each kind of a folder comes from, by the kind; those of transduce are left out."""
-    loaded = [(e.dist.name, x) for e in importlib.metadata.entry_points(group=folder) if e.dist for x in _loaded(e)]
-    known = kinds(folder)
-    return {x.kind: name for name, x in loaded if isinstance(x, type) and x in known.values()}
+    classes = [(e.dist.name, x) for e in importlib.metadata.entry_points(group=folder) if e.dist for x in _contents(e)]
+    own = kinds(folder)
+    return {x.kind: name for name, x in classes if isinstance(x, type) and x in own.values()}
 
 
 def owners(config: Any) -> dict[str, str]:

@@ -17,7 +17,7 @@ C = TypeVar("C")
 
 
 def from_data(cls: type[C], data: Any, where: str = "") -> C:
-    """Build a config from plain data (what YAML or JSON gives). Missing keys take the defaults.
+    """Builds a config from plain data (what YAML or JSON gives). Missing keys take the defaults.
 
     Raises UserError, naming the dotted key, for an unknown key, a wrong type, or a value the config refuses.
     """
@@ -76,8 +76,8 @@ def convert(hint: Any, value: Any, path: str, default: Any = dataclasses.MISSING
     if isinstance(hint, type) and issubclass(hint, Part):
         return _part(hint, value, path, default)
     if dataclasses.is_dataclass(typing.cast("Any", hint)):
-        given = isinstance(value, typing.cast("type[Any]", hint))
-        return _finite(value, path) if given else from_data(typing.cast("Any", hint), value, path)
+        ready = isinstance(value, typing.cast("type[Any]", hint))
+        return _finite(value, path) if ready else from_data(typing.cast("Any", hint), value, path)
     return read_scalar(hint, value, path)
 
 
@@ -107,19 +107,19 @@ def _part(hint: type[Part], value: Any, path: str, default: Any) -> Any:
     if not isinstance(value, Mapping):
         raise UserError(f"`{path}` is {shown(value)}; give a kind, or a mapping with `kind`")
     data = typing.cast("Mapping[str, Any]", value)
-    known = kinds(hint.folder)
+    choices = kinds(hint.folder)
     fallback = type(default).kind if isinstance(default, Part) else None
     kind = data.get("kind", fallback)
     kind = kind.text if isinstance(kind, Scalar) else kind
-    if not isinstance(kind, str) or kind not in known:
-        guess = nearest(kind, list(known)) if isinstance(kind, str) else None
+    if not isinstance(kind, str) or kind not in choices:
+        guess = nearest(kind, list(choices)) if isinstance(kind, str) else None
         suffix = f"; did you mean `{guess}`?" if guess else ""
-        unknown = UnknownKind(f"`{path}.kind` is {shown(kind)}, but must be one of {', '.join(known)}{suffix}")
+        unknown = UnknownKind(f"`{path}.kind` is {shown(kind)}, but must be one of {', '.join(choices)}{suffix}")
         unknown.key = f"{hint.folder}.{kind}"
         raise unknown
     if isinstance(default, Part) and kind == fallback:  # keys left out keep what the enclosing default chose
         data = {**to_data(default), **data}
-    return from_data(known[kind], data, path)
+    return from_data(choices[kind], data, path)
 
 
 def _finite(config: C, path: str) -> C:
@@ -130,7 +130,7 @@ def _finite(config: C, path: str) -> C:
 
 
 def _numbers(data: Any, path: str) -> Iterator[tuple[str, float]]:
-    """Every number in plain data that is not whole, and its dotted key."""
+    """Yields every number in plain data that is not whole, and its dotted key."""
     if isinstance(data, float):
         yield path, data
     elif isinstance(data, dict):

@@ -11,7 +11,7 @@ from transduce.config.writing import to_data
 
 
 def schema(cls: type) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a config class, with one branch per kind of every part."""
+    """Returns the JSON Schema (draft 2020-12) of a config class, with one branch per kind of every part."""
     definitions: dict[str, Any] = {}
     root = _schema_of(cls, definitions)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}

@@ -12,7 +12,7 @@ from transduce.scalars import clipped, shown
 
 
 def to_data(config: Any) -> Any:
-    """Plain data that `from_data` turns back into an equal config: dicts, lists, numbers, strings, None."""
+    """Returns plain data that `from_data` turns back into an equal config: dicts, lists, numbers, strings, None."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         data = {f.name: to_data(getattr(config, f.name)) for f in dataclasses.fields(config) if f.init}
         return {"kind": config.kind, **data} if isinstance(config, Part) else data
@@ -24,7 +24,7 @@ def to_data(config: Any) -> Any:
 
 
 def override(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set `data["a"]["b"] = value` for "a.b". A `Word` waits for the type of its field; other values are what they are.
+    """Sets `data["a"]["b"] = value` for "a.b". A `Word` waits for the type of its field; other values stay as they are.
 
     A changed kind drops the old kind's keys.
     """
@@ -44,7 +44,7 @@ def override(data: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid on `base`, mapping by mapping; where the kind of a part changes, the old part's keys go."""
+    """Returns `base` with `over` laid on it, mapping by mapping; a part whose kind changes loses its old keys."""
     out = dict(base)
     for key, value in over.items():
         old = out.get(key)

@@ -26,14 +26,14 @@ class Noted(NamedTuple):
 
 
 class Auxiliary(list[Noted]):
-    """What was noted, in order."""
+    """The losses that modules noted, in order."""
 
     def total(self) -> Tensor:
-        """The weighted sum, float32."""
+        """Returns the weighted sum, float32."""
         return torch.stack([noted.weight * noted.value for noted in self]).sum()
 
     def means(self) -> dict[str, Tensor]:
-        """By name, the mean of what was noted, unweighted and without gradient."""
+        """Returns, by name, the mean of what was noted, unweighted and without gradient."""
         names = dict.fromkeys(noted.name for noted in self)
         return {name: torch.stack([n.value.detach() for n in self if n.name == name]).mean() for name in names}
 
@@ -43,7 +43,7 @@ _collector: ContextVar[Auxiliary | None] = ContextVar("auxiliary", default=None)
 
 @contextmanager
 def collecting() -> Generator[Auxiliary]:
-    """Inside, what modules note is kept."""
+    """Keeps what modules note inside."""
     losses = Auxiliary()
     token = _collector.set(losses)
     try:
@@ -63,5 +63,5 @@ _outside = cast(Callable[[Noted], None], torch.compiler.disable(_keep))  # pyrig
 
 
 def note(name: str, value: Tensor, weight: float) -> None:
-    """Tell whoever collects of a loss; nothing if nobody does."""
+    """Tells whoever collects of a loss; does nothing if nobody does."""
     _outside(Noted(name, value, weight))

@@ -1,4 +1,4 @@
-"""What the data hands to a model."""
+"""The batch that the data hands to a model."""
 
 from typing import Any, NamedTuple, cast
 
@@ -30,17 +30,17 @@ class Batch(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Real slots, source and inputs together."""
+        """Returns the real slots, source and inputs together."""
         count = int(self.layout.valid.sum())
         return count if self.source_layout is None else count + int(self.source_layout.valid.sum())
 
     @property
     def slots(self) -> int:
-        """The same with padding."""
+        """Returns all slots, padding too."""
         count = self.layout.positions.numel()
         return count if self.source_layout is None else count + self.source_layout.positions.numel()
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device."""
+        """Returns the same batch on another device."""
         tensors = cast("tuple[Any, ...]", over(tuple(self[:7]), lambda x: x.to(device, non_blocking=True)))
         return Batch(*tensors, examples=self.examples, offset=self.offset)

@@ -44,7 +44,7 @@ class Sublayer(ABC):
 
     @property
     def residual(self) -> str:
-        """The name of the residual that joins it to the stream."""
+        """Returns the name of the residual that joins it to the stream."""
         return f"{self.names[0]}_residual"
 
     @abstractmethod
@@ -57,9 +57,11 @@ class Sublayer(ABC):
     ) -> State:
         return None
 
-    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
-        """Returns what this sublayer reads of the source (B, N, M) at every step, written once. kept: what the
-        encoder's block of the same number left behind, where it is to be gone on from."""
+    def remember(self, block: "Block", source: Tensor, layout: Layout, encoder_state: State = None) -> State:
+        """Returns what this sublayer reads of the source (B, N, M) at every step, written once.
+
+        encoder_state: of the encoder's block of the same number, where the decoder goes on from it.
+        """
         return None
 
 
@@ -82,8 +84,8 @@ class Mix(Sublayer):
     ) -> State:
         return block.mixer(self.mixer).init_state(batch, max_len, device=device, dtype=dtype)
 
-    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
-        return None if self.bridge is None else getattr(block, self.bridge)(kept)
+    def remember(self, block: "Block", source: Tensor, layout: Layout, encoder_state: State = None) -> State:
+        return None if self.bridge is None else getattr(block, self.bridge)(encoder_state)
 
     def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
         mixer = block.mixer(self.mixer)
@@ -107,7 +109,7 @@ class Mix(Sublayer):
 
 
 def require_heeded(mixer: Mixer, layout: Layout) -> None:
-    """Raise UserError if a layout says what tokens see, and a mixer does not ask."""
+    """Raises UserError if a layout says what tokens see, and a mixer does not ask."""
     if layout.view is not None and not mixer.by_reach:
         raise UserError(
             f"{type(mixer).__name__} sees tokens in their order only, but the text has a prefix, blanks or an order of "
@@ -142,7 +144,7 @@ class Cross(Sublayer):
     def names(self) -> tuple[str, ...]:
         return (self.mixer,)
 
-    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
+    def remember(self, block: "Block", source: Tensor, layout: Layout, encoder_state: State = None) -> State:
         return block.mixer(self.mixer).write(source, layout)
 
     def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
@@ -180,13 +182,13 @@ class Inside(Sublayer):
     ) -> State:
         return self.mix.init_state(block, batch, max_len, device=device, dtype=dtype)
 
-    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
-        return self.mix.remember(block, source, layout, kept), self.cross.remember(block, source, layout)
+    def remember(self, block: "Block", source: Tensor, layout: Layout, encoder_state: State = None) -> State:
+        return self.mix.remember(block, source, layout, encoder_state), self.cross.remember(block, source, layout)
 
     def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
-        begun, source = memory
+        first, source = memory
         mixer = block.mixer(self.mix.mixer)
-        after, outputs = self.mix.begin(block, x, layout, state, begun), list[Tensor]()
+        after, outputs = self.mix.begin(block, x, layout, state, first), list[Tensor]()
         for t in range(x.shape[1]):
             now = layout.slice(t, t + 1)
             then = now if self.mix.bridge is None else later(now)
@@ -244,8 +246,8 @@ class Normed(Sublayer):
     ) -> State:
         return self.part.init_state(block, batch, max_len, device=device, dtype=dtype)
 
-    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
-        return self.part.remember(block, source, layout, kept)
+    def remember(self, block: "Block", source: Tensor, layout: Layout, encoder_state: State = None) -> State:
+        return self.part.remember(block, source, layout, encoder_state)
 
     def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
         return self.part(block, lowered(getattr(block, self.norm)(x)), layout, state, memory)
@@ -274,8 +276,8 @@ class Sum(Sublayer):
     ) -> State:
         return tuple(part.init_state(block, batch, max_len, device=device, dtype=dtype) for part in self.parts)
 
-    def remember(self, block: "Block", source: Tensor, layout: Layout, kept: State = None) -> State:
-        return tuple(part.remember(block, source, layout, kept) for part in self.parts)
+    def remember(self, block: "Block", source: Tensor, layout: Layout, encoder_state: State = None) -> State:
+        return tuple(part.remember(block, source, layout, encoder_state) for part in self.parts)
 
     def __call__(self, block: "Block", x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
         absent = (None,) * len(self.parts)
@@ -314,7 +316,7 @@ class Block(nn.Module):
 
     @property
     def residuals(self) -> list[Residual]:
-        """Those of the sublayers, in order."""
+        """Returns the residuals of the sublayers, in order."""
         return [cast(Residual, getattr(self, part.residual)) for part in self.sublayers]
 
     def every(self) -> Iterator[Sublayer]:
@@ -332,8 +334,8 @@ class Block(nn.Module):
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
         return tuple(part.init_state(self, batch, max_len, device=device, dtype=dtype) for part in self.sublayers)
 
-    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
-        return tuple(part.remember(self, source, layout, kept) for part in self.sublayers)
+    def remember(self, source: Tensor, layout: Layout, encoder_state: State = None) -> State:
+        return tuple(part.remember(self, source, layout, encoder_state) for part in self.sublayers)
 
     def forward(
         self, stream: Stream, layout: Layout, state: State = None, memory: State = None

@@ -15,41 +15,41 @@ from transduce.model.state import State, nbytes, over, tensors
 class Copy(nn.Module):
     """The state as it is.   Sutskever, Vinyals & Le 2014, arXiv:1409.3215."""
 
-    def forward(self, kept: State) -> State:
-        return kept
+    def forward(self, state: State) -> State:
+        return state
 
 
 class Project(nn.Module):
     """tanh(W s) of all that the encoder kept, for every tensor of the first state.   Bahdanau et al. 2014, A.2.2."""
 
-    def __init__(self, kept: State, begun: State) -> None:
+    def __init__(self, encoder_state: State, first: State) -> None:
         super().__init__()
-        size = sum(x[0].numel() for x in tensors(kept))
-        self.shapes = over(begun, lambda x: x[0])
-        self.maps = nn.ModuleList(nn.Linear(size, x[0].numel()) for x in tensors(begun))
+        size = sum(x[0].numel() for x in tensors(encoder_state))
+        self.shapes = over(first, lambda x: x[0])
+        self.maps = nn.ModuleList(nn.Linear(size, x[0].numel()) for x in tensors(first))
 
-    def forward(self, kept: State) -> State:
-        flat = torch.cat([x.flatten(1) for x in tensors(kept)], 1)
-        made = iter([full(layer(flat)).tanh() for layer in self.maps])
-        return over(self.shapes, lambda x: next(made).view(-1, *x.shape))
+    def forward(self, encoder_state: State) -> State:
+        flat = torch.cat([x.flatten(1) for x in tensors(encoder_state)], 1)
+        parts = iter([full(layer(flat)).tanh() for layer in self.maps])
+        return over(self.shapes, lambda x: next(parts).view(-1, *x.shape))
 
 
 def full(x: Tensor) -> Tensor:
-    """At least float32, which states are kept in."""
+    """Returns x in float32 at least, as states are kept."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def grows(mixer: Mixer) -> bool:
-    """Whether the memory of a mixer grows with the sequence."""
+    """Says whether the memory of a mixer grows with the sequence."""
     where = next(mixer.parameters())
     short, long = (nbytes(mixer.init_state(1, n, device=where.device, dtype=where.dtype)) for n in (2, 3))
     return short != long
 
 
 def bridge_of(kind: str, encoder: Stack, layer: int, mixer: Mixer) -> nn.Module:
-    """What turns the state that the encoder's block `layer` keeps into the first one of a decoder's mixer.
+    """Returns what turns the state of the encoder's block `layer` into the first one of a decoder's mixer.
 
-    Raises UserError if there is no such block, or its state grows with the sequence or is of another form.
+    Raises UserError if the encoder has no such block, or its state grows with the sequence or is of another form.
     """
     block: Block | None = next(islice(encoder, layer, None), None)
     if block is None:
@@ -66,13 +66,13 @@ def bridge_of(kind: str, encoder: Stack, layer: int, mixer: Mixer) -> nn.Module:
             f"bridge={kind} needs memories of constant size on both sides, but those of attention grow; use bridge=none"
         )
     where = next(above.parameters())
-    kept, begun = (m.init_state(1, 2, device=where.device, dtype=where.dtype) for m in (above, mixer))
-    if not nbytes(kept):
+    encoder_state, first = (m.init_state(1, 2, device=where.device, dtype=where.dtype) for m in (above, mixer))
+    if not nbytes(encoder_state):
         raise UserError(f"bridge={kind} needs an encoder that leaves a memory, and this one leaves none; drop it")
     if kind == "project":
-        return Project(kept, begun)
-    mine, theirs = ([tuple(x.shape) for x in tensors(state)] for state in (begun, kept))
-    if mine != theirs:
+        return Project(encoder_state, first)
+    decoder_shapes, encoder_shapes = ([tuple(x.shape) for x in tensors(state)] for state in (first, encoder_state))
+    if decoder_shapes != encoder_shapes:
         raise UserError(
             "bridge=state needs the same mixer on both sides, and one that reads in one direction; use bridge=project, "
             "or model.encoder_mixer={kind: bidirectional, directions: backward, mixer: ...}"

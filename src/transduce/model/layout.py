@@ -1,4 +1,4 @@
-"""Where each slot of a (B, T) grid sits in its own sequence, and who may see whom."""
+"""A layout: where each slot of a (B, T) grid sits in its own sequence, and who may see whom."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 class Marks(NamedTuple):
-    """What is known of tokens beside their order; each is (B, T) int64, or None: all 0."""
+    """Marks of tokens beside their order; each is (B, T) int64, or None: all 0."""
 
     types: Tensor | None = None  # the kind of each token, such as first or second sentence (BERT)
     inner: Tensor | None = None  # the place of each token inside its blank (GLM)
 
 
 class View(NamedTuple):
-    """Where it is not the order that says who sees whom; each is (B, T) int64, or None: as the order says."""
+    """Exceptions to the rule that the order says who sees whom; each is (B, T) int64, or None: as the order says."""
 
     places: Tensor | None = None  # what encodings take for positions (XLNet, GLM)
     reach: Tensor | None = None  # the last position that a token sees (prefixes)
@@ -58,26 +58,26 @@ class Layout(NamedTuple):
 
     @property
     def place(self) -> Tensor:
-        """(B, T) int64: where encodings of position say that a token stands."""
+        """Returns (B, T) int64: where encodings of position say that a token stands."""
         return self.positions if self.places is None else self.places
 
     @property
     def valid(self) -> Tensor:
-        """(B, T) bool: the slot holds a token."""
+        """Returns (B, T) bool: the slot holds a token."""
         return self.positions >= 0
 
     @property
     def starts(self) -> Tensor:
-        """(B, T) bool: a sequence starts here."""
+        """Returns (B, T) bool: a sequence starts here."""
         return self.positions == 0
 
     @property
     def padded(self) -> bool:
-        """Whether some slot may be padding; known from the fields alone."""
+        """Says whether some slot may be padding; known from the fields alone."""
         return self.lengths is not None or self.segments is not None
 
     def slice(self, start: int, stop: int) -> "Layout":
-        """The same rows, slots start..stop-1, in the general form where there is padding."""
+        """Returns the same rows, slots start..stop-1, in the general form where there is padding."""
 
         def cut(x: Tensor) -> Tensor:
             return x[:, start:stop]
@@ -89,7 +89,7 @@ class Layout(NamedTuple):
         return Layout(cut(self.positions), segments, lengths, mapped(self.marks, cut), mapped(self.view, cut))
 
     def rows(self, index: Tensor) -> "Layout":
-        """Rows `index` (B',) of every field."""
+        """Returns rows `index` (B',) of every field."""
 
         def take(x: Tensor) -> Tensor:
             return x.index_select(0, index)
@@ -98,7 +98,7 @@ class Layout(NamedTuple):
         return Layout(take(self.positions), segments, lengths, mapped(self.marks, take), mapped(self.view, take))
 
     def seen(self, places: Tensor | None, reach: Tensor | None) -> "Layout":
-        """The same with another view; nothing of either: without one."""
+        """Returns the layout with another view; with neither argument, without one."""
         return self._replace(view=None if places is None and reach is None else View(places, reach))
 
 
@@ -108,33 +108,39 @@ def mapped(fields: Fields | None, f: Callable[[Tensor], Tensor]) -> Fields | Non
 
 
 def prefixed(layout: Layout, prefix: Tensor) -> Layout:
-    """The same, but the first tokens of each sequence see one another: a prefix-LM (Raffel et al. 2020, sec. 3.2.1).
+    """Returns the layout with the first tokens of each sequence seeing one another: a prefix-LM.
 
-    prefix: (B, T) int64, how many tokens the prefix of each token's sequence has. A chunk that is read with a state
-    must hold all of a prefix, or begin behind it.
+    Raffel et al. 2020, sec. 3.2.1. prefix: (B, T) int64, how many tokens the prefix of each token's sequence has. A
+    chunk that is read with a state must hold all of a prefix, or begin behind it.
     """
     return layout.seen(layout.places, torch.where(layout.positions < prefix, prefix - 1, layout.positions))
 
 
 def dense(batch: int, tokens: int, start: int = 0, device: torch.device | str | None = None) -> Layout:
-    """Every row one sequence of `tokens` tokens whose first sits at position `start`."""
+    """Returns the layout of rows of one sequence each: `tokens` tokens, the first of which sits at position `start`."""
     return Layout(torch.arange(start, start + tokens, device=device).expand(batch, tokens))
 
 
 def right_padded(lengths: Tensor, tokens: int) -> Layout:
-    """Row b holds `lengths[b]` tokens, then padding, up to `tokens` slots. lengths: (B,) int64."""
+    """Returns a layout whose row b holds `lengths[b]` tokens, then padding, up to `tokens` slots.
+
+    lengths: (B,) int64.
+    """
     slots = torch.arange(tokens, device=lengths.device).expand(lengths.shape[0], tokens)
     return Layout(torch.where(slots < lengths[:, None], slots, -1), lengths=lengths)
 
 
 def left_padded(lengths: Tensor, tokens: int) -> Layout:
-    """Row b holds padding, then its `lengths[b]` tokens, which end at slot `tokens`. lengths: (B,) int64."""
+    """Returns a layout whose row b holds padding, then `lengths[b]` tokens, up to slot `tokens`.
+
+    lengths: (B,) int64.
+    """
     slots = torch.arange(tokens, device=lengths.device) - (tokens - lengths[:, None])
     return Layout(slots.clamp(min=-1), segments=torch.zeros_like(slots))
 
 
 def packed(documents: Sequence[Sequence[int]], tokens: int, device: torch.device | str | None = None) -> Layout:
-    """Row b holds documents of `documents[b]` tokens each, one behind the other, then padding."""
+    """Returns a layout whose row b holds documents of `documents[b]` tokens, one behind the other, then padding."""
     positions = torch.full((len(documents), tokens), -1)
     segments = torch.zeros((len(documents), tokens), dtype=torch.int64)
     for row, sizes in enumerate(documents):
@@ -184,14 +190,14 @@ class Documents(NamedTuple):
 
 
 def documents(layout: Layout) -> Documents:
-    """Every document of a layout as a row of its own. Looks at the data, so a GPU waits."""
+    """Returns every document of a layout as a row of its own. Looks at the data, so a GPU waits."""
     valid, positions = layout.valid.flatten(), layout.positions.flatten()
     rows = torch.arange(layout.positions.shape[0], device=positions.device)[:, None].expand_as(layout.positions)
     segments = torch.zeros_like(rows) if layout.segments is None else layout.segments
     names = torch.stack([rows.flatten(), segments.flatten()], 1)[valid]
-    found = cast(tuple[Tensor, Tensor], torch.unique(names, dim=0, return_inverse=True))
-    number = found[1]
-    lengths, unset = number.bincount(), positions.new_full((found[0].shape[0],), 1 << 62)
+    distinct = cast(tuple[Tensor, Tensor], torch.unique(names, dim=0, return_inverse=True))
+    number = distinct[1]
+    lengths, unset = number.bincount(), positions.new_full((distinct[0].shape[0],), 1 << 62)
     first = unset.scatter_reduce(0, number, positions[valid], "amin")  # a chunk may begin inside a document
     grid = right_padded(lengths, int(lengths.max()))
     slots = torch.zeros_like(grid.positions)
@@ -213,19 +219,19 @@ class Visibility:
     sinks: int = 0
 
     def mask(self, query: Layout, positions: Tensor, segments: Tensor | None) -> Tensor:
-        """(B, 1, T, N) bool: query slot t sees the key slot n that sits at positions[b, n] in segments[b, n].
+        """Returns (B, 1, T, N) bool: query slot t sees the key slot n that sits at positions[b, n] in segments[b, n].
 
         Padding queries see every key, so that their (unused) rows stay finite; padding keys are seen by nobody.
         """
         q, k = query.positions[:, :, None], positions[:, None, :]
-        seen = k >= 0
+        sees = k >= 0
         if query.reach is not None:
-            seen = seen & (k <= query.reach[:, :, None])
+            sees = sees & (k <= query.reach[:, :, None])
         elif self.causal:
-            seen = seen & (k <= q)
+            sees = sees & (k <= q)
         if self.window is not None:
             near = (q - k < self.window) if self.causal else ((q - k).abs() < self.window)
-            seen = seen & (near | (k < self.sinks)) if self.sinks else seen & near
+            sees = sees & (near | (k < self.sinks)) if self.sinks else sees & near
         if query.segments is not None and segments is not None:
-            seen = seen & (query.segments[:, :, None] == segments[:, None, :])
-        return (seen | (q < 0) if query.padded else seen)[:, None]
+            sees = sees & (query.segments[:, :, None] == segments[:, None, :])
+        return (sees | (q < 0) if query.padded else sees)[:, None]

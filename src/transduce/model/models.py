@@ -35,14 +35,14 @@ class Model(nn.Module, ABC):
 
     @property
     def token_head(self) -> TokenHead:
-        """The head, which predicts tokens. Raises UserError if it does not."""
+        """Returns the head, which predicts tokens. Raises UserError if it does not."""
         if not isinstance(self.head, TokenHead):
             raise UserError(f"{without(self.head)}, so it predicts no tokens; use model.head=linear")
         return self.head
 
     @property
     def pooled_head(self) -> PooledHead:
-        """The head, which predicts something of each row. Raises UserError if it does not."""
+        """Returns the head, which predicts something of each row. Raises UserError if it does not."""
         if not isinstance(self.head, PooledHead):
             raise UserError(f"{without(self.head)}, so it predicts nothing of a whole text; use model.head=classes")
         return self.head
@@ -53,23 +53,24 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def features(self, batch: Batch) -> Tensor:
-        """Hidden states (B, T, M) of the inputs of a batch."""
+        """Returns hidden states (B, T, M) of the inputs of a batch."""
 
     @abstractmethod
     def init_state(self, batch: int, max_len: int) -> State:
-        """Empty memories for `batch` rows of up to max_len tokens."""
+        """Returns empty memories for `batch` rows of up to max_len tokens."""
 
     @abstractmethod
     def step(self, ids: Tensor, layout: Layout, state: State, memory: State = None) -> tuple[Tensor, State]:
-        """The next (R, T) tokens of every row -> hidden states (R, T, M) and the state. memory: what `remember` gave;
-        R may be K times its rows, for K beams of each source that stand side by side."""
+        """Takes the next (R, T) tokens of every row -> hidden states (R, T, M) and the state. memory: what `remember`
+        gave; R may be K times its rows, for K beams of each source that stand side by side.
+        """
 
     @abstractmethod
     def stacks(self) -> list[Stack]:
-        """Encoder, then decoder: for compilation, recomputation and counting, block by block."""
+        """Returns encoder, then decoder: for compilation, recomputation and counting, block by block."""
 
     def remember(self, source: Tensor, layout: Layout) -> State:
-        """What the decoder reads of the source ids (B, N) at every step."""
+        """Returns what the decoder reads of the source ids (B, N) at every step."""
         raise UserError("this model has no encoder, so it reads no source; give the text as a prompt")
 
 
@@ -135,8 +136,8 @@ class Encoder(nn.Module):
         self.embed, self.stack = embed, stack
 
     def forward(self, ids: Tensor, layout: Layout) -> tuple[Tensor, State]:
-        hidden, kept = self.stack(self.embed(ids, layout), layout)
-        return hidden, tuple(parts[0] for parts in kept)
+        hidden, states = self.stack(self.embed(ids, layout), layout)
+        return hidden, tuple(parts[0] for parts in states)
 
 
 class EncoderDecoder(Model):
@@ -145,7 +146,7 @@ class EncoderDecoder(Model):
     takes_source = True
 
     def __init__(self, encoder: Encoder, decoder: Decoder, by_document: bool = True) -> None:
-        """by_document: the decoder finds the documents of a packed row in its memory by itself."""
+        """Joins the two. by_document: the decoder finds the documents of a packed row in its memory by itself."""
         super().__init__()
         self.encoder, self.decoder, self.by_document = encoder, decoder, by_document
         limits = [x for x in (decoder.limit, limit_of(encoder.stack, encoder.embed)) if x is not None]
@@ -169,8 +170,8 @@ class EncoderDecoder(Model):
         return self.decoder.stack(self.decoder.embed(ids, layout), layout, None, memory)[0]
 
     def remember(self, source: Tensor, layout: Layout) -> State:
-        hidden, kept = self.encoder(source, layout)
-        return self.decoder.stack.remember(lowered(hidden), layout, kept)
+        hidden, states = self.encoder(source, layout)
+        return self.decoder.stack.remember(lowered(hidden), layout, states)
 
     def init_state(self, batch: int, max_len: int) -> State:
         return self.decoder.init_state(batch, max_len)
@@ -190,6 +191,6 @@ def without(head: Head | None) -> str:
 
 
 def limit_of(stack: Stack, embed: Embedding) -> int | None:
-    """The smallest position limit of the encodings in a stack and its embedding."""
-    found = [m.limit for part in (stack, embed) for m in part.modules() if isinstance(m, Positions)]
-    return min((x for x in found if x is not None), default=None)
+    """Returns the smallest position limit of the encodings in a stack and its embedding."""
+    limits = [m.limit for part in (stack, embed) for m in part.modules() if isinstance(m, Positions)]
+    return min((x for x in limits if x is not None), default=None)

@@ -15,35 +15,35 @@ PACKED = (
 )
 
 
-def first(hidden: Tensor, kept: Tensor, positions: Tensor) -> Tensor:
-    """Returns the first token that is kept."""
-    return hidden.gather(1, kept.int().argmax(1, keepdim=True).expand(-1, -1, hidden.shape[2]))[:, 0]
+def first(hidden: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+    """Returns the first token that counts."""
+    return hidden.gather(1, mask.int().argmax(1, keepdim=True).expand(-1, -1, hidden.shape[2]))[:, 0]
 
 
-def last(hidden: Tensor, kept: Tensor, positions: Tensor) -> Tensor:
-    """Returns the last token that is kept."""
-    return first(hidden.flip(1), kept.flip(1), positions)
+def last(hidden: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+    """Returns the last token that counts."""
+    return first(hidden.flip(1), mask.flip(1), positions)
 
 
-def largest(hidden: Tensor, kept: Tensor, positions: Tensor) -> Tensor:
+def largest(hidden: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
     """Returns the maximum of each feature."""
-    return hidden.masked_fill(~kept, -torch.inf).amax(1)
+    return hidden.masked_fill(~mask, -torch.inf).amax(1)
 
 
-def mean(hidden: Tensor, kept: Tensor, positions: Tensor) -> Tensor:
+def mean(hidden: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
     """Returns the sum over the number of tokens."""
-    return hidden.masked_fill(~kept, 0.0).sum(1) / kept.sum(1)
+    return hidden.masked_fill(~mask, 0.0).sum(1) / mask.sum(1)
 
 
-def mean_sqrt(hidden: Tensor, kept: Tensor, positions: Tensor) -> Tensor:
+def mean_sqrt(hidden: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
     """Returns the sum over the root of the number of tokens."""
-    return hidden.masked_fill(~kept, 0.0).sum(1) / kept.sum(1).sqrt()
+    return hidden.masked_fill(~mask, 0.0).sum(1) / mask.sum(1).sqrt()
 
 
-def weighted(hidden: Tensor, kept: Tensor, positions: Tensor) -> Tensor:
+def weighted(hidden: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
     """Returns the mean in which the token at position t weighs t + 1.   Muennighoff 2022, arXiv:2202.08904, eq. 1."""
-    weights = kept * (positions + 1)
-    return (hidden.masked_fill(~kept, 0.0) * weights).sum(1) / weights.sum(1)
+    weights = mask * (positions + 1)
+    return (hidden.masked_fill(~mask, 0.0) * weights).sum(1) / weights.sum(1)
 
 
 POOLS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # (B, T, M), (B, T, 1) bool, (B, T, 1) -> (B, M)
@@ -83,5 +83,5 @@ def pooled(hidden: Tensor, layout: Layout, names: Sequence[str] = ("mean",), ski
     """
     require_rows(layout)
     hidden = hidden if hidden.dtype == torch.float64 else hidden.float()
-    kept, positions = (layout.positions >= skip)[..., None], layout.positions[..., None]
-    return torch.cat([POOLS[name](hidden, kept, positions) for name in names], -1)
+    mask, positions = (layout.positions >= skip)[..., None], layout.positions[..., None]
+    return torch.cat([POOLS[name](hidden, mask, positions) for name in names], -1)

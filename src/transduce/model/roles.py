@@ -1,4 +1,4 @@
-"""What a parameter is for: from what it starts and how an optimiser moves it. Its module says so, no name does.
+"""Roles of parameters: from what each starts and how an optimiser moves it. Its module says so, no name does.
 
 A module declares `roles`: the name of a parameter, its own or one beneath (`out.weight`), to its role; `"*"` stands for
 all of them. What a module nearer to the parameter declares stands above what one around it does.
@@ -75,4 +75,4 @@ def declared_by(module: nn.Module) -> Roles:
     own = cast("Roles | None", getattr(module, "roles", None))
     if own is not None:
         return own
-    return next((known for kind, known in TORCH.items() if isinstance(module, kind)), NONE)
+    return next((roles for kind, roles in TORCH.items() if isinstance(module, kind)), NONE)

@@ -33,15 +33,15 @@ class Stack(nn.Module):
         self.order = [i for i, r in enumerate(repeats) for _ in range(r.times)]
 
     def __iter__(self):
-        """The blocks in the order of application, a repeated one as often as it is applied."""
+        """Yields the blocks in the order of application, a repeated one as often as it is applied."""
         return (cast(Block, self.blocks[i]) for i in self.order)
 
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
         return tuple(block.init_state(batch, max_len, device=device, dtype=dtype) for block in self)
 
-    def remember(self, source: Tensor, layout: Layout, kept: State = None) -> State:
-        """What every block reads of the source (B, N, M), and of what the encoder's blocks kept."""
-        enough = (*(kept or ()), *(None for _ in self.order))  # the encoder may have fewer blocks, or more
+    def remember(self, source: Tensor, layout: Layout, encoder_state: State = None) -> State:
+        """Returns what every block reads of the source (B, N, M), and of the states of the encoder's blocks."""
+        enough = (*(encoder_state or ()), *(None for _ in self.order))  # the encoder may have fewer blocks, or more
         return tuple(block.remember(source, layout, k) for block, k in zip(self, enough, strict=False))
 
     def forward(self, x: Tensor, layout: Layout, state: State = None, memory: State = None) -> tuple[Tensor, State]:

@@ -1,4 +1,4 @@
-"""What a layer remembers between calls: a value, and the functions that act on any such value.
+"""The state of a layer between calls: a value, and the functions that act on any such value.
 
 A state is a NamedTuple or tuple (nested if need be) of tensors whose first dimension is B, or None. That sentence is
 the whole protocol. A state passed to a mixer is spent; use the one that comes back, since a cache may be updated in
@@ -15,7 +15,7 @@ State = Any  # nested tuples of (B, ...) tensors and None
 
 
 def over(state: State, f: Callable[[Tensor], Tensor]) -> State:
-    """The same structure with f applied to every tensor."""
+    """Returns the same structure with f applied to every tensor."""
     if state is None:
         return None
     if isinstance(state, Tensor):
@@ -25,7 +25,7 @@ def over(state: State, f: Callable[[Tensor], Tensor]) -> State:
 
 
 def tensors(state: State) -> Iterator[Tensor]:
-    """Every tensor of a state, in order."""
+    """Yields every tensor of a state, in order."""
     if isinstance(state, Tensor):
         yield state
     elif state is not None:
@@ -34,34 +34,34 @@ def tensors(state: State) -> Iterator[Tensor]:
 
 
 def select(state: State, rows: Tensor) -> State:
-    """Rows `rows` (B',) of every tensor: reorder beams, repeat a prompt, drop finished requests."""
+    """Returns rows `rows` (B',) of every tensor: to reorder beams, repeat a prompt, drop finished requests."""
     return over(state, lambda x: x.index_select(0, rows))
 
 
 def snapshot(state: State) -> State:
-    """A copy that later updates in place cannot reach."""
+    """Returns a copy that later updates in place cannot reach."""
     return over(state, torch.clone)
 
 
 def insert(state: State, rows: Tensor, other: State) -> State:
-    """`state` with rows `rows` (B',) replaced by those of `other`, which has B' rows."""
+    """Returns `state` with rows `rows` (B',) replaced by those of `other`, which has B' rows."""
     values = iter(list(tensors(other)))
     return over(state, lambda x: x.index_copy(0, rows, next(values).to(x.dtype)))
 
 
 def choose(rows: Tensor, one: State, other: State) -> State:
-    """`one` in the rows where `rows` (B,) bool is true, `other` elsewhere; both of one structure."""
+    """Returns `one` in the rows where `rows` (B,) bool is true, `other` elsewhere; both of one structure."""
     values = iter(list(tensors(other)))
     return over(one, lambda x: torch.where(rows.view(-1, *[1] * (x.ndim - 1)), x, next(values)))
 
 
 def assign(state: State, other: State) -> State:
-    """Copy `other` into the memory of `state` (for CUDA graphs, whose addresses are fixed); returns `state`."""
+    """Copies `other` into the memory of `state` (for CUDA graphs, whose addresses are fixed); returns `state`."""
     for mine, theirs in zip(tensors(state), tensors(other), strict=True):
         mine.copy_(theirs)
     return state
 
 
 def nbytes(state: State) -> int:
-    """Bytes of all tensors."""
+    """Returns the bytes of all tensors."""
     return sum(x.numel() * x.element_size() for x in tensors(state))

@@ -19,7 +19,7 @@ TABLES: frozenset[Role] = frozenset(("table", "places", "lookup", "head"))  # a 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(Part, ABC):
-    """What every optimiser has.
+    """The keys of every optimiser.
 
     Matrices decay; biases, gains and other vectors never do.
 
@@ -46,19 +46,19 @@ class OptimizerConfig(Part, ABC):
 
     @abstractmethod
     def build(self, model: nn.Module) -> list[Optimizer]:
-        """Optimisers that share the parameters of `model`, each parameter in exactly one of their groups."""
+        """Returns optimisers that share the parameters of `model`, each parameter in exactly one of their groups."""
 
     def wide(self, model: nn.Module) -> dict[Tensor, float]:
-        """How often wider matrices, and a head of its own, are than at `mup_base_width`; nothing without it."""
+        """Returns by how much matrices, and a head of its own, are wider than at `mup_base_width`; {} without that."""
         if self.mup_base_width is None:
             return {}
-        known = [(role, model.get_parameter(name)) for name, role in roles(model).items()]
-        factor = next(p for role, p in known if role in ("table", "head")).shape[1] / self.mup_base_width
-        heads = [p for role, p in known if role == "head"]
+        by_role = [(role, model.get_parameter(name)) for name, role in roles(model).items()]
+        factor = next(p for role, p in by_role if role in ("table", "head")).shape[1] / self.mup_base_width
+        heads = [p for role, p in by_role if role == "head"]
         return dict.fromkeys([*heads, *(p for group, p in grouped(model) if group == "matrix")], factor)
 
     def groups(self, parameters: Iterable[tuple[Group, Tensor]], wide: Mapping[Tensor, float]) -> list[dict[str, Any]]:
-        """Parameters that share a peak rate and a weight decay."""
+        """Returns parameters that share a peak rate and a weight decay."""
         groups: dict[tuple[float, float], list[Tensor]] = {}
         for group, parameter in parameters:
             factor, decays = wide.get(parameter, 1.0), group == "matrix" or (group == "table" and self.decay_embeddings)
@@ -72,10 +72,10 @@ class OptimizerConfig(Part, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class MomentsConfig(OptimizerConfig, ABC):
-    """What optimisers with Adam's moments have.
+    """The keys of optimisers with Adam's moments.
 
     betas: decay of the mean of gradients, and of their squares.
-    eps: what is added to the root of the mean square.
+    eps: is added to the root of the mean square.
     """
 
     betas: tuple[float, ...] = (0.9, 0.98)
@@ -88,7 +88,7 @@ class MomentsConfig(OptimizerConfig, ABC):
         require_positive(eps=self.eps)
 
     def adamw(self, parameters: Iterable[tuple[Group, Tensor]], wide: Mapping[Tensor, float]) -> AdamW:
-        """AdamW with groups that decay and groups that do not.   Loshchilov and Hutter 2019, arXiv:1711.05101."""
+        """Returns AdamW, with groups that decay and others.   Loshchilov and Hutter 2019, arXiv:1711.05101."""
         betas = (self.betas[0], self.betas[1])
         return AdamW(self.groups(parameters, wide), lr=self.learning_rate, betas=betas, eps=self.eps, fused=True)
 
@@ -104,12 +104,12 @@ def grouped(model: nn.Module) -> list[tuple[Group, nn.Parameter]]:
     def group(role: Role, p: nn.Parameter) -> Group:
         return "vector" if p.ndim < 2 else "table" if role in TABLES else "matrix"
 
-    known = roles(model)
-    return [(group(known[name], p), p) for name, p in model.named_parameters() if p.requires_grad]
+    by_name = roles(model)
+    return [(group(by_name[name], p), p) for name, p in model.named_parameters() if p.requires_grad]
 
 
 def set_rate(optimizers: Iterable[Optimizer], factor: float) -> None:
-    """Every group's rate becomes `factor` times its peak, and times its own factor where it has one."""
+    """Sets every group's rate to `factor` times its peak, and times its own factor where it has one."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * factor * group.get("factor", 1.0)

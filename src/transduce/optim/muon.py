@@ -16,7 +16,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
-    """About U V^T where g = U S V^T: the odd polynomial a x + b x x^T x + c (x x^T)^2 x, `steps` times.
+    """Returns about U V^T where g = U S V^T: the odd polynomial a x + b x x^T x + c (x x^T)^2 x, `steps` times.
 
     The coefficients rise steeply at zero and need not converge: singular values end between about 0.7 and 1.2.
     g: (..., A, B).  Jordan et al. 2024, kellerjordan.github.io/posts/muon.
@@ -55,7 +55,7 @@ class Muon(Optimizer):
                     p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-size)
 
     def direction(self, p: nn.Parameter, momentum: float) -> Tensor:
-        """Nesterov momentum: the average of past gradients, looked at one step ahead."""
+        """Returns nesterov momentum: the average of past gradients, looked at one step ahead."""
         state: dict[str, Any] = self.state[p]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(p)

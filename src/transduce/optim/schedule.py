@@ -11,7 +11,7 @@ from transduce.config import Part
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig(Part, ABC):
-    """How the learning rate moves.
+    """The learning rate as a function of the update.
 
     warmup_steps: updates of linear rise, which come first in every kind.
     """
@@ -25,19 +25,19 @@ class ScheduleConfig(Part, ABC):
 
     @property
     def end(self) -> int | None:
-        """The update from which on the rate stays as it is; None: there is none, or it is still open."""
+        """Returns the update from which on the rate stays as it is (None: it has no end, or it is still open)."""
         return None
 
     @abstractmethod
     def after_warmup(self, step: int) -> float:
-        """The factor of update `step` >= warmup_steps."""
+        """Returns the factor of update `step` >= warmup_steps."""
 
     def factor(self, step: int) -> float:
-        """What the peak rate is multiplied by in update `step`, which counts from 1."""
+        """Returns the factor of the peak rate in update `step`, which counts from 1."""
         return step / self.warmup_steps if step < self.warmup_steps else self.after_warmup(step)
 
     def resolve(self, max_steps: int) -> Self:
-        """The same with what depends on the length of training filled in."""
+        """Returns the schedule with what depends on the length of training filled in."""
         return self
 
 
@@ -117,8 +117,8 @@ class _Finite(ScheduleConfig, ABC):
     def resolve(self, max_steps: int) -> Self:
         return dataclasses.replace(self, steps=max_steps) if self.steps is None else self
 
-    def _left(self, step: int, start: int) -> float:
-        """How much of start..steps is still to come, from 1 to 0."""
+    def _remaining(self, step: int, start: int) -> float:
+        """Returns how much of start..steps is still to come, from 1 to 0."""
         assert self.steps is not None, "resolve() comes first"
         return min(1.0, max(0.0, (self.steps - step) / max(self.steps - start, 1)))
 
@@ -140,7 +140,7 @@ class Cosine(_Falling):
     kind: ClassVar[str] = "cosine"
 
     def after_warmup(self, step: int) -> float:
-        return self.final + (1 - self.final) * 0.5 * (1 - math.cos(math.pi * self._left(step, self.warmup_steps)))
+        return self.final + (1 - self.final) * 0.5 * (1 - math.cos(math.pi * self._remaining(step, self.warmup_steps)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ class Linear(_Falling):
     kind: ClassVar[str] = "linear"
 
     def after_warmup(self, step: int) -> float:
-        return self.final + (1 - self.final) * self._left(step, self.warmup_steps)
+        return self.final + (1 - self.final) * self._remaining(step, self.warmup_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,8 +172,8 @@ class WarmupStableDecay(_Falling):
 
     def after_warmup(self, step: int) -> float:
         assert self.steps is not None, "resolve() comes first"
-        left = self._left(step, max(self.warmup_steps, round(self.steps * (1 - self.decay))))
-        return self.final + (1 - self.final) * (1 - math.sqrt(1 - left))
+        remaining = self._remaining(step, max(self.warmup_steps, round(self.steps * (1 - self.decay))))
+        return self.final + (1 - self.final) * (1 - math.sqrt(1 - remaining))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,7 @@ class SlantedTriangular(_Finite):
 
     @property
     def cut(self) -> int:
-        """The update that has the peak rate."""
+        """Returns the update that has the peak rate."""
         assert self.steps is not None, "resolve() comes first"
         return self.warmup_steps or max(1, int(self.steps * self.cut_frac))
 
@@ -208,7 +208,9 @@ class SlantedTriangular(_Finite):
         return self._above_lowest(step / self.cut) if step <= self.cut else self.after_warmup(step)
 
     def after_warmup(self, step: int) -> float:
-        return self._above_lowest(self._left(step, self.cut))  # a cut rounded down leads to 1 / ratio, not below it
+        return self._above_lowest(
+            self._remaining(step, self.cut)
+        )  # a cut rounded down leads to 1 / ratio, not below it
 
     def _above_lowest(self, p: float) -> float:
         return (1 + p * (self.ratio - 1)) / self.ratio

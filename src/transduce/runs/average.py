@@ -21,16 +21,16 @@ class Average:
         self.mean = {name: p.detach().clone() for name, p in self.live.items()}
 
     def update(self, step: int) -> None:
-        """After update number `step`."""
+        """Moves the average towards the weights, after update number `step`."""
         live, decay = [p.detach() for p in self.live.values()], min(self.decay, (1 + step) / (10 + step))
         swa_utils.get_ema_multi_avg_fn(decay)(list(self.mean.values()), live, None)
 
     @contextmanager
     def swapped(self) -> Generator[None]:
-        """The model computes with the average inside."""
-        kept = {name: p.detach().clone() for name, p in self.live.items()}
+        """Puts the average in the place of the weights; they come back at the end."""
+        before = {name: p.detach().clone() for name, p in self.live.items()}
         assign(self.live, self.mean)
         try:
             yield
         finally:
-            assign(self.live, kept)
+            assign(self.live, before)

@@ -22,10 +22,13 @@ Tensors = Mapping[str, Tensor]
 
 
 def write(target: Path, parts: Mapping[str, Tensors], state: Mapping[str, Any]) -> None:
-    """Write `target` beside its place, hash it, force it to the disk, and rename it: at no instant is it half there.
+    """Writes `target` beside its place, hashes it, forces it to the disk, and renames it: it is whole or not there.
 
-    parts: file name -> tensors by name. state: what goes to state.json.  Raises OSError (a full disk, say, or no
-    directory to write it in), after which nothing is left of it and an earlier directory of that name is as it was.
+    parts: file name -> tensors by name.
+    state: the content of state.json.
+
+    Raises OSError (a full disk, say, or no directory to write in); then nothing new is left behind, and an earlier
+    directory of that name is as it was.
     """
     beside, old = target.with_name(f".{target.name}.partial"), target.with_name(f".{target.name}.old")
     try:
@@ -50,17 +53,17 @@ def write(target: Path, parts: Mapping[str, Tensors], state: Mapping[str, Any]) 
 
 
 def save_tensors(tensors: Tensors, path: Path) -> None:
-    """A safetensors file. Raises OSError where the disk refuses."""
+    """Writes a safetensors file. Raises OSError where the disk refuses."""
     try:
         safetensors.torch.save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:
-        if found := re.search(r"os error (\d+)", str(error)):
-            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+        if match := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(match[1]), os.strerror(int(match[1])), str(path)) from error
         raise OSError(errno.EIO, str(error), str(path)) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises UserError for anything else, and never unpickles."""
+    """Returns the tensors of a safetensors file. Raises UserError for anything else, and never unpickles."""
     try:
         with path.open("rb") as file:
             head = file.read(9)
@@ -72,23 +75,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 f"{path} is a pickle, which can run any code when it is read, so it is refused; "
                 "save the weights as safetensors and give that file"
             )
-        raise UserError(f"{path} is not a safetensors file; it may be truncated, so take it from where it came again")
+        raise UserError(f"{path} is not a safetensors file; it may be truncated, so fetch it again")
     try:
         return safetensors.torch.load_file(path)
     except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}); take it from where it came again") from None
+        raise UserError(f"{path} is damaged ({error}); fetch it again") from None
 
 
 def require_intact(directory: Path) -> None:
-    """Raise UserError if the checkpoint is truncated or altered."""
+    """Raises UserError if the checkpoint is truncated or altered."""
     if (problem := fault(directory)) is not None:
         raise UserError(f"the checkpoint {directory} cannot be used: {problem}; use another one of the run")
 
 
 def newest(checkpoints: Path, say: Callable[[str], None]) -> Path | None:
-    """The newest intact checkpoint, or None where there are none. Damaged ones are set aside, and `say` is told.
+    """Returns the newest intact checkpoint, or None where a run has none. Damaged ones are set aside, as `say` reports.
 
-    Raises UserError if there are some, but none intact, and then leaves them: asked again, it says the same.
+    Raises UserError if there are checkpoints, but none is intact; they stay where they are.
     """
     damaged: dict[Path, str] = {}
     for step in reversed(steps(checkpoints)):
@@ -109,7 +112,7 @@ def newest(checkpoints: Path, say: Callable[[str], None]) -> Path | None:
 
 
 def rotate(checkpoints: Path, keep: int, spare: set[int]) -> None:
-    """Remove all but the last `keep` healthy checkpoints that were saved on schedule, and those of `spare`.
+    """Removes all but the last `keep` healthy checkpoints that were saved on schedule, and those of `spare`.
 
     An unhealthy one (with numbers that are not finite) is not counted, and the last healthy one always stays.
     """
@@ -118,21 +121,21 @@ def rotate(checkpoints: Path, keep: int, spare: set[int]) -> None:
     regular = [step for step in healthy if infos[step].get("regular", True)]
     stay = {*regular[-keep:], *healthy[-1:], *spare}
     for step in infos.keys() - stay:
-        gone = checkpoints / f".{name(step)}.old"
-        (checkpoints / name(step)).rename(gone)  # at once: a half-removed checkpoint must not look like a damaged one
-        shutil.rmtree(gone)
+        hidden = checkpoints / f".{name(step)}.old"
+        (checkpoints / name(step)).rename(hidden)  # at once: a half-removed checkpoint must not look like a damaged one
+        shutil.rmtree(hidden)
 
 
 def clean(checkpoints: Path) -> None:
-    """Remove what a killed process left behind."""
+    """Removes what a killed process left behind."""
     for path in (*checkpoints.glob(".*.partial"), *checkpoints.glob(".*.old")):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def schema(directory: Path) -> int:
-    """Returns the schema of the names in a checkpoint; what does not say it is of the first."""
-    found = read_state(directory).get("schema", 1)
-    return found if isinstance(found, int) else 1
+    """Returns the schema of the names in a checkpoint; one without the entry has the first."""
+    number = read_state(directory).get("schema", 1)
+    return number if isinstance(number, int) else 1
 
 
 def point(link: Path, target: str) -> None:

@@ -35,13 +35,13 @@ README = (
 
 @contextmanager
 def claim(recipe: Recipe, root: Path) -> Generator[Run]:
-    """Gives the run directory of a resolved recipe, made or found again, with the right to write in it.
+    """Gives the run directory of a resolved recipe, new or old, with the right to write in it.
 
-    A new one goes again with a UserError inside, unless there is a checkpoint in it.
+    A new directory is removed after a UserError inside, unless it has a checkpoint.
     Raises UserError where it holds another config or a link, belongs to another process, or cannot be written.
     """
     path = root / recipe.name
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    folders = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         fresh = not path.exists() or all(p.name.startswith(".") for p in path.iterdir())
         path.mkdir(parents=True, exist_ok=True)
@@ -64,9 +64,9 @@ def claim(recipe: Recipe, root: Path) -> Generator[Run]:
         try:
             yield run
         except UserError:
-            if made and run.in_place and run.checkpoints.is_dir() and not steps(run.checkpoints):
+            if folders and run.in_place and run.checkpoints.is_dir() and not steps(run.checkpoints):
                 shutil.rmtree(path)
-                for folder in made[1:]:
+                for folder in folders[1:]:
                     with suppress(OSError):  # something else is in it by now
                         folder.rmdir()
             raise
@@ -127,15 +127,15 @@ def points_inside(target: str) -> bool:
 def as_begun(path: Path, recipe: Recipe) -> Recipe:
     """Returns the recipe of a run that goes on; where the run is older than a key, with what it has always done."""
     key, old, data = "normalise", read_config(path), to_data(recipe)
-    before, written, now = (cast("dict[str, Any]", one.get("tokenizer") or {}) for one in (old, upgraded(old), data))
-    if written == before or now.get(key) is None:
+    before, after, now = (cast("dict[str, Any]", one.get("tokenizer") or {}) for one in (old, upgraded(old), data))
+    if after == before or now.get(key) is None:
         return recipe
-    now[key] = written[key]
+    now[key] = after[key]
     return from_data(Recipe, data)
 
 
 def require_same(path: Path, recipe: Recipe) -> None:
-    """Raise UserError, naming the keys that differ, if the run at `path` was started from another recipe."""
+    """Raises UserError, naming the keys that differ, if the run at `path` was started from another recipe."""
     old, new = flat(to_data(read_recipe(path))), flat(to_data(recipe))
     changed = [key for key in {**old, **new} if key not in FREE and old.get(key) != new.get(key)]
     if old.get("data.kind") == Imported.kind:  # nothing has been trained here yet
@@ -144,16 +144,16 @@ def require_same(path: Path, recipe: Recipe) -> None:
         changed = [key for key in changed if key != "schedule.steps"]  # not known yet
     if not changed:
         return
-    shown = ", ".join(f"{key} (there {old.get(key)!r}, now {new.get(key)!r})" for key in changed[:5])
+    differences = ", ".join(f"{key} (there {old.get(key)!r}, now {new.get(key)!r})" for key in changed[:5])
     more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
     way = "choose another name= for this one, or give the old values to go on with that one"
     if changed == ["schedule.steps"]:
         way = f"add schedule.steps={old['schedule.steps']} to keep its learning rates, or choose another name="
-    raise UserError(f"{path} is a run of another config: {shown}{more}; {way}")
+    raise UserError(f"{path} is a run of another config: {differences}{more}; {way}")
 
 
 def flat(data: Any, where: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
+    """Returns nested mappings as one, with dotted keys."""
     if not isinstance(data, Mapping):
         return {where: data}
     items: dict[str, Any] = {}

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def rng_state(device: torch.device) -> dict[str, Tensor]:
-    """The generators that training draws from."""
+    """Returns the states of the generators that training draws from."""
     here = {"cpu": torch.get_rng_state()}
     return here if device.type != "cuda" else {**here, "cuda": torch.cuda.get_rng_state(device)}
 

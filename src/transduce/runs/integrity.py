@@ -1,4 +1,4 @@
-"""Which checkpoints a run has, and whether their files are what was written. Imports no torch."""
+"""The checkpoints of a run, and whether their files are as they were written. Imports no torch."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What can be said of a run by looking at its files alone, whatever state they are in. Imports no torch."""
+"""A summary of a run from its files alone, whatever state they are in. Imports no torch."""
 
 import difflib
 import re
@@ -87,25 +87,25 @@ def summaries(folder: Path, sort: str = "when") -> list[Summary]:
         raise UserError(f"there is no directory {folder}; `transduce train` makes a run in runs/")
     if is_run(folder):
         raise UserError(f"{folder} is a run itself; see it with `transduce runs show {folder}`")
-    found = [summary(path) for path in runs_in(folder)]
+    runs = [summary(path) for path in runs_in(folder)]
     key = {"when": "changed", "loss": "valid_loss"}.get(sort, sort)
-    return sorted(found, key=lambda one: (getattr(one, key) is None, getattr(one, key) or 0, one.name))
+    return sorted(runs, key=lambda one: (getattr(one, key) is None, getattr(one, key) or 0, one.name))
 
 
 def summary(path: Path) -> Summary:
     """Returns what the files of a run say. Never raises, however damaged they are."""
     problem, config = readable_config(path)
     train = config.get("train")
-    asked = cast("dict[str, Any]", train).get("max_steps") if isinstance(train, dict) else None
+    max_steps = cast("dict[str, Any]", train).get("max_steps") if isinstance(train, dict) else None
     writer, metrics = owner(path), read_metrics(path)
     result, spoilt = readable_result(path)
-    taken = steps(path / "checkpoints") if (path / "checkpoints").is_dir() else []
+    saved = steps(path / "checkpoints") if (path / "checkpoints").is_dir() else []
     state = read_state(path / "last")
     step = integer(state.get("step")) or 0
     if writer is not None:
         step = max([step, *(integer(line.get("step")) or 0 for line in metrics[-2:])])
     imported = not metrics and kind_of(config.get("data")) == "imported"
-    problem = problem or spoilt or weights_problem(path, bool(taken), result is not None or not metrics)
+    problem = problem or spoilt or weights_problem(path, bool(saved), result is not None or not metrics)
     kind = "imported" if imported else "stopped" if result is None else "finished"
     metric, score, best = best_value(config, metrics, state, result or {})
     return Summary(
@@ -114,7 +114,7 @@ def summary(path: Path) -> Summary:
         state="being written" if writer is not None else "damaged" if problem is not None else kind,
         problem=None if writer is not None else problem,
         step=step if result is None else integer(result.get("step")) or step,
-        max_steps=integer(asked),
+        max_steps=integer(max_steps),
         parameters=count_numbers(path / "best" / "model.safetensors"),
         metric=metric,
         score=score,

@@ -30,10 +30,10 @@ def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_1(data: dict[str, Any]) -> dict[str, Any]:
-    """The recipe of a run whose objective alone said what it is for.
+    """Returns the recipe of a run whose objective alone said what it is for.
 
-    One that was made before a tokeniser had `normalise` takes a text as it stands. An encoder's pooler, and the classes
-    of pairs that were told from it, become one of its heads.
+    A tokeniser from before `normalise` takes a text as it stands. An encoder's pooler, and the classes of pairs that it
+    predicted, become one of its heads.
     """
     tokenizer = data.get("tokenizer")
     if isinstance(tokenizer, dict) and plain((own := cast("dict[str, Any]", tokenizer)).get("kind")) in NORMALISING:

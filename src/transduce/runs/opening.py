@@ -12,7 +12,7 @@ from transduce.runs.weights import best_weights, load_weights
 
 
 class Opened(NamedTuple):
-    """What is in a run: the model, its readers, and the recipe."""
+    """A run that has been opened: the model, its readers, and the recipe."""
 
     model: Model
     readers: Readers
@@ -20,7 +20,7 @@ class Opened(NamedTuple):
 
 
 def built(recipe: Recipe, readers: Readers, seed: int = 0) -> Model:
-    """The model of a recipe with start values. Raises UserError where it does not fit the memory."""
+    """Returns the model of a recipe with start values. Raises UserError where it does not fit the memory."""
     shaped, size = recipe.task.shaped(recipe.model, readers), recipe.task.size(readers)
     shaped.require_room(size)
     return shaped.build(size, seed)

@@ -1,4 +1,4 @@
-"""Where a training stands, but for tensors, as a checkpoint keeps it."""
+"""The step and the counts of a training, without its tensors, as a checkpoint keeps them."""
 
 import base64
 import dataclasses
@@ -15,7 +15,7 @@ from transduce.runs.versions import made_with
 
 @dataclass
 class Position:
-    """Where training stands, but for tensors. best_score: see Evaluation.score."""
+    """The step and the counts of a training, without its tensors. best_score: see Evaluation.score."""
 
     step: int = 0  # updates done
     cursor: Cursor = field(default_factory=lambda: Cursor(0, 0))  # the next batch
@@ -36,16 +36,18 @@ class Position:
 
 
 def to_state(position: Position, rng: dict[str, Tensor], **more: Any) -> dict[str, Any]:
-    """What state.json holds."""
+    """Returns the content of state.json."""
     coded = {name: base64.b64encode(value.numpy().tobytes()).decode() for name, value in rng.items()}
     return {**dataclasses.asdict(position), **more, "rng": coded, "made_with": made_with()}
 
 
 def from_state(state: dict[str, Any]) -> tuple[Position, dict[str, Tensor]]:
-    """What `to_state` was given. Raises UserError for anything else."""
+    """Returns the arguments of `to_state`. Raises UserError for anything else."""
     try:
         rng = {n: torch.frombuffer(bytearray(base64.b64decode(v)), dtype=torch.uint8) for n, v in state["rng"].items()}
         return Position.from_data({f.name: state[f.name] for f in dataclasses.fields(Position)}), rng
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        told = f"the newest checkpoint's state.json does not say where training stood ({type(error).__name__}: {error})"
-        raise UserError(f"{told}; remove that checkpoint to go on from the one before") from None
+        problem = (
+            f"the newest checkpoint's state.json does not say where training stood ({type(error).__name__}: {error})"
+        )
+        raise UserError(f"{problem}; remove that checkpoint to go on from the one before") from None

@@ -25,7 +25,7 @@ from transduce.tune.tuning import TuneConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How long, how fast, how safe, and what is looked at on the way.
+    """The length of a training, its speed, its safety, and what it shows on the way.
 
     Weights, sums and norms are always float32.
 
@@ -152,7 +152,7 @@ class Recipe:
             raise ValueError(f"schema={self.schema} is newer than this transduce, which reads up to {SCHEMA}; upgrade")
 
     def resolve(self) -> Self:
-        """The same with what follows from other values filled in, as it is written into the run."""
+        """Returns the recipe with values that follow from others filled in, as it is written into the run."""
         train = dataclasses.replace(self.train, save_every=self.train.save_every or self.train.validate_every)
         schedule = self.schedule if train.max_epochs is not None else self.schedule.resolve(train.max_steps)
         return dataclasses.replace(self, schedule=schedule, train=train, task=self.task.suited(self.data))

@@ -1,4 +1,4 @@
-"""What a run writes down: numbers that repeat (metrics), times that do not (timings), and what was said (log)."""
+"""The files a run writes: numbers that repeat (metrics), times that do not (timings), and messages (log)."""
 
 import gc
 import io
@@ -40,14 +40,14 @@ class Report:
         self.flushed = self.plotted = time.monotonic()
 
     def metrics(self, step: int, values: Mapping[str, float | int | None]) -> None:
-        """One line of values that are the same whenever the same run is repeated."""
+        """Writes a line of values that are the same whenever the same run is repeated."""
         self.metrics_file.write(_line({"step": step, **values}))
         if self.board is not None:
             for key, value in values.items():
                 self.board.add_scalar(key, math.nan if value is None else value, step)
 
     def timings(self, step: int, seconds: float, speed: float) -> None:
-        """One line of what depends on the machine and the hour. seconds: since this process began to train."""
+        """Writes a line of what depends on the machine and the hour. seconds: since this process began to train."""
         values = {"seconds": round(seconds, 3), "tokens_per_second": round(speed, 1)}
         self.timings_file.write(_line({"step": step, **values}))
         if time.monotonic() - self.flushed > FLUSH_SECONDS:
@@ -58,7 +58,7 @@ class Report:
         self.log_file.flush()
 
     def flush(self, force: bool = False) -> int:
-        """Hand everything to the system, and with `force` to the disk. Returns the length of metrics.jsonl in bytes."""
+        """Hands everything to the system, and with `force` to the disk. Returns the bytes of metrics.jsonl."""
         for file in (self.metrics_file, self.timings_file):
             file.flush()
             if force:
@@ -67,19 +67,19 @@ class Report:
         return self.metrics_file.tell()
 
     def rewind(self, step: int, length: int) -> None:
-        """Forget what was written after `step`, at which metrics.jsonl had `length` bytes."""
+        """Removes what was written after `step`, at which metrics.jsonl had `length` bytes."""
         self.flush()
         self.metrics_file.truncate(min(length, self.metrics_file.seek(0, os.SEEK_END)))
         self.metrics_file.seek(0, os.SEEK_END)
-        kept = [line for line in read_lines(self.path / "timings.jsonl") if line["step"] <= step]
+        lines = [line for line in read_lines(self.path / "timings.jsonl") if line["step"] <= step]
         self.timings_file.truncate(0)
-        self.timings_file.writelines(_line(line) for line in kept)
+        self.timings_file.writelines(_line(line) for line in lines)
         for path in (self.path / "samples").glob("step-*.txt"):
             if path.stem[5:].isdecimal() and int(path.stem[5:]) > step:
                 path.unlink()
 
     def plot(self, force: bool = False) -> None:
-        """Draw plots/loss.png, at most once a minute unless forced."""
+        """Draws plots/loss.png, at most once a minute unless forced."""
         if force or time.monotonic() - self.plotted > PLOT_SECONDS:
             self.flush()
             draw(read_metrics(self.path), self.path / "plots" / "loss.png", self.path.name)
@@ -100,7 +100,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Training loss (points, and smoothed) and validation loss against the step, as a PNG."""
+    """Draws training loss (points, and smoothed) and validation loss against the step, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -131,8 +131,8 @@ def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
             label=label,
         )
     axes.set(title=title, xlabel="update", ylabel="loss (nats per token)")
-    shown = [loss for _, loss in [*train, *valid] if loss > 0]
-    if shown and max(shown) > 100 * min(shown):
+    points = [loss for _, loss in [*train, *valid] if loss > 0]
+    if points and max(points) > 100 * min(points):
         axes.set_yscale("log")
     axes.grid(alpha=0.3)
     if train or valid:
@@ -146,7 +146,7 @@ def draw(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
 
 
 def draw_grid(grid: "Grid", path: Path, title: str) -> None:
-    """What was expected against what was predicted as a PNG: the share of each row, with its count."""
+    """Draws the expected against the predicted label as a PNG: the share of each row, with its count."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -174,7 +174,7 @@ def draw_grid(grid: "Grid", path: Path, title: str) -> None:
 
 
 def smooth(values: Iterable[float], weight: float) -> list[float]:
-    """Exponential average, corrected for its start from nothing."""
+    """Returns the exponential average, corrected for its start from nothing."""
     out, average = list[float](), 0.0
     for count, value in enumerate(values, 1):
         average = weight * average + (1 - weight) * value
@@ -189,15 +189,15 @@ def _line(values: Mapping[str, Any]) -> bytes:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Returns the lines of a file that are objects with a step; a half-written last line is left out."""
-    found = list[dict[str, Any]]()
+    lines = list[dict[str, Any]]()
     for line in path.read_bytes().split(b"\n") if path.is_file() else ():
         try:
             values: Any = json.loads(line)
         except (ValueError, RecursionError):
             continue
         if isinstance(values, dict) and isinstance(cast("dict[str, Any]", values).get("step"), int):
-            found.append(cast("dict[str, Any]", values))
-    return found
+            lines.append(cast("dict[str, Any]", values))
+    return lines
 
 
 def _board(path: Path) -> Any:

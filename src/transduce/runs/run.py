@@ -37,19 +37,19 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        """The resolved recipe, from config.yaml. Raises UserError where that is not what was written."""
+        """Returns the resolved recipe, from config.yaml. Raises UserError where that file was changed."""
         require_sealed(self.path, "config.yaml")
         return read_recipe(self.path)
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokeniser. Raises UserError where it is not what was written."""
+        """Returns the tokeniser. Raises UserError where its files were changed."""
         require_sealed(self.path, "tokenizer")
         return Tokenizer.load(self.path / "tokenizer")
 
     @property
     def readers(self) -> Readers:
-        """The tokeniser, where there is one, and the readers of other columns. Raises UserError where they changed."""
+        """Returns the tokeniser, if any, and the readers of other columns. Raises UserError where they were changed."""
         require_sealed(self.path, reader.FOLDER)
         tokenizer = self.tokenizer if (self.path / "tokenizer").exists() else None
         try:
@@ -59,17 +59,17 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl so far."""
+        """Returns the lines of metrics.jsonl so far."""
         return read_metrics(self.path)
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What came out, once training has ended. Raises UserError where it cannot be read."""
+        """Returns the result, once training has ended (None before). Raises UserError where it cannot be read."""
         path = self.path / "result.json"
-        found = read_json(path) if path.exists() else None
-        if found is not None and not all(isinstance(found.get(name), int) for name in ("step", "stale")):
+        result = read_json(path) if path.exists() else None
+        if result is not None and not all(isinstance(result.get(name), int) for name in ("step", "stale")):
             raise UserError(f"{path} does not say where training ended; remove it to finish the run once more")
-        return found
+        return result
 
     @property
     def in_place(self) -> bool:
@@ -95,17 +95,17 @@ class Run:
 
     @property
     def best(self) -> Path:
-        """The checkpoint that validated best; a link."""
+        """Returns the link to the checkpoint that validated best."""
         return self.path / "best"
 
     @property
     def last(self) -> Path:
-        """The checkpoint saved last; a link."""
+        """Returns the link to the checkpoint saved last."""
         return self.path / "last"
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """config.yaml of a run as plain data. Raises UserError."""
+    """Returns config.yaml of a run as plain data. Raises UserError."""
     file = path / "config.yaml"
     try:
         return read_file(file.read_text(encoding="utf-8"), str(file))
@@ -130,7 +130,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def not_installed(path: Path, error: UnknownKind) -> UserError:
-    """The sentence for a kind that a run was made with and that is not here: with the package that it came from."""
+    """Returns the sentence for a kind that a run uses and that is not installed: it names the package it came from."""
     env = path / "env.json"
     package = read_json(env).get("packages", {}).get(error.key) if env.exists() else None
     if package is None:
@@ -153,7 +153,7 @@ def record_environment(run: Run, device: torch.device, recipe: Recipe, readers: 
 
 
 def record_data(run: Run, splits: dict[str, Columns]) -> None:
-    """Write data.json: size and sha256 of every split. Raises UserError if the run was started on other data."""
+    """Writes data.json: size and sha256 of every split. Raises UserError if the run was started on other data."""
     path = run.path / "data.json"
     now = {split: fingerprint(columns) for split, columns in splits.items()}
     old = read_json(path) if path.exists() else now
@@ -165,7 +165,7 @@ def record_data(run: Run, splits: dict[str, Columns]) -> None:
 
 
 def fingerprint(columns: Columns) -> dict[str, Any]:
-    """Examples, characters and one sha256 over all values of a split, column by column."""
+    """Returns examples, characters and one sha256 over all values of a split, column by column."""
     sha, characters = hashlib.sha256(), 0
     for values in columns.values.values():
         for value in values:
@@ -176,7 +176,7 @@ def fingerprint(columns: Columns) -> dict[str, Any]:
 
 
 def readers_of(run: Run, recipe: Recipe, train: Columns) -> Readers:
-    """The readers of the run: read where they are there, else fitted to the training data and kept."""
+    """Returns the readers of the run: read from it where it has them, else fitted to the training data and saved."""
     folder, texts = run.path / "tokenizer", list(recipe.task.texts(train))
     if texts and not folder.exists():
         if recipe.tokenizer is None:
@@ -190,7 +190,7 @@ def readers_of(run: Run, recipe: Recipe, train: Columns) -> Readers:
 
 
 def refused(path: Path, error: OSError) -> UserError:
-    """The sentence for a directory or a disk that takes no more."""
+    """Returns the sentence for a directory or a disk that takes no more."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
             f"the disk is full, so {path} cannot be written; the checkpoints that are there are whole. "

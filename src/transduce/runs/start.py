@@ -1,4 +1,4 @@
-"""What a training starts from beside random numbers: the weights, tokeniser and readers of another model."""
+"""The weights, tokeniser and readers of another model, from which a training starts."""
 
 import shutil
 from collections.abc import Mapping
@@ -45,29 +45,29 @@ def hand_on(start: Start, run: Run, recipe: Recipe) -> None:
 
 @torch.no_grad()
 def begin(model: Model, start: Start) -> list[str]:
-    """Copies the weights of a start into a model; what only a head has may differ. Returns what is to be said of it.
+    """Copies the weights of a start into a model; only what a head has may differ. Returns lines to say of it.
 
     Raises UserError where the shape of another weight differs.
     """
     own, heads = weights(model), ("head.", "heads.", "decoder.head.")
-    kept = [name for name in own if name not in start.weights]
+    fresh = [name for name in own if name not in start.weights]
     for name, tensor in own.items():
         if (there := start.weights.get(name)) is None:
             continue
         if there.shape == tensor.shape:
             tensor.copy_(there)
         elif name.startswith(heads):
-            kept.append(name)
+            fresh.append(name)
         else:
             shapes = f"{list(there.shape)} there, {list(tensor.shape)} here"
             raise UserError(
                 f"start={start.where} has another {name} ({shapes}); leave out what changes the model's sizes"
             )
-    if odd := [name for name in kept if not name.startswith(heads)]:
+    if odd := [name for name in fresh if not name.startswith(heads)]:
         raise UserError(f"start={start.where} has no {odd[0]}, which this model has; leave out what changes its parts")
     lines = [f"starts from {start.where}: its model, weights and tokeniser"]
-    if kept:
-        lines[0] += f", but {listed(kept)} keep their start values"
+    if fresh:
+        lines[0] += f", but {listed(fresh)} keep their start values"
     if unused := [name for name in start.weights if name not in own]:
         lines.append(f"{listed(unused)} of {start.where} are not used")
     return lines

@@ -24,7 +24,7 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Copy a safetensors file into a model, strict both ways. Raises UserError."""
+    """Copies a safetensors file into a model, strict both ways. Raises UserError."""
     assign(weights(model), read_weights(model, path), str(path))
 
 
@@ -34,14 +34,14 @@ def read_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
 
 
 def best_weights(directory: Path) -> Path:
-    """The file of a checkpoint to use the model with: the moving average where there is one."""
+    """Returns the weights file of a checkpoint to use: the moving average where it has one."""
     average = directory / "ema.safetensors"
     return average if average.exists() else directory / "model.safetensors"
 
 
 @torch.no_grad()
 def assign(into: Tensors, values: Tensors, what: str = "the checkpoint") -> None:
-    """Copy tensors name by name. Raises UserError unless names and shapes are the same."""
+    """Copies tensors name by name. Raises UserError unless names and shapes are the same."""
     if odd := sorted(into.keys() ^ values.keys()):
         side = "lacks" if odd[0] in into else "has, but this model does not,"
         raise UserError(f"{what} {side} `{odd[0]}` ({len(odd)} names differ); load it with the config it was made with")

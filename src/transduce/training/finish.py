@@ -19,7 +19,7 @@ TABLE = 10  # examples shown at the end
 
 
 def finish(session: Session, position: Position) -> None:
-    """Try the average, measure the best model on the test split, and write result.json: then a run is complete."""
+    """Tries the average, measures the best model on the test split, and writes result.json: then a run is complete."""
     job, run, config = session.job, session.run, session.job.recipe.train
     run.require_in_place()
     result: dict[str, Any] = {"step": position.step, "stale": position.stale, "metric": job.measure.kind}
@@ -35,14 +35,14 @@ def finish(session: Session, position: Position) -> None:
     name, split = ("test", job.test) if job.test is not None else ("valid", job.valid)
     if split is not None:
         session.display.say(f"measuring the best model on {name} ...")
-        found = job.test_on(split)
-        result[name] = found.as_data()
-        session.display.samples(found.samples[:TABLE], job.recipe.task.tabular)
-        if found.grid is not None:
-            session.display.grid(found.grid)
-            draw_grid(found.grid, run.path / "plots" / "confusion.png", f"{run.path.name}: {name}")
-        session.say(f"{name}: {found.told(signed=True)}")
-        if (verdict := found.verdict) is not None:
+        evaluation = job.test_on(split)
+        result[name] = evaluation.as_data()
+        session.display.samples(evaluation.samples[:TABLE], job.recipe.task.tabular)
+        if evaluation.grid is not None:
+            session.display.grid(evaluation.grid)
+            draw_grid(evaluation.grid, run.path / "plots" / "confusion.png", f"{run.path.name}: {name}")
+        session.say(f"{name}: {evaluation.told(signed=True)}")
+        if (verdict := evaluation.verdict) is not None:
             session.say(verdict)
     session.report.plot(force=True)
     run.require_in_place()
@@ -54,7 +54,7 @@ def finish(session: Session, position: Position) -> None:
 
 
 def try_average(session: Session) -> tuple[tuple[float, float] | None, list[int]]:
-    """Write checkpoints/averaged and validate it. Returns its score and the steps it is made of, if there are two."""
+    """Writes checkpoints/averaged and validates it. Returns its score and its steps, if there are two or more."""
     job, run, most = session.job, session.run, session.job.recipe.train.average
     steps = last_regular(run.checkpoints, most, session.say) if most > 1 and job.valid is not None else []
     if len(steps) < 2 or job.valid is None:
@@ -62,9 +62,9 @@ def try_average(session: Session) -> tuple[tuple[float, float] | None, list[int]
     averaged = mean(job.model, [best_weights(run.checkpoints / checkpoint.name(step)) for step in steps])
     checkpoint.write(run.checkpoints / "averaged", {"model.safetensors": averaged}, {"steps": steps, "healthy": True})
     load_weights(job.model, run.checkpoints / "averaged" / "model.safetensors")
-    found = job.validate(job.valid)
-    session.say(f"average of steps {', '.join(map(str, steps))}: {found.told()}")
-    return found.score(job.measure), steps
+    evaluation = job.validate(job.valid)
+    session.say(f"average of steps {', '.join(map(str, steps))}: {evaluation.told()}")
+    return evaluation.score(job.measure), steps
 
 
 def last_regular(checkpoints: Path, most: int, say: Callable[[str], None]) -> list[int]:

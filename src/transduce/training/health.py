@@ -14,7 +14,7 @@ from transduce.runs import checkpoint
 
 
 def first_bad(model: nn.Module, total: Callable[[], Tensor]) -> str | None:
-    """Which module or gradient is the first that is not finite when `total` is computed and goes backward.
+    """Returns which module or gradient is the first that is not finite when `total` is computed and goes backward.
 
     None: everything is finite. Leaves the gradients empty.
     """
@@ -58,7 +58,7 @@ def first_bad(model: nn.Module, total: Callable[[], Tensor]) -> str | None:
 
 
 def all_finite(value: Any) -> bool:
-    """Whether every float in a nested tuple of tensors is a number."""
+    """Says whether every float in a nested tuple of tensors is a finite number."""
     if not isinstance(value, Tensor | tuple | list):
         return True
     return all(bool(x.isfinite().all()) for x in tensors(value) if x.is_floating_point())
@@ -75,11 +75,11 @@ def batch_tensors(batch: Batch) -> dict[str, Tensor]:
     """Returns the tensors of a batch by name; those of its layouts by the names of their fields."""
     names = {"layout": "", "source_layout": "source_"}
     values = batch._asdict()
-    pairs = (pair for name in batch._fields[:7] for pair in named(names.get(name, name), values[name]))
+    pairs = (pair for name in batch._fields[:7] for pair in tensors_of(names.get(name, name), values[name]))
     return {name: value.contiguous() for name, value in pairs}
 
 
-def named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+def tensors_of(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
     """Yields every tensor of a state with a name made of those of its fields, or of their numbers."""
     if isinstance(value, Tensor):
         yield name, value
@@ -87,4 +87,4 @@ def named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
         fields: Sequence[str] = getattr(value, "_fields", None) or [str(i) for i in range(len(value))]
         before = name and f"{name.removesuffix('_')}_"
         for field, part in zip(fields, value, strict=True):
-            yield from named(before + field, part)
+            yield from tensors_of(before + field, part)

@@ -28,14 +28,14 @@ class Interrupted(UserError):
 
 
 def train(session: Session, interrupted: Callable[[], bool]) -> Position:
-    """Update the model until its steps are done or patience has run out. Returns where it ended.
+    """Updates the model until its steps are done or patience has run out. Returns where it ended.
 
     Goes on from the newest intact checkpoint of the run, bit for bit.  Raises Interrupted after saving if asked to
     stop, WatcherFailed after saving if who watches raised an exception, and UserError if updates keep failing.
     """
     job, moving, report, display = session.job, session.moving, session.report, session.display
     config, model, device = job.recipe.train, job.model, moving.device
-    position, begun = session.restore(), time.monotonic()
+    position, start = session.restore(), time.monotonic()
     if 0 < position.step < config.max_steps:
         session.say(f"going on from step {position.step} of {config.max_steps}")
     stream = job.loader.stream(position.cursor, frozenset(position.skip))
@@ -81,7 +81,7 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
         position.sums = {name: position.sums.get(name, 0.0) + value for name, value in sums.items()}
         rate = job.recipe.optimizer.learning_rate * factor
         display.step(position.step, sum(batch.tokens for _, batch in micro), sums["loss"] / count, rate, norm)
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - start
         session.tell(Update(position.step, sums["loss"] / count, rate, norm, position.tokens, seconds))
         if position.step % config.log_every == 0:
             session.run.require_in_place()
@@ -108,12 +108,12 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
 
 
 def ended(position: Position, config: TrainConfig) -> bool:
-    """Whether all steps are done, or validation has not improved for as long as patience allows."""
+    """Says whether all steps are done, or validation has not improved for as long as patience allows."""
     return position.step >= config.max_steps or (config.patience is not None and position.stale >= config.patience)
 
 
 def read(losses: list[Loss], norm: Tensor) -> tuple[dict[str, float], float]:
-    """The sums over all losses, by name, and the norm: the one time per update that we wait for the device."""
+    """Returns the sums over all losses, by name, and the norm: the one time per update that we wait for the device."""
     names = ["loss", "count", *losses[0].metrics]
     rows = [torch.stack([x.detach().to(norm.device, torch.float64) for x in (a, b, *m.values())]) for a, b, m in losses]
     values = cast("list[float]", torch.cat([torch.stack(rows).sum(0), norm.double()[None]]).tolist())

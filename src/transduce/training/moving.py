@@ -28,23 +28,23 @@ class Moving:
     tuning: Tuning
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Inside, the model computes with the moving average of its weights, if there is one."""
+        """Lets the model compute with the moving average of its weights, if it has one, inside the context."""
         return nullcontext() if self.average is None else self.average.swapped()
 
     def parts(self) -> dict[str, Tensors]:
-        """The tensors of a checkpoint by file."""
+        """Returns the tensors of a checkpoint by file."""
         parts = {"model.safetensors": weights(self.model), "optimizer.safetensors": self.optimizer_state()}
         parts |= {} if self.average is None else {"ema.safetensors": self.average.mean}
         return parts | ({"carried.safetensors": self.carried.parts()} if self.carried.state is not None else {})
 
     def optimizer_state(self) -> Tensors:
-        """Every tensor the optimisers keep, named `what/parameter`."""
+        """Returns every tensor that the optimisers keep, named `what/parameter`."""
         names = {id(p): name for name, p in self.model.named_parameters()}
         states = [(names[id(p)], s) for optimizer in self.optimizers for p, s in optimizer.state.items()]
         return {f"{what}/{name}": value for name, state in states for what, value in state.items()}
 
     def load(self, directory: Path) -> None:
-        """Put the tensors of a checkpoint back."""
+        """Copies the tensors of a checkpoint back."""
         load_weights(self.model, directory / "model.safetensors")
         if self.average is not None:  # which begins, in a run of an imported model, at what was imported
             assign(self.average.mean, read_weights(self.model, best_weights(directory)))
@@ -61,6 +61,6 @@ class Moving:
             optimizer.state.update({parameters[n]: s for n, s in saved.items() if id(parameters[n]) in owned})
 
     def finite(self) -> bool:
-        """Whether every weight is a number."""
+        """Says whether every weight is a finite number."""
         live = [*self.model.parameters(), *(self.average.mean.values() if self.average else ())]
         return bool(torch.stack([p.detach().isfinite().all() for p in live]).all())

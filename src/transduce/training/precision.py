@@ -6,13 +6,13 @@ from transduce.runs.recipe import TrainConfig
 
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
-    """The region in which losses are computed. "auto" is bfloat16 where the processor multiplies it, else float32."""
+    """Returns the context of the losses. "auto": bfloat16 where the processor multiplies it, else float32."""
     low = config.precision == "bf16" or (config.precision == "auto" and multiplies_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=low)
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether there are instructions for it; without them it is emulated, and slower than float32."""
+    """Says whether the device has instructions for bfloat16; without them it is emulated, and slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()

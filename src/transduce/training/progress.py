@@ -1,4 +1,4 @@
-"""What is seen while training: a live bar on a terminal, plain lines elsewhere."""
+"""The display of a training: a live bar on a terminal, plain lines elsewhere."""
 
 import sys
 import textwrap
@@ -57,14 +57,14 @@ class Display:
             self.progress.stop()
 
     def step(self, step: int, tokens: int, loss: float, rate: float, norm: float) -> None:
-        """After every update; draws a few times a second, and at the end."""
+        """Shows an update; draws a few times a second, and at the end."""
         now = time.monotonic()
         self.speed.add(now, tokens)
         if step < self.steps and now - self.drawn < (DRAW_SECONDS if self.live else LINE_SECONDS):
             return
         self.drawn = now
-        left = clock((self.steps - step) * self.speed.seconds)
-        speed = [f"{self.speed.tokens:,.0f} tokens/s", f"{left} left"] if self.speed.tokens else []
+        remaining = clock((self.steps - step) * self.speed.seconds)
+        speed = [f"{self.speed.tokens:,.0f} tokens/s", f"{remaining} left"] if self.speed.tokens else []
         rest = [f"lr {rate:.2e}", f"norm {norm:.2f}"]
         if self.live:
             width = self.console.width
@@ -79,14 +79,14 @@ class Display:
             self.screen.say(f"step {step}/{self.steps}  {numbers}")
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Prints a line above the bar."""
         if self.live:
             self.console.print(Text(text))
         elif not self.console.quiet:
             self.screen.say(text)
 
     def samples(self, samples: Sequence[Sample], tabular: bool) -> None:
-        """A few examples: pairs as a table with what was expected, prompts (>) with how the model goes on (|)."""
+        """Prints a few examples: pairs as a table with the expected output, prompts (>) with their continuation (|)."""
         if self.console.quiet or not samples:
             return
         if not tabular:
@@ -108,7 +108,7 @@ class Display:
         self.console.print(table)
 
     def grid(self, grid: Grid) -> None:
-        """A table of what was expected against what was predicted; of many kinds, what was confused most often."""
+        """Prints a table of expected against predicted labels; of many labels, the most frequent confusions."""
         if self.console.quiet:
             return
         if len(grid.names) > GRID:
@@ -127,7 +127,7 @@ class Display:
 
 
 def short(text: str) -> str:
-    """A text as one line of a cell, cut off with "…" where it is long."""
+    """Returns a text as one line of a cell, cut off with "…" where it is long."""
     line = text.replace("\n", "↵")
     return line if len(line) <= CELL else line[: CELL - 1].rstrip() + "…"
 
@@ -142,7 +142,7 @@ def slack(rows: Sequence[Sequence[str]]) -> int:
 
 
 def few(text: str, width: int, *, last: bool = False) -> list[str]:
-    """A text in a few lines of at most `width` characters: the first ones, or the last; "…" stands for the others."""
+    """Returns a text in a few lines of at most `width` characters, the first or the last; "…" stands for the others."""
     wrap = textwrap.TextWrapper(max(width, 1), drop_whitespace=False, replace_whitespace=False)
     lines = [part.rstrip() for line in text.split("\n") for part in wrap.wrap(line) or [""]]
     if len(lines) <= LINES:
@@ -158,7 +158,7 @@ class Speed:
         self.weight = self.seconds_sum = self.tokens_sum = 0.0
 
     def add(self, now: float, tokens: int) -> None:
-        """An update of so many tokens has ended."""
+        """Counts an update of so many tokens, which has just ended."""
         if self.last is not None:
             self.weight = 0.98 * self.weight + 1
             self.seconds_sum = 0.98 * self.seconds_sum + now - self.last
@@ -166,7 +166,7 @@ class Speed:
         self.last = now
 
     def pause(self) -> None:
-        """What comes now is no update and is not counted."""
+        """Leaves out what comes now, which is not an update."""
         self.last = None
 
     @property
@@ -179,7 +179,7 @@ class Speed:
 
 
 def clock(seconds: float) -> str:
-    """1:02:03 or 2:03."""
+    """Returns seconds as 1:02:03 or 2:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

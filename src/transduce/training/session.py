@@ -39,7 +39,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained on what: the recipe, built.
+    """A recipe, built: what is trained, and on what.
 
     measure: selects the best.
     remarks: sentences about the data that are said before a training.
@@ -56,11 +56,11 @@ class Job:
     remarks: tuple[str, ...] = ()
 
     def validate(self, split: Split) -> Evaluation:
-        """The loss of all of a split, and what the model gives for some of it."""
+        """Returns the loss on all of a split, and predictions for some of it."""
         return self.measured(split, self.recipe.task.validation(self.recipe.generate), self.recipe.train.samples)
 
     def test_on(self, split: Split) -> Evaluation:
-        """All that is measured of all of a split, with intervals."""
+        """Returns all measures on all of a split, with intervals."""
         return self.measured(split, self.recipe.generate, None, self.recipe.task.reported(), DRAWS)
 
     def measured(
@@ -71,7 +71,7 @@ class Job:
         more: tuple[Measure, ...] = (),
         draws: int = 0,
     ) -> Evaluation:
-        """The model on a split, in float32, and not compiled: decoding has other shapes at every step."""
+        """Evaluates the model on a split, in float32, and not compiled: decoding has other shapes at every step."""
         task, own = self.recipe.task, self.recipe.task.measures()
         if self.measure.kind not in ("loss", *(measure.kind for measure in own)):
             own = (*own, self.measure)
@@ -84,7 +84,7 @@ class Job:
 
 @dataclass
 class Session:
-    """What is trained, what moves, and where it is written down and shown."""
+    """A training under way: the job, what moves, and where it is written down and shown."""
 
     job: Job
     moving: Moving
@@ -103,11 +103,11 @@ class Session:
         return config.save_every or config.validate_every
 
     def overdue(self) -> bool:
-        """Whether more time has passed since the last checkpoint than a kill may cost."""
+        """Says whether more time has passed since the last checkpoint than a kill may cost."""
         return time.monotonic() - self.saved > 60 * self.job.recipe.train.save_minutes
 
     def say(self, text: str) -> None:
-        """To the user and the log."""
+        """Writes a line to the user and the log."""
         self.display.say(text)
         self.report.log(text)
         if self.display.screen.lost and not self.deaf:
@@ -130,17 +130,17 @@ class Session:
             set_rng_state(rng, self.moving.device)
 
     def restore(self) -> Position:
-        """Put everything back as the newest intact checkpoint has it; before the first one, as it starts."""
+        """Puts everything back as the newest intact checkpoint has it; before the first one, as it starts."""
         checkpoint.clean(self.run.checkpoints)
-        found = checkpoint.newest(self.run.checkpoints, self.say)
-        if found is None:
+        saved = checkpoint.newest(self.run.checkpoints, self.say)
+        if saved is None:
             torch.manual_seed(self.job.recipe.train.seed)
             self.report.rewind(0, 0)
             position = Position()
             self.save(position, regular=False)  # so that there is always one to go back to
             return position
-        self.moving.load(found)
-        state = checkpoint.read_state(found)
+        self.moving.load(saved)
+        state = checkpoint.read_state(saved)
         position, rng = from_state(state)
         if changed := [
             f"{k} {v}, now {new}" for k, v in state.get("made_with", {}).items() if (new := made_with().get(k)) != v
@@ -160,7 +160,7 @@ class Session:
         return position
 
     def validate(self, position: Position) -> bool:
-        """Measure the model on the validation split, if there is one. Returns whether it is the best so far.
+        """Measures the model on the validation split, if there is one, and says whether it is the best so far.
 
         Training goes on as if nothing had been drawn.
         """
@@ -170,24 +170,24 @@ class Session:
         self.run.require_in_place()
         rng = rng_state(self.moving.device)
         with self.moving.averaged():
-            found = job.validate(job.valid)
+            evaluation = job.validate(job.valid)
         set_rng_state(rng, self.moving.device)
-        self.report.metrics(step, found.numbers())
+        self.report.metrics(step, evaluation.numbers())
         self.report.plot()
-        replace_text(self.run.path / "samples" / f"{checkpoint.name(step)}.txt", samples_text(found.samples))
-        score = found.score(job.measure)
-        improved = math.isfinite(found.loss) and (position.best_score is None or score > position.best_score)
+        replace_text(self.run.path / "samples" / f"{checkpoint.name(step)}.txt", samples_text(evaluation.samples))
+        score = evaluation.score(job.measure)
+        improved = math.isfinite(evaluation.loss) and (position.best_score is None or score > position.best_score)
         if improved:
             position.best_score, position.best_step, position.stale = score, step, 0
         else:
             position.stale += 1
-        self.tell(Validation(step, found, improved))
-        self.say(f"step {step} on valid: {found.told()}{'  (best)' if improved else ''}")
-        self.display.samples(found.samples[:SHOWN], job.recipe.task.tabular)
+        self.tell(Validation(step, evaluation, improved))
+        self.say(f"step {step} on valid: {evaluation.told()}{'  (best)' if improved else ''}")
+        self.display.samples(evaluation.samples[:SHOWN], job.recipe.task.tabular)
         return improved
 
     def save(self, position: Position, *, regular: bool) -> None:
-        """A checkpoint of this moment, which is healthy. regular: by schedule, so that rotation counts it."""
+        """Writes a checkpoint of this moment, which is healthy. regular: by schedule, so that rotation counts it."""
         self.run.require_in_place()
         path = self.run.checkpoints / checkpoint.name(position.step)
         position.metrics_bytes = self.report.flush(force=True)
@@ -198,14 +198,14 @@ class Session:
         self.display.speed.pause()
 
     def tidy(self, position: Position) -> None:
-        """Point `last` and `best` to their checkpoints (not validated yet: the last is the best); remove old ones."""
+        """Points `last` and `best` to their checkpoints (not validated yet: the last is the best); removes old ones."""
         config, best = self.job.recipe.train, position.step if position.best_step is None else position.best_step
         checkpoint.point(self.run.last, f"checkpoints/{checkpoint.name(position.step)}")
         checkpoint.point(self.run.best, f"checkpoints/{checkpoint.name(best)}")
         checkpoint.rotate(self.run.checkpoints, max(config.keep, config.average), {position.step, best})
 
     def recover(self, position: Position, micro: list[tuple[Cursor, Batch]], rng: dict[str, Tensor]) -> Position:
-        """After an update whose numbers are not finite: find out why, keep the evidence, go back, skip the batch.
+        """Deals with an update whose numbers are not finite: finds out why, keeps the batch, goes back, skips it.
 
         Raises UserError after repeated failure.
         """
@@ -219,8 +219,8 @@ class Session:
         examples = [i for batch in batches for i in batch.examples]
         folder = self.run.path / "failures" / checkpoint.name(step)
         save_failure(folder, batches, {"step": step, "reason": reason, "batches": [list(c) for c in guilty]})
-        shown = ", ".join(map(str, examples[:10])) + (", ..." if len(examples) > 10 else "")
-        what = f"after step {step}, {reason} is not finite; the batch (examples {shown}) is kept in {folder}"
+        listed = ", ".join(map(str, examples[:10])) + (", ..." if len(examples) > 10 else "")
+        what = f"after step {step}, {reason} is not finite; the batch (examples {listed}) is kept in {folder}"
         self.report.log(what)
         if self.failures >= FAILURES:
             raise UserError(

@@ -49,10 +49,10 @@ def train(
     watch: Watch | None = None,
     start: Start | None = None,
 ) -> Run:
-    """Train what the recipe says in the directory root/NAME, or go on with it there, and return the run.
+    """Trains what the recipe says in the directory root/NAME, or goes on with it there, and returns the run.
 
     notes: lines to say at the start.
-    start: what a new run begins with; None: random numbers.
+    start: the weights that a new run begins with (None: random numbers).
     watch: is told of every update and validation; what it raises ends the training, once all is saved.
 
     Raises UserError where nothing can be done, and Interrupted (also a UserError) after Ctrl-C, when all is saved.
@@ -89,15 +89,15 @@ def train(
     except WatcherFailed as stop:
         raise stop.failure from None
     except KeyboardInterrupt:
-        told = f"stopped; {path} is as its last checkpoint has it. Run the same command again to go on"
-        raise Interrupted(told) from None
+        message = f"stopped; {path} is as its last checkpoint has it. Run the same command again to go on"
+        raise Interrupted(message) from None
     except OSError as error:
         raise refused(path, error) from error
     return Run(path)
 
 
 def build(run: Run, recipe: Recipe, device: torch.device, start: Start | None = None) -> Job:
-    """The data, readers, model and objective of a recipe. start: where the model comes from, in a new run."""
+    """Returns the data, readers, model and objective of a recipe. start: where the model comes from, in a new run."""
     config, task = recipe.train, recipe.task
     splits = recipe.data.load(task.reads)
     record_data(run, splits)
@@ -106,7 +106,7 @@ def build(run: Run, recipe: Recipe, device: torch.device, start: Start | None = 
     readers = readers_of(run, recipe, splits["train"])
     model = built(recipe, readers, config.seed)
     task.check(model, readers)
-    begun = begin(model, start) if start is not None and not steps(run.checkpoints) else []
+    start_lines = begin(model, start) if start is not None and not steps(run.checkpoints) else []
     if model.limit is not None and recipe.batch.max_length > model.limit:
         limit = f"the model has {model.limit} positions"
         raise UserError(f"batch.max_length={recipe.batch.max_length}, but {limit}; lower it, or raise the limit")
@@ -116,22 +116,33 @@ def build(run: Run, recipe: Recipe, device: torch.device, start: Start | None = 
     loader = Loader(task.examples(splits["train"], readers), recipe.batch, seed=config.seed)
     recipe = recipe.in_steps(loader.size(0))
     require_bounded(model, loader)
-    held = {
+    splits_held = {
         name: task.split(name, columns, readers, recipe.batch, config.seed)
         for name, columns in splits.items()
         if name != "train"
     }
     measure, of_measure = task.selects(config.metric, splits.get("valid", splits["train"]), config.samples)
-    lines = [*begun, *recipe.data.remarks(task.reads)]
-    for name, examples in {"train": loader.examples, **{name: split.examples for name, split in held.items()}}.items():
+    lines = [*start_lines, *recipe.data.remarks(task.reads)]
+    for name, examples in {
+        "train": loader.examples,
+        **{name: split.examples for name, split in splits_held.items()},
+    }.items():
         lines += remarks(name, splits[name], examples, readers.tokenizer, recipe.batch)
     return Job(
-        recipe, measure, readers, model, objective, loader, held.get("valid"), held.get("test"), (*lines, *of_measure)
+        recipe,
+        measure,
+        readers,
+        model,
+        objective,
+        loader,
+        splits_held.get("valid"),
+        splits_held.get("test"),
+        (*lines, *of_measure),
     )
 
 
 def introduction(session: Session) -> str:
-    """What is about to be trained, in a line."""
+    """Returns a line on what is about to be trained."""
     job, device = session.job, session.moving.device
     parameters = sum(p.numel() for p in job.model.parameters())
     session.moving.tuning.arrange(1)
@@ -168,7 +179,7 @@ def settle(run: Run, recipe: Recipe, display: Display) -> None:
 
 
 def arrange_blocks(model: Model, config: TrainConfig) -> None:
-    """Recompute activations and compile, block by block, from outside."""
+    """Makes blocks recompute their activations or compile, one by one, from outside."""
     for block in (cast(Block, block) for stack in model.stacks() for block in stack.blocks):
         if config.recompute:
             block.forward = partial(torch.utils.checkpoint.checkpoint, block.forward, use_reentrant=False)
@@ -183,14 +194,14 @@ def compiles(block: Block) -> bool:
 
 
 def device_of(config: TrainConfig) -> torch.device:
-    """The device that was asked for. Raises UserError if it is not there."""
+    """Returns the device that was asked for. Raises UserError if this machine does not have it."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device=cuda, but PyTorch sees no GPU here; use train.device=cpu or auto")
     return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def require_steps_left(run: Run, config: TrainConfig) -> None:
-    """Raise UserError if the run is complete; where it was and is to be longer, take its result away."""
+    """Raises UserError if the run is complete; where it was and will be longer, removes its result."""
     result = run.result
     if result is None:
         return
@@ -210,7 +221,7 @@ def require_steps_left(run: Run, config: TrainConfig) -> None:
 
 @contextmanager
 def threads(count: int | None, key: str = "train.threads=") -> Generator[None]:
-    """Compute with so many CPU threads inside; None: as it is. Raises UserError for many more than there are CPUs.
+    """Computes with so many CPU threads inside (None: as it is). Raises UserError for many more than there are CPUs.
 
     key: how the user gives their number.
     """
@@ -226,17 +237,17 @@ def threads(count: int | None, key: str = "train.threads=") -> Generator[None]:
 
 @contextmanager
 def stop_signals(say: Callable[[str], None]) -> Generator[Callable[[], bool]]:
-    """Inside, the first Ctrl-C, SIGTERM or SIGHUP makes the function that is given true; a second Ctrl-C stops at once.
+    """Gives a function that turns true with the first Ctrl-C, SIGTERM or SIGHUP; a second Ctrl-C stops at once.
 
     A terminal that closes may send SIGHUP more than once, so that one never stops at once. Where it is ignored already,
     as by nohup, it stays so.
     """
-    asked: list[int] = []
+    signals: list[int] = []
 
     def handle(number: int, frame: object) -> None:
-        if asked and number != signal.SIGHUP:
+        if signals and number != signal.SIGHUP:
             raise KeyboardInterrupt
-        asked.append(number)
+        signals.append(number)
         why = "the terminal is closed: " if number == signal.SIGHUP else ""
         again = "" if why else " (press Ctrl-C again to stop at once)"
         with suppress(RuntimeError):  # a line is being written at this moment
@@ -248,7 +259,7 @@ def stop_signals(say: Callable[[str], None]) -> Generator[Callable[[], bool]]:
     numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(signals)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""What somebody who watches a training is told, and the promise that watching changes nothing."""
+"""The events that a watcher of a training receives, and the promise that watching changes nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Which weights move in a training, how fast, and from which step on: one way per file."""
+"""Ways to tune, one per file: which weights move in a training, how fast, and from which step on."""

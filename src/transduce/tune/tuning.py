@@ -13,16 +13,16 @@ from transduce.model.models import Model
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig(Part):
-    """Which way to tune. Parameters of one label move together."""
+    """A way to tune. Parameters of one label move together."""
 
     folder: ClassVar[str] = "transduce.tune"
 
     def labels(self, model: Model) -> dict[Tensor, str]:
-        """The label of each parameter. Raises UserError where a model has nothing to tune so."""
+        """Returns the label of each parameter. Raises UserError where a model has nothing to tune so."""
         return dict.fromkeys(model.parameters(), "")
 
     def factor(self, label: str, step: int) -> float:
-        """By which the rate of a label is multiplied in update number `step`, from 1; 0: it does not move."""
+        """Returns the factor on the rate of a label in update number `step`, from 1; 0: it does not move."""
         return 1.0
 
 
@@ -30,7 +30,7 @@ class Tuning:
     """A way to tune at work: before every update, `arrange` says what moves in it."""
 
     def __init__(self, config: TuneConfig, model: Model, optimizers: Sequence[Optimizer]) -> None:
-        """Parts the groups of the optimisers by label; with one label they stay as they are."""
+        """Splits the groups of the optimisers by label; with one label they stay as they are."""
         self.config, self.model, self.optimizers = config, model, optimizers
         self.labels = config.labels(model)
         if len(set(self.labels.values())) > 1:
@@ -38,7 +38,7 @@ class Tuning:
                 optimizer.param_groups[:] = [part for group in optimizer.param_groups for part in self.parts(group)]
 
     def parts(self, group: dict[str, list[Tensor]]) -> list[dict[str, object]]:
-        """A group of parameters as several, one for each label."""
+        """Returns a group of parameters as several, one for each label."""
         names = dict.fromkeys(self.labels[p] for p in group["params"])
         return [
             {**group, "params": [p for p in group["params"] if self.labels[p] == name], "label": name} for name in names

@@ -1,4 +1,4 @@
-"""What all models share, and how blocks and stacks are built from it."""
+"""The part that all models share, and how blocks and stacks are built from it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -36,19 +36,19 @@ from transduce.scalars import clipped, shown
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Part):
-    """What all models share. The dropout of the embedding is that of the residual.
+    """The keys of all models. The dropout of the embedding is that of the residual.
 
     width: features of a hidden state.
     layers: their number, or a list of runs of layers, or names of mixers such as `[delta, delta, attention] * 4`.
-    mixer: what moves information between positions.
-    feedforward: what acts on each position alone, after the mixer.
+    mixer: moves information between positions.
+    feedforward: acts on each position alone, after the mixer.
     residual: how a sublayer is added to the stream, and where the norm stands.
     norm: the normalisation of the residual.
     positions: how the order of tokens is known.
     init: the start values of the weights.
-    embedding: what stands before the stacks: ids to vectors.
+    embedding: stands before the stacks: ids to vectors.
     scale_embedding: multiply embeddings by sqrt(width).
-    head: what stands behind the stacks: hidden states to predictions.
+    head: stands behind the stacks: hidden states to predictions.
     heads: more heads by name, beside `head`.
     """
 
@@ -68,7 +68,7 @@ class ModelConfig(Part):
 
     @classmethod
     def written_out(cls, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Plain data with its shorthands written out."""
+        """Returns plain data with its shorthands written out."""
         mixer: Any = data.get("mixer", AttentionConfig.kind)
         own = (
             cast("Mapping[str, Any]", mixer).get("kind", AttentionConfig.kind) if isinstance(mixer, Mapping) else mixer
@@ -103,11 +103,11 @@ class ModelConfig(Part):
             )
 
     def mixers(self) -> Iterator[MixerConfig]:
-        """The mixers of all layers, but not those between source and target."""
+        """Yields the mixers of all layers, but not those between source and target."""
         yield from (run.mixer or self.mixer for run in runs(self.layers))
 
     def build(self, vocab_size: int, seed: int = 0) -> Model:
-        """The model with start values drawn from `seed`."""
+        """Returns the model with start values drawn from `seed`."""
         model = self.assemble(vocab_size)
         depths = [len(stack.order) for stack in model.stacks()]
         sizes = Sizes(self.width, depths[0] if len(depths) > 1 else 0, depths[-1], self.scale)
@@ -133,38 +133,43 @@ class ModelConfig(Part):
         require_memory(sum(x.numel() for x in (*model.parameters(), *model.buffers())), "lower")
 
     def embed(self, vocab_size: int, positions: Positions, shared: Embedding | None = None) -> Embedding:
-        """The input of a stack. shared: another one, whose table it uses."""
+        """Returns the input of a stack. shared: another embedding, whose table it uses."""
         return self.embedding.build(
             vocab_size, self.width, self.norm, positions, scale=self.scale, p=self.residual.dropout, shared=shared
         )
 
     @property
     def scale(self) -> float:
-        """By which vectors of tokens are multiplied."""
+        """Returns the factor on the vectors of tokens."""
         return self.width**0.5 if self.scale_embedding else 1.0
 
     def encodings(self) -> Positions:
-        """The positions of the whole model. Raises UserError if mixers that take them disagree about their queries."""
+        """Returns the positions of the whole model.
+
+        Raises UserError if mixers that take them disagree about their queries.
+        """
         takers = [mixer for mixer in self.mixers() if self.positions.acts in mixer.positions]
         queries = {taker.queries(self.width) for taker in takers}
         if len(queries) > 1:
-            found = ", ".join(f"{q.heads} heads of {q.head_dim}" for q in queries if q is not None)
-            raise UserError(f"positions={self.positions.kind} need the same heads in all mixers, but there are {found}")
+            heads = ", ".join(f"{q.heads} heads of {q.head_dim}" for q in queries if q is not None)
+            raise UserError(
+                f"positions={self.positions.kind} need the same heads in all mixers, but these have {heads}"
+            )
         width = self.embedding.added_at(self.width) if self.positions.acts == "add" else self.width
         return self.positions.build(width, queries.pop() if queries else None)
 
     def stack(self, layers: Layers, positions: Positions, between: Between | None, place: Place) -> Stack:
-        """Blocks of [mix | encode], [cross], feed."""
+        """Returns blocks of [mix | encode], [cross], feed."""
         depth, causal = sum(run.times for run in runs(layers)), place.role == "decoder"
-        known, blocks, layer = {self.positions: positions.for_stack(causal)}, list[Block | Repeat](), 0
+        built, blocks, layer = {self.positions: positions.for_stack(causal)}, list[Block | Repeat](), 0
         for run in runs(layers):
-            made, own = list[Block](), run.positions or self.positions
-            if own not in known:
-                known[own] = own.build(self.width, (run.mixer or self.mixer).queries(self.width)).for_stack(causal)
+            group, own = list[Block](), run.positions or self.positions
+            if own not in built:
+                built[own] = own.build(self.width, (run.mixer or self.mixer).queries(self.width)).for_stack(causal)
             for _ in range(1 if run.tied else run.times):
-                made.append(self.block(run, known[own], between, place._replace(layer=layer, layers=depth)))
+                group.append(self.block(run, built[own], between, place._replace(layer=layer, layers=depth)))
                 layer += run.times if run.tied else 1
-            blocks += [Repeat(made[0], run.times)] if run.tied else made
+            blocks += [Repeat(group[0], run.times)] if run.tied else group
         streams = {(run.residual or self.residual).streams for run in runs(layers)}
         if streams != {self.residual.streams}:
             raise UserError("residual kinds with one stream and with two cannot stand in one stack; use one kind")
@@ -214,5 +219,5 @@ class ModelConfig(Part):
         require_role(mixer, config.kind, place.role)
         return mixer
 
-    def mixer_of(self, config: MixerConfig, positions: Positions, known: PositionsConfig) -> Mixer:
-        return config.build(self.width, positions.for_mixer() if known.acts in config.positions else Positions())
+    def mixer_of(self, config: MixerConfig, positions: Positions, encoding: PositionsConfig) -> Mixer:
+        return config.build(self.width, positions.for_mixer() if encoding.acts in config.positions else Positions())

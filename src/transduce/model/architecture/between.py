@@ -1,4 +1,4 @@
-"""What joins a decoder to its encoder, and what a mixer must have to stand where it does."""
+"""The parts that join a decoder to its encoder, and what a mixer must have to stand where it does."""
 
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -21,7 +21,7 @@ NEEDS = {  # what a place calls, where it is, and which key fills it
 
 
 def require_role(mixer: Mixer, kind: str, role: str) -> None:
-    """Raise UserError if a mixer does not have what its role calls."""
+    """Raises UserError if a mixer does not have what its role calls."""
     methods, where, key = NEEDS[role]
     for method in methods:
         if method in mixer.cannot:
@@ -30,7 +30,7 @@ def require_role(mixer: Mixer, kind: str, role: str) -> None:
 
 @dataclass(frozen=True)
 class Between:
-    """What joins a decoder to its encoder: the mixer that reads the source, where it stands, and the bridge."""
+    """The joint of a decoder and its encoder: the mixer that reads the source, where it stands, and the bridge."""
 
     cross: MixerConfig
     place: Literal["after", "before", "inside"]

@@ -70,7 +70,7 @@ class EncoderDecoderConfig(ModelConfig):
 
     @property
     def reads(self) -> MixerConfig:
-        """The mixer between the two."""
+        """Returns the mixer between the two."""
         return self.cross or self.mixer.for_source()
 
     def mixers(self) -> Iterator[MixerConfig]:
@@ -90,7 +90,7 @@ class EncoderDecoderConfig(ModelConfig):
 
     @property
     def one_table(self) -> bool:
-        """Whether source and target share the embedding's table."""
+        """Says whether source and target share the embedding's table."""
         return self.tie_embeddings in ("all", "inputs")
 
     def assembled(self, vocab_size: int) -> Model:

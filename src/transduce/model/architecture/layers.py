@@ -48,7 +48,8 @@ TIMES = re.compile(r"\s*\[([\w\s,-]*)\]\s*\*\s*(\d+)\s*")
 
 
 def expanded(layers: Any, own: str) -> Any:
-    """Layers as `from_data` reads them: `[delta, delta, attention] * 4`, or a list with the names of mixers in it.
+    """Returns layers as `from_data` reads them: `[delta, delta, attention] * 4`, or a list with names of mixers in
+    it.
 
     own: the kind of the model's mixer; a layer of that name has the model's, with its options.
     """
@@ -67,7 +68,7 @@ def expanded(layers: Any, own: str) -> Any:
 
 
 def require_layers(**values: Layers | None) -> None:
-    """Raise UserError unless every stack that is given has a layer."""
+    """Raises UserError unless every stack that is given has a layer."""
     for name, layers in values.items():
         if layers is not None and (layers < 1 if isinstance(layers, int) else not layers):
             raise UserError(f"{name}={layers if isinstance(layers, int) else []} must be at least 1 layer")

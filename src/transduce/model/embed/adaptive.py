@@ -37,7 +37,7 @@ class Bands(nn.Module):
         return of(self.maps, band)
 
     def start(self) -> dict[str, Callable[[Tensor, Generator], object]]:
-        """Tables N(0, 1 / d_i), as in the published code, so that what a map makes of them has one size."""
+        """Returns N(0, 1 / d_i) for each table, as in the published code: what a map makes of it has one size."""
 
         def draw(w: Tensor, g: Generator) -> None:
             nn.init.normal_(w, std=w.shape[1] ** -0.5, generator=g)
@@ -50,7 +50,7 @@ def of(maps: nn.ParameterDict, band: int) -> Tensor | None:
 
 
 def make_bands(vocab_size: int, width: int, cutoffs: Sequence[int], div: int, map_all: bool | None) -> Bands:
-    """Bands without start values. Raises UserError if the vocabulary ends before the last cutoff."""
+    """Returns bands without start values. Raises UserError if the vocabulary ends before the last cutoff."""
     if cutoffs[-1] >= vocab_size:
         raise UserError(
             f"cutoffs={list(cutoffs)} leave nothing to the last band of {vocab_size} tokens; leave some out"
@@ -63,7 +63,7 @@ def make_bands(vocab_size: int, width: int, cutoffs: Sequence[int], div: int, ma
 
 
 def require_cutoffs(cutoffs: Sequence[int], div: int) -> None:
-    """Raise UserError unless cutoffs rise from above 0."""
+    """Raises UserError unless cutoffs rise from above 0."""
     require_at_least(1, div=div)
     if any(b <= a for a, b in zip((0, *cutoffs), cutoffs, strict=False)):
         raise UserError(f"cutoffs={list(cutoffs)} must rise, and the first be above 0, as in [20000, 60000]")

@@ -27,7 +27,7 @@ class Embedding(nn.Module, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingConfig(Part):
-    """Which embedding.
+    """The choice of an embedding.
 
     `build` makes the module of `vocab_size` rows, which may be more than a tokeniser has tokens. It is given the
     model's norm; the scale by which vectors of tokens are multiplied, before positions are added; p, the dropout; and,
@@ -43,5 +43,5 @@ class EmbeddingConfig(Part):
         raise AssertionError("a kind of EmbeddingConfig defines build")
 
     def added_at(self, width: int) -> int:
-        """The features of the vectors that positions are added to."""
+        """Returns the features of the vectors that positions are added to."""
         return width

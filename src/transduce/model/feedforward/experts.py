@@ -14,7 +14,7 @@ from transduce.model.feedforward.gated import GatedConfig
 
 
 def balance(probabilities: Tensor, counts: Tensor) -> Tensor:
-    """E sum_e f_e P_e: 1 where all experts are used alike.   Fedus et al. 2021, arXiv:2101.03961, eqs. 4 to 6.
+    """Returns E sum_e f_e P_e: 1 where all experts are used alike.   Fedus et al. 2021, arXiv:2101.03961, eqs. 4 to 6.
 
     probabilities: (S, E) of the router; P_e is their mean. counts: (E,) how often each was taken; f_e is its share.
     """
@@ -53,39 +53,39 @@ class Experts(nn.Module):
 
     def routed(self, tokens: Tensor, rows: Tensor) -> Tensor:
         """(S, M), (S,) -> (S, M): tokens in the order of their experts, one product to an expert, and back."""
-        weights, chosen, counts = self.route(tokens)
+        weights, experts, counts = self.route(tokens)
         if self.config.capacity is not None:
-            weights = weights * (self.before(chosen, rows) < self.config.capacity)
-        top = chosen.shape[1]
-        order = chosen.flatten().argsort(stable=True)
+            weights = weights * (self.before(experts, rows) < self.config.capacity)
+        top = experts.shape[1]
+        order = experts.flatten().argsort(stable=True)
         sizes = cast(list[int], counts.tolist())
         parts = tokens.index_select(0, order // top).split_with_sizes(sizes)
         # While learning, an expert that no token takes runs on none: its gradient is zero, not missing.
         all_run = torch.is_grad_enabled() or not len(tokens)
         outputs = [f(part) for f, part in zip(self.experts, parts, strict=True) if len(part) or all_run]
-        taken = torch.cat(outputs).index_select(0, order.argsort()).view(-1, top, tokens.shape[1])
-        return (taken * weights.to(taken.dtype)[..., None]).sum(1)
+        outputs_by_token = torch.cat(outputs).index_select(0, order.argsort()).view(-1, top, tokens.shape[1])
+        return (outputs_by_token * weights.to(outputs_by_token.dtype)[..., None]).sum(1)
 
-    def before(self, chosen: Tensor, rows: Tensor) -> Tensor:
-        """(S, K): how many of the same row (S,) asked for the expert earlier."""
-        group = (rows[:, None] * self.config.experts + chosen).flatten()
+    def before(self, experts: Tensor, rows: Tensor) -> Tensor:
+        """Returns (S, K): how many of the same row (S,) asked for the expert earlier."""
+        group = (rows[:, None] * self.config.experts + experts).flatten()
         order, sizes = group.argsort(stable=True), group.bincount()
         first = (sizes.cumsum(0) - sizes).index_select(0, group)
-        return order.argsort().sub(first).view(chosen.shape)
+        return order.argsort().sub(first).view(experts.shape)
 
     def route(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights and numbers (S, K) of each token's experts, and how often each (E,) is taken; in float32."""
+        """Returns weights and numbers (S, K) of each token's experts, and how often each (E,) is taken; in float32."""
         with torch.autocast(tokens.device.type, enabled=False):
             dtype = torch.promote_types(tokens.dtype, torch.float32)
             bias = None if self.router.bias is None else self.router.bias.to(dtype)  # pyright: ignore[reportUnnecessaryComparison]
             logits = F.linear(tokens.to(dtype), self.router.weight.to(dtype), bias)
             probabilities = logits.softmax(-1)
-            weights, chosen = probabilities.topk(self.config.top)
-            counts = chosen.flatten().bincount(minlength=self.config.experts)
+            weights, experts = probabilities.topk(self.config.top)
+            counts = experts.flatten().bincount(minlength=self.config.experts)
             note("balance", balance(probabilities, counts), self.config.balance)
             if self.config.z_loss:
                 note("router_z", logits.logsumexp(-1).square().sum() / max(len(tokens), 1), self.config.z_loss)
-            return weights / weights.sum(-1, keepdim=True) if self.config.normalised else weights, chosen, counts
+            return weights / weights.sum(-1, keepdim=True) if self.config.normalised else weights, experts, counts
 
 
 @dataclass(frozen=True, kw_only=True)

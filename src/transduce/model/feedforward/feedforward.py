@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FeedForwardConfig(Part):
-    """Which feed-forward. `build(width)` makes a module (B, T, M) -> (B, T, M).
+    """The choice of a feed-forward. `build(width)` makes a module (B, T, M) -> (B, T, M).
 
     A module whose class says `asks_valid = True` is called with x and the (B, T) bool of which slots hold a token.
     """

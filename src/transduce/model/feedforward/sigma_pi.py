@@ -15,7 +15,7 @@ MOST = 1 << 28  # weights of a layer
 
 
 def products(*inputs: Tensor) -> Tensor:
-    """Every product of one feature of each input: (..., J), (..., K), ... -> (..., J K ...)."""
+    """Returns every product of one feature of each input: (..., J), (..., K), ... -> (..., J K ...)."""
     y, *others = inputs
     for x in others:
         y = (y[..., None] * x[..., None, :]).flatten(-2)

@@ -29,12 +29,12 @@ class AdaptiveHead(TokenHead):
         self.bias = nn.Parameter(torch.empty(self.size)) if bias else None
 
     def before(self, hidden: Tensor, band: int) -> Tensor:
-        """(..., M) -> (..., d_i): what meets the table of a band."""
+        """Returns what meets the table of a band: (..., M) -> (..., d_i)."""
         matrix = self.maps[str(band)] if str(band) in self.maps else self.bands.map(band)
         return hidden if matrix is None else hidden @ matrix.to(hidden.dtype)
 
     def rows(self, band: int) -> tuple[Tensor, Tensor | None]:
-        """The matrix and bias of the logits of a band; behind those of the first are those of the other bands."""
+        """Returns the matrix and bias of a band's logits; those of the first go on with those of the other bands."""
         weight = self.bands.tables[band]
         bias = None if self.bias is None else torch.split(self.bias, self.bands.sizes)[band]
         if band:
@@ -54,22 +54,22 @@ class AdaptiveHead(TokenHead):
     def loss(
         self, hidden: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Only the bands that targets are in are looked into. Smoothing asks for all tokens, some rows at a time."""
+        """Looks only into the bands that targets are in. Smoothing asks for all tokens, some rows at a time."""
         if smoothing:
             return super().loss(hidden, targets, smoothing, weights)
-        wanted, tails = self.by_band(targets)
-        total, nll = self.band_loss(hidden, wanted, 0, weights)
-        for i, (inside, wanted) in enumerate(tails, 1):
+        inner, tails = self.by_band(targets)
+        total, nll = self.band_loss(hidden, inner, 0, weights)
+        for i, (inside, inner) in enumerate(tails, 1):
             w = None if weights is None else weights.index_select(0, inside)
-            more = self.band_loss(hidden.index_select(0, inside), wanted, i, w)
+            more = self.band_loss(hidden.index_select(0, inside), inner, i, w)
             total, nll = total + more[0], nll + more[1]
         return total, nll
 
     def log_p(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        wanted, tails = self.by_band(targets)
-        total = self.band_log_p(hidden, wanted, 0)
-        for i, (inside, wanted) in enumerate(tails, 1):
-            total = total.index_add(0, inside, self.band_log_p(hidden.index_select(0, inside), wanted, i))
+        inner, tails = self.by_band(targets)
+        total = self.band_log_p(hidden, inner, 0)
+        for i, (inside, inner) in enumerate(tails, 1):
+            total = total.index_add(0, inside, self.band_log_p(hidden.index_select(0, inside), inner, i))
         return total
 
     def by_band(self, targets: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:

@@ -91,7 +91,7 @@ class PooledHead(Head):
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig(Part):
-    """Which head. `build` makes the module, or None where there is none."""
+    """The choice of a head. `build` makes the module, or None for head=none."""
 
     folder: ClassVar[str] = "transduce.model.heads"
 
@@ -114,8 +114,8 @@ def chunks(rows: int, vocab_size: int) -> list[slice]:
 def log_p(logits: Callable[[Tensor], Tensor], hidden: Tensor, targets: Tensor, vocab_size: int) -> Tensor:
     """Returns log softmax(logits(hidden)) at the targets, (S,), chunk by chunk, and again in the backward pass."""
 
-    def part_of(rows: Tensor, wanted: Tensor) -> tuple[Tensor]:
-        return (-F.cross_entropy(accurate(logits(rows)), wanted, reduction="none"),)
+    def part_of(rows: Tensor, tokens: Tensor) -> tuple[Tensor]:
+        return (-F.cross_entropy(accurate(logits(rows)), tokens, reduction="none"),)
 
     parts = [
         again(part_of, hidden[part], targets[part], use_reentrant=False)[0] for part in chunks(len(hidden), vocab_size)
@@ -124,7 +124,7 @@ def log_p(logits: Callable[[Tensor], Tensor], hidden: Tensor, targets: Tensor, v
 
 
 def table_of(tied: Embedding, kind: str) -> nn.Parameter:
-    """The (V, E) table of an embedding. Raises UserError if it has none."""
+    """Returns the (V, E) table of an embedding. Raises UserError if it has none."""
     weight = getattr(tied, "weight", None)
     if not isinstance(weight, nn.Parameter):
         raise UserError(f"head={kind} cannot be tied to an embedding without a table; set tie_embeddings to none")
@@ -132,5 +132,5 @@ def table_of(tied: Embedding, kind: str) -> nn.Parameter:
 
 
 def accurate(logits: Tensor) -> Tensor:
-    """Logits in float32, or float64 if that is what they are."""
+    """Returns logits in float32, or float64 if that is what they are."""
     return logits if logits.dtype == torch.float64 else logits.float()

@@ -29,11 +29,11 @@ class LinearHead(TokenHead):
 
     @property
     def plain(self) -> bool:
-        """Whether it is W h + b and no more."""
+        """Says whether it is W h + b and no more."""
         return self.project is None and self.scale == 1.0 and self.softcap is None
 
     def before(self, hidden: Tensor) -> Tensor:
-        """(..., M) -> (..., E): what meets the table."""
+        """Returns what meets the table: (..., M) -> (..., E)."""
         hidden = hidden if self.project is None else self.project(hidden)
         return hidden if self.scale == 1.0 else hidden * self.scale
 

@@ -1,4 +1,4 @@
-"""What heads of rows share: pooling, a hidden layer, an output."""
+"""The parts that heads of rows share: pooling, a hidden layer, an output."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class RowHead(PooledHead):
     """See `RowHeadConfig`. dense: the hidden layer, or None. output: the last map, or None."""
 
     def __init__(self, config: "RowHeadConfig", width: int, outputs: int | None = None, p: float = 0.0) -> None:
-        """outputs: numbers that the last map gives; None: there is no such map. p: dropout of what it reads."""
+        """Makes a head of `outputs` numbers (None: no last map), with dropout p of what it reads."""
         super().__init__()
         self.config, self.p, features = config, p, len(config.pool) * width
         hidden = width if config.hidden is True else int(config.hidden)
@@ -39,10 +39,10 @@ class RowHead(PooledHead):
 
 @dataclass(frozen=True, kw_only=True)
 class RowHeadConfig(HeadConfig):
-    """What heads of rows share.
+    """The keys that heads of rows share.
 
     pool: how hidden states become one vector: first, last, mean, max, weighted, mean-sqrt, or several of them, joined.
-    hidden: features of a dense layer act(A x + a) before the output (true: the width; false: there is none).
+    hidden: features of a dense layer act(A x + a) before the output (true: the width; false: no such layer).
     activation: of that layer.
     pool_dropout: of the pooled vector.
     bias: whether the maps have one.

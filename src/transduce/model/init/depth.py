@@ -16,7 +16,10 @@ class DeepNorm(NamedTuple):
 
 
 def deep_norm(layers: int, other: int, encoder: bool) -> DeepNorm:
-    """The table of Wang et al. 2022, fig. 2. layers: of this stack; other: of the other one, 0 if there is none."""
+    """Returns the table of Wang et al. 2022, fig. 2.
+
+    layers: of this stack; other: of the other one, 0 if there is none.
+    """
     if not other:
         return DeepNorm((2 * layers) ** 0.25, (8 * layers) ** -0.25)
     if encoder:
@@ -26,7 +29,7 @@ def deep_norm(layers: int, other: int, encoder: bool) -> DeepNorm:
 
 
 def gained(gain: float) -> Initialiser:
-    """Xavier normal times a gain."""
+    """Returns Xavier normal times a gain."""
     return lambda w, g: nn.init.xavier_normal_(w, gain, generator=g)
 
 

@@ -22,7 +22,7 @@ from transduce.model.init.init import (
 
 
 def inputs(w: Tensor) -> int:
-    """Of one unit of w: (out, in, ...)."""
+    """Returns the inputs of one unit of w: (out, in, ...)."""
     return math.prod(w.shape[1:])
 
 
@@ -64,9 +64,9 @@ class LecunInit(InitConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TorchInit(InitConfig):
-    """What torch.nn begins with: matrices and biases U(-1/sqrt(in), 1/sqrt(in)), tables N(0, 1).
+    """The start values of torch.nn: matrices and biases U(-1/sqrt(in), 1/sqrt(in)), tables N(0, 1).
 
-    Recurrent networks: all of theirs U(-1/sqrt(hidden units), 1/sqrt(hidden units)). A head of its own is a matrix.
+    Recurrent networks: all weights U(-1/sqrt(hidden units), 1/sqrt(hidden units)). A head of its own is a matrix.
     """
 
     kind: ClassVar[str] = "torch"
@@ -75,14 +75,14 @@ class TorchInit(InitConfig):
         return {**NORMS, "table": normal(1.0), "matrix": bounded_by_inputs}
 
     def named(self, model: nn.Module) -> dict[str, Initialiser]:
-        """A bias is drawn like the weights beside it; what stands beside `hidden` is drawn like that."""
-        found = dict[str, Initialiser]()
+        """Returns start values by name: a bias starts like the weights beside it, and neighbours of `hidden` like that."""
+        starts = dict[str, Initialiser]()
         for name, module in cast(Iterable[tuple[str, nn.Module]], model.named_modules()):
             prefix, weight = f"{name}." if name else "", getattr(module, "weight", None)
             if isinstance(weight, Tensor) and weight.ndim > 1 and isinstance(getattr(module, "bias", None), Tensor):
-                found.setdefault(f"{prefix}bias", uniform(inputs(weight) ** -0.5))
+                starts.setdefault(f"{prefix}bias", uniform(inputs(weight) ** -0.5))
             hidden = getattr(module, "hidden", None)
             if isinstance(hidden, nn.Linear):
                 bound = uniform(hidden.in_features**-0.5)
-                found |= {f"{prefix}{part}.{p}": bound for part in ("hidden", "input") for p in ("weight", "bias")}
-        return found
+                starts |= {f"{prefix}{part}.{p}": bound for part in ("hidden", "input") for p in ("weight", "bias")}
+        return starts

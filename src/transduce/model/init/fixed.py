@@ -26,14 +26,14 @@ from transduce.model.init.init import (
 
 
 def require_positive(**values: float) -> None:
-    """Raise UserError unless every value is above 0, and finite."""
+    """Raises UserError unless every value is above 0, and finite."""
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise UserError(f"{name}={value} must be a positive number, such as 0.02")
 
 
 def truncated(std: float) -> Initialiser:
-    """Normal, drawn again where it is beyond two standard deviations."""
+    """Returns a normal that is drawn again where it is beyond two standard deviations."""
 
     def draw(w: Tensor, g: torch.Generator) -> None:
         nn.init.trunc_normal_(w, std=std, a=-2 * std, b=2 * std, generator=g)

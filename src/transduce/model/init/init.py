@@ -26,7 +26,7 @@ AS: dict[Role, Role] = {  # what a scheme does not tell apart starts like this o
 
 
 class Sizes(NamedTuple):
-    """What schemes depend on. A stack that is not there has 0 layers."""
+    """The sizes that schemes depend on. A stack that the model does not have has 0 layers."""
 
     width: int
     encoder_layers: int
@@ -35,7 +35,7 @@ class Sizes(NamedTuple):
 
     @property
     def layers(self) -> int:
-        """Of the deeper stack."""
+        """Returns the layers of the deeper stack."""
         return max(self.encoder_layers, self.decoder_layers)
 
 
@@ -52,7 +52,7 @@ def constant(value: float) -> Initialiser:
 
 
 def times(gain: float, initialiser: Initialiser) -> Initialiser:
-    """What another initialiser gives, times a gain."""
+    """Returns an initialiser that gives the values of another one, times a gain."""
 
     def scaled(w: Tensor, g: torch.Generator) -> None:
         initialiser(w, g)
@@ -62,7 +62,7 @@ def times(gain: float, initialiser: Initialiser) -> Initialiser:
 
 
 def values(tensor: Callable[[tuple[int, ...], torch.Generator], Tensor]) -> Initialiser:
-    """What a function of the shape and a generator gives."""
+    """Returns an initialiser that gives what a function of the shape and a generator gives."""
     return lambda w, g: w.copy_(tensor(tuple(w.shape), g).to(w.dtype))
 
 
@@ -72,14 +72,14 @@ def xavier(w: Tensor, g: torch.Generator) -> None:
 
 
 def orthogonal(w: Tensor, g: torch.Generator) -> None:
-    """Every square block of a (n H, H) matrix orthogonal.   Saxe et al. 2014, arXiv:1312.6120."""
+    """Makes every square block of a (n H, H) matrix orthogonal.   Saxe et al. 2014, arXiv:1312.6120."""
     size = w.shape[1] if w.shape[0] % w.shape[1] == 0 else w.shape[0]
     for start in range(0, w.shape[0], size):
         nn.init.orthogonal_(w[start : start + size], generator=g)
 
 
 def declared(model: nn.Module) -> dict[str, Initialiser]:
-    """What the parts of a model say of their own parameters, by full name."""
+    """Returns the start values that the parts of a model declare for their own parameters, by full name."""
     own = dict[str, Initialiser]()
     for name, module in cast(Iterable[tuple[str, nn.Module]], model.named_modules()):
         start: Callable[[], dict[str, Any]] | None = getattr(module, "start", None)
@@ -90,7 +90,7 @@ def declared(model: nn.Module) -> dict[str, Initialiser]:
 
 @dataclass(frozen=True, kw_only=True)
 class InitConfig(Part):
-    """Which start values. `rules(sizes, encoder)`: an initialiser for each role, of the encoder of two stacks or else.
+    """The choice of start values.
 
     A role that is not there starts like the one of `AS`. `named(model)`: initialisers that depend on what stands around
     a parameter, by its full name; they come first.
@@ -105,14 +105,14 @@ class InitConfig(Part):
         return {}
 
     def apply(self, model: nn.Module, sizes: Sizes, seed: int) -> None:
-        """Give every parameter its start value, drawn from a generator of its own."""
+        """Gives every parameter its start value, drawn from a generator of its own."""
         generator = torch.Generator().manual_seed(seed)
         above, below = (self.rules(sizes, encoder) for encoder in (True, False))
-        own, known = {**self.named(model), **declared(model)}, roles(model)
+        own, role_of = {**self.named(model), **declared(model)}, roles(model)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 rules = above if sizes.encoder_layers and name.startswith("encoder.") else below
-                (own.get(name) or by_role(rules, known[name], model, name))(parameter, generator)
+                (own.get(name) or by_role(rules, role_of[name], model, name))(parameter, generator)
             for module in model.modules():
                 adjust: Callable[[], None] | None = getattr(module, "adjust_start", None)
                 if adjust is not None:

@@ -68,31 +68,31 @@ class Attention(Mixer):
         return self.recall.write((self.positions.turn(k, k, layout.place)[1], v), layout, state)
 
     def read(self, x: Tensor, layout: Layout, state: Memory | Cache) -> Tensor:
-        return self.out(self.combine(self.asked(x, layout), layout, self.recall.read(layout, state)))
+        return self.out(self.combine(self.turned_queries(x, layout), layout, self.recall.read(layout, state)))
 
     def weights(self, x: Tensor, layout: Layout, seen: Seen) -> Tensor:
-        """(B, H, T, N): the weight that each token gives to each of those it sees, as attention finds it."""
+        """Returns (B, H, T, N): the weight that each token gives to each of those it sees, as attention finds it."""
         k, (batch, keys) = seen.fields[0], seen.positions.shape
         one_hot = torch.eye(keys, dtype=k.dtype, device=k.device)[None, :, None].expand(batch, -1, k.shape[2], -1)
-        y = self.combine(self.asked(x, layout), layout, seen._replace(fields=(k, one_hot)))
+        y = self.combine(self.turned_queries(x, layout), layout, seen._replace(fields=(k, one_hot)))
         return y.view(*y.shape[:2], -1, keys).transpose(1, 2)
 
     def project(self, x: Tensor, layout: Layout) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Queries (B, T, H, D); keys and values (B, T, G, D)."""
+        """Returns queries (B, T, H, D), and keys and values (B, T, G, D)."""
         q, k = self.positions.turn(self.queries(x), self.keys(x), layout.place)
         return q, (k, self.heads(self.v(x)))
 
-    def asked(self, x: Tensor, layout: Layout) -> Tensor:
+    def turned_queries(self, x: Tensor, layout: Layout) -> Tensor:
         q = self.queries(x)
         return self.positions.turn(q, q, layout.place)[0]
 
     def queries(self, x: Tensor) -> Tensor:
-        """(B, T, H, D), normalised, not yet turned."""
+        """Returns (B, T, H, D), normalised, not yet turned."""
         q = self.heads(self.q(x))
         return q if self.q_norm is None else normed(self.q_norm, q)
 
     def keys(self, x: Tensor) -> Tensor:
-        """(B, T, G, D), normalised, not yet turned."""
+        """Returns (B, T, G, D), normalised, not yet turned."""
         k = self.heads(self.k(x))
         return k if self.k_norm is None else normed(self.k_norm, k)
 
@@ -111,7 +111,7 @@ class Attention(Mixer):
         )  # fmt: skip
 
     def near(self, layout: Layout) -> bool:
-        """Whether a whole sequence is read in blocks: it is long for the window, and nothing else changes scores."""
+        """Says whether a whole sequence is read in blocks: it is long for the window, nothing else changes scores."""
         window, simple = self.recall.rule.window, layout.segments is None and layout.reach is None
         if window is None or self.recall.rule.sinks or not simple:
             return False
@@ -125,7 +125,7 @@ class Attention(Mixer):
         )
 
     def bias(self, q: Tensor, layout: Layout, seen: Seen, whole: bool) -> Tensor | None:
-        """What positions add to the scores of queries (B, T, H, D), and the types of tokens."""
+        """Returns what positions add to the scores of queries (B, T, H, D), and the types of tokens."""
         simple = whole and layout.segments is None and layout.places is None
         keys = seen.positions if layout.places is None else layout.places
         bias = self.positions.bias(q, *((None, None) if simple else (layout.place, keys)), seen.causal)

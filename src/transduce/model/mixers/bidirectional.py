@@ -20,7 +20,7 @@ REASON = "bidirectional reads the whole sequence; use it in an encoder"
 
 
 class Both(NamedTuple):
-    """What each direction is left with; the backward one has read the first token last."""
+    """The state of each direction; the backward one has read the first token last."""
 
     forward: State
     backward: State
@@ -65,7 +65,7 @@ class Bidirectional(Mixer):
         return self.pass_over(x, layout, keep=True)
 
     def pass_over(self, x: Tensor, layout: Layout, keep: bool) -> tuple[Tensor, State]:
-        """What is read in both directions, and, to keep, the states that are left: of a row's last document."""
+        """Returns the output in both directions and, where kept, the last states, of a row's last document."""
         if layout.segments is not None:
             each = documents(layout)
             y, state = self.pass_over(each.split(x), each.layout, keep)
@@ -94,7 +94,7 @@ class Bidirectional(Mixer):
 
 
 def both(forward: State, backward: State) -> State:
-    """The state of both directions, or of the only one."""
+    """Returns the state of both directions, or of the only one."""
     if forward is None or backward is None:
         return forward if backward is None else backward
     return Both(forward, backward)
@@ -105,7 +105,7 @@ def same(x: Tensor, layout: Layout) -> Tensor:
 
 
 def reverse(x: Tensor, layout: Layout) -> Tensor:
-    """Each row's tokens in reverse order, padding still on the right; its own inverse."""
+    """Returns each row's tokens in reverse order, padding still on the right; its own inverse."""
     if layout.lengths is None:
         return x.flip(1)
     slots = torch.arange(x.shape[1], device=x.device)

@@ -54,9 +54,10 @@ class BlockSparse(Mixer):
         return self.out(self.combine(q, k, v, layout.lengths))
 
     def combine(self, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None) -> Tensor:
-        """What queries see of keys, (B, T, H, D) all, of which the first lengths (B,) of each row are real.
+        """Returns what queries see of keys, (B, T, H, D) all; the first lengths (B,) of each row are real.
 
-        Short rows and long ones are told apart, since each row is to give what it gives alone. That looks at the data.
+        Short rows and long ones take different ways, since each row must give what it gives alone. That looks at the
+        data.
         """
         tokens, short = q.shape[1], self.config.short
         if lengths is None:
@@ -64,20 +65,20 @@ class BlockSparse(Mixer):
         if tokens <= short:
             return self.full(q, k, v, lengths)
         y = q.new_zeros(*q.shape[:2], q.shape[2] * self.head_dim)
-        for chosen, size, f in ((lengths <= short, short, self.full), (lengths > short, tokens, self.sparse)):
-            rows = chosen.nonzero()[:, 0]
+        for of_size, size, f in ((lengths <= short, short, self.full), (lengths > short, tokens, self.sparse)):
+            rows = of_size.nonzero()[:, 0]
             if len(rows):
-                made = f(q[rows, :size], k[rows, :size], v[rows, :size], lengths[rows])
-                y = y.index_put((rows,), F.pad(made, (0, 0, 0, tokens - size)).to(y.dtype))
+                part = f(q[rows, :size], k[rows, :size], v[rows, :size], lengths[rows])
+                y = y.index_put((rows,), F.pad(part, (0, 0, 0, tokens - size)).to(y.dtype))
         return y
 
     def full(self, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor) -> Tensor:
-        """Every token sees all of its row."""
+        """Lets every token see all of its row."""
         real = torch.arange(k.shape[1], device=k.device) < lengths[:, None]
         return attend(q, k, v, real[:, None, None], p=self.p)
 
     def sparse(self, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor) -> Tensor:
-        """Inner blocks see 5 + R of them, the first and the last see all: time and memory grow with T, not T^2."""
+        """Lets inner blocks see 5 + R of them, the first and the last all: time and memory grow with T, not T^2."""
         block, tokens = self.config.block, q.shape[1]
         q, k, v = (F.pad(x, (0, 0, 0, 0, 0, -tokens % block)) for x in (q, k, v))
         rows, _, heads, size = q.shape
@@ -96,18 +97,18 @@ class BlockSparse(Mixer):
         return y.scatter(1, ends.expand_as(all_of), all_of.to(y.dtype))[:, :tokens]
 
     def gathered(self, x: Tensor, seen: Tensor) -> Tensor:
-        """Blocks `seen` (B, H, nb, S) of x (B, nb b, H, D) -> (B nb, S b, H, D)."""
+        """Returns blocks `seen` (B, H, nb, S) of x (B, nb b, H, D) -> (B nb, S b, H, D)."""
         rows, _, heads, size = x.shape
         blocks = x.view(rows, -1, self.config.block, heads, size).permute(0, 3, 1, 2, 4).flatten(3)  # (B, H, nb, b D)
-        found = blocks.take_along_dim(seen.flatten(2)[..., None], 2).view(*seen.shape, self.config.block, -1)
-        return found.permute(0, 2, 3, 4, 1, 5).flatten(0, 1).flatten(1, 2)
+        gathered = blocks.take_along_dim(seen.flatten(2)[..., None], 2).view(*seen.shape, self.config.block, -1)
+        return gathered.permute(0, 2, 3, 4, 1, 5).flatten(0, 1).flatten(1, 2)
 
     def rowed(self, mask: Tensor) -> Tensor:
         """(B, H, nb, S, b) -> (B nb, S b, H)."""
         return mask.permute(0, 2, 3, 4, 1).flatten(0, 1).flatten(1, 2)
 
     def seen(self, last: Tensor, blocks: int, heads: int) -> tuple[Tensor, Tensor]:
-        """Which block each block of queries sees in each of 5 + R places, and whether it counts there: (B, H, nb, S).
+        """Returns the blocks that each block of queries sees, and whether each of them counts: (B, H, nb, 5 + R).
 
         last: (B,) the last block of each row. No block counts twice, but for the first where nothing is drawn.
         """
@@ -122,12 +123,12 @@ class BlockSparse(Mixer):
         if not self.config.random:
             return fixed, counts
         if not self.config.drawn:
-            drawn = fixed.new_zeros(*fixed.shape[:-1], self.config.random)
+            random = fixed.new_zeros(*fixed.shape[:-1], self.config.random)
         else:
             far = ((at[:, None] - at).abs() > 1) & (at > 0) & (at < end[..., None])  # (B, nb, nb)
             lots = lottery(heads, blocks, self.config.seed, last.device).masked_fill(~far[:, None], -1)
-            drawn = lots.topk(self.config.random, -1).indices
-        return torch.cat([fixed, drawn], -1), torch.cat([counts, torch.ones_like(drawn, dtype=torch.bool)], -1)
+            random = lots.topk(self.config.random, -1).indices
+        return torch.cat([fixed, random], -1), torch.cat([counts, torch.ones_like(random, dtype=torch.bool)], -1)
 
     @property
     def p(self) -> float:
@@ -182,7 +183,7 @@ class BlockSparseConfig(MixerConfig):
 
     @property
     def short(self) -> int:
-        """Tokens of the longest text that is read whole."""
+        """Returns the tokens of the longest text that is read whole."""
         return (5 + 2 * self.random) * self.block
 
     def head_dim(self, width: int) -> int:

@@ -105,7 +105,7 @@ def rates(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def slow(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """The b for which softplus(b) is between 0.001 and 0.1, log uniform: the same source."""
+    """Returns the b for which softplus(b) is between 0.001 and 0.1, log uniform: the same source."""
     low, high = math.log(1e-3), math.log(1e-1)
     step = (low + (high - low) * torch.rand(shape, generator=generator)).exp()
     return step + (-torch.expm1(-step)).log()

@@ -61,7 +61,7 @@ class Disentangled(Mixer):
         return self.combine(x, layout, self.recall.read(layout, state))
 
     def keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, T, H, D)."""
+        """Returns keys and values (B, T, H, D)."""
         return self.heads(self.k(x)), self.heads(self.v(x))
 
     def heads(self, x: Tensor) -> Tensor:
@@ -69,7 +69,10 @@ class Disentangled(Mixer):
         return x.view(*x.shape[:-1], -1, self.head_dim)
 
     def combine(self, x: Tensor, layout: Layout, seen: Seen, whole: bool = False) -> Tensor:
-        """What tokens (B, T, M) make of what they see. whole: of the very sequence they stand in, from its start."""
+        """Returns the output of tokens (B, T, M).
+
+        whole: what they see is the sequence they stand in, from its start.
+        """
         q = self.heads(self.q(x))
         k, v = (field.to(q.dtype) for field in seen.fields)
         bias = None

@@ -61,13 +61,13 @@ class FastWeightsConfig(MatrixConfig):
     output_norm: bool = True
 
     def queries(self, width: int) -> Queries:
-        found = super().queries(width)
-        if self.query == "input" and found.heads * found.head_dim != width:
+        queries = super().queries(width)
+        if self.query == "input" and queries.heads * queries.head_dim != width:
             raise UserError(
-                f"query=input needs heads * size = width, but they are {found.heads} * {found.head_dim} and {width}; "
-                f"use query=project, or leave out size"
+                f"query=input needs heads * size = width, but they are {queries.heads} * {queries.head_dim} "
+                f"and {width}; use query=project, or leave out size"
             )
-        return found
+        return queries
 
     @classmethod
     def examples(cls) -> list[MixerConfig]:

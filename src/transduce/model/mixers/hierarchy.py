@@ -49,7 +49,9 @@ class Hierarchy(Mixer):
         return each.join(self.climb(each.split(x), each.layout.lengths, 0))
 
     def climb(self, x: Tensor, lengths: Tensor | None, level: int) -> Tensor:
-        """What tokens or summaries (B, T, M), `lengths` (B,) of them real, know of their block and all above it."""
+        """Returns what tokens or summaries (B, T, M), `lengths` (B,) of them real, know of their block and of all above
+        it.
+        """
         rows, tokens, width = x.shape
         count = -(-tokens // self.block)
         if tokens % self.block:
@@ -69,7 +71,7 @@ class Hierarchy(Mixer):
     def blocks(
         self, rows: int, count: int, lengths: Tensor | None, device: torch.device
     ) -> tuple[Layout, Tensor | None]:
-        """The layout of `count` blocks of each row, a block a row, and in how many of them there is a token."""
+        """Returns the layout of `count` blocks of each row, a block a row, and in how many of them there is a token."""
         if lengths is None:
             return dense(rows * count, self.block, device=device), None
         inside = (lengths[:, None] - self.block * torch.arange(count, device=device)).clamp(0, self.block)

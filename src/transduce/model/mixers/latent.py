@@ -62,12 +62,12 @@ class LatentAttention(Lookup):
         return plain, self.positions.turn(turned, turned, layout.positions)[0]
 
     def maps(self) -> tuple[Tensor, Tensor]:
-        """From the latent to the keys (H, plain, rank) and to the values (H, value, rank) of every head."""
+        """Returns the maps from the latent to the keys (H, plain, rank) and values (H, value, rank) of every head."""
         both = self.kv.weight.view(-1, self.sizes.plain + self.sizes.value, self.sizes.rank)
         return both[:, : self.sizes.plain], both[:, self.sizes.plain :]
 
     def absorbed(self, plain: Tensor, turned: Tensor) -> Tensor:
-        """Queries (B, T, H, rank + turned) that ask latents instead of keys: q^T (W c) = (W^T q)^T c."""
+        """Returns queries (B, T, H, rank + turned) that ask latents instead of keys: q^T (W c) = (W^T q)^T c."""
         return torch.cat([torch.einsum("bthd,hdr->bthr", plain, self.maps()[0].to(plain.dtype)), turned], -1)
 
     def answer(self, x: Tensor, layout: Layout, seen: Seen) -> Tensor:
@@ -85,10 +85,14 @@ class LatentAttention(Lookup):
         return self.out(attend(torch.cat([plain, turned], -1), k, v, seen.mask, causal=seen.causal, p=p))
 
     def asks_latents(self, tokens: int, keys: int) -> bool:
-        """Whether fewer products are needed with the queries taken to the latents than with the latents made keys and
-        values: so when decoding, where few tokens ask many."""
-        made = self.sizes.plain + self.sizes.value
-        there, back = 2 * keys * self.sizes.rank + made * self.sizes.rank, made * self.sizes.rank + tokens * made
+        """Says whether queries taken to the latents need fewer products than latents made keys and values.
+
+        They do when decoding, where few tokens ask many."""
+        key_value = self.sizes.plain + self.sizes.value
+        there, back = (
+            2 * keys * self.sizes.rank + key_value * self.sizes.rank,
+            key_value * self.sizes.rank + tokens * key_value,
+        )
         return tokens * there < keys * back
 
     def weights(self, x: Tensor, layout: Layout, seen: Seen) -> Tensor:
@@ -98,7 +102,7 @@ class LatentAttention(Lookup):
 
 
 def parted(x: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The first `size` features, and the others."""
+    """Returns the first `size` features, and the others."""
     return x[..., :size], x[..., size:]
 
 

@@ -1,4 +1,4 @@
-"""What mixers share that look up a list of all tokens by weights of their own: additive attention and its kin."""
+"""A list of all tokens, looked up by weights that a mixer computes itself: additive attention and its kin."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -21,19 +21,19 @@ class Lookup(Mixer):
 
     @abstractmethod
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of the fields of one token."""
+        """Returns the shapes of the fields of one token."""
 
     @abstractmethod
     def fields(self, x: Tensor, layout: Layout) -> Fields:
-        """What tokens write."""
+        """Returns what tokens write."""
 
     @abstractmethod
     def weights(self, x: Tensor, layout: Layout, seen: Seen) -> Tensor:
-        """(B, H, T, N): the weight that each token gives to each of those it sees, zero on the others."""
+        """Returns (B, H, T, N): the weight that each token gives to each of those it sees, zero on the others."""
 
     @abstractmethod
     def answer(self, x: Tensor, layout: Layout, seen: Seen) -> Tensor:
-        """(B, T, M) of what tokens see."""
+        """Returns (B, T, M) of what tokens see."""
 
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> Cache:
         return self.recall.empty(batch, max_len, self.shapes(), device, dtype)
@@ -50,7 +50,7 @@ class Lookup(Mixer):
 
 
 def mask_of(seen: Seen) -> Tensor | None:
-    """(B or 1, 1, T or 1, N) bool, written out where the order of slots says it; None: all is seen."""
+    """Returns (B or 1, 1, T or 1, N) bool, written out where the order of slots says it (None: all is seen)."""
     if not seen.causal:
         return seen.mask
     tokens = seen.positions.shape[1]
@@ -64,7 +64,7 @@ def mean(weights: Tensor, v: Tensor, p: float) -> Tensor:
 
 
 def head_size(heads: int, width: int) -> int:
-    """Features of a head. Raises UserError unless the heads divide the width."""
+    """Returns features of a head. Raises UserError unless the heads divide the width."""
     if width % heads:
         fit = min((h for h in range(1, width + 1) if width % h == 0), key=lambda h: (abs(h - heads), h))
         raise UserError(f"heads={heads} does not divide width={width}; try heads={fit}")

@@ -1,4 +1,4 @@
-"""What all matrix memories share: heads, a state of constant size, and the precision of what is summed up."""
+"""A memory that is a matrix: heads, a state of constant size, and the precision of what is summed up."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class FastWeights(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What a sequence writes. At padding k and log_decay are 0, so nothing."""
+    """The writes of a sequence. At padding k and log_decay are 0, which writes nothing."""
 
     k: Tensor  # (B, H, T, P) features of the keys
     v: Tensor  # (B, H, T, E)
@@ -50,30 +50,30 @@ class MatrixMemory(Mixer):
 
     @abstractmethod
     def rule(self, q: Tensor, w: Written, S: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Write each token, then read it: what the queries find (B, H, T, E), and the matrix that is left."""
+        """Writes each token, then reads it. Returns what the queries find (B, H, T, E), and the last matrix."""
 
     @abstractmethod
     def add(self, w: Written, S: Tensor, starts: Tensor | None) -> Tensor:
-        """Write only: the matrix that is left."""
+        """Writes only. Returns the last matrix."""
 
     def shape(self) -> tuple[int, int]:
-        """P and E."""
+        """Returns P and E."""
         return self.head_dim, self.head_dim
 
     def phi(self, x: Tensor) -> Tensor:
-        """The features (..., P) of queries or keys (..., D)."""
+        """Returns the features (..., P) of queries or keys (..., D)."""
         return x
 
     def value(self, v: Tensor) -> Tensor:
-        """What is written for values (..., D): (..., E)."""
+        """Returns what is written for values (..., D): (..., E)."""
         return v
 
     def strengths(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """beta and log_decay of tokens, both as (B, T, H), or (H,) for all; None: 1 and 0."""
+        """Returns beta and log_decay of tokens, both as (B, T, H), or (H,) for all (None: 1 and 0)."""
         return None, None
 
     def finish(self, y: Tensor, x: Tensor) -> Tensor:
-        """What tokens x found, (B, T, H, E), made ready for `out`: (B, T, H, D)."""
+        """Returns what tokens x found, (B, T, H, E), made ready for `out`: (B, T, H, D)."""
         return y
 
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> FastWeights:
@@ -82,14 +82,14 @@ class MatrixMemory(Mixer):
 
     def forward(self, x: Tensor, layout: Layout, state: FastWeights | None = None) -> tuple[Tensor, FastWeights | None]:
         q, k = self.positions.turn(self.heads(self.q(x)), self.heads(self.k(x)), layout.positions)
-        w, (S, starts) = self.written(x, k, layout), self.begin(x, layout, state)
+        w, (S, starts) = self.writes(x, k, layout), self.begin(x, layout, state)
         with exactly(x):
             y, S_after = self.rule(self.features(q), w, S, starts)
         return self.leave(y, x), None if state is None else FastWeights(S_after)
 
     def write(self, x: Tensor, layout: Layout, state: FastWeights | None = None) -> FastWeights:
         _, k = self.positions.turn(k := self.heads(self.k(x)), k, layout.positions)
-        w, (S, starts) = self.written(x, k, layout), self.begin(x, layout, state)
+        w, (S, starts) = self.writes(x, k, layout), self.begin(x, layout, state)
         with exactly(x):
             return FastWeights(self.add(w, S, starts))
 
@@ -108,8 +108,8 @@ class MatrixMemory(Mixer):
         """(B, T, H, D) -> (B, H, T, P)."""
         return self.phi(precise(x).transpose(1, 2))
 
-    def written(self, x: Tensor, k: Tensor, layout: Layout) -> Written:
-        """What tokens x with keys k: (B, T, H, D) write."""
+    def writes(self, x: Tensor, k: Tensor, layout: Layout) -> Written:
+        """Returns what tokens x with keys k: (B, T, H, D) write."""
         v = self.value(precise(self.heads(self.v(x))).transpose(1, 2))
         beta, log_decay = self.strengths(x)
         with exactly(x):
@@ -122,7 +122,7 @@ class MatrixMemory(Mixer):
         )
 
     def begin(self, x: Tensor, layout: Layout, state: FastWeights | None) -> tuple[Tensor, Tensor | None]:
-        """The matrix before x, and where documents begin; None: only at the first token, which finds it empty."""
+        """Returns the matrix before x, and where documents begin (None: only at the first token, if anywhere)."""
         weight = self.v.weight
         if state is not None:
             return state.S.to(torch.promote_types(weight.dtype, torch.float32)), layout.starts
@@ -130,22 +130,22 @@ class MatrixMemory(Mixer):
         return empty, None if layout.segments is None else layout.starts
 
     def leave(self, y: Tensor, x: Tensor) -> Tensor:
-        """(B, H, T, E) that tokens x found -> (B, T, M)."""
+        """Maps (B, H, T, E) that tokens x found -> (B, T, M)."""
         return self.out(self.finish(y.transpose(1, 2), x).flatten(2).to(self.out.weight.dtype))
 
 
 def precise(x: Tensor) -> Tensor:
-    """In float32 at least."""
+    """Returns x in float32 at least."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def exactly(x: Tensor) -> torch.autocast:
-    """A region in which autocast lowers nothing: what is summed up over a sequence."""
+    """Returns a context in which autocast lowers nothing: for what is summed up over a sequence."""
     return torch.autocast(x.device.type, enabled=False)
 
 
 def rms_normed(norm: nn.RMSNorm, y: Tensor) -> Tensor:
-    """norm(y), in the precision of y, whatever that of its weights."""
+    """Returns norm(y), in the precision of y, whatever that of its weights."""
     return rms_norm(y, precise(norm.weight), norm.eps or 0.0)
 
 

@@ -34,22 +34,22 @@ class Mixer(nn.Module, ABC):
 
     @abstractmethod
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:
-        """An empty memory for `batch` rows of up to `max_len` tokens."""
+        """Returns an empty memory for `batch` rows of up to `max_len` tokens."""
 
     @abstractmethod
     def forward(self, x: Tensor, layout: Layout, state: State = None) -> tuple[Tensor, State]:
-        """Causal: write each token, then read it. Returns (B, T, M) and the state, None if none was given."""
+        """Writes each token, then reads it (causal). Returns (B, T, M) and the state, None if none was given."""
 
     @abstractmethod
     def write(self, x: Tensor, layout: Layout, state: State = None) -> State:
-        """Take a sequence in, read nothing. In a row of several documents the last one is what remains."""
+        """Takes a sequence in, reads nothing. In a row of several documents the last one is what remains."""
 
     @abstractmethod
     def read(self, x: Tensor, layout: Layout, state: State) -> Tensor:
-        """Ask what was written, write nothing. Every token sees the whole memory. Returns (B, T, M)."""
+        """Asks what was written, writes nothing. Every token sees the whole memory. Returns (B, T, M)."""
 
     def encode(self, x: Tensor, layout: Layout) -> Tensor:
-        """Every token sees the whole sequence."""
+        """Lets every token see the whole sequence."""
         if layout.segments is None or self.by_document:
             return self.read(x, layout, self.write(x, layout))
         each = documents(layout)
@@ -57,14 +57,14 @@ class Mixer(nn.Module, ABC):
         return each.join(self.read(alone, each.layout, self.write(alone, each.layout)))
 
     def encode_and_write(self, x: Tensor, layout: Layout) -> tuple[Tensor, State]:
-        """`encode`, and the memory that is left behind, for a decoder that goes on from it. Wrappers that read a
+        """Returns what `encode` does, and the memory, for a decoder that goes on from it. Wrappers that read a
         sequence in an order of their own override it."""
         return self.encode(x, layout), self.write(x, layout)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixerConfig(Part):
-    """Which mixer. `build(width, positions)` makes one.
+    """The choice of a mixer. `build(width, positions)` makes one.
 
     A class says which encodings of positions act inside it (`positions`): "turn" (its queries and keys), "bias" (its
     scores), "table" (vectors that it maps itself); and whether there is no mixer, so that the block has no sublayer for
@@ -81,16 +81,19 @@ class MixerConfig(Part):
         raise AssertionError("a kind of MixerConfig defines build")
 
     def for_source(self) -> "MixerConfig":
-        """This mixer for reading a source, whose positions are not those of the target."""
+        """Returns this mixer for reading a source, whose positions are not those of the target."""
         return self
 
     def queries(self, width: int) -> Queries | None:
-        """The queries that positions act on, None if there are none. Raises UserError if they do not fit the width."""
+        """Returns the queries that positions act on (None: the mixer has none).
+
+        Raises UserError if they do not fit the width.
+        """
         return None
 
     @classmethod
     def examples(cls) -> "list[MixerConfig]":
-        """Small configurations, for a width of 16, on which `testing.laws` runs every law."""
+        """Returns small configurations, for a width of 16, on which `testing.laws` runs every law."""
         return [cls()]
 
 

@@ -42,14 +42,14 @@ class Pooling(Mixer):
             each = documents(layout)
             return each.join(self.forward(each.split(x), each.layout)[0]), None
         v = self.values(x)
-        state, given = self.empty(v) if state is None else state, state is not None
+        state, keeps = self.empty(v) if state is None else state, state is not None
         # With `segments` documents begin anywhere, else in the first slot only.
         length = x.shape[1] if layout.segments is None else 1
         parts: list[Tensor] = []
         for t in range(0, x.shape[1], length):
             running, state = self.run(v[:, t : t + length], layout.slice(t, t + length), state)
             parts.append(self.statistic(running))
-        return self.out(torch.cat(parts, 1).to(x.dtype)), state if given else None
+        return self.out(torch.cat(parts, 1).to(x.dtype)), state if keeps else None
 
     def write(self, x: Tensor, layout: Layout, state: Pool | None = None) -> Pool:
         v, document = self.values(x), layout.starts.cumsum(1)
@@ -63,7 +63,7 @@ class Pooling(Mixer):
         return self.out(self.statistic(state).to(x.dtype))[:, None].expand(-1, x.shape[1], -1)
 
     def run(self, v: Tensor, layout: Layout, state: Pool) -> tuple[Pool, Pool]:
-        """The pools after every token, (B, T, S) and (B, T, 1), and after the last."""
+        """Returns the pools after every token, (B, T, S) and (B, T, 1), and after the last."""
         old = self.forget(state, layout.starts[:, :1])
         v = v.masked_fill(~layout.valid[..., None], self.nothing)
         before = old.value[:, None]
@@ -72,15 +72,15 @@ class Pooling(Mixer):
         return Pool(value, number), Pool(value[:, -1], number[:, -1])
 
     def forget(self, state: Pool, rows: Tensor) -> Pool:
-        """Empty in the rows (B, 1) where a document begins."""
+        """Returns the pools, empty in the rows (B, 1) where a document begins."""
         return Pool(state.value.masked_fill(rows, self.nothing), state.number.masked_fill(rows, 0.0))
 
     def statistic(self, pool: Pool) -> Tensor:
-        """Zeros where there is no token."""
+        """Returns the statistic of a pool, zeros where it has no token."""
         return pool.value / pool.number.clamp(min=1.0) if self.mean else pool.value.masked_fill(pool.number == 0, 0.0)
 
     def values(self, x: Tensor) -> Tensor:
-        """(B, T, S) in the precision of the state."""
+        """Returns (B, T, S) in the precision of the state."""
         return self.value(x).to(torch.promote_types(self.value.weight.dtype, torch.float32))
 
     def empty(self, v: Tensor) -> Pool:

@@ -1,4 +1,4 @@
-"""What all recurrent networks share: products, a state of constant size, and the fastest way through a sequence."""
+"""Recurrent networks: products, a state of constant size, and the fastest way through a sequence."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ class Recurrent(Mixer):
 
     @abstractmethod
     def step(self, a: Tensor, state: Any) -> Any:
-        """The state after one token, whose `products` are a: (B, n S)."""
+        """Returns the state after one token, whose `products` are a: (B, n S)."""
 
     def products(self, x: Tensor) -> Tensor:
-        """(B, T, n S) what the input adds, of all tokens at once."""
+        """Returns what the input adds, of all tokens at once: (B, T, n S)."""
         return self.input(x)
 
     def recur(self, h: Tensor) -> Tensor:
@@ -71,11 +71,11 @@ class Recurrent(Mixer):
 
     @property
     def direct(self) -> bool:
-        """Whether there is a kernel, and no compiler to trace it, which it cannot do."""
+        """Says whether the network has a kernel, and no compiler traces it, which it cannot do."""
         return self.kernel is not None and not torch.compiler.is_compiling()
 
     def run(self, x: Tensor, layout: Layout, state: Any) -> tuple[Tensor, Any]:
-        """h of every slot (B, T, S), and the state behind the last token."""
+        """Returns h of every slot (B, T, S), and the state behind the last token."""
         fresh = state is None
         if fresh:
             dtype = self.hidden.weight.dtype
@@ -92,7 +92,7 @@ class Recurrent(Mixer):
 
 
 def product(h: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A state times a matrix, in the precision of products, then in its own again."""
+    """Returns a state times a matrix, in the precision of products, then in its own again."""
     return F.linear(h.to(weight.dtype), weight, bias).to(h.dtype)
 
 

@@ -52,7 +52,7 @@ class Retention(MatrixMemory):
 
 
 def rates(heads: int) -> Tensor:
-    """The logits of gamma_h = 1 - 2^(-5-h)."""
+    """Returns the logits of gamma_h = 1 - 2^(-5-h)."""
     return (2.0 ** (5 + torch.arange(heads, dtype=torch.float64)) - 1).log()
 
 

@@ -63,7 +63,10 @@ class SSM(Mixer):
             object.__setattr__(self, "cannot", {"encode": ORDER, "read": ASKS})
 
     def start(self) -> dict[str, Initialiser]:
-        """A = -1 ... -16, dt = 0.001 ... 0.1 for an input of 0.   The authors' code, mamba_ssm/modules/mamba2.py."""
+        """Returns A = -1 ... -16, dt = 0.001 ... 0.1 for an input of 0.
+
+        The authors' code, mamba_ssm/modules/mamba2.py.
+        """
         own = {"A_log": values(rates), "dt_bias": values(steps), "D": constant(1.0)}
         return own if self.taps is None else own | dict.fromkeys(("taps", "taps_bias"), uniform(self.kernel**-0.5))
 
@@ -71,8 +74,8 @@ class SSM(Mixer):
         inner, state, _ = self.terms
         exact = torch.promote_types(dtype, torch.float32)
         S = torch.zeros(batch, inner // self.size, state, self.size, device=device, dtype=exact)
-        kept = None if self.taps is None else (batch, self.kernel - 1, inner + 2 * state)
-        return Space(S, None if kept is None else torch.zeros(kept, device=device, dtype=dtype))
+        past = None if self.taps is None else (batch, self.kernel - 1, inner + 2 * state)
+        return Space(S, None if past is None else torch.zeros(past, device=device, dtype=dtype))
 
     def forward(self, x: Tensor, layout: Layout, state: Space | None = None) -> tuple[Tensor, Space | None]:
         t, past = self.inputs(x, layout, None if state is None else state.past)
@@ -101,7 +104,7 @@ class SSM(Mixer):
         raise UserError(ORDER)
 
     def inputs(self, x: Tensor, layout: Layout, past: Tensor | None) -> tuple[Terms, Tensor | None]:
-        """Terms in the precision of the state, and what the convolution still sees."""
+        """Returns terms in the precision of the state, and what the convolution still sees."""
         z, u, dt = torch.split(self.project(x), self.parts, -1)
         if self.taps is not None and self.taps_bias is not None:
             taps, past = before(u, layout, self.kernel, 1, past)
@@ -129,7 +132,7 @@ def rates(shape: tuple[int, ...], g: torch.Generator) -> Tensor:
 
 
 def steps(shape: tuple[int, ...], g: torch.Generator) -> Tensor:
-    """The b for which softplus(b) is log-uniform in [0.001, 0.1]."""
+    """Returns the b for which softplus(b) is log-uniform in [0.001, 0.1]."""
     return torch.empty(shape).uniform_(math.log(1e-3), math.log(1e-1), generator=g).exp().expm1().log()
 
 

@@ -15,19 +15,19 @@ from transduce.model.roles import NORM, Roles
 
 
 def accurate(x: Tensor) -> Tensor:
-    """x in float32, or float64 if that is what it is: statistics are not taken in less."""
+    """Returns x in float32, or in float64 if it is that: statistics are not taken in less."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def require_eps(eps: float, above: float = -1.0) -> None:
-    """Raise UserError unless eps can stand beside a mean square: finite, not negative, and more than `above`."""
+    """Raises UserError unless eps can stand beside a mean square: finite, not negative, and more than `above`."""
     if not (0.0 <= eps < math.inf and eps > above):
         raise UserError(f"eps={eps} must be a small positive number; use 1e-5, or leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NormConfig(Part):
-    """Which normalisation; `build(width)` makes a module (..., M) -> (..., M)."""
+    """The choice of a normalisation; `build(width)` makes a module (..., M) -> (..., M)."""
 
     folder: ClassVar[str] = "transduce.model.norms"
 
@@ -132,5 +132,5 @@ class NoNorm(NormConfig):
 
 
 def normed(norm: nn.Module, x: Tensor) -> Tensor:
-    """norm(x) in the precision of its weights, then in that of x: for norms inside mixers, where x may be lower."""
+    """Returns norm(x) in the precision of its weights, then in that of x: for norms in mixers, where x may be lower."""
     return norm(x.to(next((weight.dtype for weight in norm.parameters()), x.dtype))).to(x.dtype)

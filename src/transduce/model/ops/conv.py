@@ -1,4 +1,4 @@
-"""What a convolution along the tokens sees, for every layout, as pure functions.
+"""The tokens that a convolution sees, for every layout, as pure functions.
 
 A kernel has K taps, `dilation` tokens apart, so it reaches over `span` = (K - 1) dilation tokens besides its own. The
 taps of x: (B, T, C) are K tensors (B, T, C); taps side by side, multiplied by one matrix, are a convolution (`unfold`).
@@ -43,8 +43,8 @@ def before(
         taps = shifted(line, kernel, dilation)
         if past is None:
             return taps, None
-        kept = line[:, -span:] if layout.lengths is None else take(line, stretch(layout.lengths, span))
-        return taps, kept.to(past.dtype)
+        tail = line[:, -span:] if layout.lengths is None else take(line, stretch(layout.lengths, span))
+        return taps, tail.to(past.dtype)
     # Tokens stand side by side on a line, padding behind them; a token is known by its rank among those of the row.
     line = torch.cat([old, take(x, (~layout.valid).long().argsort(stable=True, dim=1))], 1)
     rank = layout.valid.cumsum(1) - 1
@@ -56,12 +56,12 @@ def before(
     if past is None:
         return taps, None
     last = stretch(layout.valid.sum(1), span)  # where the last tokens stand on the line: at their rank + span
-    kept = torch.where((last - span >= first[:, -1:])[..., None], take(line, last), 0.0)
-    return taps, kept.to(past.dtype)
+    tail = torch.where((last - span >= first[:, -1:])[..., None], take(line, last), 0.0)
+    return taps, tail.to(past.dtype)
 
 
 def shifted(line: Tensor, kernel: int, dilation: int) -> list[Tensor]:
-    """Views (B, T, C) of a line (B, span + T, C), each `dilation` tokens earlier than the one before."""
+    """Returns views (B, T, C) of a line (B, span + T, C), each `dilation` tokens earlier than the one before."""
     span = (kernel - 1) * dilation
     return [line[:, start : start + line.shape[1] - span] for start in range(span, -1, -dilation)]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from transduce.model.ops import fla
-from transduce.model.ops.linear import STRETCH, Spans, chunks, each, in_stretches, left, spans, weigh
+from transduce.model.ops.linear import STRETCH, Spans, chunks, each, in_stretches, remaining, spans, weigh
 
 
 def delta_rule(
@@ -32,9 +32,9 @@ def delta_rule(
     if q.shape[2] > stretch:
         return in_stretches(partial(delta_rule, chunk=chunk), (q, k, v, beta), S, log_decay, starts, stretch)
     weights = spans(log_decay, starts, k, chunk)
-    u, found, after = corrections(k, v, beta, S, weights, chunk)
+    u, before_each, after = corrections(k, v, beta, S, weights, chunk)
     queries, keys = chunks(q, chunk), chunks(k, chunk)
-    y = weigh(queries, weights.before) @ found + (weights.within * (queries @ keys.mT)) @ u
+    y = weigh(queries, weights.before) @ before_each + (weights.within * (queries @ keys.mT)) @ u
     return y.flatten(2, 3)[:, :, : q.shape[2]], after
 
 
@@ -57,7 +57,7 @@ def delta_step(
     log_decay: Tensor | None = None, starts: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """One token, T = 1."""
-    s = left(S, log_decay, starts)
+    s = remaining(S, log_decay, starts)
     s = s + k.mT * (beta[..., None] * (v - k @ s))
     return q @ s, s
 
@@ -66,7 +66,7 @@ def delta_write(
     k: Tensor, v: Tensor, beta: Tensor, S: Tensor,
     log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 32,
 ) -> Tensor:  # fmt: skip
-    """S after the last token, for who reads nothing on the way."""
+    """Returns S after the last token, for callers that read nothing on the way."""
     if k.shape[2] == 1:
         return delta_step(k, k, v, beta, S, log_decay, starts)[1]
     return corrections(k, v, beta, S, spans(log_decay, starts, k, chunk), chunk)[2]
@@ -75,7 +75,7 @@ def delta_write(
 def corrections(
     k: Tensor, v: Tensor, beta: Tensor, S: Tensor, weights: Spans, chunk: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What each token writes: (I + tril(beta within * K K^T, -1)) U = beta (V - before K S), chunk by chunk.
+    """Solves what each token writes: (I + tril(beta within * K K^T, -1)) U = beta (V - before K S), chunk by chunk.
 
     The solution is U = U_0 - W S, affine in the matrix S that the chunk finds, and so is the matrix that it leaves,
     (before_C I - (after K)^T W) S + (after K)^T U_0. All but this last product is made for all chunks at once; a single
@@ -83,31 +83,31 @@ def corrections(
     S after the last token.
     """
     k, v, strength = chunks(k, chunk), chunks(v, chunk), chunks(beta[..., None], chunk)
-    written = strength * k
-    A = weights.within * (written @ k.mT)
+    strong_keys = strength * k
+    A = weights.within * (strong_keys @ k.mT)
     last, left_over = (
         weigh(k, weights.after).mT,
         None if weights.before is None else weights.before[..., -1, None, None],
     )
     if k.shape[2] == 1:
         s = S[:, :, None]
-        u = solve(A, strength * v - weigh(written, weights.before) @ s)
+        u = solve(A, strength * v - weigh(strong_keys, weights.before) @ s)
         return u, s, ((s if left_over is None else left_over * s) + last @ u).squeeze(2)
-    X = solve(A, torch.cat([strength * v, weigh(written, weights.before)], -1))
+    X = solve(A, torch.cat([strength * v, weigh(strong_keys, weights.before)], -1))
     u, w = X[..., : v.shape[-1]], X[..., v.shape[-1] :]
-    kept = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
-    kept = kept if left_over is None else kept * left_over
-    found: list[Tensor] = []
+    identity = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
+    identity = identity if left_over is None else identity * left_over
+    before_each: list[Tensor] = []
     s = S
-    for turn, add in zip((kept - last @ w).unbind(2), (last @ u).unbind(2), strict=True):
-        found.append(s)
+    for turn, add in zip((identity - last @ w).unbind(2), (last @ u).unbind(2), strict=True):
+        before_each.append(s)
         s = add + turn @ s
-    carried = torch.stack(found, 2)
+    carried = torch.stack(before_each, 2)
     return u - w @ carried, carried, s
 
 
 def solve(A: Tensor, R: Tensor) -> Tensor:
-    """X of A X = R, A lower triangular with ones on the diagonal, which are taken for granted, and nothing read above.
+    """Returns X of A X = R, A lower triangular; its diagonal is taken as ones, and nothing above it is read.
 
     As X^T A^T = R^T, which lies in memory as the solver wants it.
     """

@@ -10,7 +10,7 @@ STEPS = 1 << 16  # a keep decision takes 16 random bits, so p is met to 1/65536
 
 
 def keep_mask(like: Tensor, p: float) -> Tensor:
-    """Bool tensor of like's shape, True with probability 1 - p, drawn from the default CPU generator.
+    """Returns a bool tensor of like's shape, True with probability 1 - p, drawn from the default CPU generator.
 
     Four decisions from each 64-bit draw: on a CPU `F.dropout`, which draws and converts one float per element, costs as
     much as the matrix product beside it.

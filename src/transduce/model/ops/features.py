@@ -49,7 +49,7 @@ class Favor(nn.Module):
 
 
 def orthogonal_normal(rows: int, dim: int, seed: int) -> Tensor:
-    """(rows, dim): every row is N(0, 1), every block of `dim` rows is orthogonal."""
+    """Returns (rows, dim): every row is N(0, 1), every block of `dim` rows is orthogonal."""
     generator = torch.Generator().manual_seed(seed)
     blocks = [torch.empty(dim, dim, dtype=torch.float64) for _ in range(-(-rows // dim))]
     directions = torch.cat([nn.init.orthogonal_(block, generator=generator) for block in blocks])[:rows]
@@ -65,7 +65,7 @@ def sum_normalised(x: Tensor) -> Tensor:
 def feature_map(
     name: Feature, head_dim: int, nu: int = 1, features: int | None = None, seed: int = 0
 ) -> tuple[Callable[[Tensor], Tensor], int]:
-    """phi, and how many features it makes of `head_dim` numbers.
+    """Returns phi, and how many features it makes of `head_dim` numbers.
 
     nu: of dpfp. features, seed: of favor; None: D ln D of them, which Choromanski et al. 2020 advise.
     """
@@ -84,6 +84,6 @@ def feature_map(
 
 
 def require_nu(nu: int, size: int) -> None:
-    """Raise UserError unless dpfp has that many products: y_i y_{i-j} is y_i y_{i+2D-j}."""
+    """Raises UserError unless dpfp has that many products: y_i y_{i-j} is y_i y_{i+2D-j}."""
     if not 1 <= nu < 2 * size:
         raise UserError(f"nu={nu} must be from 1 to {2 * size - 1}, one below twice the size of a head ({size})")

@@ -28,9 +28,9 @@ _lock = threading.Lock()
 
 @contextmanager
 def kernels(fla: bool, device: torch.device) -> Generator[None]:
-    """Inside, the rules run by these kernels, or, with fla=False, by those of PyTorch; behind it, as before.
+    """Runs the rules inside by these kernels or, with fla=False, by those of PyTorch; afterwards, as before.
 
-    Raises UserError where they cannot run, or while another thread computes with the others.
+    Raises UserError where they cannot run, or while another thread computes with other kernels.
     """
     if fla and device.type != "cuda":
         raise UserError(f"kernels=fla run on a GPU, but this is training on {device.type}; use kernels=torch")
@@ -83,28 +83,32 @@ def delta_rule(
 
 
 def by_document(
-    run: Kernel, given: dict[str, Tensor | None], S: Tensor, starts: Tensor | None
+    run: Kernel, tensors: dict[str, Tensor | None], S: Tensor, starts: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Call a kernel that takes rows of equal length, or one row of documents that each have a state of their own."""
-    (rows, tokens), heads = (S.shape[0], _of(given, "v").shape[2]), S.shape[1]
-    known = {name: x.expand(rows, heads, *x.shape[2:]).transpose(1, 2) for name, x in given.items() if x is not None}
+    """Calls a kernel that takes rows of equal length, or one row of documents that each have a state of their own."""
+    (rows, tokens), heads = (S.shape[0], _of(tensors, "v").shape[2]), S.shape[1]
+    by_token = {
+        name: x.expand(rows, heads, *x.shape[2:]).transpose(1, 2) for name, x in tensors.items() if x is not None
+    }
     options: dict[str, Any] = {"scale": 1.0, "output_final_state": True}
     if starts is None:
-        y, after = run(**{name: x.contiguous() for name, x in known.items()}, initial_state=S.contiguous(), **options)
+        y, after = run(
+            **{name: x.contiguous() for name, x in by_token.items()}, initial_state=S.contiguous(), **options
+        )
         return y.transpose(1, 2).to(S.dtype), after
     first = torch.arange(tokens, device=starts.device) == 0
     borders = (starts | first).flatten().nonzero()[:, 0]
     row, anew = borders // tokens, starts.flatten()[borders]
     ends = torch.cat([borders, borders.new_tensor([rows * tokens])])
     y, after = run(
-        **{name: x.flatten(0, 1)[None].contiguous() for name, x in known.items()},
+        **{name: x.flatten(0, 1)[None].contiguous() for name, x in by_token.items()},
         initial_state=S[row].masked_fill(anew[:, None, None, None], 0.0), cu_seqlens=ends, **options,
     )  # fmt: skip
     last = torch.searchsorted(row, torch.arange(rows, device=row.device), right=True) - 1
     return y[0].reshape(rows, tokens, *y.shape[2:]).transpose(1, 2).to(S.dtype), after[last]
 
 
-def _of(given: dict[str, Tensor | None], name: str) -> Tensor:
-    found = given[name]
-    assert found is not None
-    return found
+def _of(tensors: dict[str, Tensor | None], name: str) -> Tensor:
+    tensor = tensors[name]
+    assert tensor is not None
+    return tensor

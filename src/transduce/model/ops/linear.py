@@ -38,13 +38,13 @@ def sum_rule(
     within, before, after = spans(log_decay, starts, k, chunk)
     q, k, v = (chunks(x, chunk) for x in (q, k, v))
     added = weigh(k, after).mT @ v  # (B, H, N, D, E)
-    found: list[Tensor] = []
+    before_each: list[Tensor] = []
     s = S
-    kept = None if before is None else before[..., -1, None, None].unbind(2)
+    decays = None if before is None else before[..., -1, None, None].unbind(2)
     for n, new in enumerate(added.unbind(2)):
-        found.append(s)
-        s = new + (s if kept is None else kept[n] * s)
-    y = weigh(q, before) @ torch.stack(found, 2) + (within * (q @ k.mT)) @ v
+        before_each.append(s)
+        s = new + (s if decays is None else decays[n] * s)
+    y = weigh(q, before) @ torch.stack(before_each, 2) + (within * (q @ k.mT)) @ v
     return y.flatten(2, 3)[:, :, :T], s
 
 
@@ -65,17 +65,17 @@ def sum_step(
     q: Tensor, k: Tensor, v: Tensor, S: Tensor, log_decay: Tensor | None = None, starts: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """One token, T = 1."""
-    s = left(S, log_decay, starts) + k.mT * v
+    s = remaining(S, log_decay, starts) + k.mT * v
     return q @ s, s
 
 
 def sum_write(k: Tensor, v: Tensor, S: Tensor, log_decay: Tensor | None = None, starts: Tensor | None = None) -> Tensor:
-    """S after the last token, in one product, for those who read nothing on the way."""
+    """Returns S after the last token, in one product, for callers that read nothing on the way."""
     s = S
     if starts is not None:
-        begun = starts.cumsum(1)[:, None]  # (B, 1, T)
-        k = k * (begun == begun[..., -1:])[..., None]
-        s = s.masked_fill(begun[..., -1:, None] > 0, 0.0)
+        document = starts.cumsum(1)[:, None]  # (B, 1, T)
+        k = k * (document == document[..., -1:])[..., None]
+        s = s.masked_fill(document[..., -1:, None] > 0, 0.0)
         log_decay = None if log_decay is None else log_decay.masked_fill(starts[:, None], 0.0)
     if log_decay is not None:
         total = log_decay.flip(2).cumsum(2).flip(2)  # from t to the end
@@ -95,14 +95,14 @@ def squash_rule(
     s = S
     qs, ks, vs = (torch.split(x, 1, 2) for x in (q, k, v))
     for t, (_, start) in enumerate(each(None, starts, len(qs))):
-        s = left(s, None, start)
+        s = remaining(s, None, start)
         s = torch.where(valid[:, t, None, None, None], squash(s + ks[t].mT * vs[t]), s)
         parts.append(qs[t] @ s)
     return torch.cat(parts, 2), s
 
 
-def left(S: Tensor, log_decay: Tensor | None, starts: Tensor | None) -> Tensor:
-    """What is left of S when a token comes. log_decay: (B, H, 1), starts: (B, 1)."""
+def remaining(S: Tensor, log_decay: Tensor | None, starts: Tensor | None) -> Tensor:
+    """Returns what remains of S when a token comes. log_decay: (B, H, 1), starts: (B, 1)."""
     s = S if log_decay is None else S * log_decay[..., None].exp()
     return s if starts is None else s.masked_fill(starts[..., None, None], 0.0)
 
@@ -110,19 +110,22 @@ def left(S: Tensor, log_decay: Tensor | None, starts: Tensor | None) -> Tensor:
 def each(
     log_decay: Tensor | None, starts: Tensor | None, count: int, size: int = 1
 ) -> Iterator[tuple[Tensor | None, Tensor | None]]:
-    """What `left` takes, token by token, or by pieces of `size` tokens, `count` of them."""
+    """Yields what `remaining` takes, token by token, or by pieces of `size` tokens, `count` of them."""
     decays = [None] * count if log_decay is None else torch.split(log_decay, size, 2)
     return zip(decays, [None] * count if starts is None else torch.split(starts, size, 1), strict=True)
 
 
 def in_stretches(
-    rule: Callable[..., tuple[Tensor, Tensor]], given: tuple[Tensor, ...], S: Tensor,
+    rule: Callable[..., tuple[Tensor, Tensor]], tensors: tuple[Tensor, ...], S: Tensor,
     log_decay: Tensor | None, starts: Tensor | None, size: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """A rule on `size` tokens after `size` tokens. given: what it takes before S, with time as the third dimension."""
+    """Runs a rule on `size` tokens after `size` tokens.
+
+    tensors: its arguments before S, time as the third dimension.
+    """
     parts: list[Tensor] = []
     s = S
-    pieces = list(zip(*(torch.split(x, size, 2) for x in given), strict=True))
+    pieces = list(zip(*(torch.split(x, size, 2) for x in tensors), strict=True))
     for piece, (decay, start) in zip(pieces, each(log_decay, starts, len(pieces), size), strict=True):
         y, s = rule(*piece, s, decay, start)
         parts.append(y)
@@ -130,7 +133,7 @@ def in_stretches(
 
 
 def chunks(x: Tensor, size: int) -> Tensor:
-    """(B, H, T, D) -> (B, H, N, C, D): as few chunks of at most `size` tokens as will do, all as long, zeros behind."""
+    """Splits (B, H, T, D) -> (B, H, N, C, D): the fewest chunks of at most `size` tokens, all as long, zeros behind."""
     length = x.shape[2]
     count = -(-length // size)
     C = -(-length // count)
@@ -140,12 +143,12 @@ def chunks(x: Tensor, size: int) -> Tensor:
 
 
 def weigh(x: Tensor, weight: Tensor | None) -> Tensor:
-    """Every vector of x (..., D) times its weight (...); None: 1."""
+    """Returns every vector of x (..., D) times its weight (...) (None: 1)."""
     return x if weight is None else x * weight[..., None]
 
 
 class Spans(NamedTuple):
-    """How much of what was written is left where it is asked for, in chunks; None: all of it."""
+    """The share of what was written that remains where it is asked for, in chunks (None: all of it)."""
 
     within: Tensor  # (..., C, C) [i, j]: at token i, of what token j wrote; 0 for j > i and across documents
     before: Tensor | None  # (..., C) [i]: at token i, of the matrix that the chunk found
@@ -153,24 +156,24 @@ class Spans(NamedTuple):
 
 
 def spans(log_decay: Tensor | None, starts: Tensor | None, like: Tensor, size: int) -> Spans:
-    """The spans of a sequence: exponentials of sums of decays.
+    """Returns the spans of a sequence: exponentials of sums of decays.
 
     Sums never leave a chunk, only their differences within a document are used, and no exponent is above 0, so nothing
     overflows and gradients are finite. like: (B, H, T, D) gives length, dtype and device.
     """
     C = chunks(like[:1, :1, :, :1], size).shape[3]
-    seen, carried = torch.ones(C, C, dtype=torch.bool, device=like.device).tril(), None
+    mask, carried = torch.ones(C, C, dtype=torch.bool, device=like.device).tril(), None
     if starts is not None:
         document = chunks(starts[:, None, :, None], size)[..., 0].cumsum(-1)  # (B, 1, N, C)
-        seen, carried = seen & (document[..., :, None] == document[..., None, :]), document == 0
+        mask, carried = mask & (document[..., :, None] == document[..., None, :]), document == 0
     if log_decay is None:
-        within = seen.to(like.dtype)
+        within = mask.to(like.dtype)
         return (
             Spans(within, None, None) if carried is None else Spans(within, carried.to(like.dtype), within[..., -1, :])
         )
     # The first token of a document finds nothing, so its decay says nothing, and would only cost precision.
     decay = log_decay if starts is None else log_decay.masked_fill(starts[:, None], 0.0)
     total = chunks(decay[..., None], size)[..., 0].cumsum(-1)  # (B, H, N, C)
-    within = (total[..., :, None] - total[..., None, :]).masked_fill(~seen, -torch.inf).exp()
+    within = (total[..., :, None] - total[..., None, :]).masked_fill(~mask, -torch.inf).exp()
     before = total if carried is None else total.masked_fill(~carried, -torch.inf)
     return Spans(within, before.exp(), within[..., -1, :])

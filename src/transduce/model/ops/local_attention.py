@@ -28,17 +28,17 @@ def attend_near(
     at = torch.arange(count * size, device=q.device).view(count, size)
     keys = beside(at[None, ..., None, None] + 1, causal)[0, ..., 0, 0] - 1  # (N, 2 C or 3 C); -1: there is no block
     behind = at[..., None] - keys[:, None]
-    seen = (keys >= 0)[:, None] & ((behind >= 0) & (behind < window) if causal else behind.abs() < window)
-    seen = seen[None].expand(rows, -1, -1, -1)
+    mask = (keys >= 0)[:, None] & ((behind >= 0) & (behind < window) if causal else behind.abs() < window)
+    mask = mask[None].expand(rows, -1, -1, -1)
     if not causal:  # with it, what lies behind the last token is ahead of all tokens
         end = torch.full((1,), tokens, device=q.device) if lengths is None else lengths
-        seen = seen & (keys < end[:, None, None])[:, :, None]
-    q, k, v, seen = (x.flatten(0, 1) for x in (q, k, v, seen))
-    y = attend(q, k, v, seen[:, None], p=p, scale=scale, softcap=softcap)
+        mask = mask & (keys < end[:, None, None])[:, :, None]
+    q, k, v, mask = (x.flatten(0, 1) for x in (q, k, v, mask))
+    y = attend(q, k, v, mask[:, None], p=p, scale=scale, softcap=softcap)
     return y.reshape(rows, count * size, -1)[:, :tokens]
 
 
 def beside(x: Tensor, causal: bool) -> Tensor:
-    """Blocks (B, N, C, G, D), each with the one before it, and without causal the one behind it; zeros at the ends."""
+    """Returns blocks (B, N, C, G, D), each with the one before it, and without causal the one behind; else zeros."""
     around = F.pad(x, (0, 0, 0, 0, 0, 0, 1, 0 if causal else 1))
     return torch.cat([around[:, i : i + x.shape[1]] for i in range(2 if causal else 3)], 2)

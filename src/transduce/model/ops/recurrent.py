@@ -79,7 +79,7 @@ def factored_step(a: Tensor, f: Tensor, h: Tensor, U: Linear, V: Linear) -> Hidd
 
 
 def scan(step: Callable[[Tensor, S], S], a: Tensor, layout: Layout, state: S) -> tuple[Tensor, S]:
-    """h of every slot (B, T, S), and the last state. Documents start empty, padding changes nothing."""
+    """Returns h of every slot (B, T, S), and the last state. Documents start empty, padding changes nothing."""
     parts: list[Tensor] = []  # list[Tensor]() cannot be traced
     for t, at in enumerate(a.to(state.h.dtype).unbind(1)):
         if t == 0 or layout.segments is not None:  # elsewhere a row is one sequence
@@ -91,7 +91,7 @@ def scan(step: Callable[[Tensor, S], S], a: Tensor, layout: Layout, state: S) ->
 
 
 def begin(layout: Layout, t: int, state: S) -> S:
-    """The state, empty in the rows where a sequence starts in slot t."""
+    """Returns the state, empty in the rows where a sequence starts in slot t."""
     return over(state, lambda x: x.masked_fill(layout.starts[:, t, None], 0.0))
 
 
@@ -101,7 +101,7 @@ Kernel = Callable[..., Any]  # of torch._VF: lstm, gru, rnn_tanh, rnn_relu
 def fused(
     kernel: Kernel, x: Tensor, state: S, input: nn.Linear, hidden: nn.Linear, padding: Tensor | None = None
 ) -> tuple[Tensor, S]:
-    """`scan` as one call of the kernel behind torch.nn.LSTM, GRU and RNN. Padding (B, T) leaves c, but not h, alone.
+    """Runs `scan` as one call of the kernel behind torch.nn.LSTM, GRU and RNN. Padding (B, T) keeps c, not h.
 
     Left to autocast, an LSTM would hold c in bfloat16, where small additions are lost. On a CPU its kernel takes c in
     float32 beside products in bfloat16; elsewhere the whole runs in float32.
@@ -116,12 +116,12 @@ def fused(
         x = torch.cat([x, padding[..., None].to(x.dtype)], -1)
     device, cell = x.device.type, isinstance(state, Cell)
     auto = torch.is_autocast_enabled(device)
-    left = auto and device == "cpu" and not cell  # to autocast, which keeps h as it is and lowers products
-    if not left:
+    lowers = auto and device == "cpu" and not cell  # left to autocast, which keeps h as it is and lowers products
+    if not lowers:
         dtype = torch.bfloat16 if auto and cell and takes_bfloat16(device) else w.dtype
         x, w, u, first[0] = (tensor.to(dtype) for tensor in (x, w, u, first[0]))
         biases = [bias.to(dtype) for bias in biases]
-    with torch.autocast(device, enabled=False) if auto and not left else nullcontext():
+    with torch.autocast(device, enabled=False) if auto and not lowers else nullcontext():
         y, *last = kernel(
             x, first if cell else first[0], [w, u, *biases],
             bool(biases), 1, 0.0, torch.is_grad_enabled(), False, True,
@@ -130,7 +130,7 @@ def fused(
 
 
 def takes_bfloat16(device: str) -> bool:
-    """Whether autocast lowers products to bfloat16, and the LSTM kernel takes them beside c in float32."""
+    """Says whether autocast lowers products to bfloat16, and the LSTM kernel takes them beside c in float32."""
     if device != "cpu" or torch.get_autocast_dtype(device) != torch.bfloat16:
         return False
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn (x_i, x_{i + D/2}) by its angle (the half-split pairing of GPT-NeoX and LLaMA).
+    """Turns (x_i, x_{i + D/2}) by its angle (the half-split pairing of GPT-NeoX and LLaMA).
 
     x: (B, T, H, D); cos, sin: (B, T, D/2). So <rotate(q, m), rotate(k, n)> depends on m - n only.
     """

@@ -35,13 +35,14 @@ def _additive(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.einsum("hbtns,hs->bhtn", together, v.to(together.dtype))
 
 
-def _again(*given: Tensor) -> Tensor:
-    return cast(Tensor, torch.utils.checkpoint.checkpoint(_additive, *given, use_reentrant=False))
+def _again(*tensors: Tensor) -> Tensor:
+    return cast(Tensor, torch.utils.checkpoint.checkpoint(_additive, *tensors, use_reentrant=False))
 
 
 def attending(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax over the keys that a query sees, in float32 at least; exactly zero on the others, and on all keys of a
-    query that sees none. scores: (B, H, T, N), mask: bool, broadcastable, True = sees; None: all."""
+    """Returns softmax over the keys that a query sees, in float32 at least; exactly zero on the others, and on all keys
+    of a query that sees none. scores: (B, H, T, N), mask: bool, broadcastable, True = sees; None: all.
+    """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if mask is None:
         return scores.softmax(-1)

@@ -30,7 +30,7 @@ def from_on(p: Tensor, ends: Ends | None) -> Tensor:
 
 
 def segment_ends(positions: Tensor, length: int) -> Ends:
-    """The segments of `length` positions of each document, for slots at positions (B, N), -1 = none.
+    """Returns the segments of `length` positions of each document, for slots at positions (B, N), -1 = none.
 
     Documents stand one behind the other, each in the order of its positions; what stands between is of no segment.
     """

@@ -1,1 +1,1 @@
-"""Where a token stands: encodings, one file each, found by walking this folder."""
+"""Encodings of where a token stands, one file each, found by walking this folder."""

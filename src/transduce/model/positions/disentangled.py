@@ -27,19 +27,19 @@ class RelativeTable(Positions):
             self.stretch = float(torch.tensor((config.max_distance - 1) / self.exact, device="cpu").log())
 
     def start(self) -> dict[str, Callable[[Tensor, Generator], object]]:
-        """As in the published code."""
+        """Returns the start values of the published code."""
         return {"weight": lambda x, g: nn.init.normal_(x, std=0.02, generator=g)}
 
     def vectors(self) -> Tensor:
-        """(2 R, M): row R + d of those at bucketed distance d, a key behind its query."""
+        """Returns (2 R, M): row R + d of those at bucketed distance d, a key behind its query."""
         return self.weight if self.norm is None else self.norm(self.weight)
 
     def rows(self, at: Tensor, keys: Tensor) -> Tensor:
-        """(B, T, N) int64: the row for a query at (B, T) and a key at (B, N); what lies too far has the last one."""
+        """Returns (B, T, N) int64: the row for a query at (B, T) and a key at (B, N); the last for what is too far."""
         return (self.bucket(distances(at, keys)) + self.side).clamp(0, 2 * self.side - 1)
 
     def bucket(self, behind: Tensor) -> Tensor:
-        """Distances up to half of the buckets as they are, then rounded up on a logarithmic scale, with their sign."""
+        """Returns distances with their sign, as they are up to half of the buckets, then rounded up on a log scale."""
         if self.exact is None or self.stretch is None:
             return behind
         far = (behind.abs().clamp(min=self.exact).float() / self.exact).log() / self.stretch * (self.exact - 1)
@@ -47,7 +47,7 @@ class RelativeTable(Positions):
 
 
 class RelativeTables(Positions):
-    """What the tables of the stacks are made of."""
+    """The options of the tables that stacks make."""
 
     def __init__(self, config: "RelativeTableConfig", width: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class RelativeTableConfig(PositionsConfig):
 
     @property
     def side(self) -> int:
-        """Rows on either side."""
+        """Returns rows on either side."""
         return self.buckets or self.max_distance
 
     def build(self, width: int, queries: Queries | None) -> Positions:

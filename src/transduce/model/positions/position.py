@@ -33,11 +33,11 @@ class Positions(nn.Module):
     typed: bool = False
 
     def add(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Embedded tokens (B, T, M) with their positions (B, T) added, for encodings of the absolute position."""
+        """Adds positions (B, T) to embedded tokens (B, T, M), for encodings of the absolute position."""
         return x
 
     def turn(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries (B, T, H, D) and keys (B, T, G, D) of the tokens at positions (B, T), turned by rotary encodings."""
+        """Turns queries (B, T, H, D) and keys (B, T, G, D) of the tokens at positions (B, T), by rotary encodings."""
         return q, k
 
     def bias(self, q: Tensor, at: Tensor | None, keys: Tensor | None, causal: bool = False) -> Tensor | None:
@@ -50,38 +50,38 @@ class Positions(nn.Module):
         return None
 
     def lean(self, q: Tensor) -> Tensor:
-        """Queries (B, T, H, D) as keys meet them: leant towards what all of them prefer (Transformer-XL)."""
+        """Returns queries (B, T, H, D) as keys meet them: leant towards what all of them prefer (Transformer-XL)."""
         return q
 
     def inside(self, x: Tensor, inner: Tensor | None) -> Tensor:
-        """Tokens (B, T, M) with their places inside their blanks (B, T) added, where these are encoded (GLM)."""
+        """Adds to tokens (B, T, M) their places inside their blanks (B, T), where these are encoded (GLM)."""
         return x
 
     def by_type(self, q: Tensor, types: Tensor) -> Tensor | None:
-        """What `bias` adds besides for types (B, T) of tokens that are queries and keys: (B, H, T, T), or None."""
+        """Returns what `bias` adds besides for types (B, T) of tokens, both queries and keys: (B, H, T, T), or None."""
         return None
 
     def for_stack(self, causal: bool) -> "Positions":
-        """The part that the mixers of one stack share: itself, unless stacks differ (T5's tables)."""
+        """Returns the part that the mixers of one stack share: itself, unless stacks differ (T5's tables)."""
         return self
 
     def for_mixer(self) -> "Positions":
-        """The part of one mixer: itself, unless each mixer has weights of its own (Transformer-XL)."""
+        """Returns the part of one mixer: itself, unless each mixer has weights of its own (Transformer-XL)."""
         return self
 
 
 def distances(at: Tensor, keys: Tensor) -> Tensor:
-    """(B, T, N) int64: how far behind a query at (B, T) a key at (B, N) lies."""
+    """Returns (B, T, N) int64: how far behind a query at (B, T) a key at (B, N) lies."""
     return at[:, :, None] - keys[:, None, :]
 
 
 def steps(q: Tensor, causal: bool) -> Tensor:
-    """(C,) int64: T, T - 1, ..., every distance in a sequence of T tokens, with one more that `slide` wants."""
+    """Returns (C,) int64: T, T - 1, ..., every distance in a sequence of T tokens, with one more that `slide` wants."""
     return torch.arange(q.shape[1], -1 if causal else -q.shape[1], -1, device=q.device)
 
 
 def slide(x: Tensor) -> Tensor:
-    """What belongs to distances `steps` (..., T, C) -> what belongs to distance i - j (..., T, T).
+    """Moves what belongs to distances `steps` (..., T, C) -> what belongs to distance i - j (..., T, T).
 
     y_ij = x_{i, T-i+j}, so one token on is C - 1 numbers on in memory: the "relative shift" of Dai et al. 2019, app. B,
     as a view. Where nobody looks ahead, what lies ahead is taken from the next row.
@@ -93,7 +93,7 @@ def slide(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class PositionsConfig(Part):
-    """Which positions. `build(width, queries)` makes the module.
+    """The choice of positions. `build(width, queries)` makes the module.
 
     A class says where they act (`acts`). "add": on the embedding; "turn": on queries and keys; "bias": on the scores of
     attention; "table": they give the mixer vectors to do so. All but the first need a mixer that lists them in
@@ -108,7 +108,7 @@ class PositionsConfig(Part):
 
     @classmethod
     def examples(cls) -> "list[PositionsConfig]":
-        """Small configurations on which the laws of mixers are run."""
+        """Returns small configurations on which the laws of mixers are run."""
         return [cls()]
 
 

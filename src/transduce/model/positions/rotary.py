@@ -45,7 +45,7 @@ class Rotary(Positions):
 
 
 def angles(limit: int, dim: int, base: float, scaling: ScalingConfig | None) -> Tensor:
-    """(limit, dim) float32: cosines, then sines, of position * frequency, with the gain of the scaling."""
+    """Returns (limit, dim) float32: cosines, then sines, of position * frequency, with the gain of the scaling."""
     frequency = frequencies(dim, base) if scaling is None else scaling.frequencies(dim, base, limit)
     angle = torch.arange(limit, dtype=torch.float64)[:, None] * frequency
     gain = 1.0 if scaling is None else scaling.gain

@@ -18,21 +18,21 @@ def frequencies(dim: int, base: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingConfig(Part):
-    """How frequencies are changed."""
+    """A change of the frequencies."""
 
     folder: ClassVar[str] = "transduce.model.positions.scaling"
 
     def frequencies(self, dim: int, base: float, limit: int) -> Tensor:
-        """Angles per position, float64: (D/2,), or (limit, D/2) where each position has its own."""
+        """Returns angles per position, float64: (D/2,), or (limit, D/2) where each position has its own."""
         raise AssertionError("a kind of ScalingConfig defines frequencies")
 
     @property
     def gain(self) -> float:
-        """What turned queries and keys are multiplied by."""
+        """Returns the factor on turned queries and keys."""
         return 1.0
 
     def reach(self, limit: int) -> int:
-        """The first position that cannot be encoded, at most `limit`."""
+        """Returns the first position that cannot be encoded, at most `limit`."""
         return limit
 
 

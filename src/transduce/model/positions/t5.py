@@ -14,7 +14,7 @@ from transduce.model.positions.position import Positions, PositionsConfig, Queri
 
 
 def bucket(behind: Tensor, buckets: int, max_distance: int, causal: bool) -> Tensor:
-    """The bucket of each distance: one each up to half of them, then log-spaced up to max_distance.
+    """Returns the bucket of each distance: one each up to half of them, then log-spaced up to max_distance.
 
     behind: int64, how far a key lies behind the query. causal: all ahead share bucket 0; else they have the upper
     half of the buckets. The logarithm is in float32, whose rounding decides at the borders of published tables.
@@ -40,7 +40,7 @@ class T5Table(Positions):
         self.weight = nn.Parameter(torch.empty(config.buckets, heads))
 
     def start(self) -> dict[str, Callable[[Tensor, Generator], object]]:
-        """As in the published code."""
+        """Returns the start values of the published code."""
         return {"weight": lambda x, g: nn.init.normal_(x, std=self.std, generator=g)}
 
     def bias(self, q: Tensor, at: Tensor | None, keys: Tensor | None, causal: bool = False) -> Tensor:
@@ -54,7 +54,7 @@ class T5Table(Positions):
 
 
 class T5(Positions):
-    """What the tables of the stacks are made of."""
+    """The options of the tables that stacks make."""
 
     def __init__(self, config: "T5Config", width: int, heads: int) -> None:
         super().__init__()

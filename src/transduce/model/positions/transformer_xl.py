@@ -36,7 +36,7 @@ class RelativeTerms(Positions):
     scaled = True
 
     def __init__(self, config: "TransformerXLConfig", width: int, queries: Queries, shared: Lean | None) -> None:
-        """shared: the u and w of all mixers."""
+        """Makes the terms of one mixer. shared: the u and w of all mixers."""
         super().__init__()
         self.base = config.base
         self.r = nn.Linear(width, queries.heads * queries.head_dim, bias=False)
@@ -48,7 +48,7 @@ class RelativeTerms(Positions):
         self.u, self.w = (None, None) if own is None else (own.u, own.w)
 
     def start(self) -> dict[str, Callable[[Tensor, Generator], object]]:
-        """As in the published code."""
+        """Returns the start values of the published code."""
         own = [name for name, _ in self.named_parameters(recurse=False)]
         return dict.fromkeys(own, lambda x, g: nn.init.normal_(x, std=0.02, generator=g))
 
@@ -67,13 +67,14 @@ class RelativeTerms(Positions):
         return torch.where((types[:, :, None] == types[:, None, :])[:, None], same, other)
 
     def slid(self, q: Tensor, causal: bool) -> Tensor:
-        """Of one sequence: a product with every distance there is, then a shift."""
+        """Returns the term of one sequence: a product with every distance there is, then a shift."""
         r = self.r(torch.cat(self.waves(q, steps(q, causal)), -1)).view(-1, *q.shape[2:])
         return slide(torch.einsum("bthd,chd->bhtc", q, r))
 
     def between(self, q: Tensor, at: Tensor, keys: Tensor) -> Tensor:
-        """Of any positions: since sin(i - j) = sin i cos j - cos i sin j, the term is a product of what depends on the
-        query's position and what depends on the key's."""
+        """Returns the term of any positions: since sin(i - j) = sin i cos j - cos i sin j, it is a product of what
+        depends on the query's position and what depends on the key's.
+        """
         batch, tokens, heads, dim = q.shape
         g = torch.einsum("bthd,hdm->bhtm", q, self.r.weight.view(heads, dim, -1).to(q.dtype))
         sines, cosines = g.chunk(2, -1)
@@ -87,7 +88,7 @@ class RelativeTerms(Positions):
 
 
 class TransformerXL(Positions):
-    """What the terms of each mixer of a stack are made of."""
+    """The options of the terms that each mixer of a stack makes."""
 
     def __init__(self, config: "TransformerXLConfig", width: int, queries: Queries, shared: Lean | None = None) -> None:
         super().__init__()

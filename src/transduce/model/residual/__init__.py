@@ -1,1 +1,1 @@
-"""How a sublayer joins the stream: placements, found by walking this folder."""
+"""Placements of a sublayer in the stream, found by walking this folder."""

@@ -1,4 +1,4 @@
-"""What becomes of a sublayer's output before it joins the stream, the same for every placement."""
+"""Changes to a sublayer's output before it joins the stream, the same for every placement."""
 
 import torch
 from torch import Tensor, nn

@@ -22,8 +22,8 @@ class PostNorm(Residual):
 
     def forward(self, stream: Stream, f: Function) -> tuple[Stream, State]:
         y, state = f(stream)
-        kept = stream if self.alpha == 1.0 else self.alpha * stream
-        return self.norm(kept + self.added(y)), state
+        scaled = stream if self.alpha == 1.0 else self.alpha * stream
+        return self.norm(scaled + self.added(y)), state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ Stream = Any  # (B, T, M), or a tuple of such
 
 
 class Place(NamedTuple):
-    """Which layer of which stack a block is: what differs with depth is decided when the stack is built."""
+    """The layer and the stack of a block: what differs with depth is decided when the stack is built."""
 
     layer: int = 0  # from 0
     layers: int = 1  # of this stack
@@ -66,17 +66,17 @@ class ResidualConfig(Part):
         return False
 
     def added(self, width: int, place: Place) -> Added:
-        """What becomes of the output of a sublayer of the block at `place` before it joins the stream."""
+        """Returns what changes the output of a sublayer of the block at `place` before it joins the stream."""
         return Added(width, self.dropout, self.drop_path * (place.layer + 1) / place.layers, self.layer_scale)
 
     def build(self, width: int, norm: NormConfig, place: Place = Place()) -> Residual:  # noqa: B008
-        """The residual of one sublayer of the block at `place`."""
+        """Returns the residual of one sublayer of the block at `place`."""
         raise AssertionError("a kind of ResidualConfig defines build")
 
     def enter(self, width: int, norm: NormConfig) -> nn.Module:
-        """(B, T, M) embedded tokens -> stream."""
+        """Returns a module (B, T, M) embedded tokens -> stream."""
         return nn.Identity()
 
     def leave(self, width: int, norm: NormConfig) -> nn.Module:
-        """Stream -> (B, T, M) hidden states."""
+        """Returns a module stream -> (B, T, M) hidden states."""
         return nn.Identity()
