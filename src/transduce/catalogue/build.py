@@ -25,7 +25,7 @@ class Holder:
 
 
 def whole(name: str) -> Built:
-    """The shape of an entry, if all of it can be built. Raises UserError."""
+    """Returns the shape of an entry, if all of it can be built. Raises UserError."""
     found = built(entry(name))
     if found.beside:
         missing = ", ".join(part.replace("_", " ") for part in found.beside)
@@ -34,7 +34,7 @@ def whole(name: str) -> Built:
 
 
 def config_of(name: str, overrides: Iterable[tuple[str, Any]] = ()) -> tuple[ModelConfig, int]:
-    """The model of an entry with dotted overrides such as ("layers", 4), and the rows of its vocabulary."""
+    """Returns the model of an entry with dotted overrides such as ("layers", 4), and the rows of its vocabulary."""
     found = whole(name)
     data: dict[str, Any] = {"model": to_data(found.model)}
     for dotted, value in overrides:
@@ -43,9 +43,9 @@ def config_of(name: str, overrides: Iterable[tuple[str, Any]] = ()) -> tuple[Mod
 
 
 def section(name: str) -> dict[str, Any] | None:
-    """The model section of a recipe that an entry stands for; None: the name is rather that of an architecture.
+    """Returns the model section of a recipe that an entry stands for (None: an architecture has that name).
 
-    Raises UserError for an entry that cannot be built, and for a name that is none.
+    Raises UserError for an entry that cannot be built, and for an unknown name.
     """
     if name not in catalogue() and difflib.get_close_matches(name, architectures.names(), 1):
         return None
@@ -53,7 +53,7 @@ def section(name: str) -> dict[str, Any] | None:
 
 
 def make(model: ModelConfig, vocab_size: int, device: torch.device, seed: int = 0) -> Model:
-    """The model on a device, with start values drawn from `seed`; on the meta device without any.
+    """Returns the model on a device, with start values drawn from `seed`; on the meta device without any.
 
     Raises UserError if its weights do not fit this machine.
     """

@@ -1,4 +1,4 @@
-"""What a published model costs, counted on a model of our parts that holds no numbers.
+"""The costs of a published model, counted on a model of our parts that holds no numbers.
 
 Of equal layers two are assembled, and counted for all of them: what the two share is shared by all.
 """
@@ -27,7 +27,7 @@ DISTANCES = ("pos_q", "pos_k")  # the maps of DeBERTa for them
 
 
 class Costs(NamedTuple):
-    """What a model costs.
+    """The costs of a model.
 
     parts: parameters by part, tied ones once, under all their names. active: parameters without those of experts that
     a token does not take. flops, source_flops: floating-point operations of a token forward, a multiply-add is two: 2
@@ -53,19 +53,19 @@ class Costs(NamedTuple):
 
     @property
     def training_bytes(self) -> int:
-        """Weights, gradients and moments; activations come on top."""
+        """Returns the bytes of weights, gradients and moments; activations come on top."""
         return TRAINING_BYTES * self.params
 
 
 class Share(NamedTuple):
-    """How many layers a block stands for: as parameters, and as applications."""
+    """The number of layers a block stands for: as parameters, and as applications."""
 
     layers: int = 1
     applied: int = 1
 
 
 def sampled(layers: Layers) -> tuple[tuple[LayerConfig, ...], list[Share]]:
-    """Every kind of layer at most twice, and what each stands for."""
+    """Returns every kind of layer at most twice, and how many layers each stands for."""
     found: dict[LayerConfig, int] = {}
     for run in runs(layers):
         key = run if run.tied else replace(run, times=1)
@@ -79,7 +79,7 @@ def sampled(layers: Layers) -> tuple[tuple[LayerConfig, ...], list[Share]]:
 
 
 def small(model: ModelConfig) -> tuple[ModelConfig, list[list[Share]]]:
-    """The model with few layers, and what each block of each stack stands for."""
+    """Returns the model with few layers, and how many layers each block of each stack stands for."""
     if isinstance(model, EncoderDecoderConfig):
         (upper, above), (lower, below) = sampled(model.upper), sampled(model.lower)
         return replace(model, layers=1, encoder_layers=upper, decoder_layers=lower), [above, below]
@@ -91,10 +91,10 @@ def costs(model: ModelConfig, vocab_size: int) -> Costs:
     """Raises UserError if the parts do not fit together."""
     config, shares = small(model)
     with torch.device("meta"):
-        made = config.assemble(vocab_size)
+        built = config.assemble(vocab_size)
     blocks = {
         cast(Block, block): share
-        for stack, own in zip(made.stacks(), shares, strict=True)
+        for stack, own in zip(built.stacks(), shares, strict=True)
         for block, share in zip(stack.blocks, own, strict=True)
     }
     owners: dict[nn.Parameter, list[int]] = {}  # of what two blocks share there is one
@@ -102,56 +102,56 @@ def costs(model: ModelConfig, vocab_size: int) -> Costs:
         for parameter in block.parameters():
             owners.setdefault(parameter, []).append(share.layers)
     names: dict[nn.Parameter, dict[str, None]] = {}
-    for name, parameter in made.named_parameters(remove_duplicate=False):
-        names.setdefault(parameter, {})[part_of(made, name)] = None
-    parts, active, resting = dict[str, int](), 0, idle(made)
-    for parameter, found in names.items():
+    for name, parameter in built.named_parameters(remove_duplicate=False):
+        names.setdefault(parameter, {})[part_of(built, name)] = None
+    parts, active, resting = dict[str, int](), 0, idle(built)
+    for parameter, own_names in names.items():
         own = owners.get(parameter, [1])
         count = parameter.numel() * (own[0] if len(own) == 1 else 1)
-        part = " = ".join(found)
+        part = " = ".join(own_names)
         parts[part] = parts.get(part, 0) + count
         active += 0 if parameter in resting else count
-    return Costs(parts, active, *flops(made, blocks, resting), *states(made, blocks, model.width))
+    return Costs(parts, active, *flops(built, blocks, resting), *states(built, blocks, model.width))
 
 
-def idle(made: Model) -> set[nn.Parameter]:
-    """Those of experts beyond the number that a token takes: all experts are alike."""
-    found = [module for module in made.modules() if isinstance(module, Experts)]
-    return {p for module in found for e in module.experts[module.config.top :] for p in e.parameters()}
+def idle(built: Model) -> set[nn.Parameter]:
+    """Returns the parameters of experts beyond the number that a token takes: all experts are alike."""
+    layers = [module for module in built.modules() if isinstance(module, Experts)]
+    return {p for module in layers for e in module.experts[module.config.top :] for p in e.parameters()}
 
 
 def matrices(module: nn.Module, resting: set[nn.Parameter]) -> int:
-    """Weights of the matrices in a module that a token meets; those of positions meet distances."""
+    """Returns the weights of the matrices in a module that a token meets; those of positions meet distances."""
     if isinstance(module, Positions):
         return 0
     own = sum(p.numel() for p in module.parameters(recurse=False) if p.ndim >= 2 and p not in resting)
     return own + sum(matrices(x, resting) for name, x in module.named_children() if name not in DISTANCES)
 
 
-def flops(made: Model, blocks: Mapping[Block, Share], resting: set[nn.Parameter]) -> tuple[int, int]:
-    """Of a token, and of a token of the source, where there is one."""
-    stacks, counts = made.stacks(), [0, 0]
+def flops(built: Model, blocks: Mapping[Block, Share], resting: set[nn.Parameter]) -> tuple[int, int]:
+    """Returns the operations of a token, and of a token of the source, for a model that has one."""
+    stacks, counts = built.stacks(), [0, 0]
     for number, stack in enumerate(reversed(stacks)):
         for block in cast("list[Block]", list(stack.blocks)):
             counts[number] += blocks[block].applied * matrices(block, resting)
             for mixer in block.crosses():
-                read = sum(matrices(m, resting) for name, m in mixer.named_children() if name in ("k", "v"))
-                counts[0] -= blocks[block].applied * read
-                counts[1] += blocks[block].applied * read
-    embeddings = [module for module in made.modules() if isinstance(module, Embedding)]  # one, where they are one
+                reading = sum(matrices(m, resting) for name, m in mixer.named_children() if name in ("k", "v"))
+                counts[0] -= blocks[block].applied * reading
+                counts[1] += blocks[block].applied * reading
+    embeddings = [module for module in built.modules() if isinstance(module, Embedding)]  # one, where they are one
     for number in range(len(stacks)):
         embed = embeddings[-1 if number == 0 else 0]
         counts[number] += sum(matrices(m, resting) for m in embed.modules() if isinstance(m, nn.Linear))
-    counts[0] += 0 if made.head is None else matrices(made.head, resting)
+    counts[0] += 0 if built.head is None else matrices(built.head, resting)
     return 2 * counts[0], 2 * counts[1]
 
 
-def states(made: Model, blocks: Mapping[Block, Share], width: int) -> tuple[int, int, int, int]:
-    """Bytes for a token, the longest text and the bytes for that, and bytes for a token of the source."""
-    if isinstance(made, EncoderOnly):
+def states(built: Model, blocks: Mapping[Block, Share], width: int) -> tuple[int, int, int, int]:
+    """Returns bytes for a token, the longest text and the bytes for that, and bytes for a token of the source."""
+    if isinstance(built, EncoderOnly):
         return 0, 0, 0, 0
-    meta, half, context = torch.device("meta"), torch.bfloat16, made.limit or LONG
-    made.to(half)
+    meta, half, context = torch.device("meta"), torch.bfloat16, built.limit or LONG
+    built.to(half)
 
     def held(tokens: int) -> int:
         return sum(
@@ -162,6 +162,6 @@ def states(made: Model, blocks: Mapping[Block, Share], width: int) -> tuple[int,
         source, layout = torch.empty(1, tokens, width, dtype=half, device=meta), dense(1, tokens, device=meta)
         return sum(blocks[block].applied * nbytes(block.remember(source, layout)) for block in decoding)
 
-    decoding = cast("list[Block]", list(made.stacks()[-1].blocks))
-    source = remembered(9) - remembered(8) if made.takes_source else 0
+    decoding = cast("list[Block]", list(built.stacks()[-1].blocks))
+    source = remembered(9) - remembered(8) if built.takes_source else 0
     return held(9) - held(8), context, held(context), source

@@ -25,7 +25,9 @@ TEXT: Final = frozenset(FAMILIES[:4])
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What the authors printed: params, as `label`, of which active for a token, and of what part (`scope`)."""
+    """The numbers that the authors printed: params, as `label`, of which active for a token, and of what part
+    (`scope`).
+    """
 
     params: int
     label: str = ""
@@ -81,12 +83,12 @@ class Entry:
 
     @property
     def link(self) -> str:
-        """Where to read about it, if that is on arXiv."""
+        """Returns where to read about it, if that is on arXiv."""
         return f"https://arxiv.org/abs/{self.source}" if self.source[:4].isdigit() and "." in self.source else ""
 
     @property
     def deviation(self) -> float | None:
-        """(counted - published) / published, in the published scope."""
+        """Returns (counted - published) / published, in the published scope."""
         if self.counted is None or self.published is None:
             return None
         counted = self.counted.params if self.counted.in_scope is None else self.counted.in_scope
@@ -94,8 +96,8 @@ class Entry:
 
 
 def entry_of(name: str, family: str, data: dict[str, Any]) -> Entry:
-    """The entry that the mapping of a file describes."""
-    unknown = data.keys() - {known.name for known in fields(Entry)}
+    """Returns the entry that the mapping of a file describes."""
+    unknown = data.keys() - {field.name for field in fields(Entry)}
     if unknown:
         raise UserError(f"entry `{name}` of {family}.yaml has the unknown keys {', '.join(sorted(unknown))}")
     for key, kind in (("published", Published), ("counted", Counted)):
@@ -106,29 +108,29 @@ def entry_of(name: str, family: str, data: dict[str, Any]) -> Entry:
 
 @functools.cache
 def catalogue() -> Mapping[str, Entry]:
-    """Every entry by its id, in the order of the files: a parent is not always before its children."""
+    """Returns every entry by its id, in the order of the files: a parent is not always before its children."""
     folder, loader = importlib.resources.files(__name__.rpartition(".")[0]) / "models", fastest()
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for family in FAMILIES:
         text = (folder / f"{family}.yaml").read_text("utf-8")
         data = cast("dict[str, dict[str, Any]]", yaml.load(text, loader))  # noqa: S506, both loaders are safe ones
-        found |= {name: entry_of(name, family, one) for name, one in data.items()}
-    return MappingProxyType(found)
+        entries |= {name: entry_of(name, family, one) for name, one in data.items()}
+    return MappingProxyType(entries)
 
 
 def fastest() -> Any:
-    """The safe loader, in C where PyYAML was built with it: twenty times as fast."""
+    """Returns the safe loader, in C where PyYAML was built with it: twenty times as fast."""
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def entry(name: str) -> Entry:
-    """The entry of this id; else an error that names the nearest ones."""
-    found = catalogue()
-    if name in found:
-        return found[name]
-    known = {entry.name.lower(): key for key, entry in found.items()}
-    near = [known.get(match, match) for match in difflib.get_close_matches(name.lower(), [*found, *known], 3, 0.5)]
-    begun = [key for key in found if key.startswith(name.lower())][:6]
-    meant = list(dict.fromkeys([*begun, *near]))
-    hint = f"did you mean {' or '.join(meant)}? " if meant else ""
-    raise UserError(f"the catalogue has no `{name}`; {hint}`transduce catalogue ls` lists all {len(found)}")
+    """Returns the entry of this id. Raises UserError, which names the nearest ones."""
+    entries = catalogue()
+    if name in entries:
+        return entries[name]
+    ids = {entry.name.lower(): key for key, entry in entries.items()}
+    near = [ids.get(match, match) for match in difflib.get_close_matches(name.lower(), [*entries, *ids], 3, 0.5)]
+    starts = [key for key in entries if key.startswith(name.lower())][:6]
+    likely = list(dict.fromkeys([*starts, *near]))
+    hint = f"did you mean {' or '.join(likely)}? " if likely else ""
+    raise UserError(f"the catalogue has no `{name}`; {hint}`transduce catalogue ls` lists all {len(entries)}")

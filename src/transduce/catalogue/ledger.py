@@ -29,35 +29,35 @@ class Line(NamedTuple):
 
     @property
     def params(self) -> int | None:
-        """All of it, counted; of the body, where there is no more."""
+        """Returns all parameters, counted; of the body, where no more is known."""
         return self.body if self.costs is None else self.costs.params + sum(self.beside.values())
 
     @property
     def expected(self) -> int | None:
-        """What another count found, of the entry or of the ancestor whose shape it has."""
-        found = counted(self.entry)
-        return None if found is None else found.params
+        """Returns the parameters of another count, of the entry or of the ancestor whose shape it has."""
+        count = counted(self.entry)
+        return None if count is None else count.params
 
     @property
     def deviation(self) -> float | None:
-        """(counted - published) / published, in the published scope."""
+        """Returns (counted - published) / published, in the published scope."""
         return deviation(self.entry, self.params)
 
 
-def line(found: Entry) -> Line:
-    """An entry, counted."""
+def line(entry: Entry) -> Line:
+    """Returns an entry, counted."""
     try:
-        made = built(found)
+        model = built(entry)
     except UserError as error:
-        alone = body(found) if found.counted is not None and not found.buildable and found.family in TEXT else None
+        alone = body(entry) if entry.counted is not None and not entry.buildable and entry.family in TEXT else None
         parts = None if alone is None else costs(alone, 1).parts
-        return Line(found, body=None if parts is None else sum(parts[part] for part in BODY), why=str(error))
-    return Line(found, costs(made.model, made.vocab_size), None, made.notes, made.beside)
+        return Line(entry, body=None if parts is None else sum(parts[part] for part in BODY), why=str(error))
+    return Line(entry, costs(model.model, model.vocab_size), None, model.notes, model.beside)
 
 
 def lines() -> Iterator[Line]:
-    """Every entry that is a model of text, in the order of the files."""
-    return (line(found) for found in catalogue().values() if found.family in TEXT)
+    """Yields every entry that is a model of text, in the order of the files."""
+    return (line(entry) for entry in catalogue().values() if entry.family in TEXT)
 
 
 HEAD = """# Published models of text, counted
@@ -71,22 +71,26 @@ part. *Active* are the parameters that one token meets, where there are experts.
 """
 
 
-def page(found: Iterable[Line]) -> str:
-    """The table of all entries, as Markdown."""
-    known = list(found)
-    rows = ["| id | published | counted | off | equal | active | |", "|---|--:|--:|--:|---|--:|---|", *map(row, known)]
-    made = [one for one in known if one.costs is not None and not one.beside]
-    checked = [one for one in known if one.entry.counted is not None]
+def page(counts: Iterable[Line]) -> str:
+    """Returns the table of all entries, as Markdown."""
+    all_lines = list(counts)
+    rows = [
+        "| id | published | counted | off | equal | active | |",
+        "|---|--:|--:|--:|---|--:|---|",
+        *map(row, all_lines),
+    ]
+    whole = [one for one in all_lines if one.costs is not None and not one.beside]
+    checked = [one for one in all_lines if one.entry.counted is not None]
     equal = sum(one.params == one.expected for one in checked)
-    told = (
-        f"{len(known)} models of text; {len(made)} are built of our parts; {len(checked)} have another count, which "
-        f"{equal} meet to the last parameter."
+    summary = (
+        f"{len(all_lines)} models of text; {len(whole)} are built of our parts; {len(checked)} have another count, "
+        f"which {equal} meet to the last parameter."
     )
-    return f"{HEAD}\n{textwrap.fill(told, 120)}\n\n" + "\n".join(rows) + "\n"
+    return f"{HEAD}\n{textwrap.fill(summary, 120)}\n\n" + "\n".join(rows) + "\n"
 
 
 def row(one: Line) -> str:
-    """A line of the table."""
+    """Returns a line of the table."""
     published, costs = one.entry.published, one.costs
     label = "" if published is None else published.label + ("" if published.scope == "all" else f" ({published.scope})")
     counted = "" if one.params is None else f"{one.params:,}"
@@ -97,7 +101,7 @@ def row(one: Line) -> str:
 
 
 def remarks(one: Line) -> list[str]:
-    """Where the model is not the published one, or why there is none."""
+    """Returns where the model is not the published one, or why it is not built."""
     beside = [f"{count:,} of {name.replace('_', ' ')} are no part here" for name, count in one.beside.items()]
     alone = ["counted are attention and feed-forwards alone"] if one.body is not None else []
     why = [one.why.split(": ", 1)[-1]] if one.why else []

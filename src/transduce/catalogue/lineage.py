@@ -6,38 +6,38 @@ from typing import Any, NamedTuple
 from transduce.catalogue.entry import TEXT, Counted, Entry, catalogue, entry
 
 
-def chain(found: Entry) -> list[Entry]:
-    """The entry, its parent, the parent of that, ... to the one that has none."""
-    line = [found]
+def chain(model: Entry) -> list[Entry]:
+    """Returns the entry, its parent, the parent of that, ... to the one that has none."""
+    line = [model]
     while (parent := line[-1].parent) is not None:
         line.append(entry(parent))
     return line
 
 
-def shape(found: Entry) -> Mapping[str, Any]:
-    """The shape, its own or that of the nearest ancestor that has one; empty if none has."""
-    return next((one.shape for one in chain(found) if one.shape), found.shape)
+def shape(model: Entry) -> Mapping[str, Any]:
+    """Returns the shape, its own or that of the nearest ancestor that has one; empty if none has."""
+    return next((one.shape for one in chain(model) if one.shape), model.shape)
 
 
-def counted(found: Entry) -> Counted | None:
-    """What another count found (see `entry.Counted`) of the entry, or of the ancestor whose shape it is built in."""
-    built = found.buildable and found.family in TEXT
-    return found.counted or (next(one for one in chain(found) if one.shape).counted if built else None)
+def counted(model: Entry) -> Counted | None:
+    """Returns another count (see `entry.Counted`) of the entry, or of the ancestor whose shape it is built in."""
+    buildable = model.buildable and model.family in TEXT
+    return model.counted or (next(one for one in chain(model) if one.shape).counted if buildable else None)
 
 
-def deviation(found: Entry, params: int | None) -> float | None:
-    """(params - published) / published, in the published scope."""
-    if found.published is None or params is None:
+def deviation(model: Entry, params: int | None) -> float | None:
+    """Returns (params - published) / published, in the published scope."""
+    if model.published is None or params is None:
         return None
-    whole = found.counted
+    whole = model.counted
     outside = 0 if whole is None or whole.in_scope is None else whole.params - whole.in_scope
-    return (params - outside) / found.published.params - 1
+    return (params - outside) / model.published.params - 1
 
 
 def off_by(deviation: float) -> str:
-    """A deviation in percent."""
-    told = f"{deviation:+.1%}"
-    return "0.0%" if told in ("+0.0%", "-0.0%") else told
+    """Returns a deviation in percent."""
+    text = f"{deviation:+.1%}"
+    return "0.0%" if text in ("+0.0%", "-0.0%") else text
 
 
 ABSENT = "-"
@@ -50,7 +50,7 @@ class Difference(NamedTuple):
 
 
 def differences(first: Entry, second: Entry) -> list[Difference]:
-    """Where two shapes differ, in the order of the first; `ABSENT` where one does not have the key."""
+    """Yields where two shapes differ, in the order of the first; `ABSENT` where one does not have the key."""
     a, b = shape(first), shape(second)
     pairs = [Difference(key, a.get(key, ABSENT), b.get(key, ABSENT)) for key in dict.fromkeys([*a, *b])]
     return [pair for pair in pairs if pair.first != pair.second]
@@ -64,16 +64,16 @@ class Node(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The heading, or the name; sizes that differ in their last word share what comes before."""
+        """Returns the heading, or the name; sizes that differ in their last word share what comes before."""
         first = self.entries[0]
         return first.heading if first.heading and len(self.entries) > 1 else first.name
 
 
 def tree(root: str | None = None) -> list[Node]:
-    """The family trees, the oldest first; or the one below an entry."""
+    """Returns the family trees, the oldest first; or the one below an entry."""
     children: dict[str | None, list[Entry]] = {}
-    for found in catalogue().values():
-        children.setdefault(found.parent, []).append(found)
+    for model in catalogue().values():
+        children.setdefault(model.parent, []).append(model)
 
     def node(group: list[Entry]) -> Node:
         entries, outside = list(group), list[Entry]()
@@ -93,5 +93,5 @@ def tree(root: str | None = None) -> list[Node]:
 
 
 def same(a: Entry, b: Entry) -> bool:
-    """Whether two entries are sizes of one model."""
+    """Says whether two entries are sizes of one model."""
     return bool(a.heading) and a.heading == b.heading and a.family == b.family

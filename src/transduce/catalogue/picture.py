@@ -13,7 +13,7 @@ COLORS = {
 
 
 def lines(nodes: Sequence[Node], before: str = "") -> Iterator[str]:
-    """A node a line, below its parent."""
+    """Yields a node a line, below its parent."""
     for node in nodes:
         last = node is nodes[-1]
         yield f"{before}{'└─ ' if last else '├─ '}{title(node)}"
@@ -21,17 +21,17 @@ def lines(nodes: Sequence[Node], before: str = "") -> Iterator[str]:
 
 
 def title(node: Node) -> str:
-    """Name, number of sizes, and year."""
+    """Returns name, number of sizes, and year."""
     sizes = f" ({len(node.entries)} sizes)" if len(node.entries) > 1 else ""
     return f"{node.label}{sizes}, {min(e.year for e in node.entries)}"
 
 
 def svg(nodes: Sequence[Node]) -> str:
-    """Years from left to right, a row for each model, a line from each parent to what came of it.
+    """Draws years from left to right, a row for each model, a line from each parent to its children.
 
     A model stands at the year of its first size, but never left of the end of its parent's name.
     """
-    drawn: list[str] = []
+    elements: list[str] = []
     first = min(e.year for node in flat(nodes) for e in node.entries)
     row = 0
 
@@ -45,10 +45,10 @@ def svg(nodes: Sequence[Node]) -> str:
         color = COLORS[entry.family]
         if parent is not None:
             down = parent[0] + 6
-            drawn.append(f'<path d="M{down} {parent[1] + 6}V{y - 6}q0 6 6 6H{x - 2}" class="l"/>')
+            elements.append(f'<path d="M{down} {parent[1] + 6}V{y - 6}q0 6 6 6H{x - 2}" class="l"/>')
         about = escape(f"{entry.changes} {entry.source}", quote=False)
         many = f'<tspan class="s" dx="6">{len(node.entries)} sizes</tspan>' if len(node.entries) > 1 else ""
-        drawn.append(
+        elements.append(
             f'<g><title>{about}</title><circle cx="{x + 6}" cy="{y}" r="5" fill="{color}"/>'
             f'<text x="{x + 15}" y="{y + 4}">{escape(node.label)}{many}</text></g>'
         )
@@ -57,8 +57,8 @@ def svg(nodes: Sequence[Node]) -> str:
 
     for node in nodes:
         draw(node, None)
-    shown = list(flat(nodes))
-    last = max(e.year for node in shown for e in node.entries)
+    every = list(flat(nodes))
+    last = max(e.year for node in every for e in node.entries)
     width, height = LEFT + YEAR * (last - first + 1) + 60, TOP + ROW * row
     years = "".join(
         f'<text class="y" x="{LEFT + YEAR * (year - first)}" y="{TOP - 28}">{year}</text>'
@@ -66,7 +66,7 @@ def svg(nodes: Sequence[Node]) -> str:
         f' y1="{TOP - 44}" y2="{height}"/>'
         for year in range(first, last + 1)
     )
-    families = dict.fromkeys(node.entries[0].family for node in shown)
+    families = dict.fromkeys(node.entries[0].family for node in every)
     key = "".join(
         f'<circle cx="{LEFT + 6 + 175 * i}" cy="24" r="5" fill="{COLORS[family]}"/>'
         f'<text x="{LEFT + 15 + 175 * i}" y="28">{family}</text>'
@@ -79,13 +79,13 @@ def svg(nodes: Sequence[Node]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
         f'<style>{style}</style><rect width="100%" height="100%" fill="white"/>\n{years}\n{key}\n'
-        + "\n".join(drawn)
+        + "\n".join(elements)
         + "\n</svg>\n"
     )
 
 
 def flat(nodes: Sequence[Node]) -> Iterator[Node]:
-    """All nodes, parents first."""
+    """Yields all nodes, parents first."""
     for node in nodes:
         yield node
         yield from flat(node.children)

@@ -1,4 +1,4 @@
-"""Which entries a listing shows, and in which order."""
+"""A listing of the catalogue: which entries it shows, and in which order."""
 
 import difflib
 import re
@@ -17,7 +17,7 @@ SORTS: dict[str, Callable[[Entry], Any]] = {
 
 
 def params(entry: Entry) -> int | None:
-    """The parameters as counted, else as published."""
+    """Returns the parameters as counted, else as published."""
     if entry.counted is not None:
         return entry.counted.params
     return None if entry.published is None else entry.published.params
@@ -27,28 +27,30 @@ def select(
     family: str | None = None, objective: str | None = None, year: str | None = None, text: str | None = None,
     sort: str | None = None,
 ) -> list[Entry]:  # fmt: skip
-    """The entries that meet every condition; year is 2019 or a span such as 2019..2021, either end open.
+    """Returns the entries that meet every condition; year is 2019 or a span such as 2019..2021, either end open.
 
-    text: words that all stand somewhere in the id, name, heading, lab or use. sort: a key of `SORTS`; None: the order
-    of the files. Raises UserError for a family, objective or key that does not exist, and a year that is none.
+    text: words that all stand somewhere in the id, name, heading, lab or use.
+    sort: a key of `SORTS` (None: the order of the files).
+
+    Raises UserError for a family, objective or key that does not exist, and for a year that is not one.
     """
-    found = list(catalogue().values())
+    entries = list(catalogue().values())
     if family is not None:
         family = known("family", family, FAMILIES)
-        found = [e for e in found if e.family == family]
+        entries = [e for e in entries if e.family == family]
     if objective is not None:
         objective = known("objective", objective, {one for e in catalogue().values() for one in e.objective})
-        found = [e for e in found if objective in e.objective]
+        entries = [e for e in entries if objective in e.objective]
     if year is not None:
         first, last = span(year)
-        found = [e for e in found if first <= e.year <= last]
+        entries = [e for e in entries if first <= e.year <= last]
     for word in (text or "").lower().split():
-        found = [e for e in found if word in " ".join((e.id, e.name, e.heading, e.lab, e.use)).lower()]
-    return found if sort is None else sorted(found, key=SORTS[known("sort", sort, SORTS)])
+        entries = [e for e in entries if word in " ".join((e.id, e.name, e.heading, e.lab, e.use)).lower()]
+    return entries if sort is None else sorted(entries, key=SORTS[known("sort", sort, SORTS)])
 
 
 def span(year: str) -> tuple[int, int]:
-    """2019 -> 2019 to 2019; 2019..2021, 2019.. and ..2021."""
+    """Returns 2019 -> 2019 to 2019; 2019..2021, 2019.. and ..2021."""
     match = re.fullmatch(r"(\d{4})|(\d{4})?\.\.(\d{4})?", year)
     if match is None or year == "..":
         raise UserError(f"`{year}` is no span of years; write 2019, 2019..2021, 2019.. or ..2021")
@@ -57,7 +59,7 @@ def span(year: str) -> tuple[int, int]:
 
 
 def known(what: str, name: str, names: Iterable[str]) -> str:
-    """The name, if there is such a one."""
+    """Returns the name, if the list has it. Raises UserError."""
     names = sorted(names)
     if name in names:
         return name

@@ -50,32 +50,32 @@ class Built(NamedTuple):
     beside: Mapping[str, int] = {}
 
 
-def built(found: Entry) -> Built:
-    """The model of an entry, of its own shape or that of the nearest ancestor with one. Raises UserError."""
-    if found.family not in TEXT:
-        raise UserError(f"{found.id} is a model of the family {found.family}; only models of text are built here")
-    owner = next((one for one in chain(found) if one.shape), None)
-    if owner is None or not found.buildable or not owner.buildable:
-        raise UserError(f"{found.id} cannot be built: its shape was not published, or too little of it")
+def built(entry: Entry) -> Built:
+    """Returns the model of an entry, of its own shape or that of the nearest ancestor with one. Raises UserError."""
+    if entry.family not in TEXT:
+        raise UserError(f"{entry.id} is a model of the family {entry.family}; only models of text are built here")
+    owner = next((one for one in chain(entry) if one.shape), None)
+    if owner is None or not entry.buildable or not owner.buildable:
+        raise UserError(f"{entry.id} cannot be built: its shape was not published, or too little of it")
     try:
         return translated(owner.shape, owner.family)
     except UserError as error:
-        raise UserError(f"{found.id} cannot be built: {error}") from None
+        raise UserError(f"{entry.id} cannot be built: {error}") from None
 
 
-def body(found: Entry) -> ModelConfig | None:
-    """Attention and feed-forwards alone, without biases: what sizes that leave the rest out speak of."""
-    owner = next((one for one in chain(found) if one.shape), None)
+def body(entry: Entry) -> ModelConfig | None:
+    """Returns attention and feed-forwards alone, without biases: what sizes that leave the rest out count."""
+    owner = next((one for one in chain(entry) if one.shape), None)
     needed = ("layers", "d_model", "heads", "d_ff")
     if owner is None or not all(key in owner.shape for key in needed):
         return None
-    known = {key: owner.shape[key] for key in (*needed, "kv_heads", "head_dim", "glu") if key in owner.shape}
+    own = {key: owner.shape[key] for key in (*needed, "kv_heads", "head_dim", "glu") if key in owner.shape}
     rest = {"norm": "layernorm", "norm_placement": "pre", "position": "none", "activation": "gelu", "bias": False}
-    return translated({**known, **rest, "head": "none", "vocab_size": 1}, "decoder").model
+    return translated({**own, **rest, "head": "none", "vocab_size": 1}, "decoder").model
 
 
 def translated(shape: Mapping[str, Any], family: str) -> Built:
-    """family: encoder, decoder or encoder-decoder."""
+    """Returns the model of a shape. family: encoder, decoder or encoder-decoder."""
     words = Words(shape)
     for key in ("bias", "activation"):
         if key not in shape:
@@ -104,7 +104,7 @@ def translated(shape: Mapping[str, Any], family: str) -> Built:
 
 
 def scaled(words: Words) -> bool:
-    """Whether embeddings are multiplied by the root of the width."""
+    """Says whether embeddings are multiplied by the root of the width."""
     words.only("embedding_scale", "sqrt(d_model)")
     return "embedding_scale" in words.shape
 
@@ -122,7 +122,7 @@ def embedding_of(words: Words, width: int) -> EmbeddingConfig:
 
 
 def head_of(words: Words, kind: str) -> HeadConfig:
-    """A table narrower than the width is also what a tied head is made of (embedding_proj_out)."""
+    """Returns the head; a table narrower than the width is also what a tied head is made of (embedding_proj_out)."""
     activation: str = words.shape.get("activation", "")
     size, bias = words.take("projection_dim"), words.take("head_bias", False)
     words.only("embedding_proj_out", kind == "lm")
@@ -166,7 +166,7 @@ def decoder(words: Words, common: Mapping[str, Any]) -> ModelConfig:
 
 
 def encoder_decoder(words: Words, common: Mapping[str, Any]) -> ModelConfig:
-    """What is seen sparsely is the source; the decoder sees all that is behind a token."""
+    """Returns both stacks: what is seen sparsely is the source; the decoder sees all that is behind a token."""
     words.only("shared_source_target_embeddings", True)
     tables = words.take("position_tables", 1)
     words.only("embed_norm_count", tables)

@@ -19,7 +19,7 @@ from transduce.model.mixers.mixer import MixerConfig
 
 
 def attention_of(words: Words, width: int) -> AttentionConfig:
-    """Of all layers, whatever they see: `seen` narrows it."""
+    """Returns the attention of all layers, whatever they see: `seen` narrows it."""
     heads, bias = words.whole("heads"), words.shape["bias"]
     groups, size = words.take("kv_heads", heads), words.take("head_dim")
     inner = words.take("qkv_bias", bias)
@@ -32,7 +32,7 @@ def attention_of(words: Words, width: int) -> AttentionConfig:
 
 
 def disentangled_of(words: Words) -> DisentangledConfig:
-    """Of DeBERTa. v1 packs queries, keys and values in one matrix and has biases of queries and values alone."""
+    """Returns that of DeBERTa. v1 packs queries, keys and values in one matrix, and keys have no bias."""
     heads, packed = words.whole("heads"), words.take("disentangled_qkv", False)
     words.only("kv_heads", heads)
     words.only("pos_att_type", ["c2p", "p2c"])
@@ -40,7 +40,7 @@ def disentangled_of(words: Words) -> DisentangledConfig:
 
 
 def beside_of(words: Words) -> MixerConfig | None:
-    """The convolution that reads what enters the first layer of DeBERTa-v2."""
+    """Returns the convolution that reads what enters the first layer of DeBERTa-v2."""
     kernel = words.take("conv_kernel")
     activation = ACTIVATIONS[words.shape["activation"]]
     return (
@@ -49,11 +49,11 @@ def beside_of(words: Words) -> MixerConfig | None:
 
 
 def seen(words: Words, mixer: MixerConfig) -> list[MixerConfig | None]:
-    """The mixers of successive layers, to be repeated; None: the model's."""
-    found = words.take("attention")
-    if found is None:
+    """Returns the mixers of successive layers, to be repeated; None: the model's."""
+    pattern_data = words.take("attention")
+    if pattern_data is None:
         return [None]
-    own = dict(cast("Mapping[str, Any]", found))
+    own = dict(cast("Mapping[str, Any]", pattern_data))
     pattern = own.pop("pattern", None)
     if pattern == "alternating global and local" and isinstance(mixer, AttentionConfig):
         return [None, replace(mixer, window=own.pop("window"))]
@@ -67,21 +67,21 @@ def seen(words: Words, mixer: MixerConfig) -> list[MixerConfig | None]:
         sparse, out = Words(own), mixer.bias if mixer.out_bias is None else mixer.out_bias
         for key, value in (("window_blocks", 3), ("global_blocks", 2)):
             sparse.only(key, value)
-        made = BlockSparseConfig(
+        sparse_mixer = BlockSparseConfig(
             heads=mixer.heads, size=mixer.size, bias=mixer.bias, out_bias=out, block=sparse.whole("block_size"),
             random=sparse.take("random_blocks", 0),
         )  # fmt: skip
         sparse.done()
-        return [made]
-    raise UserError(f"the shape has attention={found!r}, which no part here does yet")
+        return [sparse_mixer]
+    raise UserError(f"the shape has attention={pattern_data!r}, which no part here does yet")
 
 
 def experts_of(words: Words) -> tuple[FeedForwardConfig, int, int] | None:
-    """The feed-forward of layers with experts, in which layers (every n-th), and in how many of the model."""
-    found = words.take("moe")
-    if found is None:
+    """Returns the feed-forward of layers with experts, in which layers (every n-th), and in how many of the model."""
+    section = words.take("moe")
+    if section is None:
         return None
-    own = Words(cast("Mapping[str, Any]", found))
+    own = Words(cast("Mapping[str, Any]", section))
     inner = feed(
         own.whole("expert_d_ff"), words.shape["activation"], own.take("expert_glu", False),
         words.shape.get("ffn_bias", words.shape["bias"]),
@@ -97,16 +97,16 @@ def layers_of(
     depth: int, mixers: Sequence[MixerConfig | None], moe: tuple[FeedForwardConfig, int, int] | None,
     beside: MixerConfig | None = None,
 ) -> Layers:  # fmt: skip
-    """The layers of a stack: successive mixers, and experts in every n-th. Equal neighbours are one run.
+    """Returns the layers of a stack: successive mixers, and experts in every n-th. Equal neighbours are one run.
 
     beside: a mixer beside the first layer.
     """
     experts, every = (None, 1) if moe is None else moe[:2]
-    made = list[LayerConfig]()
+    runs = list[LayerConfig]()
     for i in range(depth):
         feedforward = experts if i % every == every - 1 else None
         own = LayerConfig(mixer=mixers[i % len(mixers)], feedforward=feedforward, beside=None if i else beside)
-        if made and replace(made[-1], times=1) == own:
-            own = replace(own, times=made.pop().times + 1)
-        made.append(own)
-    return depth if made == [LayerConfig(times=depth)] else tuple(made)
+        if runs and replace(runs[-1], times=1) == own:
+            own = replace(own, times=runs.pop().times + 1)
+        runs.append(own)
+    return depth if runs == [LayerConfig(times=depth)] else tuple(runs)

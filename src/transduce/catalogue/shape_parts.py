@@ -29,7 +29,10 @@ def norm_of(words: Words) -> NormConfig:
 
 
 def residual_of(words: Words) -> ResidualConfig:
-    """Dropout is ours: shapes do not say it. A norm ends the stack unless norms come last, or final_norm says else."""
+    """Returns the residual; its dropout is ours, since shapes do not say it.
+
+    A norm ends the stack unless norms come last, or final_norm says else.
+    """
     place = words.one_of("norm_placement", "pre", "post", "post-deepnorm", "parallel", "pre-shared")
     beside = place in ("parallel", "pre-shared")
     words.only("parallel_residual", beside)
@@ -82,13 +85,16 @@ def positions_of(words: Words, head_dim: int) -> PositionsConfig:
 
 
 def transformer_xl(words: Words) -> PositionsConfig:
-    """xl_bias: two vectors for the whole model; else two for each layer, unless xl_bias_per_layer says no."""
+    """Returns the positions, whose two vectors are the whole model's with xl_bias, else each layer's.
+
+    xl_bias_per_layer=false says the former, too.
+    """
     whole = words.take("xl_bias", False) or not words.take("xl_bias_per_layer", True)
     return TransformerXLConfig(lean="stack" if whole else "mixer", segments=words.take("xl_segment", False))
 
 
 def feedforward_of(words: Words) -> FeedForwardConfig:
-    """Of a layer without experts."""
+    """Returns that of a layer without experts."""
     hidden, bias = words.whole("d_ff"), words.take("ffn_bias", words.shape["bias"])
     name = words.take("activation")
     return feed(hidden, name, words.take("glu", False), bias)

@@ -22,19 +22,21 @@ class Words:
             raise UserError(f"the shape has {key}={value!r}; it must be a whole number, at least 1")
         return value
 
-    def one_of(self, key: str, *known: str) -> str:
+    def one_of(self, key: str, *values: str) -> str:
         value = self.take(key)
-        if value not in known:
-            raise UserError(f"the shape has {key}={value!r}, which no part here does yet; known are {', '.join(known)}")
+        if value not in values:
+            raise UserError(
+                f"the shape has {key}={value!r}, which no part here does yet; known are {', '.join(values)}"
+            )
         return value
 
     def only(self, key: str, *values: Any) -> None:
-        """A key that may be there with one of some values, and says nothing more."""
+        """Takes a key that may only have one of some values, and says nothing more."""
         if key in self.left and (value := self.left.pop(key)) not in values:
             raise UserError(f"the shape has {key}={value!r}, which no part here does yet")
 
     def drop(self, key: str, note: str = "") -> None:
-        """A key that changes no part; note: what is therefore not as published."""
+        """Takes a key that changes no part; note: what is therefore not as published."""
         if self.left.pop(key, None) is not None and note:
             self.notes.append(note)
 

@@ -34,20 +34,20 @@ def list_(
     """List models; all conditions must hold."""
     from transduce.catalogue import query
 
-    found = query.select(family, objective, year, " ".join(words or ()), sort)
+    entries = query.select(family, objective, year, " ".join(words or ()), sort)
     if json:
-        return document([documents.entry(one) for one in found])
-    if not found:
+        return document([documents.entry(one) for one in entries])
+    if not entries:
         print("no model meets all of these conditions", file=sys.stderr)
         return
-    width = max(len(entry.id) for entry in found)
+    width = max(len(entry.id) for entry in entries)
     print(f"{'id':{width}}  year  {'family':22}  {'parameters':>17}  objective")
-    for entry in found:
+    for entry in entries:
         count = query.params(entry)
         size = "" if count is None else f"{'' if entry.counted else 'about '}{count:,}"
         print(f"{entry.id:{width}}  {entry.year}  {entry.family:22}  {size:>17}  {', '.join(entry.objective)}")
     if sys.stdout.isatty():
-        print(f"{len(found)} models; transduce catalogue show {found[-1].id}", file=sys.stderr)
+        print(f"{len(entries)} models; transduce catalogue show {entries[-1].id}", file=sys.stderr)
 
 
 @app.command()
@@ -56,34 +56,34 @@ def show(name: Name, json: Annotated[bool, option(documents.ENTRY)] = False) -> 
     from transduce.catalogue.entry import entry
     from transduce.catalogue.lineage import chain, shape
 
-    found = entry(name)
+    model = entry(name)
     if json:
-        return document(documents.entry(found))
-    print(f"{found.name} ({found.lab}, {found.year})")
-    fact("changes", found.changes)
-    fact("from", " <- ".join(one.id for one in chain(found)))
-    fact("source", f"{found.source}  {found.link}".strip())
-    fact("family", found.family + (f"; {found.heading} in arXiv:2302.07730" if found.heading else ""))
-    fact("objective", ", ".join(found.objective))
-    fact("use", found.use)
-    for number, stage in enumerate(found.training, 1):
+        return document(documents.entry(model))
+    print(f"{model.name} ({model.lab}, {model.year})")
+    fact("changes", model.changes)
+    fact("from", " <- ".join(one.id for one in chain(model)))
+    fact("source", f"{model.source}  {model.link}".strip())
+    fact("family", model.family + (f"; {model.heading} in arXiv:2302.07730" if model.heading else ""))
+    fact("objective", ", ".join(model.objective))
+    fact("use", model.use)
+    for number, stage in enumerate(model.training, 1):
         fact("training" if number == 1 else "", f"{number}. {stage}")
-    fact("parameters", parameters(found))
-    if found.published is not None and found.published.active:
-        fact("", f"{found.published.active:,} of them active for a token, as published")
-    given = shape(found)
-    if given:
-        owner = next(one.id for one in chain(found) if one.shape)
-        fact("shape", "as published" if owner == found.id else f"that of {owner}")
-        for key, value in given.items():
-            mark = "  (assumed)" if key in found.assumed else ""
+    fact("parameters", parameters(model))
+    if model.published is not None and model.published.active:
+        fact("", f"{model.published.active:,} of them active for a token, as published")
+    own_shape = shape(model)
+    if own_shape:
+        owner = next(one.id for one in chain(model) if one.shape)
+        fact("shape", "as published" if owner == model.id else f"that of {owner}")
+        for key, value in own_shape.items():
+            mark = "  (assumed)" if key in model.assumed else ""
             print(f"  {key} = {plain(value)}{mark}")
-    if not found.buildable:
+    if not model.buildable:
         fact("not built", "its shape was not published, or too little of it")
-    fact("evidence", found.evidence)
-    if found.fitted:
+    fact("evidence", model.evidence)
+    if model.fitted:
         fact("fitted", "what is not published was chosen to meet the printed total: agreement proves nothing")
-    fact("notes", found.notes)
+    fact("notes", model.notes)
 
 
 @app.command()
@@ -92,18 +92,18 @@ def params(name: Name, json: Annotated[bool, option(documents.COUNT)] = False) -
     from transduce.catalogue.entry import entry
     from transduce.catalogue.ledger import line, remarks
 
-    found = line(entry(name))
+    counted = line(entry(name))
     if json:
-        return document(documents.line(found))
-    if found.costs is None:
-        raise UserError(found.why)
-    costs, total = found.costs, f"{found.params:,}"
-    for part, count in [*costs.parts.items(), *found.beside.items()]:
+        return document(documents.line(counted))
+    if counted.costs is None:
+        raise UserError(counted.why)
+    costs, total = counted.costs, f"{counted.params:,}"
+    for part, count in [*costs.parts.items(), *counted.beside.items()]:
         print(f"{count:>{len(total)},}  {part.replace('_', ' ')}")
     equal = (
         ""
-        if found.expected is None
-        else "; another count gives " + ("the same" if found.expected == found.params else f"{found.expected:,}")
+        if counted.expected is None
+        else "; another count gives " + ("the same" if counted.expected == counted.params else f"{counted.expected:,}")
     )
     print(f"{total}  parameters{equal}")
     if costs.active != costs.params:
@@ -117,7 +117,7 @@ def params(name: Name, json: Annotated[bool, option(documents.COUNT)] = False) -
     if costs.source_state:
         fact("", f"{costs.source_state:,} for a token of the source")
     fact("training", f"{rounded(costs.training_bytes)} bytes: weights, gradients and the moments of AdamW in float32")
-    fact("notes", "; ".join(remarks(found)))
+    fact("notes", "; ".join(remarks(counted)))
 
 
 @app.command()
@@ -184,7 +184,7 @@ def diff(
 
 
 def fact(key: str, value: str) -> None:
-    """A line of `show`, folded; nothing for an empty value."""
+    """Prints a line of `show`, folded; nothing for an empty value."""
     if value:
         print(fold(f"{key:11} {value}", sys.stdout, 12))
 
@@ -195,33 +195,33 @@ def plain(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
 
 
-def parameters(found: "Entry") -> str:
-    """Published and counted, and by how much they differ.
+def parameters(model: "Entry") -> str:
+    """Returns the published and the counted parameters, and by how much they differ.
 
-    The count is the one of others, which ours meets for every model of text (`transduce catalogue counts` makes it
+    The count is Hugging Face's, which ours meets for every model of text (`transduce catalogue counts` makes it
     again): to look something up, torch need not be there.
     """
     from transduce.catalogue.entry import TEXT
     from transduce.catalogue.lineage import counted, deviation, off_by
 
     words, scope = list[str](), ""
-    if found.published is not None:
-        scope = "" if found.published.scope == "all" else f" ({found.published.scope})"
-        words.append(f"{found.published.label or f'{found.published.params:,}'} published{scope}")
-    theirs = counted(found)
-    if theirs is not None:
-        text, of = found.family in TEXT, theirs.of if theirs is found.counted else ""
-        said = "counted" if found.buildable else "counted of attention and feed-forwards alone"
+    if model.published is not None:
+        scope = "" if model.published.scope == "all" else f" ({model.published.scope})"
+        words.append(f"{model.published.label or f'{model.published.params:,}'} published{scope}")
+    count = counted(model)
+    if count is not None:
+        text, of = model.family in TEXT, count.of if count is model.counted else ""
+        how = "counted" if model.buildable else "counted of attention and feed-forwards alone"
         as_ = f" (as {of})" if text else f" ({of})"
-        words.append(f"{theirs.params:,} {said if text else 'counted by others'}" + (as_ if of else ""))
-    off = deviation(found, None if theirs is None else theirs.params)
+        words.append(f"{count.params:,} {how if text else 'counted by others'}" + (as_ if of else ""))
+    off = deviation(model, None if count is None else count.params)
     if off is not None:
         words.append(off_by(off) + (" there" if scope else ""))
     return ", ".join(words)
 
 
 def rounded(number: int) -> str:
-    """Three digits and a word."""
+    """Returns three digits and a word."""
     for size, word in ((10**15, "quadrillion"), (10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
         if number >= size:
             return f"{number / size:.3g} {word}"

@@ -1,4 +1,4 @@
-"""What `transduce catalogue ... --json` prints. Imports no torch."""
+"""The documents of `transduce catalogue ... --json`. Imports no torch."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ def entry(one: "Entry") -> dict[str, Any]:
     """Returns all that the catalogue has of a model; shape: its own, or that of the ancestor it has it from."""
     from transduce.catalogue import lineage, query
 
-    more = {"link": one.link, "ancestors": [found.id for found in lineage.chain(one)][1:]}
+    more = {"link": one.link, "ancestors": [ancestor.id for ancestor in lineage.chain(one)][1:]}
     return {**vars(one), **more, "shape": lineage.shape(one), "parameters": query.params(one)}
 
 
@@ -53,8 +53,8 @@ def differences(first: "Entry", second: "Entry", pairs: Iterable["Difference"]) 
     """Returns the keys in which two shapes differ; null: the shape has no such key."""
     from transduce.catalogue.lineage import ABSENT
 
-    def value(given: Any) -> Any:
-        return None if given is ABSENT else given
+    def value(item: Any) -> Any:
+        return None if item is ABSENT else item
 
     keys = {pair.key: [value(pair.first), value(pair.second)] for pair in pairs}
     return {"first": first.id, "second": second.id, "differences": keys}

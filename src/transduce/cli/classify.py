@@ -39,16 +39,16 @@ def classify(
     if texts and file is not None:
         raise UserError("there are texts and a file to classify; give one of them")
     model = api.load(run, checkpoint=checkpoint, device=device)
-    given = texts or lines(file or "-", LONGEST)
-    for _, text, answer in results(given, LINES, model.classify, places(None if texts else file or "-")):
+    inputs = texts or lines(file or "-", LONGEST)
+    for _, text, answer in results(inputs, LINES, model.classify, places(None if texts else file or "-")):
         if json:
-            shown = {"label": answer.label or None, "probability": answer.probability}
-            object_line({"text": text, **shown, "probabilities": answer.probabilities})
+            choice = {"label": answer.label or None, "probability": answer.probability}
+            object_line({"text": text, **choice, "probabilities": answer.probabilities})
         else:
             sys.stdout.write(f"{ranked(answer) if probabilities else answer.label}\n")
         sys.stdout.flush()
 
 
 def ranked(answer: "Classified") -> str:
-    """Every label and its probability, the likeliest first, parted by tabs."""
+    """Returns every label and its probability, the likeliest first, with tabs between."""
     return "\t".join(f"{label} {share:.6f}" for label, share in answer.probabilities.items())

@@ -23,15 +23,15 @@ def aligned(rows: Rows, width: int | None = None, spare: Sequence[int] = ()) -> 
     spare: the columns that may be left out, the first one first.
     """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    kept = list(range(len(widths)))
+    columns = list(range(len(widths)))
     for column in spare:
-        if width is not None and min(widths[0], NAME) + sum(widths[c] + 2 for c in kept[1:]) > width:
-            kept.remove(column)
-    rest = sum(widths[c] + 2 for c in kept[1:])
+        if width is not None and min(widths[0], NAME) + sum(widths[c] + 2 for c in columns[1:]) > width:
+            columns.remove(column)
+    rest = sum(widths[c] + 2 for c in columns[1:])
     first = widths[0] if width is None else max(4, min(widths[0], width - rest))
     lines: list[str] = []
     for row in rows:
-        cells = [f"{clipped(row[0], first):{first}}", *(f"{row[c]:>{widths[c]}}" for c in kept[1:])]
+        cells = [f"{clipped(row[0], first):{first}}", *(f"{row[c]:>{widths[c]}}" for c in columns[1:])]
         lines.append("  ".join(cells).rstrip())
     return lines
 
@@ -43,14 +43,14 @@ def side_by_side(rows: Rows, width: int | None = None) -> list[str]:
     widths = [w if limit is None or not c else min(w, limit) for c, w in enumerate(widths)]
     lines, column = list[str](), 1
     while column < len(widths):
-        kept = [column]
-        while (column := kept[-1] + 1) < len(widths) and (
-            width is None or widths[0] + sum(widths[c] + 2 for c in [*kept, column]) <= width
+        columns = [column]
+        while (column := columns[-1] + 1) < len(widths) and (
+            width is None or widths[0] + sum(widths[c] + 2 for c in [*columns, column]) <= width
         ):
-            kept.append(column)
+            columns.append(column)
         lines += [""] if lines else []
-        for row in (row for row in rows if any(row[c] for c in kept)):
-            cells = [f"{row[0]:{widths[0]}}", *(f"{clipped(row[c], widths[c]):>{widths[c]}}" for c in kept)]
+        for row in (row for row in rows if any(row[c] for c in columns)):
+            cells = [f"{row[0]:{widths[0]}}", *(f"{clipped(row[c], widths[c]):>{widths[c]}}" for c in columns)]
             lines.append("  ".join(cells).rstrip())
     return lines
 

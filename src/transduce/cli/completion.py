@@ -1,4 +1,4 @@
-"""What a shell may complete: recipes, runs and keys of a recipe. Imports no torch, so that nobody waits for a tab.
+"""The words that a shell may complete: recipes, runs and keys of a recipe. Imports no torch: a tab must not wait.
 
 The keys are those of the recipe that is named, with its architecture written out, and of the sections that have no
 kinds, which are read from the source of their classes.
@@ -72,8 +72,8 @@ def keys(spec: str | None) -> list[str]:
     from transduce.errors import UserError
 
     try:
-        given = [("data.path", ".")] if spec not in (None, recipes.DEFAULT) else []
-        data = recipes.read(spec or recipes.DEFAULT, given, shape=shape)
+        changes = [("data.path", ".")] if spec not in (None, recipes.DEFAULT) else []
+        data = recipes.read(spec or recipes.DEFAULT, changes, shape=shape)
     except (UserError, OSError):
         data = {}
     own = [key for key in dotted(data) if key != "base"]

@@ -25,10 +25,10 @@ def doctor(
     spec, overrides = recipe_and_overrides(words, DEFAULT)
     if answered(spec, overrides, json):
         return
-    found = api.doctor(spec, overrides, preview=preview)
+    findings = api.doctor(spec, overrides, preview=preview)
     if json:
-        overlap = [{"in": a, "of": b, "examples": shared} for (a, b), shared in found.overlap.items()]
-        return document({**vars(found), "overlap": overlap, "advice": found.advice()})
+        overlap = [{"in": a, "of": b, "examples": shared} for (a, b), shared in findings.overlap.items()]
+        return document({**vars(findings), "overlap": overlap, "advice": findings.advice()})
     from transduce.cli import show
 
-    show.findings(found)
+    show.findings(findings)

@@ -1,4 +1,4 @@
-"""What `--json` prints: one document on standard output, or one object per line, and nothing else."""
+"""The output of `--json`: one document on standard output, or one object per line, and nothing else."""
 
 import dataclasses
 import json

@@ -69,25 +69,25 @@ def embed(
         return encoder.embed(some, batch_tokens=batch_tokens, precision=precision)
 
     name = "-" if file is None else file
-    given, place = texts or lines(name), places(None if texts else name)
-    found = results(given, LINES, vectors, place)
+    inputs, place = texts or lines(name), places(None if texts else name)
+    vectors_of = results(inputs, LINES, vectors, place)
     if search is not None:
-        for score, number, text in ranked(search, given, vectors, top, place):
+        for score, number, text in ranked(search, inputs, vectors, top, place):
             if json:
                 line({"score": score, "line": number, "text": text})
             else:
                 sys.stdout.write(f"{score:.4f}\t{number}\t{text}\n")
     elif out is None:
-        rows(found, sys.stdout)
+        rows(vectors_of, sys.stdout)
     elif out.suffix == ".jsonl":
         with out.open("w", encoding="utf-8") as stream:
-            rows(found, stream)
+            rows(vectors_of, stream)
     else:
-        matrix(found, encoder.features, out)
+        matrix(vectors_of, encoder.features, out)
 
 
 def rows(results: "Results", stream: TextIO) -> None:
-    """A JSON object for each text, as they come."""
+    """Writes a JSON object for each text, as they come."""
     for _, text, vector in results:
         numbers = [float(f"{x:.9g}") for x in vector.tolist()]  # nine digits are a float32
         stream.write(json_.dumps({"text": text, "vector": numbers}, ensure_ascii=False) + "\n")
@@ -109,21 +109,21 @@ def matrix(results: "Results", features: int, out: Path) -> None:
 def ranked(
     query: str, texts: Iterable[str], vectors: "Embed", top: int, place: Callable[[int], str]
 ) -> list[tuple[float, int, str]]:  # fmt: skip
-    """(cosine, line, text) of the `top` texts whose vectors point most where the query's does; blank ones are left out.
+    """Returns (cosine, line, text) of the `top` texts nearest to the query in direction; blank ones are left out.
 
     Lines count from 1.
     """
     import numpy as np
 
     def units(some: list[str]) -> "Vectors":
-        found = vectors(some)
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        rows = vectors(some)
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
     def scores(chunk: list[str]) -> list[float | None]:
-        found = iter((units([text for text in chunk if text.strip()]) @ asked).tolist())
-        return [next(found) if text.strip() else None for text in chunk]
+        cosines = iter((units([text for text in chunk if text.strip()]) @ direction).tolist())
+        return [next(cosines) if text.strip() else None for text in chunk]
 
-    asked, best = units([query])[0], list[tuple[float, int, str]]()
+    direction, best = units([query])[0], list[tuple[float, int, str]]()
     for number, text, score in results(texts, LINES, scores, place):
         if score is not None and (len(best) < top or score > best[-1][0]):
             best = nsmallest(top, [*best, (score, number, text)], key=lambda one: (-one[0], one[1]))

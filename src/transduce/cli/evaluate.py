@@ -31,11 +31,11 @@ def evaluate(
     """
     from transduce import api
 
-    given = [*overrides(words), *([("generate.beam_size", beam_size)] if beam_size is not None else [])]
-    model = api.load(run, checkpoint=checkpoint, device=device, overrides=given)
-    found = model.evaluate(split)
+    changes = [*overrides(words), *([("generate.beam_size", beam_size)] if beam_size is not None else [])]
+    model = api.load(run, checkpoint=checkpoint, device=device, overrides=changes)
+    evaluation = model.evaluate(split)
     if json:
-        return document({"run": run, "checkpoint": checkpoint, **found.as_data(samples)})
+        return document({"run": run, "checkpoint": checkpoint, **evaluation.as_data(samples)})
     from transduce.cli import show
 
-    show.evaluation(found, model.task, f"{run}, {checkpoint} checkpoint, {found.split}", samples)
+    show.evaluation(evaluation, model.task, f"{run}, {checkpoint} checkpoint, {evaluation.split}", samples)

@@ -40,30 +40,33 @@ def explain(
     if not key:
         sections = [config.explain(Recipe, name) for name in config.descriptions(Recipe)]
         return document(sections) if json else listed({one.name: one.description for one in sections})
-    found = config.explain(Recipe, key)
-    document(found) if json else tell(found)
+    explained = config.explain(Recipe, key)
+    document(explained) if json else tell(explained)
 
 
 def answered(spec: str, overrides: Iterable[tuple[str, Any]], json: bool = False) -> bool:
-    """Explains the keys that are asked for as KEY=?, of the kinds of the recipe. Returns whether there are any."""
+    """Explains the keys that are asked for as KEY=?, of the kinds of the recipe. Says whether it had any to explain."""
     overrides = list(overrides)
-    asked = [key for key, value in overrides if value == "?"]
-    if not asked:
+    keys = [key for key, value in overrides if value == "?"]
+    if not keys:
         return False
     from transduce import config, recipes
     from transduce.runs import assumed
     from transduce.runs.recipe import Recipe
 
     try:
-        given = [("data.path", "."), *((key, value) for key, value in overrides if value != "?")]  # which may be needed
-        data = assumed.complete(recipes.read(spec, given, shape=assumed.shape))
+        changes = [
+            ("data.path", "."),
+            *((key, value) for key, value in overrides if value != "?"),
+        ]  # which may be needed
+        data = assumed.complete(recipes.read(spec, changes, shape=assumed.shape))
     except UserError:  # the kinds are then the default ones
         data = {}
-    found = [config.explain(Recipe, key, dict(chosen_kinds(data))) for key in asked]
+    explained = [config.explain(Recipe, key, dict(chosen_kinds(data))) for key in keys]
     if json:
-        document(found)
+        document(explained)
     else:
-        for one in found:
+        for one in explained:
             tell(one)
     return True
 
@@ -80,19 +83,19 @@ def chosen_kinds(data: dict[str, Any], where: str = "") -> Iterable[tuple[str, s
             yield f"{where}{name}", value
 
 
-def tell(found: "Key") -> None:
+def tell(key: "Key") -> None:
     """Prints a key for people."""
-    default = "required" if found.required else f"default {written(found.default)}"
-    print(fold(f"{found.name}: {found.type}, {default}", sys.stdout, 2))
-    print(fold(f"  {as_typed(found.description)}", sys.stdout, 2))
-    if found.choices and not found.kinds:
-        print(fold(f"  choices: {', '.join(map(written, found.choices))}", sys.stdout, 4))
-    if found.kinds:
+    default = "required" if key.required else f"default {written(key.default)}"
+    print(fold(f"{key.name}: {key.type}, {default}", sys.stdout, 2))
+    print(fold(f"  {as_typed(key.description)}", sys.stdout, 2))
+    if key.choices and not key.kinds:
+        print(fold(f"  choices: {', '.join(map(written, key.choices))}", sys.stdout, 4))
+    if key.kinds:
         print("kinds")
-        listed(found.kinds)
-    if found.keys:
-        print(f"keys of {found.default}" if found.kinds else "keys")
-        listed(found.keys)
+        listed(key.kinds)
+    if key.keys:
+        print(f"keys of {key.default}" if key.kinds else "keys")
+        listed(key.keys)
 
 
 def as_typed(meaning: str) -> str:

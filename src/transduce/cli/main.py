@@ -80,7 +80,7 @@ def options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status. Every mistake of the user is one sentence on stderr."""
+    """Runs one command; returns the exit status. Every mistake of the user is one sentence on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = os.environ.get("TRANSDUCE_DEBUG", "") not in ("", "0") or "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -148,7 +148,7 @@ def one_line(text: str) -> str:
 
 
 def sentence(error: Exception) -> str | None:
-    """What to tell the user of an error that is theirs to mend; None: it is ours, and the traceback is needed."""
+    """Returns what to tell the user of a mistake to correct (None: the fault is ours, and the traceback is needed)."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, UnicodeEncodeError) and error.encoding == sys.stdout.encoding:

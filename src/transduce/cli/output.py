@@ -24,7 +24,7 @@ class Closed(io.TextIOBase):
 
 @contextmanager
 def prepared() -> Generator[None]:
-    """Inside, everything can be printed for people, on any terminal and on none."""
+    """Makes everything printable for people inside, on any terminal and on none."""
     before, way = (sys.stdout, sys.stderr), getattr(sys.stdout, "errors", None)
     missing = cast("TextIO | None", sys.stdout) is None
     with ExitStack() as stack:

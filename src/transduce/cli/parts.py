@@ -45,12 +45,12 @@ def list_(json: AsList = False) -> None:
     if json:
         return document(map(facts, parts()))
 
-    shown = ""
+    section = ""
     for part in parts():
-        if part.key != shown:
-            print(("\n" if shown else "") + fold(TITLES[part.key], sys.stdout))
-            shown = part.key
-            if shown == "mixer":
+        if part.key != section:
+            print(("\n" if section else "") + fold(TITLES[part.key], sys.stdout))
+            section = part.key
+            if section == "mixer":
                 print("  (at width 256, after t tokens: the cost of one more token; the state of a row)")
         line(part)
 
@@ -90,11 +90,11 @@ def check(
 
     if json:
         return document(map(cell, matrix()))
-    found = page(matrix())
+    text = page(matrix())
     if out is None:
-        sys.stdout.write(found)
+        sys.stdout.write(text)
     else:
-        out.write_text(found, encoding="utf-8")
+        out.write_text(text, encoding="utf-8")
 
 
 def facts(part: "PartFacts") -> dict[str, Any]:
@@ -118,7 +118,7 @@ def line(part: "PartFacts") -> None:
 
 
 def work(cost: "Growth") -> str:
-    """FLOPs per token; t: tokens read before."""
+    """Returns FLOPs per token; t: tokens read before."""
     return scaled(cost.fixed, 1000, "FLOP") + (f" + {scaled(cost.slope, 1000, 'FLOP')} t" if cost.slope else "")
 
 

@@ -31,11 +31,11 @@ def plan(
     if answered(spec, overrides, json):
         return
     overrides += [("train.device", device)] if device is not None else []
-    found = api.plan(spec, overrides, probe=probe)
+    estimate = api.plan(spec, overrides, probe=probe)
     if json:
-        steps = {"name": found.recipe.name, "device": str(found.device), "steps": found.recipe.train.max_steps}
-        times = {"seconds": found.seconds, "probe": found.probe}
-        return document({**steps, "batches": found.batches, **vars(found.costs), **times})
+        steps = {"name": estimate.recipe.name, "device": str(estimate.device), "steps": estimate.recipe.train.max_steps}
+        times = {"seconds": estimate.seconds, "probe": estimate.probe}
+        return document({**steps, "batches": estimate.batches, **vars(estimate.costs), **times})
     from transduce.cli import show
 
-    show.plan(found)
+    show.plan(estimate)

@@ -32,8 +32,8 @@ def predict(
     if inputs and file is not None:
         raise UserError("there are inputs and a file to predict from; give one of them")
     model = api.load(run, checkpoint=checkpoint, device=device)
-    given = inputs or lines(file or "-", LONGEST)
-    for _, text, prediction in results(given, LINES, model.predict, places(None if inputs else file or "-")):
+    rows = inputs or lines(file or "-", LONGEST)
+    for _, text, prediction in results(rows, LINES, model.predict, places(None if inputs else file or "-")):
         if json:
             object_line({"input": text, "prediction": prediction})
         else:

@@ -88,27 +88,30 @@ def recipe_schema() -> dict[str, Any]:
     from transduce import config
     from transduce.runs.recipe import Recipe
 
-    found = config.schema(Recipe)
-    found["$defs"]["Recipe"]["properties"] |= {
+    root = config.schema(Recipe)
+    root["$defs"]["Recipe"]["properties"] |= {
         "base": {"type": "string", "description": "The recipe or file this one starts from."},
         "needs": {"type": "object", "description": "Keys only the user can fill, and what they are."},
     }
-    shorthands(found["$defs"])
-    return found
+    shorthands(root["$defs"])
+    return root
 
 
 def shorthands(definitions: dict[str, Any]) -> None:
-    """What may stand in a recipe for something longer: an architecture or published model for a model, names of mixers
+    """Adds what may stand in a recipe for something longer: an architecture or published model, names of mixers
     for layers."""
     from transduce.catalogue.entry import TEXT, catalogue
 
     published = [entry.id for entry in catalogue().values() if entry.family in TEXT and entry.buildable]
-    named = {"enum": [*architectures.names(), *published]}
-    definitions["Recipe"]["properties"]["model"]["anyOf"].append(named)
+    model_names = {"enum": [*architectures.names(), *published]}
+    definitions["Recipe"]["properties"]["model"]["anyOf"].append(model_names)
     for definition in definitions.values():
         properties = definition.get("properties", {})
         if "layers" in properties and "width" in properties:
-            properties["base"] = {**named, "description": "The architecture or published model this one starts from."}
+            properties["base"] = {
+                **model_names,
+                "description": "The architecture or published model this one starts from.",
+            }
             for key in (key for key in properties if key.endswith("layers")):
                 item = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/LayerConfig"}]}
                 names = [{"type": "string"}, {"type": "array", "items": item}]

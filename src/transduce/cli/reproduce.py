@@ -62,11 +62,11 @@ def reproduce(
     every = [experiments.named(each)() for each in experiments.names()]
     if name == "ls":
         return document([facts(store, each) for each in every]) if json else list_(store, every)
-    chosen = {"all": experiments.names(), "page": []}.get(name, [name])
+    names = {"all": experiments.names(), "page": []}.get(name, [name])
     if changes and (name == "all" or out == OUT):
         raise UserError("other settings are not the experiment of record; name one experiment, and give --out DIR")
     with computing(threads, "--threads "):
-        for each in chosen:
+        for each in names:
             settings: dict[str, Any] = {}
             for key, value in changes:
                 override(settings, key, value)
@@ -86,13 +86,13 @@ def reproduce(
                 broken = True
     write(out.with_name(f"{out.name}.md"), page(store, every))
     if json:
-        document([facts(store, each) for each in every if each.kind in chosen])
+        document([facts(store, each) for each in every if each.kind in names])
     if broken:
         raise typer.Exit(1)
 
 
 def run(store: "Store", experiment: "Experiment", seeds: tuple[int, ...], data: Path | None, force: bool) -> None:
-    """Measure what has not been measured by the code that is there, draw it, and tell."""
+    """Measures what the present code has not measured yet, draws it, and tells."""
     from transduce.reproduce.page import since, spread
     from transduce.reproduce.store import changed_since
 
@@ -113,21 +113,21 @@ def run(store: "Store", experiment: "Experiment", seeds: tuple[int, ...], data: 
     tell(f"{experiment.kind}: {experiment.verdict(measured)}{some}" + (f"  {picture}" if picture else ""))
 
 
-def chosen_seeds(given: str | None, experiment: "Experiment") -> tuple[int, ...]:
-    """Whole numbers with commas between, of the experiment's own seeds."""
-    if given is None:
+def chosen_seeds(text: str | None, experiment: "Experiment") -> tuple[int, ...]:
+    """Returns the seeds in whole numbers with commas between, all of the experiment's own."""
+    if text is None:
         return experiment.seeds
-    found = tuple(dict.fromkeys(int(word) if word.strip().isdecimal() else -1 for word in given.split(",")))
-    if not set(found) <= set(experiment.seeds):
-        known = ",".join(map(str, experiment.seeds))
+    seeds = tuple(dict.fromkeys(int(word) if word.strip().isdecimal() else -1 for word in text.split(",")))
+    if not set(seeds) <= set(experiment.seeds):
+        own = ",".join(map(str, experiment.seeds))
         raise UserError(
-            f"--seeds {given}: {experiment.kind} has the seeds {known}; name some of them, with commas between"
+            f"--seeds {text}: {experiment.kind} has the seeds {own}; name some of them, with commas between"
         )
-    return found
+    return seeds
 
 
 def list_(store: "Store", experiments: "list[Experiment]") -> None:
-    """Name, last verdict, minutes and claim of each; then how many there are of each verdict."""
+    """Prints name, last verdict, minutes and claim of each, then the number of each verdict."""
     from transduce.reproduce.page import age, counts
 
     width = max(len(experiment.kind) for experiment in experiments)

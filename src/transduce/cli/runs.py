@@ -44,14 +44,14 @@ def list_(
     """
     from transduce.runs.listing import summaries
 
-    found = summaries(folder, sort)
+    runs = summaries(folder, sort)
     if json:
-        document(found)
-    elif not found:
+        document(runs)
+    elif not runs:
         print(f"there are no runs in {folder}; `transduce train` makes one", file=sys.stderr)
     else:
         head = ("name", "state", "parameters", "best", "valid loss", "minutes", "when")
-        for line in aligned([head, *map(row, found)], width_of(sys.stdout), SPARE):
+        for line in aligned([head, *map(row, runs)], width_of(sys.stdout), SPARE):
             print(line)
 
 
@@ -96,35 +96,35 @@ def show(
     require_run(run)
     from transduce.runs.detail import detail
 
-    found = detail(run)
+    about = detail(run)
     if json:
-        document(found)
+        document(about)
     else:
-        everything(found)
+        everything(about)
 
 
-def everything(found: "Detail") -> None:
+def everything(about: "Detail") -> None:
     """Prints a run in full."""
-    one = found.summary
+    one = about.summary
     print(f"{one.path}: {state(one)}" + (f" ({one.problem})" if one.problem else ""))
     fact("changed", f"{one.changed}, {ago(one.changed)}")
     fact("trained", "" if one.minutes is None else f"{one.step:,} steps in {minutes(one.minutes)} minutes")
     fact("parameters", "" if one.parameters is None else f"{one.parameters:,}")
     fact("best", "" if one.score is None else f"{best(one)} on valid")
-    for name, split in found.data.items():
+    for name, split in about.data.items():
         fact(f"data {name}", ", ".join(f"{value:,} {key}" for key, value in split.items() if isinstance(value, int)))
-    for name, value in (found.result or {}).items():
+    for name, value in (about.result or {}).items():
         fact(name, measured(value))
-    fact("disk", size(found.bytes))
-    if isinstance(found.config, str):
-        fact("recipe", found.config)
+    fact("disk", size(about.bytes))
+    if isinstance(about.config, str):
+        fact("recipe", about.config)
     else:
         print("recipe, where it differs from the defaults")
-        for key, value in found.config.items():
+        for key, value in about.config.items():
             print(fold(f"  {key}={written(value)}", sys.stdout, 4))
-    print("checkpoints" if found.checkpoints else "no checkpoints")
-    width = max((len(saved.name) for saved in found.checkpoints), default=0)
-    for saved in found.checkpoints:
+    print("checkpoints" if about.checkpoints else "no checkpoints")
+    width = max((len(saved.name) for saved in about.checkpoints), default=0)
+    for saved in about.checkpoints:
         marks = ", ".join([saved.problem or "whole", *saved.links])
         print(fold(f"  {saved.name:{width}}  {size(saved.bytes):>10}  {marks}", sys.stdout, width + 16))
 
@@ -159,35 +159,37 @@ def compare(
         raise UserError(f"{runs[0]} alone cannot be compared; name two runs or more")
     from transduce.runs import comparing
 
-    found, file = comparing.compare(runs), runs[0].parent / "compare.png" if plot is None else plot
+    comparison, file = comparing.compare(runs), runs[0].parent / "compare.png" if plot is None else plot
     picture = file if comparing.draw(runs, file) else None
     if json:
-        document({**vars(found), "plot": picture})
+        document({**vars(comparison), "plot": picture})
         return
     names = comparing.labels(runs)
-    for line in side_by_side([("", *names), *numbers(found)], width_of(sys.stdout)):
+    for line in side_by_side([("", *names), *numbers(comparison)], width_of(sys.stdout)):
         print(line)
-    print("\nrecipes, where they differ" if found.differences else "\nthe recipes are the same")
-    rows = [(f"  {key}", *("" if v is None else written(v) for v in row)) for key, row in found.differences.items()]
+    print("\nrecipes, where they differ" if comparison.differences else "\nthe recipes are the same")
+    rows = [
+        (f"  {key}", *("" if v is None else written(v) for v in row)) for key, row in comparison.differences.items()
+    ]
     for line in side_by_side([("", *names), *rows], width_of(sys.stdout)) if rows else ():
         print(line)
     print()
-    for sentence in found.remarks:
+    for sentence in comparison.remarks:
         print(fold(f"! {sentence}", sys.stdout, 2))
     print("nothing to plot: no run has a loss" if picture is None else f"losses: {picture}")
 
 
-def numbers(found: "Comparison") -> list[tuple[str, ...]]:
+def numbers(comparison: "Comparison") -> list[tuple[str, ...]]:
     """Returns the rows of numbers; a row in which every run has nothing is left out."""
     rows = [
-        ("state", *map(state, found.runs)),
-        ("parameters", *("" if one.parameters is None else f"{one.parameters:,}" for one in found.runs)),
-        ("steps", *(f"{one.step:,}" for one in found.runs)),
-        ("tokens", *("" if count is None else f"{count:,}" for count in found.tokens)),
-        ("minutes", *(minutes(one.minutes) for one in found.runs)),
-        ("best", *map(best, found.runs)),
-        ("best valid loss", *map(loss, found.runs)),
-        *((name, *("" if v is None else f"{v:.4g}" for v in row)) for name, row in found.results.items()),
+        ("state", *map(state, comparison.runs)),
+        ("parameters", *("" if one.parameters is None else f"{one.parameters:,}" for one in comparison.runs)),
+        ("steps", *(f"{one.step:,}" for one in comparison.runs)),
+        ("tokens", *("" if count is None else f"{count:,}" for count in comparison.tokens)),
+        ("minutes", *(minutes(one.minutes) for one in comparison.runs)),
+        ("best", *map(best, comparison.runs)),
+        ("best valid loss", *map(loss, comparison.runs)),
+        *((name, *("" if v is None else f"{v:.4g}" for v in row)) for name, row in comparison.results.items()),
     ]
     return [row for row in rows if any(row[1:])]
 

@@ -38,18 +38,18 @@ def score(
     def scores(chunk: list[str]) -> "list[Scores]":
         return model.score(map(pair, chunk) if model.task.kind == "translate" else chunk)
 
-    for _, line, found in results(lines(file, LONGEST), LINES, scores, places(file)):
-        tokens = len(found.tokens)
+    for _, line, result in results(lines(file, LONGEST), LINES, scores, places(file)):
+        tokens = len(result.tokens)
         if json:
             texts = (
                 zip(("source", "target"), pair(line), strict=True)
                 if model.task.kind == "translate"
                 else [("text", line)]
             )
-            numbers = {"log_p": found.total, "tokens": tokens, "log_p_per_token": found.total / max(tokens, 1)}
+            numbers = {"log_p": result.total, "tokens": tokens, "log_p_per_token": result.total / max(tokens, 1)}
             object_line({**dict(texts), **numbers})
             continue
-        sys.stdout.write(f"{found.total:.6f}\t{tokens}\t{found.total / max(tokens, 1):.6f}\t{line}\n")
+        sys.stdout.write(f"{result.total:.6f}\t{tokens}\t{result.total / max(tokens, 1):.6f}\t{line}\n")
         sys.stdout.flush()
 
 

@@ -8,11 +8,11 @@ if TYPE_CHECKING:
 
 
 def columns(answer: "Answer") -> str:
-    """log p, tokens and log p per token, in tabs, as `transduce score` prints them."""
+    """Returns log p, tokens and log p per token, in tabs, as `transduce score` prints them."""
     return f"{answer.log_p:.6f}\t{answer.tokens}\t{answer.per_token:.6f}"
 
 
 def as_json(answer: "Answer", **more: str) -> str:
-    """One object in one line."""
+    """Returns one object in one line."""
     numbers = {"log_p": answer.log_p, "tokens": answer.tokens, "log_p_per_token": answer.per_token}
     return json.dumps({**more, "text": answer.text, **numbers}, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What the commands print: findings, plans, evaluations and tokens, as tables that fit the terminal."""
+"""The output of the commands: findings, plans, evaluations and tokens, as tables that fit the terminal."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ console = Console(highlight=False, soft_wrap=False)
 
 
 def table(title: str, *columns: str, rows: Iterable[Sequence[str]]) -> None:
-    """A table whose first column is text and whose others are numbers."""
+    """Prints a table whose first column is text and whose others are numbers."""
     out = Table()
     for i, column in enumerate(columns):
         out.add_column(column, justify="right" if i else "left")
@@ -35,12 +35,12 @@ def table(title: str, *columns: str, rows: Iterable[Sequence[str]]) -> None:
     console.print(out)
 
 
-def evaluation(found: Evaluation, task: TaskConfig, title: str, shown: int) -> None:
-    """The numbers, then some examples."""
+def evaluation(result: Evaluation, task: TaskConfig, title: str, examples: int) -> None:
+    """Prints the numbers, then some examples."""
     console.print(Text(title, style="bold"))
-    rows = [("loss", f"{found.loss:.4f} nats per {task.unit}")]
-    for measure in found.measures:
-        if not (value := found.values[measure.kind]).means:
+    rows = [("loss", f"{result.loss:.4f} nats per {task.unit}")]
+    for measure in result.measures:
+        if not (value := result.values[measure.kind]).means:
             continue
         ends = "" if value.low is None or value.high is None else f" to {measure.text(value.high)}"
         text = measure.text(value.value) + (
@@ -50,19 +50,19 @@ def evaluation(found: Evaluation, task: TaskConfig, title: str, shown: int) -> N
         if value.baseline is not None:
             text += f"  [{value.baseline[0]}: {measure.text(value.baseline[1])}]"
         rows.append((measure.label, text))
-    rows.append((f"{task.unit}s", f"{found.count:,}"))
+    rows.append((f"{task.unit}s", f"{result.count:,}"))
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         console.print(Text(f"{name:{width}}  {text}"), soft_wrap=True)
-    if found.grid is not None:
-        Display(title, 0).grid(found.grid)
-    Display(title, 0).samples(found.samples[:shown], task.tabular)
-    if (verdict := found.verdict) is not None:
+    if result.grid is not None:
+        Display(title, 0).grid(result.grid)
+    Display(title, 0).samples(result.samples[:examples], task.tabular)
+    if (verdict := result.verdict) is not None:
         console.print(Text(f"! {verdict}", style="bold yellow"), soft_wrap=not console.is_terminal)
 
 
 def next_commands(run: Run) -> None:
-    """What one may do with a finished run."""
+    """Prints what one may do with a finished run."""
     path = shlex.quote(str(run.path))
     text = "3 de mayo de 2021" if run.recipe.data.kind == "dates" else "..."
     use = f'transduce {run.recipe.task.verb} {path} "{text}"'
@@ -74,7 +74,7 @@ def next_commands(run: Run) -> None:
 
 
 def imported(run: Run) -> None:
-    """What one may do with a model that came from elsewhere."""
+    """Prints what one may do with a model that was imported."""
     path = shlex.quote(str(run.path))
     verb = "embed" if run.recipe.model.kind == "encoder" else run.recipe.task.verb
     console.print("next: " + escape(f'transduce {verb} {path} "..."'), soft_wrap=True)
@@ -83,24 +83,27 @@ def imported(run: Run) -> None:
 
 
 def certificate(folder: Path) -> None:
-    """What a folder was held against, and how near it came."""
-    found = read_certificate(folder)
+    """Prints what a folder was compared with, and how near it came."""
+    entries = read_certificate(folder)
     rows = [
-        ("compared with", found["compared_with"]),
-        ("parameters", f"{found['parameters']:,}"),
-        ("largest difference of logits", f"{found['largest_logit_difference']:.3g}, allowed {found['tolerance']:.3g}"),
-        ("greedy tokens alike", found["greedy_tokens_alike"]),
-        ("lines with the same ids", found["lines_with_the_same_ids"]),
+        ("compared with", entries["compared_with"]),
+        ("parameters", f"{entries['parameters']:,}"),
+        (
+            "largest difference of logits",
+            f"{entries['largest_logit_difference']:.3g}, allowed {entries['tolerance']:.3g}",
+        ),
+        ("greedy tokens alike", entries["greedy_tokens_alike"]),
+        ("lines with the same ids", entries["lines_with_the_same_ids"]),
     ]
     facts(f"{folder / CERTIFICATE}", [row for row in rows if row[1] != "0 of 0"])  # encoders write nothing
 
 
-def plan(found: Plan) -> None:
-    """Parameters, work, memory and time of a recipe."""
-    counted, probe, train = found.costs, found.probe, found.recipe.train
+def plan(estimate: Plan) -> None:
+    """Prints parameters, work, memory and time of a recipe."""
+    counted, probe, train = estimate.costs, estimate.probe, estimate.recipe.train
     total = sum(counted.parameters.values())
     rows = [(part, f"{n:,}", f"{n / total:.1%}") for part, n in counted.parameters.items()]
-    table(found.recipe.name, "part", "parameters", "share", rows=[*rows, ("all", f"{total:,}", "")])
+    table(estimate.recipe.name, "part", "parameters", "share", rows=[*rows, ("all", f"{total:,}", "")])
     facts("FLOPs per token, padding not counted", [
         ("forward", number(counted.forward_flops / counted.tokens)),
         ("training", number(counted.training_flops / counted.tokens)),
@@ -115,16 +118,16 @@ def plan(found: Plan) -> None:
     if counted.state.per_source_token:
         state["per token of the source"] = counted.state.per_source_token
     facts("state of one row in decoding", [(name, size(n)) for name, n in state.items()])
-    epochs = train.max_steps * train.accumulate / found.batches
-    length = [("steps", f"{train.max_steps:,}"), ("epochs", f"{epochs:.1f} of {found.batches:,} batches")]
-    if probe is not None and found.seconds is not None:
+    epochs = train.max_steps * train.accumulate / estimate.batches
+    length = [("steps", f"{train.max_steps:,}"), ("epochs", f"{epochs:.1f} of {estimate.batches:,} batches")]
+    if probe is not None and estimate.seconds is not None:
         rate = counted.training_flops / counted.tokens * probe.tokens_per_second
-        how = f"{number(rate)}FLOP/s; measured over {probe.updates} updates on {found.device}"
-        whose = "of the GPU" if found.device.type == "cuda" else "of the process, libraries included"
+        how = f"{number(rate)}FLOP/s; measured over {probe.updates} updates on {estimate.device}"
+        whose = "of the GPU" if estimate.device.type == "cuda" else "of the process, libraries included"
         length += [
             ("tokens per second", f"{probe.tokens_per_second:,.0f} ({how})"),
             (f"peak memory {whose}", size(probe.peak)),
-            ("time", f"{clock(found.seconds)}, and validation on top"),
+            ("time", f"{clock(estimate.seconds)}, and validation on top"),
         ]
     facts("training", length)
 
@@ -138,10 +141,10 @@ def facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
         console.print(Text(f"  {name:{width}}  {value}"))
 
 
-def findings(found: Findings) -> None:
-    """The data of a recipe, what is wrong with it, and rows as the model will see them."""
-    names = list(found.splits)
-    splits = found.splits.values()
+def findings(data: Findings) -> None:
+    """Prints the data of a recipe, what is wrong with it, and rows as the model will see them."""
+    names = list(data.splits)
+    splits = data.splits.values()
     rows = [
         ("examples", *(f"{s.examples:,}" for s in splits)),
         ("tokens", *(f"{sum(c.tokens for c in s.columns.values()):,}" for s in splits)),
@@ -154,27 +157,27 @@ def findings(found: Findings) -> None:
         ("target = source", *(f"{s.copies:,}" for s in splits)),
     ]
     table("data", "", *names, rows=rows)
-    for name, split in list(found.splits.items())[:1]:
+    for name, split in list(data.splits.items())[:1]:
         for label, column in split.columns.items():
             histogram(f"tokens of a {label}, {name}: mean {column.mean:.1f}, longest {column.longest}", column)
-    for (first, second), shared in found.overlap.items():
-        console.print(f"{second} shares {shared:,} of {found.splits[second].examples:,} examples with {first}")
-    if found.vocab_size:
-        console.print(f"vocabulary of {found.vocab_size:,}, {found.unused:,} never used in training")
-    console.print(f"{found.batches:,} batches in an epoch, {found.padding:.1%} of their slots empty")
-    for number_, row in enumerate(found.preview, 1):
+    for (first, second), shared in data.overlap.items():
+        console.print(f"{second} shares {shared:,} of {data.splits[second].examples:,} examples with {first}")
+    if data.vocab_size:
+        console.print(f"vocabulary of {data.vocab_size:,}, {data.unused:,} never used in training")
+    console.print(f"{data.batches:,} batches in an epoch, {data.padding:.1%} of their slots empty")
+    for number_, row in enumerate(data.preview, 1):
         console.print(Text(f"row {number_}", style="bold"), Text("(green: learnt; grey: read only)", style="dim"))
         if row.source:
             console.print(Text("  source  "), pieces(row.source), sep="")
         console.print(Text("  target  "), pieces(row.target), sep="")
-    for sentence in found.advice():
+    for sentence in data.advice():
         console.print(Text(f"! {sentence}", style="bold yellow"), soft_wrap=not console.is_terminal)
-    if not found.advice():
+    if not data.advice():
         console.print("nothing suspicious", style="green")
 
 
 def histogram(title: str, column: Lengths) -> None:
-    """A bar per range of lengths."""
+    """Prints a bar per range of lengths."""
     most = max((bar.texts for bar in column.histogram), default=1)
     console.print(Text(title, style="bold"))
     for bar in column.histogram:
@@ -183,7 +186,7 @@ def histogram(title: str, column: Lengths) -> None:
 
 
 def pieces(tokens: Iterable[Token]) -> Text:
-    """Tokens side by side in alternating shades; green is trained on."""
+    """Returns tokens beside one another in alternating shades; green is trained on."""
     out = Text()
     for i, token in enumerate(tokens):
         style = ("green" if token.trained else "bright_black") + (" underline" if i % 2 else "")
@@ -192,14 +195,14 @@ def pieces(tokens: Iterable[Token]) -> Text:
 
 
 def tokens(tokenizer: Tokenizer, line: str) -> None:
-    """A row of tokens, and their ids."""
+    """Prints a row of tokens, and their ids."""
     ids = tokenizer.encode(line)
     console.print(Text("|".join(piece.replace("\n", "↵") for piece in tokenizer.pieces(ids))), soft_wrap=True)
     console.print(Text(" ".join(map(str, ids)), style="dim"), soft_wrap=True)
 
 
 def size(count: float) -> str:
-    """Bytes as people read them."""
+    """Returns bytes as people read them."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -208,7 +211,7 @@ def size(count: float) -> str:
 
 
 def number(count: float) -> str:
-    """A large number with its prefix."""
+    """Returns a large number with its prefix."""
     for prefix in ("", "k", "M", "G", "T"):
         if count < 1000:
             return f"{count:.3g} {prefix}"

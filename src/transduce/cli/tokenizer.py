@@ -26,11 +26,11 @@ def train(
 
     if (out / "tokenizer.json").exists():
         raise UserError(f"{out / 'tokenizer.json'} exists already; choose another directory with --out")
-    made = api.train_tokenizer(files, kind, **given(vocab_size=vocab_size))
-    made.save(out)
+    tokenizer = api.train_tokenizer(files, kind, **given(vocab_size=vocab_size))
+    tokenizer.save(out)
     if json:
-        return document({"path": out / "tokenizer.json", "kind": kind, "vocab_size": made.vocab_size})
-    sys.stdout.write(f"{out / 'tokenizer.json'}: {made.vocab_size} tokens\n")
+        return document({"path": out / "tokenizer.json", "kind": kind, "vocab_size": tokenizer.vocab_size})
+    sys.stdout.write(f"{out / 'tokenizer.json'}: {tokenizer.vocab_size} tokens\n")
 
 
 @app.command()
@@ -44,10 +44,10 @@ def show(
     from transduce.runs.run import Run
     from transduce.text.tokenizer import Tokenizer
 
-    found = Run(where).tokenizer if (where / "tokenizer").is_dir() else Tokenizer.load(where)
+    tokenizer = Run(where).tokenizer if (where / "tokenizer").is_dir() else Tokenizer.load(where)
     for each in [text] if text is not None else lines("-"):
         if json:
-            ids = found.encode(each)
-            line({"text": each, "tokens": found.pieces(ids), "ids": ids})
+            ids = tokenizer.encode(each)
+            line({"text": each, "tokens": tokenizer.pieces(ids), "ids": ids})
         else:
-            tokens(found, each)
+            tokens(tokenizer, each)

@@ -60,10 +60,10 @@ def translate(
     from transduce.transducer import Answer
 
     model = api.load(run, checkpoint=checkpoint, device=device)
-    asked = {"beam_size": beam_size, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
+    choices = {"beam_size": beam_size, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
     rules = {"repetition_penalty": repetition_penalty, "no_repeat_ngram": no_repeat_ngram}
-    asked |= {**rules, "min_new_tokens": min_new_tokens, "temperature": temperature, "seed": seed}
-    options = cast("Options", given(**asked))
+    choices |= {**rules, "min_new_tokens": min_new_tokens, "temperature": temperature, "seed": seed}
+    options = cast("Options", given(**choices))
 
     def rows(chunk: list[str]) -> Iterator[list[str]]:
         for text, answers in zip(chunk, model.answers(chunk, nbest=nbest, **options), strict=True):
@@ -72,14 +72,14 @@ def translate(
             yield [written(text, answer, nbest is not None, scores, json) for answer in answers]
 
     size = 1 if sys.stdin.isatty() else LINES
-    for number, _, found in results(texts or lines("-", LONGEST), size, rows, places(None if texts else "-")):
+    for number, _, lines_out in results(texts or lines("-", LONGEST), size, rows, places(None if texts else "-")):
         numbered = nbest is not None and not json
-        sys.stdout.writelines(f"{number - 1}\t{row}\n" if numbered else f"{row}\n" for row in found)
+        sys.stdout.writelines(f"{number - 1}\t{row}\n" if numbered else f"{row}\n" for row in lines_out)
         sys.stdout.flush()
 
 
 def written(source: str, answer: "Answer", many: bool, scores: bool, json: bool) -> str:
-    """An answer as a line."""
+    """Returns an answer as a line."""
     if json:
         return as_json(answer, source=source)
     text = flat(answer.text) if many or scores else answer.text.replace("\n", " ")
@@ -87,5 +87,5 @@ def written(source: str, answer: "Answer", many: bool, scores: bool, json: bool)
 
 
 def flat(text: str) -> str:
-    """A text as one cell of a table."""
+    """Returns a text as one cell of a table."""
     return text.replace("\t", " ").replace("\n", " ")

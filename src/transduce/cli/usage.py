@@ -1,4 +1,4 @@
-"""What is wrong with the words of a command line, in one sentence; and the options that the help leaves out."""
+"""The sentence for wrong words of a command line, and the options that the help leaves out."""
 
 import re
 from typing import Any
@@ -23,16 +23,16 @@ class Commands(TyperGroup):
 
 
 def usage(error: Any) -> str | None:
-    """Returns the sentence for words that no command understands; None: there were none, and the help is the answer."""
+    """Returns the sentence for words that no command understands (None: no words at all; the help is the answer)."""
     context, path = error.ctx, "transduce"
     if type(error).__name__ == "NoArgsIsHelpError":
         return None
     if match := re.match(r"No such command '(.*?)'", error.message, re.DOTALL):
         path = context.command_path.split(" ")[1:]
         guess = nearest(match[1], list(context.command.commands))
-        asked, meant = (" ".join([*path, word]) for word in (match[1], guess or ""))
-        way = f"did you mean `{meant}`?" if guess else f"`{' '.join(['transduce', *path, '--help'])}` lists them"
-        return f"there is no command `{asked}`; {way}"
+        typed, likely = (" ".join([*path, word]) for word in (match[1], guess or ""))
+        way = f"did you mean `{likely}`?" if guess else f"`{' '.join(['transduce', *path, '--help'])}` lists them"
+        return f"there is no command `{typed}`; {way}"
     text = error.format_message().replace("'", "`").strip()
     text = re.sub(r"^Missing argument `(.*?)`", lambda match: f"missing argument {match[1].upper()}", text)
     return f"{text[:1].lower()}{text[1:].rstrip('.')}; see `{path if context is None else context.command_path} --help`"

@@ -22,34 +22,34 @@ KEY = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 
 
 def overrides(words: Iterable[str] | None) -> list[tuple[str, Any]]:
-    """`key=value`, `--key value`, `--key=value` and `--key` (true) as pairs, in order.
+    """Returns `key=value`, `--key value`, `--key=value` and `--key` (true) as pairs, in order.
 
     Raises UserError for a word that is none of these.
     """
-    rest, found = list(words or ()), list[tuple[str, Any]]()
+    rest, pairs = list(words or ()), list[tuple[str, Any]]()
     while rest:
         word = rest.pop(0)
         key = word.removeprefix("--").replace("-", "_") if "=" not in word else word.removeprefix("--")
         if KEY.match(key):
             name, _, value = key.partition("=")
-            found.append((name, Word(value)))
+            pairs.append((name, Word(value)))
         elif word.startswith("--"):
             follows = bool(rest) and not rest[0].startswith("--") and not KEY.match(rest[0])
-            found.append((key, Word(rest.pop(0)) if follows else True))
+            pairs.append((key, Word(rest.pop(0)) if follows else True))
         else:
             raise UserError(f"`{word}` is not understood; write key=value or --key value, such as model.width=512")
-    return found
+    return pairs
 
 
 def recipe_and_overrides(words: Iterable[str] | None, default: str) -> tuple[str, list[tuple[str, Any]]]:
-    """The recipe, if the first word is one, and the overrides in the words after it."""
+    """Returns the recipe, if the first word is one, and the overrides in the words after it."""
     rest = list(words or ())
-    named = bool(rest) and not rest[0].startswith("--") and not KEY.match(rest[0])
-    return (rest[0], overrides(rest[1:])) if named else (default, overrides(rest))
+    has_recipe = bool(rest) and not rest[0].startswith("--") and not KEY.match(rest[0])
+    return (rest[0], overrides(rest[1:])) if has_recipe else (default, overrides(rest))
 
 
 def given(**options: Any) -> dict[str, Any]:
-    """The options that were given: those that are not None."""
+    """Returns the options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -59,7 +59,7 @@ def written(value: Any) -> str:
 
 
 def lines(file: str, max_chars: int = 1_000_000) -> Iterator[str]:
-    """The lines of a file (gz too), or of standard input for `-`, as data are read.
+    """Yields the lines of a file (gz too), or of standard input for `-`, as data are read.
 
     Raises UserError for what is no UTF-8, and for a line of more than `max_chars` characters.
     """
@@ -69,7 +69,7 @@ def lines(file: str, max_chars: int = 1_000_000) -> Iterator[str]:
 
 
 def fold(text: str, stream: TextIO, indent: int = 0) -> str:
-    """A text broken between words to the width of a terminal; as it is where the stream is none."""
+    """Returns a text broken between words to the width of a terminal; as it is where the stream is not one."""
     if not stream.isatty():
         return text
     width = shutil.get_terminal_size().columns
@@ -77,7 +77,7 @@ def fold(text: str, stream: TextIO, indent: int = 0) -> str:
 
 
 def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The same values, `size` at a time. Where getting one raises UserError, those before it come first."""
+    """Yields the same values, `size` at a time. Where getting one raises UserError, those before it come first."""
     iterator, refusal = iter(values), None
     while refusal is None:
         chunk: list[T] = []
@@ -96,7 +96,7 @@ def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
 def results(
     values: Iterable[T], size: int, work: Callable[[list[T]], Iterable[R]], place: Callable[[int], str]
 ) -> Iterator[tuple[int, T, R]]:  # fmt: skip
-    """(number from 1, value, result) of every value in order, where `work` gives the results of `size` at a time.
+    """Yields (number from 1, value, result) of every value in order; `work` gives the results of `size` at a time.
 
     What `work` refuses of all values, it must refuse of none. Where it refuses one, those before it come first; then
     UserError says which one it is, as `place` calls that number.
@@ -112,21 +112,21 @@ def _results(
     chunk: list[T], number: int, work: Callable[[list[T]], Iterable[R]], place: Callable[[int], str]
 ) -> Iterator[tuple[int, T, R]]:  # fmt: skip
     try:
-        done = list(work(chunk))
+        answers = list(work(chunk))
     except UserError as error:
         if len(chunk) == 1:
-            told, alone = str(error), "text 0 "  # as a list of one calls it
-            joined = f" {told.removeprefix(alone)}" if told.startswith(alone) else f": {told}"
+            message, alone = str(error), "text 0 "  # as a list of one calls it
+            joined = f" {message.removeprefix(alone)}" if message.startswith(alone) else f": {message}"
             raise UserError(f"{place(number)}{joined}") from None
         half = len(chunk) // 2
         yield from _results(chunk[:half], number, work, place)
         yield from _results(chunk[half:], number + half, work, place)
         return
-    yield from zip(range(number, number + len(chunk)), chunk, done, strict=True)
+    yield from zip(range(number, number + len(chunk)), chunk, answers, strict=True)
 
 
 def places(file: str | None) -> Callable[[int], str]:
-    """What to call the n-th line of a file or of standard input; None: the n-th text of the command line."""
+    """Returns the name of the n-th line of a file or of standard input (None: the n-th text of the command line)."""
     if file is None:
         return lambda number: f"text {number}"
     name = "standard input" if file == read.STANDARD_INPUT else file

@@ -17,7 +17,7 @@ ENDLESS = 1 << 20  # tokens: memories that are as large for twice as many do not
 
 
 class Carried:
-    """What an objective calls in place of a model. state: after the last batch; None before the first one.
+    """A model that goes on from batch to batch, for an objective. state: after the last batch (None: before the first).
 
     Of keys and values that attention remembers, the gradient ends there: what Transformer-XL keeps, hidden states
     before they are projected (Dai et al. 2019, sec. 3.2), would let it reach the projections.
@@ -52,11 +52,11 @@ class Carried:
         return hidden
 
     def parts(self) -> dict[str, Tensor]:
-        """The state as a checkpoint keeps it."""
+        """Returns the state as a checkpoint keeps it."""
         return {str(i): x for i, x in enumerate(tensors(self.state))}
 
     def load(self, saved: dict[str, Tensor]) -> None:
-        """What `parts` gave; nothing: as before the first batch."""
+        """Takes back what `parts` gave; nothing: the state before the first batch."""
         self.state = None
         if saved:
             parts = [saved[str(i)] for i in range(len(saved))]
@@ -64,7 +64,7 @@ class Carried:
 
 
 def require_bounded(model: Model, loader: Loader) -> None:
-    """Raise UserError where a model that is carried on remembers without end, or does not reach so far."""
+    """Raises UserError where a model that is carried on remembers without end, or does not reach so far."""
     if not isinstance(loader.rows, Lanes):
         return
     device = torch.device("meta")

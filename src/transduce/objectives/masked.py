@@ -17,10 +17,10 @@ ODD = 0x2545F4914F6CDD1D  # a multiplier that mixes the bits of 64
 
 
 def hashed(batch: Batch, salt: int) -> Tensor:
-    """(B, T) float32 in [0, 1): a hash of each token's example (its row, where no examples are named) and position."""
+    """Returns (B, T) in [0, 1): a hash of each token's example (its row, where no examples are named) and position."""
     rows, device = batch.inputs.shape[0], batch.inputs.device
-    known = len(batch.examples) == rows
-    example = torch.tensor(batch.examples if known else range(rows), dtype=torch.int64, device=device)
+    has_names = len(batch.examples) == rows
+    example = torch.tensor(batch.examples if has_names else range(rows), dtype=torch.int64, device=device)
     x = (example[:, None] * 0x10001 + salt) * 0x1000003 + batch.layout.positions
     for _ in range(3):
         x = x * ODD
@@ -29,29 +29,30 @@ def hashed(batch: Batch, salt: int) -> Tensor:
 
 
 def draws(batch: Batch, training: bool) -> list[Tensor]:
-    """Three (B, T) in [0, 1). In training from the generator that checkpoints keep, so that every epoch hides other
-    tokens; else of the tokens' places alone, so that all validations hide the same ones."""
+    """Returns three (B, T) in [0, 1). In training from the generator that checkpoints keep, so that every epoch hides
+    other tokens; else of the tokens' places alone, so that all validations hide the same ones.
+    """
     shape, device = batch.inputs.shape, batch.inputs.device
     return [torch.rand(shape, device=device) if training else hashed(batch, salt) for salt in range(3)]
 
 
 def hidden(batch: Batch, config: "MaskedConfig", vocab_size: int, training: bool) -> Batch:
-    """The batch with tokens hidden in its inputs; these are its targets."""
+    """Returns the batch with tokens hidden in its inputs; these are its targets."""
     assert config.mask is not None
     ids, (place, fate, other) = batch.inputs, draws(batch, training)
     free = batch.layout.valid & ~torch.isin(ids, torch.tensor(config.never, dtype=ids.dtype, device=ids.device))
     rank = place.masked_fill(~free, 2.0).argsort(dim=1, stable=True).argsort(1)
     count = free.sum(1, keepdim=True)
-    chosen = rank < (config.fraction * count).round().clamp(min=1).minimum(count)
+    hides = rank < (config.fraction * count).round().clamp(min=1).minimum(count)
     random = (other * vocab_size).long().clamp(max=vocab_size - 1)
-    shown = torch.where(
+    replacements = torch.where(
         fate < config.masked, config.mask, torch.where(fate < config.masked + config.random, random, ids)
     )
-    return batch._replace(inputs=torch.where(chosen, shown, ids), targets=torch.where(chosen, ids, -1))
+    return batch._replace(inputs=torch.where(hides, replacements, ids), targets=torch.where(hides, ids, -1))
 
 
 def masked_loss(model: Learner, batch: Batch, config: "MaskedConfig") -> Loss:
-    """Cross entropy of the hidden tokens."""
+    """Returns the cross entropy of the hidden tokens."""
     return token_loss(model, hidden(batch, config, model.token_head.size, model.training), 0.0)
 
 

@@ -26,7 +26,7 @@ class Loss(NamedTuple):
 
 
 class Learner(Protocol):
-    """What an objective needs: a model, or one that goes on from batch to batch."""
+    """The model as an objective sees it: it may go on from batch to batch."""
 
     @property
     def head(self) -> Head | None: ...
@@ -48,7 +48,7 @@ Objective = Callable[[Learner, Batch], Loss]
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Part):
-    """Which objective. `build()` makes a function (learner, batch) -> Loss, `build_for` for a model and its tokens."""
+    """The choice of an objective."""
 
     folder: ClassVar[str] = "transduce.objectives"
     head: ClassVar[str] = "linear"  # what a model without a suitable head is advised to take
@@ -57,7 +57,7 @@ class ObjectiveConfig(Part):
         raise AssertionError("a kind of ObjectiveConfig defines build")
 
     def build_for(self, model: Model, tokenizer: Tokenizer | None) -> Objective:
-        """The same for a model and a tokeniser. Raises UserError where the model cannot learn by it."""
+        """Returns the same for a model and a tokeniser. Raises UserError where the model cannot learn by it."""
         self.require_head(model)
         return self.build()
 
@@ -70,24 +70,24 @@ class ObjectiveConfig(Part):
 
 
 def token_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:
-    """Cross entropy of the targets, and what modules noted beside it; positions without a target cost no logits.
+    """Returns the cross entropy of the targets, and what modules noted; positions without a target cost no logits.
 
     The weights of a batch multiply the loss of each target, and their sum is the count.
     """
     with collecting() as noted:
         hidden = model.features(batch).flatten(0, 1)
     targets = batch.targets.flatten()
-    wanted = (targets >= 0).nonzero()[:, 0]
-    if wanted.shape[0] < targets.shape[0]:
-        hidden, targets = hidden.index_select(0, wanted), targets.index_select(0, wanted)
-    weights = None if batch.weights is None else batch.weights.flatten().index_select(0, wanted)
+    has_target = (targets >= 0).nonzero()[:, 0]
+    if has_target.shape[0] < targets.shape[0]:
+        hidden, targets = hidden.index_select(0, has_target), targets.index_select(0, has_target)
+    weights = None if batch.weights is None else batch.weights.flatten().index_select(0, has_target)
     total, nll = model.token_head.loss(hidden, targets, smoothing, weights)
     count = torch.tensor(targets.shape[0]) if weights is None else weights.sum()
     return with_noted(Loss(total, count, {"nll": nll}), noted)
 
 
 def with_noted(loss: Loss, noted: Auxiliary) -> Loss:
-    """A loss with what modules noted beside it: means over tokens, which stay so after the division by all targets."""
+    """Returns a loss with what modules noted: means over tokens, which stay so after the division by all targets."""
     if not noted:
         return loss
     metrics = {name: loss.count * mean for name, mean in noted.means().items()}

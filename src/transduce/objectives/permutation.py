@@ -19,7 +19,7 @@ UNSEEN = 1 << 40  # the order of predictions as others see them: not at all
 
 
 def two_streams(model: Model, ids: Tensor, layout: Layout, order: Tensor, wanted: Tensor) -> Tensor:
-    """Hidden states (B, K, M) that predict the tokens in slots `wanted` (B, K).   Yang et al. 2019, sec. 2.3.
+    """Returns hidden states (B, K, M) that predict the tokens in slots `wanted` (B, K).   Yang et al. 2019, sec. 2.3.
 
     wanted: -1 where there is none. order: (B, T) int64, at least 0: a token sees all whose order is not above its own;
     its prediction, all below it. Both streams stand in one row, the K queries behind the T tokens: norms and
@@ -33,7 +33,7 @@ def two_streams(model: Model, ids: Tensor, layout: Layout, order: Tensor, wanted
     slots, none = wanted.clamp(min=0), wanted < 0
 
     def there(x: Tensor) -> Tensor:
-        """What belongs to tokens (B, T), and then to their predictions (B, T + K)."""
+        """Returns what belongs to tokens (B, T), and then to their predictions (B, T + K)."""
         return torch.cat([x, x.gather(1, slots)], 1)
 
     real = torch.cat([layout.valid, ~none], 1)
@@ -51,8 +51,9 @@ def two_streams(model: Model, ids: Tensor, layout: Layout, order: Tensor, wanted
 
 
 def drawn(layout: Layout, fraction: float, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """order (B, T) and wanted (B, K) at random: `fraction` of each row's tokens, at least one, are predicted one after
-    the other, orders 1, 2, ...; all others have order 0, and see one another. generator: on the CPU."""
+    """Returns order (B, T) and slots (B, K) at random: `fraction` of each row's tokens, at least one, are predicted one
+    after the other, orders 1, 2, ...; all others have order 0, and see one another. generator: on the CPU.
+    """
     valid, (rows, tokens) = layout.valid, layout.positions.shape
     noise = torch.rand(rows, tokens, generator=generator).to(valid.device).masked_fill(~valid, 2.0)
     permutation, length = noise.argsort(1), valid.sum(1, keepdim=True)  # padding comes last
@@ -64,15 +65,15 @@ def drawn(layout: Layout, fraction: float, generator: torch.Generator | None = N
 
 
 def permutation_loss(learner: Learner, batch: Batch, fraction: float) -> Loss:
-    """Cross entropy of tokens of the input, some of which are predicted; of the same ones each time in evaluation."""
+    """Returns the cross entropy of predicted tokens of the input; in evaluation, of the same ones each time."""
     model = getattr(learner, "model", learner)
     assert isinstance(model, Model)
     if batch.offset is not None:
         raise UserError("objective=permutation reads each batch alone; set batch.carry=false")
     order, wanted = drawn(batch.layout, fraction, None if model.training else torch.Generator().manual_seed(0))
-    found = wanted >= 0
-    hidden = two_streams(model, batch.inputs, batch.layout, order, wanted)[found]
-    total, nll = model.token_head.loss(hidden, batch.inputs.gather(1, wanted.clamp(min=0))[found])
+    is_real = wanted >= 0
+    hidden = two_streams(model, batch.inputs, batch.layout, order, wanted)[is_real]
+    total, nll = model.token_head.loss(hidden, batch.inputs.gather(1, wanted.clamp(min=0))[is_real])
     return Loss(total, torch.tensor(hidden.shape[0]), {"nll": nll})
 
 

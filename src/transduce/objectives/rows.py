@@ -1,4 +1,4 @@
-"""What is learnt of a whole row: its class, or its numbers."""
+"""Objectives of a whole row: its class, or its numbers."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -24,12 +24,12 @@ def require_pooled(model: Model, objective: ObjectiveConfig) -> None:
 
 
 def class_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:
-    """Cross entropy of the class of each row; a row whose target is -1 has none."""
+    """Returns the cross entropy of the class of each row; a row whose target is -1 has none."""
     with collecting() as noted:
         logits = model.pooled_head(model.features(batch), batch.layout)
-    known = batch.targets >= 0
-    logits, targets = logits[known], batch.targets[known]
-    weights = torch.ones_like(logits[:, 0]) if batch.weights is None else batch.weights[known]
+    has_target = batch.targets >= 0
+    logits, targets = logits[has_target], batch.targets[has_target]
+    weights = torch.ones_like(logits[:, 0]) if batch.weights is None else batch.weights[has_target]
     total = (weights * F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)).sum()
     nll = (weights * F.cross_entropy(logits.detach(), targets, reduction="none")).sum()
     right = (weights * (logits.argmax(-1) == targets)).sum()
@@ -57,7 +57,7 @@ class ClassificationConfig(ObjectiveConfig):
 
 
 def square_loss(model: Learner, batch: Batch) -> Loss:
-    """(prediction - target)^2, summed over the numbers of each row."""
+    """Returns (prediction - target)^2, summed over the numbers of each row."""
     with collecting() as noted:
         predicted = model.pooled_head(model.features(batch), batch.layout)
     each = (predicted - batch.targets.to(predicted.dtype)).square().sum(-1)

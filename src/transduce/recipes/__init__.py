@@ -20,21 +20,21 @@ DEFAULT = "dates"
 
 
 def names() -> list[str]:
-    """The built-in recipes, the default first."""
+    """Returns the built-in recipes, the default first."""
     files = importlib.resources.files(__name__).iterdir()
-    found = sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
-    return sorted(found, key=lambda name: name != DEFAULT)
+    recipes = sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+    return sorted(recipes, key=lambda name: name != DEFAULT)
 
 
 def text(name: str) -> str:
-    """The YAML of a built-in recipe, comments included."""
+    """Returns the YAML of a built-in recipe, comments included."""
     if name not in names():
         raise UserError(f"there is no recipe `{name}`{_guess(name)}; `transduce recipes ls` lists them")
     return importlib.resources.files(__name__).joinpath(f"{name}.yaml").read_text("utf-8")
 
 
 def about(name: str) -> str:
-    """The first comment line of a recipe: what it does."""
+    """Returns the first comment line of a recipe: what it does."""
     return text(name).split("\n", 1)[0].removeprefix("#").strip()
 
 
@@ -45,12 +45,12 @@ def read(
     *,
     shape: architectures.Shape,
 ) -> dict[str, Any]:
-    """The plain data of a recipe: a built-in name or a YAML file, on its base, with dotted overrides laid on.
+    """Returns the plain data of a recipe: a built-in name or a YAML file, on its base, with dotted overrides laid on.
 
-    models: of names that may stand for a model beside those of architectures.
-    shape: which kind of model the name of an architecture stands for in such data.
+    models: the models of names that may stand for a model beside those of architectures.
+    shape: the kind of model that the name of an architecture stands for in such data.
 
-    Raises UserError for an unknown recipe, a file that is not YAML, and a need nobody filled.
+    Raises UserError for an unknown recipe, a file that is not YAML, and a needed key without a value.
     """
     data = _with_base(spec, (), models, shape)
     for dotted, value in sorted(overrides, key=_depth):
@@ -70,7 +70,7 @@ def read(
 
 
 def _depth(override: tuple[str, Any]) -> int:
-    """Outer keys and kinds first: setting a kind drops the keys of the old one, whatever the order they were typed."""
+    """Returns outer keys and kinds first: setting a kind drops the keys of the old one, however they were typed."""
     return override[0].removesuffix(".kind").count(".")
 
 

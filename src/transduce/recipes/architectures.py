@@ -23,12 +23,12 @@ Shape = Callable[[Mapping[str, Any]], str]  # the kind of model that suits a rec
 
 
 def names() -> list[str]:
-    """The architectures, by name."""
+    """Returns the architectures, by name."""
     return sorted(file.name.removesuffix(".yaml") for file in FOLDER.iterdir() if file.name.endswith(".yaml"))
 
 
 def text(name: str) -> str:
-    """The YAML of an architecture, comments included. Raises UserError if there is none of that name."""
+    """Returns the YAML of an architecture, comments included. Raises UserError for an unknown name."""
     if name not in names():
         close = difflib.get_close_matches(name, names(), n=1)
         guess = f"did you mean `{close[0]}`?" if close else "`transduce recipes ls` lists them"
@@ -37,12 +37,12 @@ def text(name: str) -> str:
 
 
 def about(name: str) -> str:
-    """The first comment line of an architecture: what it is and where it was published."""
+    """Returns the first comment line of an architecture: what it is and where it was published."""
     return text(name).split("\n", 1)[0].removeprefix("#").strip()
 
 
 def model(name: str, shape: str) -> dict[str, Any]:
-    """The model section of a recipe. shape: the kind of model: with a source, or a stack alone."""
+    """Returns the model section of a recipe. shape: the kind of model: with a source, or a stack alone."""
     data = cast("dict[str, Any]", read_file(text(name), name))
     if shape == "encoder-decoder":
         return {"kind": shape, **data}
@@ -55,14 +55,17 @@ def model(name: str, shape: str) -> dict[str, Any]:
 
 
 def named(model: Any) -> bool:
-    """Whether a model section names an architecture: `model: NAME`, or `model: {base: NAME, width: 256}`."""
+    """Says whether a model section names an architecture: `model: NAME`, or `model: {base: NAME, width: 256}`."""
     if isinstance(model, str):
         return model not in config.kinds(MODELS)
     return isinstance(model, dict) and "base" in model
 
 
 def expand(data: dict[str, Any], shape: Shape, more: More | None = None) -> None:
-    """Replace the name of an architecture in a recipe by the model it stands for. more: of names not known here."""
+    """Replaces the name of an architecture in a recipe by the model it stands for.
+
+    more: gives the models of names that are not known here.
+    """
     own = data.get("model")
     if not named(own):
         return

@@ -25,7 +25,7 @@ def require_bytes(vocab_size: int) -> None:
 
 
 def byte_level(model: models.Model, normalise: Normalise, lowercase: bool) -> tokenizers.Tokenizer:
-    """A tokeniser over bytes, cut before each word, number and run of punctuation as GPT-2 does.
+    """Returns a tokeniser over bytes, cut before each word, number and run of punctuation as GPT-2 does.
 
     It loses nothing but what `normalise` and `lowercase` make alike.
     """
@@ -59,7 +59,7 @@ class Bpe(TokenizerConfig):
         require_at_least(0, min_count=self.min_count)
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """The merges learnt from `texts`."""
+        """Returns the merges learnt from `texts`."""
         tokenizer = byte_level(models.BPE(), self.normalise, self.lowercase)
         trainer = trainers.BpeTrainer(
             vocab_size=self.vocab_size,

@@ -17,7 +17,7 @@ class Byte(TokenizerConfig):
     kind: ClassVar[str] = "byte"
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """The tokeniser; `texts` are not looked at."""
+        """Returns the tokeniser; `texts` are not looked at."""
         vocabulary = {token: i for i, token in enumerate([*SPECIALS, *byte_alphabet().values()])}
         tokenizer = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

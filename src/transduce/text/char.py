@@ -30,7 +30,7 @@ class Char(TokenizerConfig):
             raise ValueError(f"min_count={self.min_count} must be at least 1, which keeps every character")
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """The tokeniser for the characters of `texts`, in code point order."""
+        """Returns the tokeniser for the characters of `texts`, in code point order."""
         before = normalizer(self.normalise)
         counts = Counter(chain.from_iterable(texts if before is None else map(before.normalize_str, texts)))
         characters = sorted(c for c, n in counts.items() if n >= self.min_count)

@@ -34,40 +34,45 @@ class File(TokenizerConfig):
     path: str
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """The tokeniser as it is; `texts` are not looked at."""
+        """Returns the tokeniser as it is; `texts` are not looked at."""
         folder = Path(self.path).expanduser()
         inner = folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder
         return Tokenizer.load(inner) if (inner / MARKS).exists() or not settings(inner) else published(inner)
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """What the small files of a folder say, by file without its ending. Raises UserError for broken JSON."""
+    """Returns what the small files of a folder say, by file without its ending. Raises UserError for broken JSON."""
     names = ("config", "generation_config", "tokenizer_config", "special_tokens_map", "added_tokens", "chat_template")
     return {name: json_object(folder / f"{name}.json") for name in names if (folder / f"{name}.json").exists()}
 
 
 def published(folder: Path, rows: int | None = None, *, answers: bool | None = None) -> Tokenizer:
-    """The tokeniser of a model's folder. rows: of the model's table; None: as many as there are tokens.
+    """Returns the tokeniser of a model's folder.
 
-    answers: whether the model writes an answer to a source; None: what config.json says. Raises UserError.
+    rows: of the model's table (None: as many as it has tokens).
+    answers: the model writes an answer to a source (None: as config.json says).
+
+    Raises UserError.
     """
-    said = settings(folder)
-    made, roles, other, spare = built(folder, said)
-    before, after = template(made)
-    size = spare or max(made.get_vocab().values(), default=-1) + 1
+    files = settings(folder)
+    tokenizer, roles, other, spare = built(folder, files)
+    before, after = template(tokenizer)
+    size = spare or max(tokenizer.get_vocab().values(), default=-1) + 1
     rows = size if rows is None else rows
     # A token that the table has no row for is none of the model's: classes name some that few vocabularies have.
-    ids = {role: i for role, name in roles.items() if (i := made.token_to_id(name)) is not None and i < rows}
+    ids = {role: i for role, name in roles.items() if (i := tokenizer.token_to_id(name)) is not None and i < rows}
     if answers is None:
-        answers = bool(said.get("config", {}).get("is_encoder_decoder"))
+        answers = bool(files.get("config", {}).get("is_encoder_decoder"))
 
     def token(role: str) -> int | None:
-        for name in ("generation_config", "config")[: 1 if role == "forced_bos" and "generation_config" in said else 2]:
-            found: Any = said.get(name, {}).get(f"{role}_token_id")
-            if isinstance(found, list) and found:  # several ends: the first
-                found = cast("list[Any]", found)[0]
-            if isinstance(found, int) and not isinstance(found, bool) and found >= 0:
-                return found
+        for name in ("generation_config", "config")[
+            : 1 if role == "forced_bos" and "generation_config" in files else 2
+        ]:
+            number: Any = files.get(name, {}).get(f"{role}_token_id")
+            if isinstance(number, list) and number:  # several ends: the first
+                number = cast("list[Any]", number)[0]
+            if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
+                return number
         return ids.get(role)
 
     eos = first(token("eos"), ids.get("sep"), -1)
@@ -75,50 +80,50 @@ def published(folder: Path, rows: int | None = None, *, answers: bool | None = N
     bos = first(start, token("bos"), ids.get("cls"), eos if eos >= 0 else 0)
     forced = token("forced_bos")
     opens = (bos, *([] if forced is None or forced == bos else [forced])) if answers else before
-    named = {"bos": bos, "eos": eos, "pad": first(token("pad"), max(eos, 0))}
-    for role, i in named.items():
+    ids_of_roles = {"bos": bos, "eos": eos, "pad": first(token("pad"), max(eos, 0))}
+    for role, i in ids_of_roles.items():
         if i >= rows:
             raise UserError(f"{folder} has {role}_token_id={i}, but the model's table has {rows:,} rows")
-    told = [said.get(name, {}).get("eos_token_id") for name in ("generation_config", "config")]
-    ended: Any = next((one for one in told if one is not None), None)
+    ends_of_files = [files.get(name, {}).get("eos_token_id") for name in ("generation_config", "config")]
+    ended: Any = next((one for one in ends_of_files if one is not None), None)
     ends = [i for i in cast("list[Any]", ended) if isinstance(i, int) and i != eos] if isinstance(ended, list) else []
-    special = sorted(i for i, one in made.get_added_tokens_decoder().items() if one.special)
+    special = sorted(i for i, one in tokenizer.get_added_tokens_decoder().items() if one.special)
     unk = token("unk")
     marks = Marks(
-        **named, unk=unk, opens=tuple(opens), before=before, after=after, silent=tuple(special), rows=rows,
-        chat=chat(folder, said), ends=tuple(ends), spare=spare,
+        **ids_of_roles, unk=unk, opens=tuple(opens), before=before, after=after, silent=tuple(special), rows=rows,
+        chat=chat(folder, files), ends=tuple(ends), spare=spare,
     )  # fmt: skip
-    return Tokenizer(made, marks, other)
+    return Tokenizer(tokenizer, marks, other)
 
 
 def first(*values: int | None) -> int:
     return next(value for value in values if value is not None)
 
 
-def template(made: tokenizers.Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def template(tokenizer: tokenizers.Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Returns the special tokens before and after a text."""
-    for text in tried(made):
-        inner = made.encode(text, add_special_tokens=False).ids
-        whole = made.encode(text, add_special_tokens=True)
+    for text in tried(tokenizer):
+        inner = tokenizer.encode(text, add_special_tokens=False).ids
+        whole = tokenizer.encode(text, add_special_tokens=True)
         here = [i for i, special in enumerate(whole.special_tokens_mask) if not special]
         if inner and len(here) == len(inner):
             return tuple(whole.ids[: here[0]]), tuple(whole.ids[here[-1] + 1 :])
     return (), ()
 
 
-def tried(made: tokenizers.Tokenizer) -> Iterator[str]:
+def tried(tokenizer: tokenizers.Tokenizer) -> Iterator[str]:
     """Yields texts of which a vocabulary has at least one."""
     yield from ("a", "1", ".", "x")
-    for name in sorted(made.get_vocab(), key=len)[:200]:
+    for name in sorted(tokenizer.get_vocab(), key=len)[:200]:
         yield name.strip("▁Ġ")
 
 
-def chat(folder: Path, said: Mapping[str, Any]) -> str | None:
-    """The Jinja template of conversations, if there is one."""
+def chat(folder: Path, files: Mapping[str, Any]) -> str | None:
+    """Returns the Jinja template of conversations, if the folder has one."""
     if (folder / "chat_template.jinja").exists():
         return text_of(folder / "chat_template.jinja")
-    found = said.get("chat_template", {}).get("chat_template", said.get("tokenizer_config", {}).get("chat_template"))
-    if isinstance(found, list):
-        named = [cast("dict[str, Any]", one) for one in cast("list[Any]", found) if isinstance(one, dict)]
-        found = next((one.get("template") for one in named if one.get("name") == "default"), None)
-    return found if isinstance(found, str) else None
+    jinja = files.get("chat_template", {}).get("chat_template", files.get("tokenizer_config", {}).get("chat_template"))
+    if isinstance(jinja, list):
+        templates = [cast("dict[str, Any]", one) for one in cast("list[Any]", jinja) if isinstance(one, dict)]
+        jinja = next((one.get("template") for one in templates if one.get("name") == "default"), None)
+    return jinja if isinstance(jinja, str) else None

@@ -45,11 +45,11 @@ class Built(NamedTuple):
     spare: int | None = None
 
 
-def built(folder: Path, said: Mapping[str, Any]) -> Built:
-    """Returns the tokeniser. said: what the small files of the folder say. Raises UserError where it cannot be read."""
-    name = class_of(folder, said.get("config", {}), said.get("tokenizer_config", {}))
+def built(folder: Path, files: Mapping[str, Any]) -> Built:
+    """Returns the tokeniser. files: the content of its small files. Raises UserError where it cannot be read."""
+    name = class_of(folder, files.get("config", {}), files.get("tokenizer_config", {}))
     try:
-        return dispatched(name, named(folder, said))
+        return dispatched(name, named(folder, files))
     except UserError:
         raise
     except BaseException as error:  # the library raises bare Exception, or a panic, which is none
@@ -67,10 +67,10 @@ def dispatched(name: str, parts: Parts) -> Built:
     if own is not None and all((folder / file).exists() for file in own.names):
         names = contents(filled(own.roles, parts))
         one: Own = own.build(parts, {role: names[role] for role in own.roles if role in names})
-        for made in (one.tokenizer, one.answers):
-            if made is not None:
-                made.add_special_tokens([AddedToken(name, special=True) for name in one.roles.values()])
-                tidied(made, parts, own=True)
+        for tokenizer in (one.tokenizer, one.answers):
+            if tokenizer is not None:
+                tokenizer.add_special_tokens([AddedToken(name, special=True) for name in one.roles.values()])
+                tidied(tokenizer, parts, own=True)
         for i, token in parts.listed.items():
             if i not in (one.tokenizer.token_to_id(token.content), one.tokenizer.token_to_id(MARK + token.content)):
                 raise UserError(f"{folder} wants the token {token.content} at id {i}, where its vocabulary has another")
@@ -124,21 +124,21 @@ def vocabulary(kind: Kind, parts: Parts) -> Parts:
         return from_lines(parts)
     elif (folder / file).exists() and (folder / "merges.txt").exists():
         return from_merges(parts)
-    wanted = "vocab.json with merges.txt" if file == "vocab.json" else file
+    names = "vocab.json with merges.txt" if file == "vocab.json" else file
     raise UserError(
-        f"{folder} has no tokeniser that is known here: tokenizer.json, {wanted}; download it, or load it with "
+        f"{folder} has no tokeniser that is known here: tokenizer.json, {names}; download it, or load it with "
         f"transformers and save it there"
     )
 
 
 def filled(usual: Mapping[str, str], parts: Parts) -> dict[str, AddedToken]:
     """Returns special tokens by role: what the folder says, and what is usual where it says nothing."""
-    known = {token.content: token for token in parts.listed.values()}
-    asked: dict[str, AddedToken | None] = {role: AddedToken(name, special=True) for role, name in usual.items()}
-    asked |= parts.roles
-    order = [*STANDARD, *(role for role in asked if role not in STANDARD)]
-    some = [(role, token) for role in order if (token := asked.get(role)) is not None]
-    return {role: known.get(token.content, token) for role, token in some}
+    listed = {token.content: token for token in parts.listed.values()}
+    tokens: dict[str, AddedToken | None] = {role: AddedToken(name, special=True) for role, name in usual.items()}
+    tokens |= parts.roles
+    order = [*STANDARD, *(role for role in tokens if role not in STANDARD)]
+    some = [(role, token) for role in order if (token := tokens.get(role)) is not None]
+    return {role: listed.get(token.content, token) for role, token in some}
 
 
 def contents(roles: Mapping[str, AddedToken]) -> dict[str, str]:
@@ -146,37 +146,37 @@ def contents(roles: Mapping[str, AddedToken]) -> dict[str, str]:
 
 
 def finished(
-    kind: Kind | None, parts: Parts, made: tokenizers.Tokenizer, roles: dict[str, AddedToken], *, whole: bool,
+    kind: Kind | None, parts: Parts, tokenizer: tokenizers.Tokenizer, roles: dict[str, AddedToken], *, whole: bool,
     early: bool = False,
 ) -> Built:  # fmt: skip
     """Returns a tokeniser with added tokens and a frame. whole: it comes from tokenizer.json."""
-    made.no_truncation()
-    made.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     if early and kind is not None and kind.frame is not None:
-        made.post_processor = kind.frame(parts, roles, made.token_to_id)
+        tokenizer.post_processor = kind.frame(parts, roles, tokenizer.token_to_id)
     if parts.processor is not None:
-        made.post_processor = parts.processor
+        tokenizer.post_processor = parts.processor
     extra = parts.extra
     if extra is None:
         extra = (parts.controls or []) if kind is None else kind.extra(parts)
-    add_tokens(made, parts, roles, extra)
-    asked = [role for role in ("bos", "eos") if not whole and parts.flag(f"add_{role}_token", False)]
-    told = not whole and ("add_bos_token" in parts.options or "add_eos_token" in parts.options)
-    if told or made.post_processor is None or (kind is not None and kind is ALL["GPTNeoXTokenizer"]):
-        names = [(roles[role].content, made.token_to_id(roles[role].content)) for role in asked if role in roles]
-        made.post_processor = frame(*names, after=int("eos" in asked and "eos" in roles))
+    add_tokens(tokenizer, parts, roles, extra)
+    added = [role for role in ("bos", "eos") if not whole and parts.flag(f"add_{role}_token", False)]
+    says_so = not whole and ("add_bos_token" in parts.options or "add_eos_token" in parts.options)
+    if says_so or tokenizer.post_processor is None or (kind is not None and kind is ALL["GPTNeoXTokenizer"]):
+        names = [(roles[role].content, tokenizer.token_to_id(roles[role].content)) for role in added if role in roles]
+        tokenizer.post_processor = frame(*names, after=int("eos" in added and "eos" in roles))
     if not early and kind is not None and kind.frame is not None:
-        made.post_processor = kind.frame(parts, roles, made.token_to_id)
-    tidied(made, parts)
-    return Built(made, contents(roles))
+        tokenizer.post_processor = kind.frame(parts, roles, tokenizer.token_to_id)
+    tidied(tokenizer, parts)
+    return Built(tokenizer, contents(roles))
 
 
-def tidied(made: tokenizers.Tokenizer, parts: Parts, *, own: bool = False) -> None:
+def tidied(tokenizer: tokenizers.Tokenizer, parts: Parts, *, own: bool = False) -> None:
     """Takes spaces before marks out of what is decoded, where the folder says so; pairs of bytes keep theirs."""
-    pairs = isinstance(made.model, models.BPE) and not parts.flag(DESPITE, False) and not own
-    if parts.flag("clean_up_tokenization_spaces", False) and not pairs and made.decoder is not None:
+    pairs = isinstance(tokenizer.model, models.BPE) and not parts.flag(DESPITE, False) and not own
+    if parts.flag("clean_up_tokenization_spaces", False) and not pairs and tokenizer.decoder is not None:
         steps = [decoders.Replace(old, old.replace(" ", "")) for old in TIDY]
-        made.decoder = decoders.Sequence([made.decoder, decoders.Fuse(), *steps])
+        tokenizer.decoder = decoders.Sequence([tokenizer.decoder, decoders.Fuse(), *steps])
 
 
 def plain(parts: Parts) -> tokenizers.Tokenizer:
@@ -190,14 +190,14 @@ def plain(parts: Parts) -> tokenizers.Tokenizer:
             if old is not None and old != token.content and token.content not in ids:
                 ids[token.content] = ids.pop(old)
         options: dict[str, Any] = {"unk_token": proto.unk_piece, "fuse_unk": True, "byte_fallback": proto.bytes_}
-        made = tokenizers.Tokenizer(models.BPE(ids, parts.merges, **options))
+        tokenizer = tokenizers.Tokenizer(models.BPE(ids, parts.merges, **options))
     else:
-        made = tokenizers.Tokenizer(models.Unigram(parts.vocabulary, proto.unk, proto.bytes_))
+        tokenizer = tokenizers.Tokenizer(models.Unigram(parts.vocabulary, proto.unk, proto.bytes_))
     table: list[Any] = [normalizers.Precompiled(proto.charsmap)] if proto.charsmap else []
-    made.normalizer = normalizers.Sequence([*table, normalizers.Replace(" ", "▁")])
+    tokenizer.normalizer = normalizers.Sequence([*table, normalizers.Replace(" ", "▁")])
     back: list[Any] = [decoders.ByteFallback(), decoders.Fuse()] if proto.bytes_ else []
-    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), *back])
-    return made
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), *back])
+    return tokenizer
 
 
 def ends(parts: Parts) -> dict[str, str]:
@@ -210,23 +210,23 @@ def ends(parts: Parts) -> dict[str, str]:
 
 
 def add_tokens(
-    made: tokenizers.Tokenizer, parts: Parts, roles: Mapping[str, AddedToken], extra: list[str | AddedToken]
+    tokenizer: tokenizers.Tokenizer, parts: Parts, roles: Mapping[str, AddedToken], extra: list[str | AddedToken]
 ) -> None:
     """Adds what stands outside the vocabulary, in the order of transformers. Raises UserError where an id differs."""
     special = {token.content for token in roles.values()}
-    wanted = [token for _, token in sorted(parts.listed.items(), key=lambda pair: pair[0])]
-    present = {token.content for token in (*made.get_added_tokens_decoder().values(), *wanted)}
+    tokens = [token for _, token in sorted(parts.listed.items(), key=lambda pair: pair[0])]
+    present = {token.content for token in (*tokenizer.get_added_tokens_decoder().values(), *tokens)}
     for one in (*roles.values(), *extra):
         token = AddedToken(one, special=True) if isinstance(one, str) else one
         if token.content not in present:
             present.add(token.content)
-            wanted.append(token)
-    for token in wanted:
+            tokens.append(token)
+    for token in tokens:
         if token.content in special and not token.special:
             token.special = True
-    if wanted:
-        made.add_tokens(wanted)
+    if tokens:
+        tokenizer.add_tokens(tokens)
     for i, token in parts.listed.items():
-        if (there := made.token_to_id(token.content)) != i:
+        if (there := tokenizer.token_to_id(token.content)) != i:
             folder = parts.folder
             raise UserError(f"{folder} wants the token {token.content} at id {i}, but it comes to stand at {there}")

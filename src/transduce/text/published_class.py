@@ -1,4 +1,4 @@
-"""Which class of transformers reads the tokeniser of a folder, told by config.json and tokenizer_config.json.
+"""The class of transformers that reads the tokeniser of a folder, from config.json and tokenizer_config.json.
 
 The rules are those of `AutoTokenizer` in transformers 5: most classes build their tokeniser anew from the vocabulary
 and from the options in tokenizer_config.json, `PLAIN` takes tokenizer.json as it stands.
@@ -37,20 +37,20 @@ MISNAMED = frozenset({"phi3", "qwen2"})
 
 def class_of(folder: Path, config: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     """Returns the name of the class. config: config.json; options: tokenizer_config.json."""
-    kind, named = config.get("model_type"), options.get("tokenizer_class") or config.get("tokenizer_class")
+    kind, stated = config.get("model_type"), options.get("tokenizer_class") or config.get("tokenizer_class")
     kind = kind if isinstance(kind, str) else ""
-    named = named.strip().removesuffix("Fast") if isinstance(named, str) else None
+    stated = stated.strip().removesuffix("Fast") if isinstance(stated, str) else None
     own = REGISTERED.get(kind)
-    if named == "LlamaTokenizer" and kind not in MISNAMED and byte_level(folder):
+    if stated == "LlamaTokenizer" and kind not in MISNAMED and byte_level(folder):
         return PLAIN
-    if named is None:
+    if stated is None:
         return own or PLAIN
-    if own is None or own == named:
-        return ALIASES.get(named, named)
+    if own is None or own == stated:
+        return ALIASES.get(stated, stated)
     if own == PLAIN:
         return PLAIN
-    chosen = own if kind in MISNAMED else named
-    return ALIASES.get(chosen, chosen)
+    name = own if kind in MISNAMED else stated
+    return ALIASES.get(name, name)
 
 
 def byte_level(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""How transformers 5 builds the tokenisers that cut text into bytes, word pieces or merged letters, class by class."""
+"""The tokenisers of transformers 5 that cut text into bytes, word pieces or merged letters, class by class."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -55,85 +55,85 @@ def merged(parts: Parts, **options: Any) -> tokenizers.Tokenizer:
 
 
 def byte_level(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
-    """Byte-level BPE.   Radford et al. 2019."""
-    made = merged(parts, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False)
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=parts.flag("add_prefix_space", False))
-    made.decoder = decoders.ByteLevel()
-    return made
+    """Returns byte-level BPE.   Radford et al. 2019."""
+    tokenizer = merged(parts, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=parts.flag("add_prefix_space", False))
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def neox(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
-    made = byte_level(parts, roles)
-    made.normalizer = normalizers.NFC()
-    return made
+    tokenizer = byte_level(parts, roles)
+    tokenizer.normalizer = normalizers.NFC()
+    return tokenizer
 
 
 def cohere(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
-    made, space = neox(parts, roles), parts.flag("add_prefix_space", False)
+    tokenizer, space = neox(parts, roles), parts.flag("add_prefix_space", False)
     digits = pre_tokenizers.Digits(individual_digits=True)
-    made.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=space)])
-    return made
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=space)])
+    return tokenizer
 
 
 def qwen(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
-    made = neox(parts, roles)
+    tokenizer = neox(parts, roles)
     space = parts.flag("add_prefix_space", False)
     words = pre_tokenizers.Split(Regex(QWEN), behavior="isolated", invert=False)
     bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=space, use_regex=False)
-    made.pre_tokenizer = pre_tokenizers.Sequence([words, bytes_])
-    return made
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, bytes_])
+    return tokenizer
 
 
 def llama(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
-    made, space = merged(parts, fuse_unk=True, byte_fallback=True), parts.flag("add_prefix_space", True)
+    tokenizer, space = merged(parts, fuse_unk=True, byte_fallback=True), parts.flag("add_prefix_space", True)
     scheme = ("always" if parts.options.get("legacy") else "first") if space else "never"
-    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
     steps: list[Any] = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    made.decoder = decoders.Sequence([*steps, *([decoders.Strip(content=" ", left=1)] if space else [])])
-    return made
+    tokenizer.decoder = decoders.Sequence([*steps, *([decoders.Strip(content=" ", left=1)] if space else [])])
+    return tokenizer
 
 
 def gemma(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
-    made = merged(parts, fuse_unk=True, unk_token=content(roles, "unk"), byte_fallback=True)
-    made.normalizer = normalizers.Replace(" ", "▁")
-    made.pre_tokenizer = pre_tokenizers.Split(pattern=" ", behavior="merged_with_previous", invert=False)
-    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    return made
+    tokenizer = merged(parts, fuse_unk=True, unk_token=content(roles, "unk"), byte_fallback=True)
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(pattern=" ", behavior="merged_with_previous", invert=False)
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return tokenizer
 
 
 def gpt(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
-    """BPE over lower-cased words, whose ends are marked.   Radford et al. 2018."""
-    made = ends_marked(parts, roles, continuing_subword_prefix="", fuse_unk=False)
-    made.normalizer = normalizers.BertNormalizer(lowercase=True)
-    return made
+    """Returns BPE over lower-cased words, whose ends are marked.   Radford et al. 2018."""
+    tokenizer = ends_marked(parts, roles, continuing_subword_prefix="", fuse_unk=False)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    return tokenizer
 
 
 def herbert(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
-    made = ends_marked(parts, roles)
-    made.normalizer = normalizers.BertNormalizer(
+    tokenizer = ends_marked(parts, roles)
+    tokenizer.normalizer = normalizers.BertNormalizer(
         lowercase=False, strip_accents=False, clean_text=True, handle_chinese_chars=True
     )
-    return made
+    return tokenizer
 
 
 def ends_marked(parts: Parts, roles: Roles, **options: Any) -> tokenizers.Tokenizer:
-    made = merged(parts, end_of_word_suffix="</w>", unk_token=content(roles, "unk"), **options)
-    made.pre_tokenizer, made.decoder = pre_tokenizers.BertPreTokenizer(), decoders.BPEDecoder(suffix="</w>")
-    return made
+    tokenizer = merged(parts, end_of_word_suffix="</w>", unk_token=content(roles, "unk"), **options)
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.BertPreTokenizer(), decoders.BPEDecoder(suffix="</w>")
+    return tokenizer
 
 
 def word_pieces(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
-    """WordPiece as BERT has it.   Devlin et al. 2019."""
+    """Returns WordPiece as BERT has it.   Devlin et al. 2019."""
     if content(roles, "unk") not in parts.vocabulary:
         raise ValueError(f"it has no {content(roles, 'unk')}")
-    made = tokenizers.Tokenizer(models.WordPiece(parts.vocabulary, unk_token=content(roles, "unk")))
-    made.normalizer = normalizers.BertNormalizer(
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(parts.vocabulary, unk_token=content(roles, "unk")))
+    tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=parts.flag("tokenize_chinese_chars", True),
         strip_accents=parts.options.get("strip_accents"), lowercase=parts.flag("do_lower_case", True),
     )  # fmt: skip
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.decoder = decoders.WordPiece(prefix="##")
-    return made
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    return tokenizer
 
 
 def content(roles: Roles, role: str) -> str:

@@ -40,32 +40,34 @@ class Own(NamedTuple):
 
 
 def marian(parts: Parts, names: Mapping[str, str]) -> Own:
-    """source.spm, target.spm and vocab.json, as OPUS-MT publishes its models."""
+    """Reads source.spm, target.spm and vocab.json, as OPUS-MT publishes its models."""
     folder, ids = parts.folder, numbered(parts.folder / "vocab.json", names)
     if parts.flag("separate_vocabs", False) or (folder / "target_vocab.json").exists():
         raise UserError(
-            f"{folder} has a vocabulary for each side; only those with one vocab.json for both are read here"
+            f"{folder} has a vocabulary for each language; only those with one vocab.json for both are read here"
         )
-    made = [pieces(parsed(folder / f"{side}.spm"), ids, names) for side in ("source", "target")]
-    for one in made:
+    both = [pieces(parsed(folder / f"{side}.spm"), ids, names) for side in ("source", "target")]
+    for one in both:
         one.add_tokens([AddedToken(name, normalized=False) for name in ids if CODE.fullmatch(name)])
         one.post_processor = frame((names["eos"], ids[names["eos"]]), after=1)
-    marked = {role: name if made[0].token_to_id(name) is not None else MARK + name for role, name in names.items()}
-    return Own(made[0], marked, made[1], len(ids))
+    marked = {role: name if both[0].token_to_id(name) is not None else MARK + name for role, name in names.items()}
+    return Own(both[0], marked, both[1], len(ids))
 
 
 def m2m(parts: Parts, names: Mapping[str, str]) -> Own:
-    """sentencepiece.bpe.model and vocab.json; the tokens of the languages stand behind."""
+    """Reads sentencepiece.bpe.model and vocab.json; the tokens of the languages stand behind."""
     folder, ids = parts.folder, numbered(parts.folder / "vocab.json", names)
-    made = pieces(parsed(folder / "sentencepiece.bpe.model"), ids, names)
-    known = {"m2m100": M2M_100, "wmt21": WMT_21}.get(parts.options.get("language_codes", "m2m100"))
+    tokenizer = pieces(parsed(folder / "sentencepiece.bpe.model"), ids, names)
+    languages = {"m2m100": M2M_100, "wmt21": WMT_21}.get(parts.options.get("language_codes", "m2m100"))
     name = parts.options.get("src_lang") or "en"
-    if known is None or name not in known:
-        raise UserError(f"{folder / 'tokenizer_config.json'} has src_lang={name!r}, which is no language of the model")
-    made.add_special_tokens([AddedToken(f"__{one}__", special=True) for one in known])
+    if languages is None or name not in languages:
+        raise UserError(
+            f"{folder / 'tokenizer_config.json'} has src_lang={name!r}, which is not a language of the model"
+        )
+    tokenizer.add_special_tokens([AddedToken(f"__{one}__", special=True) for one in languages])
     source, end = f"__{name}__", names["eos"]
-    made.post_processor = frame((source, made.token_to_id(source)), (end, ids[end]), after=1)
-    return Own(made, names)
+    tokenizer.post_processor = frame((source, tokenizer.token_to_id(source)), (end, ids[end]), after=1)
+    return Own(tokenizer, names)
 
 
 def numbered(path: Path, names: Mapping[str, str]) -> dict[str, int]:
@@ -88,26 +90,26 @@ def pieces(proto: Proto, ids: Mapping[str, int], names: Mapping[str, str]) -> to
         if missing := [name for name in scores if name not in ids]:
             raise UserError(f"vocab.json lacks {missing[0]!r}, a piece of its SentencePiece model; download both again")
         options: dict[str, Any] = {"unk_token": unknown, "fuse_unk": True, "byte_fallback": proto.bytes_}
-        made = tokenizers.Tokenizer(models.BPE(dict(ids), merges(proto.pieces), **options))
+        tokenizer = tokenizers.Tokenizer(models.BPE(dict(ids), merges(proto.pieces), **options))
     else:
         plain = {*scores, *strangers, *(name for name in order if CODE.fullmatch(name))} - {*names.values()}
         rows = [(name if name in plain else MARK + name, scores.get(name, UNLIKELY)) for name in order]
         rows += [(name, score) for name, score in scores.items() if name not in ids]
-        made = tokenizers.Tokenizer(models.Unigram(rows, ids[unknown], proto.bytes_))
+        tokenizer = tokenizers.Tokenizer(models.Unigram(rows, ids[unknown], proto.bytes_))
     steps: list[Any] = [normalizer(proto)]
     if strangers:  # several characters that the pieces lack are one unknown word, even where each has a row
-        known = "".join(re.escape(name) for name in scores if len(name) == 1)
-        steps.append(normalizers.Replace(Regex(f"[^ {SPACE}{known}]{{2,}}"), STRANGE))
+        letters = "".join(re.escape(name) for name in scores if len(name) == 1)
+        steps.append(normalizers.Replace(Regex(f"[^ {SPACE}{letters}]{{2,}}"), STRANGE))
     steps += [normalizers.Prepend(SPACE)] if proto.dummy else []
-    made.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", SPACE)])
+    tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", SPACE)])
     back: list[Any] = [decoders.Replace(MARK, ""), decoders.Replace(SPACE, " ")]
     back += [decoders.ByteFallback()] if proto.bytes_ else []
-    made.decoder = decoders.Sequence([*back, decoders.Fuse(), STRIPPED])
-    return made
+    tokenizer.decoder = decoders.Sequence([*back, decoders.Fuse(), STRIPPED])
+    return tokenizer
 
 
 def ctrl(parts: Parts, names: Mapping[str, str]) -> Own:
-    """vocab.json and merges.txt, where "@@" ends a piece that its word goes on after.   Keskar et al. 2019."""
+    """Reads vocab.json and merges.txt, where "@@" ends a piece that its word goes on after.   Keskar et al. 2019."""
     folder = parts.folder
     ids, lines = numbered(folder / "vocab.json", names), from_lines_of(folder / "merges.txt")
     unknown = names["unk"]
@@ -116,10 +118,10 @@ def ctrl(parts: Parts, names: Mapping[str, str]) -> Own:
     for name in dict.fromkeys(name for left, right in lines for name in (left, right, left + right)):
         rows.setdefault(name, len(rows))
     options: dict[str, Any] = {"unk_token": unknown, "end_of_word_suffix": "</w>"}
-    made = tokenizers.Tokenizer(models.BPE(rows, lines, **options))
-    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"\S+\n?"), behavior="removed", invert=True)
-    made.decoder = decoders.Sequence([decoders.BPEDecoder(suffix="</w>"), decoders.Fuse(), STRIPPED])
-    return Own(made, names, spare=len(ids))
+    tokenizer = tokenizers.Tokenizer(models.BPE(rows, lines, **options))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\S+\n?"), behavior="removed", invert=True)
+    tokenizer.decoder = decoders.Sequence([decoders.BPEDecoder(suffix="</w>"), decoders.Fuse(), STRIPPED])
+    return Own(tokenizer, names, spare=len(ids))
 
 
 def from_lines_of(path: Path) -> list[tuple[str, str]]:

@@ -17,18 +17,18 @@ STANDARD = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 class Parts(NamedTuple):
-    """What a folder holds for its tokeniser.
+    """The parts of a folder's tokeniser.
 
     options: of tokenizer_config.json.
-    roles: special tokens that the folder names, by role; None where it says that there is none.
+    roles: special tokens that the folder names, by role; None where it says that the model has no such token.
     listed: tokens outside the vocabulary, by id.
     extra: further special tokens (None: the folder says nothing of them).
-    file: tokenizer.json; empty where there is none.
+    file: tokenizer.json; empty where the folder has none.
     vocabulary: ids by token, or tokens with their scores in the order of their ids.
     merges: pairs of tokens, the first to be joined first.
-    charsmap: how SentencePiece normalises characters.
+    charsmap: the table by which SentencePiece normalises characters.
     proto: the SentencePiece model, where the vocabulary comes from one.
-    processor: what tokenizer.json puts around a text.
+    processor: puts tokens around a text, as tokenizer.json says.
     """
 
     folder: Path
@@ -53,20 +53,20 @@ class Parts(NamedTuple):
 
     @property
     def controls(self) -> list[str | AddedToken] | None:
-        """The control pieces of a SentencePiece model, and those that its user defined."""
+        """Returns the control pieces of a SentencePiece model, and those that its user defined."""
         if self.proto is None:
             return None
         pieces = [piece for piece in self.proto.pieces if piece.type in (CONTROL, USER)]
         return [AddedToken(piece.text, normalized=False, special=piece.type == CONTROL) for piece in pieces]
 
 
-def named(folder: Path, said: Mapping[str, Any]) -> Parts:
+def named(folder: Path, files: Mapping[str, Any]) -> Parts:
     """Returns the parts that the small files name, without a vocabulary. Raises UserError."""
     path = folder / "tokenizer.json"
     file = json_object(path) if path.exists() else {}
-    options: dict[str, Any] = dict(said.get("tokenizer_config", {}))
+    options: dict[str, Any] = dict(files.get("tokenizer_config", {}))
     legacy = "added_tokens_decoder" not in options
-    for key, value in said.get("special_tokens_map", {}).items() if legacy else ():
+    for key, value in files.get("special_tokens_map", {}).items() if legacy else ():
         if key == "extra_special_tokens" and isinstance(value, list):
             value: Any = [*(options.get(key) or []), *cast("list[Any]", value)]
         options[key] = value
@@ -74,7 +74,7 @@ def named(folder: Path, said: Mapping[str, Any]) -> Parts:
     decoder: Any = options.get("added_tokens_decoder")
     for key, value in cast("dict[str, Any]", decoder).items() if isinstance(decoder, dict) else ():
         if not key.isdecimal() or (one := token(value)) is None:
-            raise UserError(f"{folder / 'tokenizer_config.json'} has an added token that is none ({key!r})")
+            raise UserError(f"{folder / 'tokenizer_config.json'} has an added token that is not a token ({key!r})")
         listed[int(key)] = one
     extras = options.get("extra_special_tokens") or options.get("additional_special_tokens")
     absent = "extra_special_tokens" not in options and "additional_special_tokens" not in options
@@ -83,11 +83,13 @@ def named(folder: Path, said: Mapping[str, Any]) -> Parts:
         roles |= {role: token(value) for role, value in cast("dict[str, Any]", extras).items()}
         extras, absent = None, True
     if not isinstance(extras, list | None):
-        raise UserError(f"{folder / 'tokenizer_config.json'} has further special tokens that are no list; mend it")
+        raise UserError(
+            f"{folder / 'tokenizer_config.json'} has further special tokens that are not a list; correct it"
+        )
     extra = [one for value in cast("list[Any]", extras or []) if (one := token(value, special=True)) is not None]
     if legacy:
         special = {one.content for one in (*roles.values(), *extra) if one is not None}
-        for name, i in said.get("added_tokens", {}).items():
+        for name, i in files.get("added_tokens", {}).items():
             if isinstance(i, int):
                 listed[i] = AddedToken(name, special=name in special, normalized=name not in special)
         added: list[dict[str, Any]] = file.get("added_tokens") or []
@@ -111,10 +113,10 @@ def token(value: Any, special: bool | None = None) -> AddedToken | None:
 
 def from_json(parts: Parts) -> tuple[Parts, str]:
     """Returns the parts with vocabulary, merges and frame of tokenizer.json, and the kind of its model."""
-    data, found = dict(parts.file), parts.file.get("model")
-    if not isinstance(found, dict):
+    data, section = dict(parts.file), parts.file.get("model")
+    if not isinstance(section, dict):
         raise UserError(f"{parts.folder / 'tokenizer.json'} is not a tokeniser (it has no model); download it again")
-    model = cast("dict[str, Any]", found)
+    model = cast("dict[str, Any]", section)
     kind = next((kind for key, kind in KEYS.items() if key in model), "WordLevel")
     vocabulary: Any = model.get("vocab")
     if isinstance(vocabulary, list):
@@ -176,8 +178,8 @@ def frame(*tokens: tuple[str, int | None], after: int = 0, types: tuple[int, ...
     """Returns what puts tokens around a text. tokens: names and ids, the last `after` of them stand behind the text."""
     names = [f"{name}:{kind}" for (name, _), kind in zip(tokens, types or (0,) * len(tokens), strict=True)]
     cut = len(names) - after
-    known = sorted({(name, i) for name, i in tokens if i is not None})
-    return processors.TemplateProcessing(single=[*names[:cut], "$A:0", *names[cut:]], pair=None, special_tokens=known)
+    ids = sorted({(name, i) for name, i in tokens if i is not None})
+    return processors.TemplateProcessing(single=[*names[:cut], "$A:0", *names[cut:]], pair=None, special_tokens=ids)
 
 
 def text_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""How transformers 5 builds the tokenisers that choose the likeliest pieces, class by class.   Kudo 2018."""
+"""The tokenisers of transformers 5 that choose the likeliest pieces, class by class.   Kudo 2018."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,13 +19,13 @@ def scored(
     parts: Parts, unk: int, steps: Sequence[Any], scheme: str = "always", *, words: bool
 ) -> tokenizers.Tokenizer:  # fmt: skip
     """Returns a tokeniser of pieces with scores. steps: what normalises; words: whether white space is dropped."""
-    made = tokenizers.Tokenizer(models.Unigram(parts.vocabulary, unk, False))
+    tokenizer = tokenizers.Tokenizer(models.Unigram(parts.vocabulary, unk, False))
     if steps:
-        made.normalizer = normalizers.Sequence(list(steps))
+        tokenizer.normalizer = normalizers.Sequence(list(steps))
     space = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), space]) if words else space
-    made.decoder = decoders.Metaspace(prepend_scheme=scheme)
-    return made
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), space]) if words else space
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    return tokenizer
 
 
 def table(parts: Parts) -> list[Any]:
@@ -83,11 +83,11 @@ def tidy(lower: bool = False) -> list[Any]:
 def deberta(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
     unk = position(parts, content(roles, "unk"), number(parts, "unk_id", 1))
     scheme = prefix(parts, "first")
-    made = scored(parts, unk, tidy(parts.flag("do_lower_case", False)), scheme, words=False)
+    tokenizer = scored(parts, unk, tidy(parts.flag("do_lower_case", False)), scheme, words=False)
     if parts.flag("split_by_punct", False):
         marks, space = pre_tokenizers.Punctuation(behavior="isolated"), pre_tokenizers.Metaspace(prepend_scheme=scheme)
-        made.pre_tokenizer = pre_tokenizers.Sequence([marks, space])
-    return made
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([marks, space])
+    return tokenizer
 
 
 def barthez(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
@@ -123,12 +123,12 @@ def xlm_roberta(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
 
 
 def nllb(parts: Parts, roles: Roles) -> tokenizers.Tokenizer:
-    made = merged(parts, unk_token=content(roles, "unk"), fuse_unk=True, byte_fallback=False)
+    tokenizer = merged(parts, unk_token=content(roles, "unk"), fuse_unk=True, byte_fallback=False)
     if parts.charsmap:
-        made.normalizer = normalizers.Sequence([*table(parts), normalizers.Replace(Regex(" {2,}"), " ")])
-    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
-    made.decoder = decoders.Metaspace(prepend_scheme="always", split=True)
-    return made
+        tokenizer.normalizer = normalizers.Sequence([*table(parts), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always", split=True)
+    return tokenizer
 
 
 def fairseq(languages: Sequence[str] = (), *ends: str) -> Callable[[Parts, Roles], Parts]:
@@ -160,10 +160,10 @@ def nllb_pieces(parts: Parts, roles: Roles) -> Parts:
 
 
 def pegasus_pieces(parts: Parts, roles: Roles) -> Parts:
-    """103 tokens stand before the pieces, most of them for masks that are never used."""
-    named = {role: one.content for role, one in parts.roles.items() if one is not None}
+    """Puts 103 tokens before the pieces, most of them for masks that are never used."""
+    roles_of = {role: one.content for role, one in parts.roles.items() if one is not None}
     sentence = parts.options.get("mask_token_sent", "<mask_2>")
-    masks = dict.fromkeys([named.get("mask", "<mask_1>"), *([sentence] if isinstance(sentence, str) else [])])
+    masks = dict.fromkeys([roles_of.get("mask", "<mask_1>"), *([sentence] if isinstance(sentence, str) else [])])
     names = [content(roles, "pad"), content(roles, "eos"), *masks]
     scores: Any = parts.vocabulary
     unused: Scores = [(f"<unk_{i}>", -100.0) for i in range(2, offset(parts))]
@@ -177,8 +177,8 @@ def offset(parts: Parts) -> int:
 
 def pegasus_extra(parts: Parts) -> list[str | AddedToken]:
     sentence = parts.options.get("mask_token_sent", "<mask_1>")
-    asked = {str(one.content if isinstance(one, AddedToken) else one) for one in parts.controls or []}
-    first = [sentence] if isinstance(sentence, str) and sentence not in asked else []
+    controls = {str(one.content if isinstance(one, AddedToken) else one) for one in parts.controls or []}
+    first = [sentence] if isinstance(sentence, str) and sentence not in controls else []
     return [*first, *(f"<unk_{i}>" for i in range(2, offset(parts)))]
 
 

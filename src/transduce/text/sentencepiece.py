@@ -27,13 +27,13 @@ class Piece(NamedTuple):
 
 
 class Proto(NamedTuple):
-    """What a .model or .spm file says: its pieces, and the settings it was trained with.
+    """A .model or .spm file: its pieces, and the settings it was trained with.
 
     kind: UNIGRAM or BPE.
-    charsmap: a table of how characters are normalised; empty: not at all.
-    dummy: whether a space goes before every text.
-    squeezed: whether spaces at the ends are dropped, and several count as one.
-    bytes_: whether unknown characters are written byte by byte.
+    charsmap: a table by which characters are normalised (empty: they are not).
+    dummy: a space goes before every text.
+    squeezed: spaces at the ends are dropped, and several count as one.
+    bytes_: unknown characters are written byte by byte.
     """
 
     pieces: list[Piece]
@@ -102,17 +102,17 @@ def decoded(data: bytes) -> Proto:
         if number == 1 and isinstance(value, bytes):
             proto.pieces.append(piece(value))
         elif number == 2 and isinstance(value, bytes):
-            said = dict(fields(value))
-            numbers = {name: said[i] for i, name in TRAINER.items() if isinstance(said.get(i), int)}
+            settings = dict(fields(value))
+            numbers = {name: settings[i] for i, name in TRAINER.items() if isinstance(settings.get(i), int)}
             numbers = {name: x - (1 << 64) if isinstance(x, int) and x >> 63 else x for name, x in numbers.items()}
-            texts = {name: x.decode("utf-8") for i, name in PIECES.items() if isinstance(x := said.get(i), bytes)}
+            texts = {name: x.decode("utf-8") for i, name in PIECES.items() if isinstance(x := settings.get(i), bytes)}
             proto = proto._replace(**numbers, **texts)
         elif number == 3 and isinstance(value, bytes):
-            said = dict(fields(value))
-            table = said.get(2, b"")
+            settings = dict(fields(value))
+            table = settings.get(2, b"")
             proto = proto._replace(
-                charsmap=table if isinstance(table, bytes) else b"", dummy=bool(said.get(3, 1)),
-                squeezed=bool(said.get(4, 1)),
+                charsmap=table if isinstance(table, bytes) else b"", dummy=bool(settings.get(3, 1)),
+                squeezed=bool(settings.get(4, 1)),
             )  # fmt: skip
     return proto._replace(bytes_=bool(proto.bytes_))
 
@@ -134,7 +134,10 @@ def piece(data: bytes) -> Piece:
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(number, value) of every field of a protocol buffer: a whole number, or bytes. Raises ValueError, IndexError."""
+    """Yields (number, value) of every field of a protocol buffer: a whole number, or bytes.
+
+    Raises ValueError or IndexError.
+    """
     at = 0
 
     def number() -> int:

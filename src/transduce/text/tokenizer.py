@@ -28,23 +28,26 @@ MOST = 2**22  # tokens of a vocabulary: room for each is made beforehand
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig(Part):
-    """How text is cut into tokens."""
+    """A way to cut text into tokens."""
 
     folder: ClassVar[str] = "transduce.text"
 
     def train(self, texts: Iterable[str]) -> "Tokenizer":
-        """A tokeniser whose vocabulary is made for `texts`, the same one every time."""
+        """Returns a tokeniser whose vocabulary is made for `texts`, the same one every time."""
         raise AssertionError("a kind of TokenizerConfig defines train")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
-    """What a tokeniser of others says with special tokens, by id. eos: -1 where nothing ends a text.
+    """The special tokens of a published tokeniser, by id. eos: -1 where nothing ends a text.
 
-    opens: what stands before what a decoder writes: before a prompt, or where it answers a source. before, after: what
-    stands around a text that is read whole. silent: ids that are no text. rows: of the model's table, which may have
-    more or fewer than there are tokens. chat: a Jinja template, kept as it is. ends: what ends a text beside eos.
-    spare: the first of the ids without a row that stand for unknown words; None: there are no such ids.
+    opens: stand before what a decoder writes: before a prompt, or where it answers a source.
+    before, after: stand around a text that is read whole.
+    silent: ids that are not text.
+    rows: of the model's table, which may have more or fewer rows than the tokeniser has tokens.
+    chat: a Jinja template, kept as it is.
+    ends: end a text, beside eos.
+    spare: the first of the ids without a row that stand for unknown words (None: it has no such ids).
     """
 
     pad: int
@@ -90,12 +93,12 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, special ones included: ids are 0 .. vocab_size - 1."""
+        """Returns the number of tokens, special ones included: ids are 0 .. vocab_size - 1."""
         return self.marks.rows
 
     @property
     def silent(self) -> frozenset[int]:
-        """Ids that are no text."""
+        """Returns the ids that are not text."""
         return self._silent
 
     @property
@@ -106,10 +109,10 @@ class Tokenizer:
 
     @property
     def barred(self) -> frozenset[int]:
-        """Ids that no text has, so that nothing that is generated may have them.
+        """Returns the ids that no text has, so that nothing that is generated may have them.
 
-        Padding, the start, and what is unknown, unless it stands for a word; of tokenisers of others none, since their
-        models are to write what they would write elsewhere.
+        Padding, the start, and what is unknown, unless it stands for a word; of a published tokeniser none, since its
+        model must write what it writes elsewhere.
         """
         if not self.made_here:
             return frozenset()
@@ -118,27 +121,27 @@ class Tokenizer:
 
     @property
     def mask(self) -> int:
-        """What stands for a hidden token: [MASK] or <mask>; padding, which no text has, where there is neither."""
-        found = (self.tokenizer.token_to_id(name) for name in ("[MASK]", "<mask>"))
-        return next((i for i in found if i is not None), self.pad)
+        """Returns the token for a hidden one: [MASK] or <mask>; padding, which no text has, where it has neither."""
+        ids = (self.tokenizer.token_to_id(name) for name in ("[MASK]", "<mask>"))
+        return next((i for i in ids if i is not None), self.pad)
 
     def whole(self, text: str) -> list[int]:
-        """The ids of a text that is read whole, with the special tokens around it."""
+        """Returns the ids of a text that is read whole, with the special tokens around it."""
         return [*self.marks.before, *self.encode(text), *self.marks.after]
 
     def encode(self, text: str) -> list[int]:
-        """The ids of `text`, without special tokens."""
+        """Returns the ids of `text`, without special tokens."""
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str], *, answers: bool = False) -> list[list[int]]:
-        """The ids of every text, in parallel. answers: they are what a decoder writes, in its language.
+        """Returns the ids of every text, in parallel. answers: they are what a decoder writes, in its language.
 
         Raises UserError for text that UTF-8 cannot write.
         """
         cut = self.answers if answers and self.answers is not None else self.tokenizer
         try:
             with library("cut the text"):
-                found = [e.ids for e in cut.encode_batch_fast(list(texts), add_special_tokens=False)]
+                rows = [e.ids for e in cut.encode_batch_fast(list(texts), add_special_tokens=False)]
         except TypeError:  # all that the library says about half of a surrogate pair
             for number, text in enumerate(texts):
                 if half := next((c for c in text if "\ud800" <= c <= "\udfff"), None):
@@ -146,41 +149,43 @@ class Tokenizer:
             raise
         except Exception as error:  # as of a vocabulary that lacks the token for what is unknown
             reason = " ".join(str(error).split())
-            raise UserError(f"the tokeniser cannot cut a text ({reason}); take its files anew") from None
+            raise UserError(f"the tokeniser cannot cut a text ({reason}); fetch its files again") from None
         if (spare := self.marks.spare) is not None and self.unk is not None:
-            found = [[self.unk if i >= spare else i for i in ids] for ids in found]
-        if self._beyond and (most := max(map(max, filter(None, found)), default=0)) >= self.vocab_size:
+            rows = [[self.unk if i >= spare else i for i in ids] for ids in rows]
+        if self._beyond and (most := max(map(max, filter(None, rows)), default=0)) >= self.vocab_size:
             size = self.vocab_size
             raise UserError(
                 f"a text has the token {self._piece(most)}, id {most}, but the model's table ends at {size}"
             )
-        return found
+        return rows
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`; padding, start and end are silent, bytes that are no UTF-8 become U+FFFD."""
+        """Returns the text of `ids`; padding, start and end are silent, bytes that are not UTF-8 become U+FFFD."""
         return self.decode_batch([ids])[0]
 
     def decode_batch(self, batch: Sequence[Sequence[int]]) -> list[str]:
-        """The text of every row of ids, in parallel."""
+        """Returns the text of every row of ids, in parallel."""
         silent = self._silent
         rows = [[i for i in ids if i not in silent] for ids in batch]
         with library("write the tokens as text"):
             return self.tokenizer.decode_batch(rows, skip_special_tokens=False)
 
     def stream(self) -> DecodeStream:
-        """Decode ids as they come; what it gives, joined, is `decode` of them all."""
+        """Returns a stream that decodes ids as they come; its texts, joined, are `decode` of them all."""
         return DecodeStream(self.decode, self._silent, *self._waits)
 
     @functools.cached_property
     def _waits(self) -> tuple[frozenset[int], bool]:
-        """Ids of single bytes, where the decoder joins them to characters, and whether it drops spaces before marks."""
+        """Returns ids of single bytes, where the decoder joins them, and whether it drops spaces before marks."""
         decoder = str(json.loads(self.tokenizer.to_str()).get("decoder"))
         names = self.tokenizer.get_vocab() if "ByteFallback" in decoder else {}
         runs = frozenset(i for byte in range(256) if (i := names.get(f"<0x{byte:02X}>")) is not None)
         return runs, f"'String': {TIDY[-1]!r}" in decoder
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        r"""Every token alone, for people: its text, `\xe4` where it is a part of a character, <s> as it stands."""
+        r"""Returns every token alone, for people: its text, `\\xe4` where it is a part of a character, <s> as it
+        stands.
+        """
         return [self._piece(i) for i in ids]
 
     def _piece(self, i: int) -> str:
@@ -193,7 +198,9 @@ class Tokenizer:
         return bytes(values).decode("utf-8", "backslashreplace") if values else text
 
     def save(self, folder: str | Path) -> None:
-        """Write `folder`/tokenizer.json, the folder too where it is missing; for marks of others, marks.json too."""
+        """Writes `folder`/tokenizer.json, the folder too where it is missing; for marks of a published one, marks.json
+        too.
+        """
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         (path / "tokenizer.json").write_text(self.tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
@@ -204,7 +211,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Tokenizer":
-        """What `save` wrote, or any tokenizer.json with the tokens <pad>, <s> and </s>. Raises UserError."""
+        """Returns what `save` wrote, or any tokenizer.json with the tokens <pad>, <s> and </s>. Raises UserError."""
         path = Path(folder) / MARKS
         if not path.exists():
             return cls(backend(Path(folder)))
@@ -218,7 +225,7 @@ class Tokenizer:
 
 @contextmanager
 def library(what: str) -> Generator[None]:
-    """Inside, what a tokeniser cannot do raises a UserError, a panic of the library included. what: it was to do."""
+    """Turns what a tokeniser cannot do into a UserError, a panic of the library included. what: its task."""
     try:
         yield
     except BaseException as error:
@@ -228,7 +235,7 @@ def library(what: str) -> Generator[None]:
 
 
 def own(tokenizer: tokenizers.Tokenizer) -> Marks:
-    """The special tokens that go by our names, marked as such. Raises UserError where one is missing."""
+    """Returns the special tokens that go by our names, marked as such. Raises UserError where one is missing."""
     ids = {name: tokenizer.token_to_id(name) for name in SPECIALS}
     if missing := [name for name in SPECIALS[:3] if ids[name] is None]:
         raise UserError(f"the tokeniser has no token {missing[0]}; it needs {PAD}, {BOS} and {EOS}")
@@ -239,7 +246,7 @@ def own(tokenizer: tokenizers.Tokenizer) -> Marks:
 
 
 def backend(folder: Path, name: str = "tokenizer.json") -> tokenizers.Tokenizer:
-    """The tokenizer.json of a folder. Raises UserError."""
+    """Returns the tokenizer.json of a folder. Raises UserError."""
     path = folder / name
     try:
         data = path.read_text(encoding="utf-8")
@@ -256,7 +263,10 @@ def backend(folder: Path, name: str = "tokenizer.json") -> tokenizers.Tokenizer:
 
 
 def byte_alphabet() -> dict[int, str]:
-    """The visible character that stands for each byte in a byte-level vocabulary.   Radford et al. 2019 (GPT-2)."""
+    """Returns the visible character that stands for each byte in a byte-level vocabulary.
+
+    Radford et al. 2019 (GPT-2).
+    """
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [b for b in range(256) if b not in visible]
     return dict(sorted({b: chr(b) for b in visible}.items() | {b: chr(256 + n) for n, b in enumerate(hidden)}.items()))

@@ -31,7 +31,7 @@ class Unigram(TokenizerConfig):
         require_bytes(self.vocab_size)
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """The pieces learnt from `texts`."""
+        """Returns the pieces learnt from `texts`."""
         tokenizer = byte_level(models.Unigram(), self.normalise, self.lowercase)
         trainer = trainers.UnigramTrainer(
             vocab_size=self.vocab_size,
@@ -46,7 +46,7 @@ class Unigram(TokenizerConfig):
 
 
 def settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Pieces with their log-probabilities, the same for the same text, the most likely first.
+    """Returns pieces with their log-probabilities, the same for the same text, the most likely first.
 
     The library adds up in the order threads finish, so the last digits vary: they are rounded off. And it gives the
     bytes it never chose the lowest score there is plus a growing 0.0001 in the order of a hash table: they get the

@@ -40,7 +40,7 @@ class Word(TokenizerConfig):
             raise ValueError(f"vocab_size={self.vocab_size} leaves no room for words; try vocab_size=50000")
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """The tokeniser for the `vocab_size` most frequent words of `texts`."""
+        """Returns the tokeniser for the `vocab_size` most frequent words of `texts`."""
         tokenizer = self._cutting({})
         trainer = trainers.WordLevelTrainer(
             vocab_size=self.vocab_size, min_frequency=self.min_count, special_tokens=SPECIALS, show_progress=False
@@ -52,7 +52,7 @@ class Word(TokenizerConfig):
         return Tokenizer(self._cutting({token: i for i, token in enumerate([*SPECIALS, *words])}))
 
     def _cutting(self, vocabulary: dict[str, int]) -> tokenizers.Tokenizer:
-        """A tokeniser that cuts as the config says."""
+        """Returns a tokeniser that cuts as the config says."""
         tokenizer = tokenizers.Tokenizer(models.WordLevel(vocab=vocabulary, unk_token=SPECIALS[3]))
         marks = pre_tokenizers.Punctuation("isolated")
         guard = pre_tokenizers.Split(Regex(GUARD), "isolated")

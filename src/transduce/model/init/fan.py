@@ -75,7 +75,7 @@ class TorchInit(InitConfig):
         return {**NORMS, "table": normal(1.0), "matrix": bounded_by_inputs}
 
     def named(self, model: nn.Module) -> dict[str, Initialiser]:
-        """Returns start values by name: a bias starts like the weights beside it, and neighbours of `hidden` like that."""
+        """Returns start values by name: a bias and the neighbours of `hidden` start like the weights beside them."""
         starts = dict[str, Initialiser]()
         for name, module in cast(Iterable[tuple[str, nn.Module]], model.named_modules()):
             prefix, weight = f"{name}." if name else "", getattr(module, "weight", None)
