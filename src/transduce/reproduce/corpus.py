@@ -24,7 +24,7 @@ class Corpus:
 
     @classmethod
     def read(cls, folder: Path | None) -> "Corpus":
-        """train.txt and valid.txt of a folder, or train.txt.gz and valid.txt.gz."""
+        """Reads train.txt and valid.txt of a folder, or train.txt.gz and valid.txt.gz."""
         if folder is None:
             raise UserError("this experiment reads a text; give --data DIR, a folder with train.txt and valid.txt")
         train, valid = text(folder / "train.txt"), text(folder / "valid.txt")
@@ -32,12 +32,14 @@ class Corpus:
         return cls(*(torch.tensor([ids[c] for c in part]) for part in (train, valid)), symbols=len(ids))
 
     def draw(self, rows: int, tokens: int, generator: torch.Generator) -> Batch:
-        """Rows of text that begin anywhere."""
+        """Returns rows of text that begin anywhere."""
         starts = torch.randint(len(self.train) - tokens - 1, (rows, 1), generator=generator)
         return shifted(self.train[starts + torch.arange(tokens + 1)])
 
     def loss(self, model: Model, tokens: int, rows: int = 64, most: int = 1 << 62) -> float:
-        """Nats per character of the validation text, cut into rows of `tokens`; at most the first `most` characters."""
+        """Returns nats per character of the validation text, cut into rows of `tokens`; at most the first `most`
+        characters.
+        """
         whole = self.valid[: most + 1]
         count = (len(whole) - 1) // tokens
         cut = whole[torch.arange(count)[:, None] * tokens + torch.arange(tokens + 1)]
@@ -50,5 +52,5 @@ class Corpus:
 
 
 def shifted(rows: Tensor) -> Batch:
-    """Rows (B, T + 1) of text as T inputs and the T tokens that follow them."""
+    """Returns rows (B, T + 1) of text as T inputs and the T tokens that follow them."""
     return Batch(rows[:, :-1], dense(rows.shape[0], rows.shape[1] - 1), rows[:, 1:])

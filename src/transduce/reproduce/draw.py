@@ -18,14 +18,14 @@ UPDATES = range(TEN, 1 << 30, TEN)  # where the means of ten updates stand
 
 
 def figure(*panels: Mapping[str, Any]) -> tuple[Figure, list[Axes]]:
-    """A row of panels, each given as what `Axes.set` takes: title, xlabel, ylabel, xscale, ylim, ..."""
-    made = Figure(figsize=(6.2 * len(panels), 4.2), dpi=110, layout="constrained")
-    FigureCanvasAgg(made)
-    axes = [made.add_subplot(1, len(panels), i + 1) for i in range(len(panels))]
+    """Returns a row of panels, each given as what `Axes.set` takes: title, xlabel, ylabel, xscale, ylim, ..."""
+    picture = Figure(figsize=(6.2 * len(panels), 4.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(picture)
+    axes = [picture.add_subplot(1, len(panels), i + 1) for i in range(len(panels))]
     for panel, how in zip(axes, panels, strict=True):
         panel.set(**how)
         panel.grid(alpha=0.3)
-    return made, axes
+    return picture, axes
 
 
 def lines(
@@ -37,7 +37,7 @@ def lines(
     band: bool = True,
     legend: bool = True,
 ) -> None:
-    """One line per curve, the mean over seeds, and a band from the least to the greatest seed.
+    """Draws one line per curve, the mean over seeds, and a band from the least to the greatest seed.
 
     curves: label -> measurement, a list. x: None: the number of the value, from 1. Curves that ended early (they had
     learnt) end where the first seed ended.
@@ -46,10 +46,10 @@ def lines(
         color, style = COLORS[number % len(COLORS)], STYLES[number // len(COLORS) % len(STYLES)]
         rows = list(zip(*(result[name] for result in results), strict=False))
         at = list((range(1, len(rows) + 1) if x is None else x)[: len(rows)])
-        kept = [(a, row) for a, row in zip(at, rows, strict=True) if all(map(shown, row))]
-        if not kept:
+        pairs = [(a, row) for a, row in zip(at, rows, strict=True) if all(map(shown, row))]
+        if not pairs:
             continue
-        places, values = zip(*kept, strict=True)
+        places, values = zip(*pairs, strict=True)
         axes.plot(places, [sum(v) / len(v) for v in values], color=color, linestyle=style, label=label,
                   marker=marker, markersize=4)  # fmt: skip
         if len(results) > 1 and band:
@@ -62,12 +62,12 @@ def lines(
 
 
 def shown(value: Any) -> bool:
-    """Whether a measurement has a place in a picture: what was never reached, or is not a number, has none."""
+    """Says whether a measurement can be drawn: what was never reached, or is not a number, cannot."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 
 def legend_beside(figure: Figure, axes: Axes) -> None:
-    """The legend of one panel to the right of all, for many curves."""
+    """Puts the legend of one panel to the right of all, for many curves."""
     handles, labels = axes.get_legend_handles_labels()
     legend = axes.get_legend()
     if legend is not None:
@@ -76,29 +76,29 @@ def legend_beside(figure: Figure, axes: Axes) -> None:
 
 
 def ticks(axes: Axes, places: Sequence[int]) -> None:
-    """These places alone on a logarithmic x axis, as numbers."""
+    """Puts these ticks alone on a logarithmic x axis, as numbers."""
     axes.set_xticks(places, [f"{place:,}" for place in places])
     axes.xaxis.set_minor_locator(NullLocator())
 
 
 def from_zero(axes: Axes) -> None:
-    """Let the y axis begin at 0; after everything is drawn, so that its upper end is found first."""
+    """Lets the y axis begin at 0; after everything is drawn, so that its upper end is found first."""
     axes.set_ylim(bottom=0)
 
 
 def bars(axes: Axes, results: Sequence[Measurements], values: Mapping[str, str], form: str = ".2f") -> None:
-    """One horizontal bar per measurement, the mean over seeds, every seed a dot. values: label -> measurement."""
+    """Draws one horizontal bar per measurement, the mean over seeds, every seed a dot. values: label -> measurement."""
     labels = list(values)
     for place, name in enumerate(values.values()):
-        found = [result[name] for result in results if shown(result[name])]
-        if not found:
+        points = [result[name] for result in results if shown(result[name])]
+        if not points:
             axes.text(0, place, " never", va="center", fontsize=9, transform=axes.get_yaxis_transform())
             continue
-        mean = sum(found) / len(found)
+        mean = sum(points) / len(points)
         axes.barh(place, mean, color=COLORS[place % len(COLORS)], alpha=0.6)
-        axes.plot(found, [place] * len(found), "k.", markersize=5)
+        axes.plot(points, [place] * len(points), "k.", markersize=5)
         axes.annotate(
-            f" {mean:{form}}", (max(*found, mean), place), xytext=(4, 0), textcoords="offset points", va="center"
+            f" {mean:{form}}", (max(*points, mean), place), xytext=(4, 0), textcoords="offset points", va="center"
         )
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -106,7 +106,7 @@ def bars(axes: Axes, results: Sequence[Measurements], values: Mapping[str, str],
 
 
 def level(axes: Axes, height: float, text: str) -> None:
-    """A dashed horizontal line with its meaning, such as chance or a mark."""
+    """Draws a dashed horizontal line with its meaning, such as chance or a mark."""
     axes.axhline(height, color="black", linestyle="--", linewidth=0.8)
     axes.annotate(
         text, (0.01, height), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=8,
@@ -115,5 +115,5 @@ def level(axes: Axes, height: float, text: str) -> None:
 
 
 def means(values: Sequence[float]) -> list[float]:
-    """The mean of every ten values, for a curve that is drawn over `UPDATES`."""
+    """Returns the mean of every ten values, for a curve that is drawn over `UPDATES`."""
     return [sum(values[i : i + TEN]) / TEN for i in range(0, len(values) - TEN + 1, TEN)]

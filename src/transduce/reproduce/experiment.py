@@ -42,20 +42,20 @@ class Experiment(Part):
     history: ClassVar[tuple[Change, ...]] = ()
 
     def run(self, seed: int) -> Measurements:
-        """Measure once. Everything random comes from the seed."""
+        """Measures once. Everything random comes from the seed."""
         raise AssertionError("a kind of Experiment defines run")
 
     def plot(self, results: Sequence[Measurements]) -> "Figure":
-        """The measurements of all seeds as a picture."""
+        """Draws the measurements of all seeds."""
         raise AssertionError("a kind of Experiment defines plot")
 
     def measure(self, seed: int, data: Path | None) -> Measurements:
-        """`run`, for an experiment that reads no files."""
+        """Does `run`, for an experiment that reads no files."""
         return self.run(seed)
 
     @property
     def hash(self) -> str:
-        """Of settings and marks: a result of others is not a result of this experiment."""
+        """Returns the hash of settings and marks: a result with other ones is not a result of this experiment."""
         text = json.dumps([to_data(self), [vars(mark) for mark in self.marks]], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -73,7 +73,7 @@ class TextExperiment(Experiment):
     """A claim about language models of characters; it reads the text of `--data`."""
 
     def run_on(self, corpus: Corpus, seed: int) -> Measurements:
-        """Measure once on this text."""
+        """Measures once on this text."""
         raise AssertionError("a kind of TextExperiment defines run_on")
 
     def measure(self, seed: int, data: Path | None) -> Measurements:
@@ -81,16 +81,16 @@ class TextExperiment(Experiment):
 
 
 def names() -> list[str]:
-    """Every experiment that the folder holds."""
+    """Returns every experiment in the folder."""
     return list(kinds(Experiment.folder))
 
 
 def named(name: str) -> type[Experiment]:
-    """The experiment of this name. Raises UserError, with the nearest name, where there is none."""
-    found = kinds(Experiment.folder)
-    if name not in found:
-        guess = nearest(name, list(found))
+    """Returns the experiment of this name. Raises UserError, with the nearest name, for an unknown one."""
+    experiments = kinds(Experiment.folder)
+    if name not in experiments:
+        guess = nearest(name, list(experiments))
         raise UserError(
             f"there is no experiment {name}; " + (f"did you mean {guess}?" if guess else "see `transduce reproduce ls`")
         )
-    return cast("type[Experiment]", found[name])
+    return cast("type[Experiment]", experiments[name])

@@ -27,9 +27,9 @@ def fit(
     schedule: Callable[[int], float] | None = None,
     until: Callable[[], bool] | None = None,
 ) -> list[float]:
-    """Minimise `loss()`, which draws a batch each time. Returns the loss before every update.
+    """Minimises `loss()`, which draws a batch each time. Returns the loss before every update.
 
-    schedule: update, from 0 -> learning rate. until: asked after every update; true ends the training.
+    schedule: update, from 0 -> learning rate. until: called after every update; true ends the training.
     """
     losses = list[float]()
     model.train()
@@ -60,13 +60,13 @@ class Score(NamedTuple):
 
 
 def graded(logits: Tensor, targets: Tensor) -> Score:
-    """Logits (..., V) beside targets (...), of which -1 is none."""
+    """Returns the score of logits (..., V) for targets (...), of which -1 are left out."""
     logits, targets = logits[targets >= 0], targets[targets >= 0]
     return Score(F.cross_entropy(logits, targets), float((logits.argmax(-1) == targets).float().mean()))
 
 
 def score(model: Model, batch: Batch) -> Score:
-    """The loss of a batch, and how often the model is right."""
+    """Returns the loss of a batch, and how often the model is right."""
     return graded(model.token_head(model.features(batch)), batch.targets)
 
 
@@ -85,16 +85,16 @@ def learn(
     window: int = 10,
     clip: float | None = None,
 ) -> Learning:
-    """`fit` on batches that are always new, so that the accuracy before an update is that on unseen examples.
+    """Runs `fit` on batches that are always new, so that the accuracy before an update is that on unseen examples.
 
     ask: draws a batch and scores it. enough: stop when the accuracy of the last `window` batches reaches it.
     """
     accuracies = list[float]()
 
     def loss() -> Tensor:
-        found = ask()
-        accuracies.append(found.accuracy)
-        return found.loss
+        outcome = ask()
+        accuracies.append(outcome.accuracy)
+        return outcome.loss
 
     def done() -> bool:
         return enough is not None and reached(accuracies[-window:], enough, window) is not None
@@ -103,7 +103,7 @@ def learn(
 
 
 def reached(values: Sequence[float], level: float, window: int = 10) -> int | None:
-    """The first update after which the mean of the last `window` values is at least `level`; None: never."""
+    """Returns the first update after which the mean of the last `window` values is at least `level` (None: never)."""
     for end in range(window, len(values) + 1):
         if sum(values[end - window : end]) / window >= level:
             return end
@@ -111,7 +111,7 @@ def reached(values: Sequence[float], level: float, window: int = 10) -> int | No
 
 
 def late(values: Sequence[float], window: int = 50) -> float:
-    """The mean of the last values."""
+    """Returns the mean of the last values."""
     last = values[-window:]
     return sum(last) / len(last)
 
@@ -125,12 +125,12 @@ BARE = {
 
 
 def decoder(symbols: int, seed: int, **changes: Any) -> Model:
-    """A language model without dropout, Pre-LN unless `changes` say otherwise."""
+    """Returns a language model without dropout, Pre-LN unless `changes` say otherwise."""
     return from_data(DecoderConfig, {**PLAIN, **changes}).build(symbols, seed)
 
 
 def translator(symbols: int, seed: int, **changes: Any) -> Model:
-    """An encoder and a decoder without dropout, Pre-LN unless `changes` say otherwise."""
+    """Returns an encoder and a decoder without dropout, Pre-LN unless `changes` say otherwise."""
     return from_data(EncoderDecoderConfig, {**PLAIN, **changes}).build(symbols, seed)
 
 
@@ -138,7 +138,7 @@ Tagger = Decoder | EncoderOnly  # its head gives every token logits of its own
 
 
 def tagger(symbols: int, classes: int, seed: int, *, causal: bool, mixer: Any = "attention", **changes: Any) -> Tagger:
-    """Every token sees those before it, or all of them."""
+    """Returns a model that gives each token a class; every token sees those before it, or all of them."""
     torch.manual_seed(seed)
     if causal:
         model = decoder(symbols, seed, mixer=mixer, head="none", **changes)
@@ -153,21 +153,21 @@ def tagger(symbols: int, classes: int, seed: int, *, causal: bool, mixer: Any = 
 
 
 def tags(model: Tagger, ids: Tensor) -> Tensor:
-    """ids (B, T) -> logits (B, T, classes)."""
+    """Returns logits (B, T, classes) of ids (B, T)."""
     assert model.head is not None
     return model.head(model.features(Batch(ids, dense(ids.shape[0], ids.shape[1]), ids)))
 
 
 def size(model: nn.Module) -> int:
-    """Parameters."""
+    """Returns the number of parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def gradients(y: Tensor, *xs: Tensor) -> list[Tensor]:
-    """dy / dx for each x; y is one number."""
+    """Returns dy / dx for each x; y is one number."""
     return list(torch.autograd.grad(y, xs))
 
 
 def norms(xs: Iterable[Tensor]) -> list[float]:
-    """The length of each."""
+    """Returns the length of each."""
     return [math.sqrt(float(x.square().sum())) for x in xs]

@@ -1,4 +1,4 @@
-"""What was changed in an experiment after it had given a result, so that a second try is not told as a first."""
+"""Changes in an experiment after it had given a result, so that a second try is not reported as a first."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What must be measured for a claim to hold, written down before anything is run."""
+"""Marks: the numbers that must be measured for a claim to hold, written down before anything is run."""
 
 import math
 import operator
@@ -25,18 +25,18 @@ class Mark:
     proposed: bool = False
 
     def holds(self, results: Sequence[Measurements]) -> bool:
-        """Whether the measurements of all seeds meet it.
+        """Says whether the measurements of all seeds meet it.
 
         What was never reached is greater than any threshold; what is not a number meets none.
         """
-        found = self.values(results)
+        values = self.values(results)
         if self.over == "the mean":
-            found = [sum(found) / len(found)]
+            values = [sum(values) / len(values)]
         compare = {"<=": operator.le, ">=": operator.ge, "=": operator.eq}[self.relation]
-        return all(compare(x, self.threshold) for x in found)
+        return all(compare(x, self.threshold) for x in values)
 
     def values(self, results: Sequence[Measurements]) -> list[float]:
-        """One number per seed."""
+        """Returns one number per seed."""
         return [math.inf if result[self.what] is None else float(result[self.what]) for result in results]
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Mark:
 
 
 def number(x: float) -> str:
-    """Three significant digits; whole numbers whole."""
+    """Returns three significant digits; whole numbers whole."""
     if not math.isfinite(x):
         return {math.inf: "never", -math.inf: "-infinity"}.get(x, "not a number")
     whole = float(x).is_integer() or abs(x) >= 1000
@@ -52,7 +52,7 @@ def number(x: float) -> str:
 
 
 def finite(value: Any) -> Any:
-    """The same measurements to six digits, as JSON can hold them: None for infinity, "nan" and "-inf"."""
+    """Returns the same measurements to six digits, as JSON can hold them: None for infinity, "nan" and "-inf"."""
     if isinstance(value, dict):
         return {str(key): finite(inner) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, list | tuple):

@@ -22,14 +22,14 @@ def outline(
     members: names of methods and class variables that may be asked for (None: all); the others are left out, too.
     experiment: leave out the words and the pictures of an experiment, too.
     """
-    wanted = Wanted(frozenset(roots), None if members is None else frozenset(members) | CALLED_BY_TORCH)
-    parts = [Part(statement, wanted) for statement in without_words(source, experiment).body]
+    request = Wanted(frozenset(roots), None if members is None else frozenset(members) | CALLED_BY_TORCH)
+    parts = [Part(statement, request) for statement in without_words(source, experiment).body]
     names = {root.split(".")[0] for root in roots}
-    kept = list[Part]()
-    while more := [part for part in parts if part not in kept and part.needed(names)]:
-        kept += more
+    chosen_parts = list[Part]()
+    while more := [part for part in parts if part not in chosen_parts and part.needed(names)]:
+        chosen_parts += more
         names |= {name for part in more for name in loaded(part.tree)}
-    body = [part.trimmed(names) for part in parts if part in kept]
+    body = [part.trimmed(names) for part in parts if part in chosen_parts]
     return ast.Module([statement for statement in body if statement is not None], [])
 
 
@@ -46,8 +46,8 @@ class Wanted(NamedTuple):
 class Part:
     """One statement of a module, cut down to what is wanted."""
 
-    def __init__(self, statement: ast.stmt, wanted: Wanted) -> None:
-        self.tree = cut(statement, wanted)
+    def __init__(self, statement: ast.stmt, request: Wanted) -> None:
+        self.tree = cut(statement, request)
         self.binds = set(bound(statement))
 
     def needed(self, names: set[str]) -> bool:
@@ -64,18 +64,18 @@ class Part:
         return ast.ImportFrom(self.tree.module, used, self.tree.level)
 
 
-def cut(statement: ast.stmt, wanted: Wanted, prefix: str = "") -> ast.stmt | None:
+def cut(statement: ast.stmt, request: Wanted, prefix: str = "") -> ast.stmt | None:
     """Returns a statement without the functions that are not among the roots; None where nothing is left of it."""
     if not isinstance(statement, Statement):
         shared = prefix and is_class_variable(statement)
-        return None if shared and not any(map(wanted.asks_for, bound(statement))) else statement
+        return None if shared and not any(map(request.asks_for, bound(statement))) else statement
     name = f"{prefix}{statement.name}"
     if isinstance(statement, ast.ClassDef):
-        body = [part for each in statement.body if (part := cut(each, wanted, f"{name}.")) is not None]
+        body = [part for each in statement.body if (part := cut(each, request, f"{name}.")) is not None]
         return ast.ClassDef(statement.name, statement.bases, statement.keywords, body, statement.decorator_list)
-    if name in wanted.roots:
+    if name in request.roots:
         return statement
-    return ast.Expr(ast.Name(statement.name, ast.Store())) if prefix and wanted.asks_for(statement.name) else None
+    return ast.Expr(ast.Name(statement.name, ast.Store())) if prefix and request.asks_for(statement.name) else None
 
 
 def is_class_variable(part: ast.stmt) -> bool:

@@ -36,7 +36,7 @@ The table has the first mark of each experiment; the sections below have all.
 
 
 def page(store: Store, experiments: Sequence[Experiment]) -> str:
-    """The whole page as Markdown."""
+    """Returns the whole page as Markdown."""
     head = HEAD.format(folder=store.folder.name, counts=counts(store, experiments))
     return head + "".join(row(store, e) for e in experiments) + "\n" + "\n".join(section(store, e) for e in experiments)
 
@@ -71,21 +71,21 @@ def row(store: Store, experiment: Experiment) -> str:
 def section(store: Store, experiment: Experiment) -> str:
     results = store.results(experiment)
     measured = [result["measurements"] for result in results]
-    told = [f"## {experiment.kind}", "", f"{experiment.claim} {experiment.source}.", ""]
-    told += ["| measured | mean (least to greatest) | mark | holds |", "| --- | --- | --- | --- |"]
+    lines = [f"## {experiment.kind}", "", f"{experiment.claim} {experiment.source}.", ""]
+    lines += ["| measured | mean (least to greatest) | mark | holds |", "| --- | --- | --- | --- |"]
     for mark in experiment.marks:
-        found, holds = ("", "") if not measured else (spread(mark, measured), "yes" if mark.holds(measured) else "no")
-        told.append(f"| {mark.what} | {found} | {mark} | {holds} |")
-    told += [
+        cells, holds = ("", "") if not measured else (spread(mark, measured), "yes" if mark.holds(measured) else "no")
+        lines.append(f"| {mark.what} | {cells} | {mark} | {holds} |")
+    lines += [
         "",
         f"Verdict: **{experiment.verdict(measured)}**{conditions(experiment, results)}.{age(store, experiment)}",
     ]
-    told += ["", *changes(experiment)]
+    lines += ["", *changes(experiment)]
     if experiment.explain:
-        told += [experiment.explain, ""]
+        lines += [experiment.explain, ""]
     if results and store.picture(experiment).exists():
-        told += [f"![{experiment.kind}]({store.folder.name}/{experiment.kind}.png)", ""]
-    return "\n".join(told)
+        lines += [f"![{experiment.kind}]({store.folder.name}/{experiment.kind}.png)", ""]
+    return "\n".join(lines)
 
 
 def changes(experiment: Experiment) -> list[str]:
@@ -110,29 +110,29 @@ def since(older: Sequence[str]) -> str:
 
 
 def spread(mark: Mark, results: Sequence[Measurements]) -> str:
-    """The mean over seeds, the least and the greatest."""
-    found = mark.values(results)
-    mean = number(sum(found) / len(found))
-    known = [x for x in found if not math.isnan(x)] or found
-    low, high = number(min(known)), number(max(known))
+    """Returns the mean over seeds, the least and the greatest."""
+    values = mark.values(results)
+    mean = number(sum(values) / len(values))
+    finite = [x for x in values if not math.isnan(x)] or values
+    low, high = number(min(finite)), number(max(finite))
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def conditions(experiment: Experiment, results: Sequence[dict[str, Any]]) -> str:
-    """How many seeds, how long, with what."""
+    """Returns how many seeds, how long, with what."""
     if not results:
         return ""
     seeds = ", ".join(str(result["seed"]) for result in results)
     some = "" if len(results) == len(experiment.seeds) else f" of the {len(experiment.seeds)} it needs"
-    read = sorted({f"data {result['data']}; " for result in results if result.get("data") is not None})
+    data = sorted({f"data {result['data']}; " for result in results if result.get("data") is not None})
     versions = ", ".join(f"{name} {version}" for name, version in results[-1]["versions"].items())
     threads = f"{results[-1]['threads']} thread" + "s" * (results[-1]["threads"] != 1)
     took = f"{minutes(experiment, results)} minutes with {threads}"
-    return f" (seeds {seeds}{some}; {''.join(read)}{took}; {versions})"
+    return f" (seeds {seeds}{some}; {''.join(data)}{took}; {versions})"
 
 
 def minutes(experiment: Experiment, results: Sequence[dict[str, Any]]) -> str:
-    """What was measured, or else what is expected."""
+    """Returns what was measured, or else what is expected."""
     if not results:
         return f"about {experiment.minutes:g}"
     return f"{sum(result['seconds'] for result in results) / 60:.1f}"

@@ -18,14 +18,14 @@ Pair = tuple[str, str]
 
 
 def trained(recipe: Recipe, folder: Path) -> Transducer:
-    """What `transduce train` makes of a recipe, with the weights that were best on its validation pairs."""
+    """Trains a recipe as `transduce train` does, and returns it with its best weights on the validation pairs."""
     run = train(recipe, folder, quiet=True)
-    found = open_run(run)
-    return Transducer(found.model.eval(), found.readers, found.recipe)
+    opened = open_run(run)
+    return Transducer(opened.model.eval(), opened.readers, opened.recipe)
 
 
 def by_steps(model: Transducer, pair: Pair) -> float:
-    """log p of a target, read one token at a time."""
+    """Returns log p of a target, read one token at a time."""
     source, target = (model.tokenizer.encode(text) for text in pair)
     inputs = prepare(model.model, model.tokenizer, [source], None)
     assert inputs.sources is not None
@@ -34,23 +34,23 @@ def by_steps(model: Transducer, pair: Pair) -> float:
     with torch.inference_mode():
         memory = network.remember(torch.tensor(inputs.sources), dense(1, len(inputs.sources[0])))
         state = network.init_state(1, len(ids))
-        for t, (given, wanted) in enumerate(pairwise(ids)):
-            hidden, state = network.step(torch.tensor([[given]]), dense(1, 1, t), state, memory)
-            total += float(network.token_head(hidden)[0, 0].double().log_softmax(-1)[wanted])
+        for t, (last_token, following) in enumerate(pairwise(ids)):
+            hidden, state = network.step(torch.tensor([[last_token]]), dense(1, 1, t), state, memory)
+            total += float(network.token_head(hidden)[0, 0].double().log_softmax(-1)[following])
     return total
 
 
 def shuffled(pairs: Sequence[Pair], seed: int) -> list[Pair]:
-    """The words of every target in another order; a target that has none stays."""
-    random, found = Random(seed), list[Pair]()
+    """Returns every target's words in another order; a target without another order stays."""
+    random, others = Random(seed), list[Pair]()
     for source, target in pairs:
         words, other = target.split(), target.split()
         while other == words and len(set(words)) > 1:
             random.shuffle(other)
-        found.append((source, target if other == words else " ".join(other)))
-    return found
+        others.append((source, target if other == words else " ".join(other)))
+    return others
 
 
 def foreign(pairs: Sequence[Pair]) -> list[Pair]:
-    """Every source with the target of the next pair."""
+    """Returns every source with the target of the next pair."""
     return [(source, pairs[i - 1][1]) for i, (source, _) in enumerate(pairs)]

@@ -74,9 +74,9 @@ class Source:
                 if name not in whole.setdefault(other, set()):
                     whole[other].add(name)
                     waiting.append(other)
-        kept = {module: sorted(names) for module, names in sorted(whole.items()) if names}
-        digests = self.digests(kept)
-        return {module: {"digest": digests[module], "functions": names} for module, names in kept.items()}
+        used = {module: sorted(names) for module, names in sorted(whole.items()) if names}
+        digests = self.digests(used)
+        return {module: {"digest": digests[module], "functions": names} for module, names in used.items()}
 
     def named(self, module: str, roots: Collection[str]) -> Iterator[tuple[str, str]]:
         """Yields (module, name) of what is taken from other modules and is no function, and of what imports call."""

@@ -45,9 +45,9 @@ class Sentences:
 
     @classmethod
     def read(cls, folder: Path | None, vocabulary: int, words: int, counts: tuple[int, int], seed: int) -> "Sentences":
-        """As many sentences of train.txt and valid.txt (or .gz), drawn at random; words stand between spaces.
+        """Returns so many sentences of train.txt and valid.txt (or .gz), drawn at random; spaces part words.
 
-        A sentence ends with its line, or with a word that is a full stop. vocabulary: how many words there are, the
+        A sentence ends with its line, or with a word that is a full stop. vocabulary: its number of words, the
         most frequent of those drawn, <s>, </s> and <unk> included. words: a sentence with more is left out, as are
         empty lines and headings of articles (` = Title = `).
         """
@@ -62,15 +62,15 @@ class Sentences:
                 raise UserError(f"{path} has no sentence of 1 to {words} words; give one sentence per line")
             order = torch.randperm(len(fits), generator=generator)[:count]
             splits.append([fits[int(i)] for i in order])
-        found = Counter(word for sentence in splits[0] for word in sentence if word not in MARKS)
-        known = [*MARKS, *sorted(found, key=lambda word: (-found[word], word))[: vocabulary - len(MARKS)]]
-        ids = {word: i for i, word in enumerate(known)}
+        counts_of = Counter(word for sentence in splits[0] for word in sentence if word not in MARKS)
+        symbols = [*MARKS, *sorted(counts_of, key=lambda word: (-counts_of[word], word))[: vocabulary - len(MARKS)]]
+        ids = {word: i for i, word in enumerate(symbols)}
         train, valid = ([[ids.get(word, UNK) for word in sentence] for sentence in split] for split in splits)
-        return cls(train, valid, known)
+        return cls(train, valid, symbols)
 
 
 def cut(words: list[str]) -> Iterator[list[str]]:
-    """A line as sentences, each with the full stop that ends it."""
+    """Yields a line as sentences, each with the full stop that ends it."""
     start = 0
     for end, word in enumerate(words, 1):
         if word == "." or end == len(words):
@@ -79,27 +79,27 @@ def cut(words: list[str]) -> Iterator[list[str]]:
 
 
 def batch_of(sentences: Ids) -> Batch:
-    """<s> w1 .. wn as inputs, w1 .. wn </s> as targets, and -1 behind a shorter sentence."""
+    """Returns <s> w1 .. wn as inputs, w1 .. wn </s> as targets, and -1 behind a shorter sentence."""
     inputs, layout = pad([[BOS, *sentence] for sentence in sentences], torch.device("cpu"))
     targets, _ = pad([[*sentence, EOS] for sentence in sentences], torch.device("cpu"))
     return Batch(inputs, layout, targets.masked_fill(~layout.valid, -1))
 
 
 def mean_loss(model: Model, sentences: Ids, rows: int = 100) -> float:
-    """Nats per word, </s> counted."""
+    """Returns nats per word, </s> counted."""
     total, words = 0.0, 0
     with torch.no_grad():
         for start in range(0, len(sentences), rows):
             batch = batch_of(sentences[start : start + rows])
-            wanted = batch.targets >= 0
-            loss, _ = model.token_head.loss(model.features(batch)[wanted], batch.targets[wanted])
-            total, words = total + float(loss), words + int(wanted.sum())
+            has_target = batch.targets >= 0
+            loss, _ = model.token_head.loss(model.features(batch)[has_target], batch.targets[has_target])
+            total, words = total + float(loss), words + int(has_target.sum())
     return total / words
 
 
 @torch.no_grad()
 def step_by_step(model: Model, sentences: Ids) -> list[float]:
-    """log p of each sentence, read a word at a time."""
+    """Returns log p of each sentence, read a word at a time."""
     out = list[float]()
     for sentence in sentences:
         state, logs = model.init_state(1, len(sentence) + 1), list[float]()
@@ -112,14 +112,14 @@ def step_by_step(model: Model, sentences: Ids) -> list[float]:
 
 @torch.no_grad()
 def log_p(model: Model, rows: Tensor) -> Tensor:
-    """(R,) log p of sentences (R, T) of one length, </s> included."""
+    """Returns (R,) log p of sentences (R, T) of one length, </s> included."""
     inputs, targets = F.pad(rows, (1, 0), value=BOS), F.pad(rows, (0, 1), value=EOS)
     logits = model.token_head(model.features(Batch(inputs, dense(len(inputs), inputs.shape[1]), targets)))
     return -F.cross_entropy(logits.mT, targets, reduction="none").sum(1)
 
 
 def grammar(topics: int, source: random.Random) -> dict[Words, float]:
-    """All sentences `this [adj] noun [who verb the object] verb the object at the place` and their probabilities.
+    """Returns all sentences `this [adj] noun [who verb the object] verb the object at the place`, with probabilities.
 
     All content words are of one topic. The verbs and `this` agree in number with the noun. Each of four nouns has a
     verb, each verb an object, each pair of nouns an adjective: 0.8 of the time these stand together.
@@ -142,7 +142,7 @@ def grammar(topics: int, source: random.Random) -> dict[Words, float]:
                 probability = 1.0
                 for _, each in parts:
                     probability *= each
-                p[tuple(chain.from_iterable(said for said, _ in parts))] = probability
+                p[tuple(chain.from_iterable(words for words, _ in parts))] = probability
     return p
 
 
@@ -151,11 +151,11 @@ def own(i: int, of: int, among: int) -> float:
 
 
 def invented(source: random.Random) -> Iterator[str]:
-    """Words that are all different, the first eight of one syllable, then of two or three."""
-    made = set[str]()
+    """Yields words that are all different, the first eight of one syllable, then of two or three."""
+    earlier = set[str]()
     while True:
-        count = 1 if len(made) < 8 else source.randint(2, 3)
+        count = 1 if len(earlier) < 8 else source.randint(2, 3)
         word = "".join(source.choice(letters) for letters in ("bdfgklmnprtvz", "aeiou", "lmnr") * count)
-        if word not in made:
-            made.add(word)
+        if word not in earlier:
+            earlier.add(word)
             yield word

@@ -39,9 +39,9 @@ class Store:
             return None
 
     def results(self, experiment: Experiment) -> list[dict[str, Any]]:
-        """Those of the experiment's seeds that have been measured."""
-        found = (self.result(experiment, seed) for seed in experiment.seeds)
-        return [result for result in found if result is not None]
+        """Returns the results of the experiment's seeds that have been measured."""
+        results = (self.result(experiment, seed) for seed in experiment.seeds)
+        return [result for result in results if result is not None]
 
     def older(self, experiment: Experiment) -> list[str]:
         """Returns the files that have changed since the experiment was measured, in a way that may change numbers."""
@@ -71,7 +71,7 @@ class Store:
         return result
 
     def draw(self, experiment: Experiment) -> Path | None:
-        """The picture of the seeds that have been measured; None: there are none."""
+        """Draws the seeds that have been measured (None: none has been)."""
         results, path = self.measured(experiment), self.picture(experiment)
         if not results:
             return None
@@ -93,7 +93,7 @@ def changed_since(result: dict[str, Any]) -> list[str]:
 
 
 def write(path: Path, text: str) -> None:
-    """The whole file or nothing."""
+    """Writes the whole file or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}")
     beside.write_text(text, "utf-8")
@@ -101,11 +101,11 @@ def write(path: Path, text: str) -> None:
 
 
 def versions(packages: Sequence[str] = ("transduce", "torch", "scikit-learn")) -> dict[str, str]:
-    """Of what the numbers may depend on."""
-    found = {"python": platform.python_version()}
+    """Returns versions of what the numbers may depend on."""
+    installed = {"python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed

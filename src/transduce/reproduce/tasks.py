@@ -20,7 +20,7 @@ class Recall(NamedTuple):
 
 
 def recall(rows: int, tokens: int, symbols: int, generator: torch.Generator) -> Recall:
-    """What stood first, `tokens` - 1 places ago?"""
+    """Returns rows whose answer is what stood first, `tokens` - 1 places ago."""
     ids = torch.randint(symbols, (rows, tokens), generator=generator)
     targets = torch.full_like(ids, -1)
     targets[:, -1] = ids[:, 0]
@@ -37,7 +37,7 @@ def copying(rows: int, tokens: int, symbols: int, generator: torch.Generator) ->
 
 @torch.no_grad()
 def written(model: Model, source: Tensor) -> Tensor:
-    """What the model writes by itself: its likeliest tokens, as many as were read. (B, N) ids -> (B, N)."""
+    """Returns what the model writes by itself: its likeliest tokens, as many as were read. (B, N) ids -> (B, N)."""
     rows, tokens = source.shape
     memory, state = model.remember(source, dense(rows, tokens)), model.init_state(rows, tokens)
     ids, parts = torch.full((rows, 1), BEGIN), list[Tensor]()

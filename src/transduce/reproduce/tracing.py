@@ -1,4 +1,4 @@
-"""Which functions of `transduce` run: recorded by a profiler that counts no calls of what is not Python."""
+"""A record of the functions of `transduce` that run, by a profiler that counts no calls of what is not Python."""
 
 import cProfile
 import functools

@@ -46,7 +46,7 @@ class VisionTransformer(nn.Module):
         return self.read(self.patches(images), torch.arange(len(self.positions) - 1))
 
     def read(self, patches: Tensor, places: Tensor) -> Tensor:
-        """Patches in any order, and where each stands: places (N,), counted from 0 -> logits (B, classes)."""
+        """Takes patches in any order, and where each stands: places (N,), counted from 0 -> logits (B, classes)."""
         rows = len(patches)
         x = torch.cat([self.first.expand(rows, 1, -1), self.project(patches)], 1)
         x = x + torch.cat([self.positions[:1], self.positions[1:][places]])

@@ -15,16 +15,16 @@ class Digits(NamedTuple):
     labels: Tensor
 
     def only(self, keep: Tensor) -> "Digits":
-        """Those at an index, or where a mask is true."""
+        """Returns those at an index, or where a mask is true."""
         return Digits(self.images[keep], self.labels[keep])
 
     def draw(self, count: int, generator: torch.Generator) -> "Digits":
-        """A random batch, with replacement."""
+        """Returns a random batch, with replacement."""
         return self.only(torch.randint(len(self.labels), (count,), generator=generator))
 
 
 def digits(seed: int, tests: int = 500) -> tuple[Digits, Digits]:
-    """For training and for testing, split at random.   Alpaydin & Kaynak 1998, UCI repository."""
+    """Returns digits for training and for testing, split at random.   Alpaydin & Kaynak 1998, UCI repository."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:

@@ -23,7 +23,7 @@ class Level(NamedTuple):
     left: Tensor
 
     def find(self, history: Tensor, words: Tensor, symbols: int) -> Tensor:
-        """Numbers of n-grams, given those of their first n - 1 words."""
+        """Returns the numbers of n-grams, given those of their first n - 1 words."""
         keys = history * symbols + words
         at = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
         return torch.where((history >= 0) & (self.keys[at] == keys), at, -1)
@@ -63,52 +63,52 @@ class KneserNey:
         self.levels = [level(k, c, size, symbols) for k, c, size in zip(keys, counts, sizes, strict=False)]
 
     def flat(self, sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """All words behind each other, with <s> and </s>, and the place of each in its sentence."""
+        """Returns all words behind each other, with <s> and </s>, and the index of each in its sentence."""
         whole = [[self.bos, *sentence, self.eos] for sentence in sentences]
         words = torch.tensor([word for sentence in whole for word in sentence])
         return words, torch.cat([torch.arange(len(sentence)) for sentence in whole])
 
     def p(self, words: Tensor, histories: Sequence[Tensor]) -> Tensor:
-        """Of words (...), given for every length from 0 the number of the history of that length, or -1."""
+        """Returns p of words (...), given for every length from 0 the number of the history of that length, or -1."""
         p = (words != self.bos).double() / (self.symbols - 1)
-        for known, history in zip(self.levels, histories, strict=True):
-            p = known.share[known.find(history, words, self.symbols)] + known.left[history] * p
+        for grams, history in zip(self.levels, histories, strict=True):
+            p = grams.share[grams.find(history, words, self.symbols)] + grams.left[history] * p
         return p
 
     def log_p(self, sentences: Sequence[Sequence[int]]) -> list[float]:
-        """Nats of each sentence, with its </s>."""
+        """Returns the nats of each sentence, with its </s>."""
         words, places = self.flat(sentences)
         numbers = [torch.zeros_like(words)]
-        for n, known in enumerate(self.levels[:-1], 1):
-            found = known.find(before(numbers[-1], n), words, self.symbols)
-            numbers.append(torch.where(places >= n - 1, found, -1))
+        for n, grams in enumerate(self.levels[:-1], 1):
+            index = grams.find(before(numbers[-1], n), words, self.symbols)
+            numbers.append(torch.where(places >= n - 1, index, -1))
         p = self.p(words, [numbers[0], *(before(each, 2) for each in numbers[1:])])
         of = (places == 0).cumsum(0) - 1
         logs = torch.where(places > 0, p.log(), 0.0)  # <s> is given
         return cast("list[float]", logs.new_zeros(len(sentences)).index_add(0, of, logs).tolist())
 
     def next(self, history: Sequence[int]) -> Tensor:
-        """p of every symbol after a history, which may begin with <s>: (V,)."""
+        """Returns p of every symbol after a history, which may begin with <s>: (V,)."""
         words = torch.arange(self.symbols)
         return self.p(words, [torch.full_like(words, self.number(history, n)) for n in range(self.order)])
 
     def number(self, history: Sequence[int], n: int) -> int:
-        """Of the last n words, as an n-gram that was seen; -1: it was not."""
+        """Returns the number of the last n words as an n-gram (-1: it was never seen)."""
         if n > len(history):
             return -1
         number = torch.tensor(0)
-        for known, word in zip(self.levels, history[len(history) - n :], strict=False):
-            number = known.find(number, torch.tensor(word), self.symbols)
+        for grams, word in zip(self.levels, history[len(history) - n :], strict=False):
+            number = grams.find(number, torch.tensor(word), self.symbols)
         return int(number)
 
 
 def before(numbers: Tensor, n: int) -> Tensor:
-    """Those one word earlier; of nothing (n = 1) always the same."""
+    """Returns the numbers of the n-grams one word earlier; for n = 1 always the same."""
     return numbers if n == 1 else torch.cat([numbers.new_full((1,), -1), numbers[:-1]])
 
 
 def last_place(numbers: Tensor, size: int) -> Tensor:
-    """(size,) a place at which each number stands."""
+    """Returns (size,) an index at which each number stands."""
     places = torch.full((size + 1,), -1)
     places[numbers] = torch.arange(len(numbers))  # -1 is the last
     return places[:-1]
@@ -127,7 +127,7 @@ def level(keys: Tensor, counts: Tensor, histories: int, symbols: int) -> Level:
 
 
 def discounts(counts: Tensor) -> Tensor:
-    """What is taken from a count of 0, 1, 2, and of 3 or more: D_k = k - (k + 1) Y n_(k+1) / n_k.
+    """Returns what is taken from a count of 0, 1, 2, and of 3 or more: D_k = k - (k + 1) Y n_(k+1) / n_k.
 
     n_k: how many n-grams have the count k. Y = n_1 / (n_1 + 2 n_2). Where n_k are too few to give 0 < D_k <= k: Y for
     all, and 1/2 where that is 0, too.

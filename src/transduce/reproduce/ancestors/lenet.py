@@ -60,7 +60,7 @@ class LeNet(nn.Module):
 
 
 def lenet5(classes: int = 10) -> LeNet:
-    """LeNet-5 for images of 32 by 32: C1, S2, C3, S4, C5, F6.   LeCun, Bottou, Bengio, Haffner 1998, fig. 2.
+    """Returns LeNet-5 for images of 32 by 32: C1, S2, C3, S4, C5, F6.   LeCun, Bottou, Bengio, Haffner 1998, fig. 2.
 
     The units of every layer up to F6 are squashed (sec. II.B).
     """
@@ -74,7 +74,7 @@ def lenet5(classes: int = 10) -> LeNet:
 
 
 def small_lenet(classes: int = 10) -> LeNet:
-    """The same for images of 8 by 8: kernels of 3, borders of zeros, every map sees all below."""
+    """Returns the same for images of 8 by 8: kernels of 3, borders of zeros, every map sees all below."""
     features = nn.Sequential(
         nn.Conv2d(1, 6, 3, padding=1), Squash(), Subsample(6),
         nn.Conv2d(6, 16, 3, padding=1), Squash(), Subsample(16),
@@ -84,7 +84,7 @@ def small_lenet(classes: int = 10) -> LeNet:
 
 
 def modern_lenet(classes: int = 10) -> LeNet:
-    """`small_lenet` with relu for squash, and the greatest of four pixels for their mean."""
+    """Returns `small_lenet` with relu for squash, and the greatest of four pixels for their mean."""
     features = nn.Sequential(
         nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(6, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),

@@ -14,7 +14,7 @@ Learn = Callable[[nn.Linear, Tensor, torch.Generator], list[float]]
 
 
 def pretrain(layers: Sequence[nn.Linear], x: Tensor, learn: Learn, generator: torch.Generator) -> list[list[float]]:
-    """Train each layer on the codes of those below, which then stay as they are. Returns what each epoch cost."""
+    """Trains each layer on the codes of those below, which then stay as they are. Returns what each epoch cost."""
     losses = list[list[float]]()
     for layer in layers:
         losses.append(learn(layer, x, generator))
@@ -73,7 +73,7 @@ def contrastive(epochs: int = 30, batch: int = 64, rate: float = 0.1, momentum: 
 
 
 def batches(x: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """All rows once, in a new order."""
+    """Yields all rows once, in a new order."""
     order = torch.randperm(len(x), generator=generator)
     for start in range(0, len(x), size):
         yield x[order[start : start + size]]

@@ -8,14 +8,14 @@ Shortcut = Callable[[int, int, int], nn.Module | None]  # maps below, maps, stri
 
 
 def projection(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """The identity, or where the shape changes a convolution of 1 by 1: option B of sec. 3.3."""
+    """Returns the identity, or where the shape changes a convolution of 1 by 1: option B of sec. 3.3."""
     if inputs == outputs and stride == 1:
         return nn.Identity()
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
 
 def plain(inputs: int, outputs: int, stride: int) -> None:
-    """No shortcut: the network of the same layers without residuals."""
+    """Returns no shortcut: the network of the same layers without residuals."""
     return None
 
 
@@ -42,7 +42,7 @@ def resnet(
     channels: int = 1,
     classes: int = 10,
 ) -> nn.Sequential:
-    """`depth` = 2 len(widths) n + 2 layers: n blocks of each width, halving the image in between.   Sec. 4.2."""
+    """Returns `depth` = 2 len(widths) n + 2 layers: n blocks of each width, halving the image in between.  Sec. 4.2."""
     blocks, rest = divmod(depth - 2, 2 * len(widths))
     assert rest == 0, f"{depth} layers are not 2 and a multiple of {2 * len(widths)}"
     layers: list[nn.Module] = [
@@ -68,7 +68,7 @@ class Residual(nn.Module):
 
 
 def perceptron(inputs: int, width: int, depth: int, classes: int, residual: bool) -> nn.Sequential:
-    """A multilayer perceptron of `depth` layers of tanh, each with x + F(x) or without."""
+    """Returns a multilayer perceptron of `depth` layers of tanh, each with x + F(x) or without."""
     layers: list[nn.Module] = [nn.Sequential(nn.Linear(width, width), nn.Tanh()) for _ in range(depth)]
     layers = [Residual(layer) for layer in layers] if residual else layers
     return nn.Sequential(nn.Linear(inputs, width), *layers, nn.Linear(width, classes))

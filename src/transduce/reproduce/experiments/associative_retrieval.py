@@ -1,4 +1,4 @@
-"""How many pairs a matrix of fast weights holds, and whether it can replace what it holds."""
+"""Associative retrieval: how many pairs a matrix of fast weights holds, and whether it can replace what it holds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -98,27 +98,29 @@ class AssociativeRetrieval(Experiment):
     batch: int = 32
 
     def run(self, seed: int) -> Measurements:
-        found: Measurements = {}
+        values: Measurements = {}
         favor = Favor(self.size, 6 * self.size, seed=0)  # as many random features as dpfp3 makes
         for name, phi in {"softmax": None, **PHI, "favor": favor}.items():
-            found[f"capacity, {name}"] = self.accuracy(seed, phi, delta=False, editing=False)
-        found["capacity, dpfp3 - dpfp1"] = found["capacity, dpfp3"] - found["capacity, dpfp1"]
+            values[f"capacity, {name}"] = self.accuracy(seed, phi, delta=False, editing=False)
+        values["capacity, dpfp3 - dpfp1"] = values["capacity, dpfp3"] - values["capacity, dpfp1"]
         for name in ("elu", "dpfp1"):
             for rule in ("sum", "delta"):
-                found[f"editing, {name}, {rule}"] = self.accuracy(seed, PHI[name], rule == "delta", editing=True)
-            found[f"delta - sum, editing, {name}"] = found[f"editing, {name}, delta"] - found[f"editing, {name}, sum"]
-        return found
+                values[f"editing, {name}, {rule}"] = self.accuracy(seed, PHI[name], rule == "delta", editing=True)
+            values[f"delta - sum, editing, {name}"] = (
+                values[f"editing, {name}, delta"] - values[f"editing, {name}, sum"]
+            )
+        return values
 
     def accuracy(self, seed: int, phi: Phi | None, delta: bool, editing: bool) -> float:
-        """After training, on new sequences."""
+        """Returns the accuracy after training, on new sequences."""
         torch.manual_seed(seed)
         generator, keys = torch.Generator().manual_seed(seed), self.edited if editing else self.pairs
         model = Memory(keys, keys, self.size, phi, delta)
 
         def loss() -> Tensor:
             k, v, query, answer = pairs(self.batch, keys, editing, generator)
-            wanted = nn.functional.one_hot(answer, keys)
-            return 0.5 * (model(k, v, query) - wanted).square().sum(-1).mean()
+            target = nn.functional.one_hot(answer, keys)
+            return 0.5 * (model(k, v, query) - target).square().sum(-1).mean()
 
         fit(model, loss, self.steps, adam(model, self.rate))
         with torch.no_grad():
@@ -138,7 +140,7 @@ class AssociativeRetrieval(Experiment):
 
 
 def pairs(rows: int, keys: int, editing: bool, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Keys and values (rows, T), a query that was written (rows,), and its last value.
+    """Returns keys and values (rows, T), a query that was written (rows,), and its last value.
 
     editing: T = 2 keys, drawn with replacement; else every key and every value once.
     """

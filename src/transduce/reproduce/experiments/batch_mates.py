@@ -1,4 +1,4 @@
-"""What a norm makes of a token may depend on the other rows of the batch, and even on the future."""
+"""The result of a norm for a token may depend on the other rows of the batch, and even on the future."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class BatchMates(Experiment):
         others, later = ids.clone(), ids.clone()
         others[1:] = torch.randint(20, (self.rows - 1, self.tokens), generator=generator)
         later[0, half:] = (later[0, half:] + 1) % 20
-        found: Measurements = {}
+        values: Measurements = {}
         for norm in NORMS:
             model = decoder(20, seed, width=self.width, layers=2, norm=norm)
             for mode in ("training", "evaluation"):
@@ -58,8 +58,8 @@ class BatchMates(Experiment):
                 before = hidden(model, ids)[0, :half]
                 for name, changed in (("other rows", others), ("later tokens", later)):
                     after = hidden(model, changed)[0, :half]
-                    found[f"{name}, {norm}, {mode}"] = float((after - before).abs().max())
-        return found
+                    values[f"{name}, {norm}, {mode}"] = float((after - before).abs().max())
+        return values
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         panels = [

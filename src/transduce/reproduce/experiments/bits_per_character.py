@@ -63,14 +63,14 @@ class BitsPerCharacter(TextExperiment):
         losses = fit(
             model, loss, self.steps, optimizer, clip=1.0, schedule=lambda step: rising(step, self.rate, self.warm_up)
         )
-        found, shown = corpus.loss(model, self.tokens, most=self.most), corpus.valid[: self.most]
-        alone, counted = entropy(shown), counts(corpus.train, shown, corpus.symbols, 2)
+        nats, sample = corpus.loss(model, self.tokens, most=self.most), corpus.valid[: self.most]
+        alone, counted = entropy(sample), counts(corpus.train, sample, corpus.symbols, 2)
         return {
             "losses": draw.means(losses),
-            "validation loss": found,
+            "validation loss": nats,
             "order-0 entropy": alone,
-            "validation loss below the order-0 entropy": 1 - found / alone,
-            "bits per character": found / math.log(2),
+            "validation loss below the order-0 entropy": 1 - nats / alone,
+            "bits per character": nats / math.log(2),
             "bits per character, order-0 entropy": alone / math.log(2),
             "bits per character, counts of order 2": counted / math.log(2),
             "symbols": corpus.symbols,
@@ -93,15 +93,15 @@ class BitsPerCharacter(TextExperiment):
 
 
 def entropy(ids: Tensor) -> float:
-    """Nats per character by their own frequencies."""
+    """Returns nats per character by their own frequencies."""
     often = ids.bincount().double()
     shares = often[often > 0] / len(ids)
     return -float((shares * shares.log()).sum())
 
 
 def counts(train: Tensor, valid: Tensor, symbols: int, order: int) -> float:
-    """Nats per character of `valid` by what followed the last `order` characters in `train`; characters that have so
-    many before them count.
+    """Returns nats per character of `valid` by what followed the last `order` characters in `train`; characters that
+    have so many before them count.
 
     p_n(c | h) = (N(hc) + T(h) p_{n-1}(c | h')) / (N(h) + T(h)): N counts, T how many different characters followed h,
     h' is h without its first character, p_{-1} = 1 / symbols.   Witten & Bell 1991.
@@ -111,25 +111,25 @@ def counts(train: Tensor, valid: Tensor, symbols: int, order: int) -> float:
         grams, _, often = distinct(grams_of(train, n, symbols))
         before, place, kinds = distinct(grams // symbols)
         total = torch.zeros_like(before).index_add(0, place, often)
-        asked = grams_of(valid, n, symbols)[order - n :]
-        own, kinds = looked_up(asked, grams, often), looked_up(asked // symbols, before, kinds)
-        mixed = (own + kinds * likely) / (looked_up(asked // symbols, before, total) + kinds).clamp(min=1)
+        history = grams_of(valid, n, symbols)[order - n :]
+        own, kinds = looked_up(history, grams, often), looked_up(history // symbols, before, kinds)
+        mixed = (own + kinds * likely) / (looked_up(history // symbols, before, total) + kinds).clamp(min=1)
         likely = torch.where(kinds > 0, mixed, likely)
     return -float(likely.log().mean())
 
 
 def grams_of(ids: Tensor, before: int, symbols: int) -> Tensor:
-    """Each character and the `before` ones that precede it, as one number. (T,) -> (T - before,)."""
+    """Returns each character and the `before` ones that precede it, as one number. (T,) -> (T - before,)."""
     end = len(ids) - before
     return sum((ids[i : i + end] * symbols ** (before - i) for i in range(before + 1)), torch.zeros_like(ids[:end]))
 
 
 def distinct(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Each key once, in order; which of them every key is; how often each stands there."""
+    """Returns each key once, in order; which of them every key is; how often each stands there."""
     return cast("tuple[Tensor, Tensor, Tensor]", torch.unique(keys, return_inverse=True, return_counts=True))
 
 
-def looked_up(keys: Tensor, known: Tensor, values: Tensor) -> Tensor:
-    """The value of each key, 0 where it is unknown. known: in order."""
-    place = torch.searchsorted(known, keys).clamp(max=len(known) - 1)
-    return torch.where(known[place] == keys, values[place], 0)
+def looked_up(keys: Tensor, grams: Tensor, values: Tensor) -> Tensor:
+    """Returns the value of each key, 0 where it is unknown. grams: in order."""
+    place = torch.searchsorted(grams, keys).clamp(max=len(grams) - 1)
+    return torch.where(grams[place] == keys, values[place], 0)

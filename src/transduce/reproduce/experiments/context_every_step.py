@@ -94,15 +94,15 @@ class ContextEveryStep(Experiment):
 
 @torch.no_grad()
 def without_context(model: Model, tokens: int, symbols: int, generator: torch.Generator) -> tuple[float, float]:
-    """How much the first logits, and the later ones, change if c is zero behind the first step."""
+    """Returns how much the first logits, and the later ones, change if c is zero behind the first step."""
     batch = copying(8, tokens, symbols, generator)
     before = model.token_head(model.features(batch))
 
     [cross] = [mixer for stack in model.stacks() for block in stack for mixer in block.crosses()]
-    read = cross.read
+    original = cross.read
 
     def only_first(x: Tensor, layout: Layout, state: State) -> Tensor:
-        return read(x, layout, state) * (torch.arange(tokens) == 0)[:, None]
+        return original(x, layout, state) * (torch.arange(tokens) == 0)[:, None]
 
     cross.read = only_first
     after = model.token_head(model.features(batch))

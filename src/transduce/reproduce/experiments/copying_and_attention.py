@@ -94,11 +94,11 @@ class CopyingAndAttention(Experiment):
     batch: int = 32
 
     def run(self, seed: int) -> Measurements:
-        found: Measurements = {}
+        values: Measurements = {}
         for length in self.lengths:
             for name in MODELS:
-                found |= self.trained(name, length, seed)
-        return found
+                values |= self.trained(name, length, seed)
+        return values
 
     def trained(self, name: str, length: int, seed: int) -> Measurements:
         generator, apart = (torch.Generator().manual_seed(n) for n in (seed, seed + 1000))
@@ -140,6 +140,6 @@ class CopyingAndAttention(Experiment):
 
 
 def matches(model: Model, batch: Batch) -> Tensor:
-    """(B, N): 1 where what the model writes by itself is right, 0 where it is not."""
+    """Returns (B, N): 1 where what the model writes by itself is right, 0 where it is not."""
     assert batch.source is not None
     return (written(model, batch.source) == batch.targets).float()

@@ -1,4 +1,4 @@
-"""What every mixer costs by the length of the sequence: read at once, and token by token."""
+"""The cost of every mixer by the length of the sequence: read at once, and token by token."""
 
 import math
 import time
@@ -51,30 +51,30 @@ class CostPerToken(Experiment):
     @torch.no_grad()
     def run(self, seed: int) -> Measurements:
         torch.manual_seed(seed)
-        found: Measurements = {"kinds": [], "kinds of constant state": []}
+        values: Measurements = {"kinds": [], "kinds of constant state": []}
         for name, config in kinds(MixerConfig.folder).items():
             config = cast(type[MixerConfig], config)
             if config.absent or "forward" in (mixer := build(config(), self.width)).cannot:
                 continue
-            found["kinds"].append(name)
-            found[f"tokens, {name}"], found[f"seconds, {name}"] = self.whole(mixer)
-            found[f"microseconds per step, {name}"] = steps = [self.step(mixer, n) for n in self.prefixes]
-            found[f"exponent, {name}"] = exponent(found[f"seconds, {name}"][-3:])
-            found[f"step at 4096 / at 64, {name}"] = steps[-1] / steps[0]
+            values["kinds"].append(name)
+            values[f"tokens, {name}"], values[f"seconds, {name}"] = self.whole(mixer)
+            values[f"microseconds per step, {name}"] = steps = [self.step(mixer, n) for n in self.prefixes]
+            values[f"exponent, {name}"] = exponent(values[f"seconds, {name}"][-3:])
+            values[f"step at 4096 / at 64, {name}"] = steps[-1] / steps[0]
             if len({nbytes(self.empty(mixer, n)) for n in self.prefixes}) == 1:
-                found["kinds of constant state"].append(name)
-        for name in found["kinds"]:
-            both = zip(found[f"seconds, {name}"], found["seconds, attention"], strict=False)
+                values["kinds of constant state"].append(name)
+        for name in values["kinds"]:
+            both = zip(values[f"seconds, {name}"], values["seconds, attention"], strict=False)
             faster = [mine < attention for mine, attention in both]
             first = next((i for i in range(len(faster)) if all(faster[i:])), None)
-            found[f"faster than attention from, {name}"] = None if first is None else self.shortest * 2**first
-        found["step at 4096 / at 64, fastest growing state of constant size"] = max(
-            found[f"step at 4096 / at 64, {name}"] for name in found["kinds of constant state"]
+            values[f"faster than attention from, {name}"] = None if first is None else self.shortest * 2**first
+        values["step at 4096 / at 64, fastest growing state of constant size"] = max(
+            values[f"step at 4096 / at 64, {name}"] for name in values["kinds of constant state"]
         )
-        return found
+        return values
 
     def whole(self, mixer: Mixer) -> tuple[list[int], list[float]]:
-        """Lengths, and seconds for a sequence of each read at once."""
+        """Returns lengths, and seconds for a sequence of each read at once."""
         lengths, seconds, n = list[int](), list[float](), self.shortest
         while n <= self.longest and (not seconds or 4 * seconds[-1] < self.patience):
             x, layout = torch.randn(1, n, self.width), dense(1, n)
@@ -87,7 +87,7 @@ class CostPerToken(Experiment):
         return mixer.init_state(1, tokens, device=torch.device("cpu"), dtype=torch.float32)
 
     def step(self, mixer: Mixer, tokens: int) -> float:
-        """Microseconds for one token more, behind a prefix."""
+        """Returns microseconds for one token more, behind a prefix."""
         state = mixer.write(torch.randn(1, tokens, self.width), dense(1, tokens), self.empty(mixer, tokens + 1))
         x, layout = torch.randn(1, 1, self.width), dense(1, 1, start=tokens)
         return 1e6 * best(lambda: mixer(x, layout, state), 10 * self.repeats)
@@ -116,7 +116,7 @@ class CostPerToken(Experiment):
 
 
 def best(call: Callable[[], object], repeats: int) -> float:
-    """The least seconds of several calls, the first not counted."""
+    """Returns the least seconds of several calls, the first not counted."""
     call()
     times = list[float]()
     with untraced():
@@ -128,5 +128,5 @@ def best(call: Callable[[], object], repeats: int) -> float:
 
 
 def exponent(seconds: Sequence[float]) -> float:
-    """log2 of the growth per doubling."""
+    """Returns log2 of the growth per doubling."""
     return math.log2(seconds[-1] / seconds[0]) / (len(seconds) - 1)

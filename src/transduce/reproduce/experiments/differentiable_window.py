@@ -1,4 +1,4 @@
-"""Where an answer depends on the tokens around, attention learns faster if it can learn how far around."""
+"""Attention learns faster if it can learn how far around a token the answer depends on others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,18 +53,18 @@ class DifferentiableWindow(Experiment):
     batch: int = 32
 
     def run(self, seed: int) -> Measurements:
-        found = self.trained("additive window, segments", SEGMENT, self.layers, self.parameters, seed)
+        values = self.trained("additive window, segments", SEGMENT, self.layers, self.parameters, seed)
         for race, layers, parameters in (
             ("", self.layers, self.parameters),
             ("one layer, ", 1, self.parameters_of_one),
         ):
             for name, mixer in MIXERS.items():
-                found |= self.trained(f"{race}{name}", mixer, layers, parameters, seed)
+                values |= self.trained(f"{race}{name}", mixer, layers, parameters, seed)
             for name in WINDOWS:
-                updates, plain = (found[f"updates until 95%, {race}{n}"] for n in (name, "attention"))
+                updates, plain = (values[f"updates until 95%, {race}{n}"] for n in (name, "attention"))
                 ratio = None if updates is None else updates / (plain or self.steps)  # attention had not learnt by then
-                found[f"updates until 95%, {race}{name} / attention"] = ratio
-        return found
+                values[f"updates until 95%, {race}{name} / attention"] = ratio
+        return values
 
     def trained(self, name: str, mixer: dict[str, Any], layers: int, parameters: int, seed: int) -> Measurements:
         generator, model = torch.Generator().manual_seed(seed), self.model(mixer, layers, parameters, seed)
@@ -82,7 +82,7 @@ class DifferentiableWindow(Experiment):
         }
 
     def model(self, mixer: dict[str, Any], layers: int, parameters: int, seed: int) -> Tagger:
-        """An encoder with so many parameters."""
+        """Returns an encoder with so many parameters."""
 
         def built(hidden: int) -> Tagger:
             return tagger(
@@ -108,7 +108,7 @@ class DifferentiableWindow(Experiment):
 def segments(
     rows: int, tokens: int, symbols: int, separators: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Symbols 0..symbols-1 and separators, and for each symbol the greatest of its segment, -1 at separators."""
+    """Draws symbols 0..symbols-1 and separators, and for each symbol the greatest of its segment, -1 at separators."""
     ids = torch.randint(symbols, (rows, tokens), generator=generator)
     cut = torch.rand(rows, tokens, generator=generator) < separators
     number = cut.cumsum(1)

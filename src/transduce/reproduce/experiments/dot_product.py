@@ -1,4 +1,4 @@
-"""What a user thinks of a film as the product of two vectors that nobody has written down."""
+"""Ratings of films as the product of two vectors that nobody has written down."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class DotProduct(Experiment):
         return found
 
     def learnt(self, ratings: Tensor, seen: Tensor, features: int) -> Tensor:
-        """All ratings as products of vectors, learnt from those that were seen."""
+        """Returns all ratings as products of vectors, learnt from those that were seen."""
         vectors = nn.ModuleList(nn.Embedding(n, features) for n in ratings.shape)
         user, film = seen.nonzero(as_tuple=True)
         wanted = ratings[user, film]

@@ -1,4 +1,4 @@
-"""Where the norm stands decides how large the gradients are before the first update."""
+"""Gradients before the first update: their size depends on where the norm stands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class GradientsAtTheStart(TextExperiment):
     batch: int = 16
 
     def run_on(self, corpus: Corpus, seed: int) -> Measurements:
-        generator, found = torch.Generator().manual_seed(seed), Measurements()
+        generator, values = torch.Generator().manual_seed(seed), Measurements()
         batches = [corpus.draw(self.batch, self.tokens, generator) for _ in range(self.draws)]
         for name in PLACEMENTS:
             for depth in self.depths:
@@ -63,19 +63,19 @@ class GradientsAtTheStart(TextExperiment):
                     self.by_layer(name, depth, corpus.symbols, seed * self.draws + i, batch)
                     for i, batch in enumerate(batches)
                 ]
-                found[f"by layer, {name}, {depth}"] = [sum(g) / self.draws for g in zip(*drawn, strict=True)]
-            found[f"last layer, {name}"] = [found[f"by layer, {name}, {depth}"][-1] for depth in self.depths]
-        post, pre = found["last layer, Post-LN"], found["last layer, Pre-LN"]
+                values[f"by layer, {name}, {depth}"] = [sum(g) / self.draws for g in zip(*drawn, strict=True)]
+            values[f"last layer, {name}"] = [values[f"by layer, {name}, {depth}"][-1] for depth in self.depths]
+        post, pre = values["last layer, Post-LN"], values["last layer, Pre-LN"]
         mean = sum(post) / len(post)
-        found["Post-LN, greatest deviation from its mean"] = max(abs(x / mean - 1) for x in post)
-        found["Pre-LN, deepest / shallowest"] = pre[-1] / pre[0]
-        deep = {name: found[f"by layer, {name}, {self.depths[-1]}"] for name in PLACEMENTS}
-        found |= {f"first / last layer, {name}": layers[0] / layers[-1] for name, layers in deep.items()}
-        found["first layer, ResiDual / Post-LN"] = deep["ResiDual"][0] / deep["Post-LN"][0]
-        return found
+        values["Post-LN, greatest deviation from its mean"] = max(abs(x / mean - 1) for x in post)
+        values["Pre-LN, deepest / shallowest"] = pre[-1] / pre[0]
+        deep = {name: values[f"by layer, {name}, {self.depths[-1]}"] for name in PLACEMENTS}
+        values |= {f"first / last layer, {name}": layers[0] / layers[-1] for name, layers in deep.items()}
+        values["first layer, ResiDual / Post-LN"] = deep["ResiDual"][0] / deep["Post-LN"][0]
+        return values
 
     def by_layer(self, name: str, depth: int, symbols: int, seed: int, batch: Batch) -> list[float]:
-        """Of the gradient of every layer's output matrix."""
+        """Returns the norm of the gradient of every layer's output matrix."""
         model = decoder(
             symbols, seed, width=self.width, layers=depth, positions="learned", tie_embeddings=False,
             residual={"kind": PLACEMENTS[name], "dropout": 0.0},

@@ -40,13 +40,13 @@ class GruAndLstm(TextExperiment):
     batch: int = 32
 
     def run_on(self, corpus: Corpus, seed: int) -> Measurements:
-        found = {
+        values = {
             **self.trained("LSTM", {"kind": "lstm", "size": self.lstm, "forget_bias": 0.0}, corpus, seed),
             **self.trained("GRU", {"kind": "gru", "size": self.gru}, corpus, seed),
             **self.trained("Elman", {"kind": "elman", "size": self.elman}, corpus, seed),
         }
-        found["difference of the losses"] = abs(found["validation loss, GRU"] - found["validation loss, LSTM"])
-        return found
+        values["difference of the losses"] = abs(values["validation loss, GRU"] - values["validation loss, LSTM"])
+        return values
 
     def trained(self, name: str, mixer: dict[str, Any], corpus: Corpus, seed: int) -> Measurements:
         generator = torch.Generator().manual_seed(seed)

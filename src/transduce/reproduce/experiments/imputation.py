@@ -66,18 +66,18 @@ class Imputation(Experiment):
         ids = {word: i for i, word in enumerate(words)}
         rows = [[ids[word] for word in sentence] for sentence in sentences]
         losses = self.train(model, rows, weights * ~new, generator)
-        found: Measurements = {"words": len(words) - 2, "sentences": len(p), "losses": draw.means(losses)}
+        values: Measurements = {"words": len(words) - 2, "sentences": len(p), "losses": draw.means(losses)}
         tests = [sentences[int(i)] for i in torch.multinomial(weights * new, self.tests, generator=generator)]
         gaps = [Gap(test, 1 + int(torch.randint(len(test) - 2, (1,), generator=generator))) for test in tests]
-        found |= measured(gaps, words, [by_model(model, words, gap.left) for gap in gaps])
+        values |= measured(gaps, words, [by_model(model, words, gap.left) for gap in gaps])
         best = measured(gaps, words, [by_grammar(p, words, gap.left) for gap in gaps])
-        found |= {f"{what}, grammar": value for what, value in best.items()}
+        values |= {f"{what}, grammar": value for what, value in best.items()}
         plus_one = sum(len(gap.sentence[gap.place]) + 1 for gap in gaps) / len(gaps)
-        found["distance, unchanged, off the mean length + 1 by"] = abs(found["distance, unchanged"] - plus_one)
+        values["distance, unchanged, off the mean length + 1 by"] = abs(values["distance, unchanged"] - plus_one)
         source = random.Random(seed)
         pairs = [["".join(source.choices("abc", k=source.randint(0, 8))) for _ in range(2)] for _ in range(1000)]
         wrong = sum(levenshtein(a, b) != definition(a, b) for a, b in pairs)
-        return {**found, "Levenshtein distances that differ from the definition": wrong}
+        return {**values, "Levenshtein distances that differ from the definition": wrong}
 
     def train(self, model: Model, rows: list[list[int]], weights: Tensor, generator: torch.Generator) -> list[float]:
         def loss() -> Tensor:
@@ -113,7 +113,7 @@ class Gap(NamedTuple):
 
 
 def measured(gaps: list[Gap], words: list[str], probabilities: list[Tensor]) -> Measurements:
-    """What each rule does. probabilities: of each sentence (gaps, V), which word was lost where."""
+    """Returns what each rule does. probabilities: of each sentence (gaps, V), which word was lost where."""
     pairs, n = list(zip(gaps, probabilities, strict=True)), len(gaps)
 
     def distances(answers: Iterable[Words]) -> list[int]:
@@ -144,43 +144,43 @@ def measured(gaps: list[Gap], words: list[str], probabilities: list[Tensor]) -> 
     }
 
 
-def restored(given: Words, words: list[str], q: Tensor, count: int) -> list[Words]:
-    """The likeliest originals."""
+def restored(sentence: Words, words: list[str], q: Tensor, count: int) -> list[Words]:
+    """Returns the likeliest originals."""
     places = q.flatten().topk(count).indices
-    found = [(int(place) // q.shape[1] + 1, words[int(place) % q.shape[1]]) for place in places]
-    return [(*given[:i], word, *given[i:]) for i, word in found]
+    changes = [(int(place) // q.shape[1] + 1, words[int(place) % q.shape[1]]) for place in places]
+    return [(*sentence[:i], word, *sentence[i:]) for i, word in changes]
 
 
-def least_expected(given: Words, words: list[str], q: Tensor, count: int = 10) -> Words:
-    """Of the likeliest originals and the sentence as it is, what is nearest to the likeliest originals in the mean."""
-    likely, weights = restored(given, words, q, count), q.flatten().topk(count).values
+def least_expected(sentence: Words, words: list[str], q: Tensor, count: int = 10) -> Words:
+    """Returns, of the likeliest originals and the sentence as it is, the one nearest to the likeliest in the mean."""
+    likely, weights = restored(sentence, words, q, count), q.flatten().topk(count).values
 
     def cost(answer: Words) -> float:
         return sum(float(p) * levenshtein(" ".join(answer), " ".join(o)) for o, p in zip(likely, weights, strict=True))
 
-    return min([*likely, given], key=cost)
+    return min([*likely, sentence], key=cost)
 
 
-def by_model(model: Model, words: list[str], given: Words) -> Tensor:
-    """(gaps, V): exp score(i, w), made to sum to 1. score = log p(given with w in gap i) - log p(given)."""
-    ids, tried = torch.tensor([words.index(word) for word in given]), torch.arange(2, len(words))[:, None]
-    scores = torch.full((len(given) - 1, len(words)), -torch.inf)
+def by_model(model: Model, words: list[str], sentence: Words) -> Tensor:
+    """Returns (gaps, V): exp score(i, w), made to sum to 1. score = log p(words with w in gap i) - log p(words)."""
+    ids, tried = torch.tensor([words.index(word) for word in sentence]), torch.arange(2, len(words))[:, None]
+    scores = torch.full((len(sentence) - 1, len(words)), -torch.inf)
     itself = log_p(model, ids[None])
-    for i in range(1, len(given)):
+    for i in range(1, len(sentence)):
         left, right = (part.expand(len(tried), -1) for part in (ids[:i], ids[i:]))
         scores[i - 1, 2:] = log_p(model, torch.cat([left, tried, right], 1)) - itself
     return scores.flatten().softmax(0).view_as(scores)
 
 
-def by_grammar(p: dict[Words, float], words: list[str], given: Words) -> Tensor:
-    """The same, with the probabilities by which sentences are made."""
-    gaps = range(1, len(given))
-    q = torch.tensor([[p.get((*given[:i], word, *given[i:]), 0.0) for word in words] for i in gaps])
+def by_grammar(p: dict[Words, float], words: list[str], sentence: Words) -> Tensor:
+    """Returns the same, with the probabilities by which sentences are made."""
+    gaps = range(1, len(sentence))
+    q = torch.tensor([[p.get((*sentence[:i], word, *sentence[i:]), 0.0) for word in words] for i in gaps])
     return q / q.sum()
 
 
 def levenshtein(a: str, b: str) -> int:
-    """The fewest insertions, deletions and replacements of characters that make a into b."""
+    """Returns the fewest insertions, deletions and replacements of characters that make a into b."""
     a, b = apart(*apart(a, b))
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
@@ -191,7 +191,7 @@ def levenshtein(a: str, b: str) -> int:
 
 
 def apart(a: str, b: str) -> tuple[str, str]:
-    """Backwards, and without what they begin with together."""
+    """Returns both backwards, and without what they begin with together."""
     both = enumerate(zip(a, b, strict=False))
     same = next((i for i, (x, y) in both if x != y), min(len(a), len(b)))
     return a[same:][::-1], b[same:][::-1]
@@ -199,7 +199,7 @@ def apart(a: str, b: str) -> tuple[str, str]:
 
 @cache
 def definition(a: str, b: str) -> int:
-    """The same, slowly."""
+    """Returns the same, slowly."""
     if not a or not b:
         return len(a) + len(b)
     return min(definition(a[1:], b) + 1, definition(a, b[1:]) + 1, definition(a[1:], b[1:]) + (a[0] != b[0]))

@@ -72,7 +72,7 @@ class Initialisation(Experiment):
     depth: int = 50
 
     def run(self, seed: int) -> Measurements:
-        generator, found = torch.Generator().manual_seed(seed), Measurements()
+        generator, values = torch.Generator().manual_seed(seed), Measurements()
         start = torch.randn(self.rows, self.width, generator=generator, dtype=torch.float64)
         for name, (activation, init) in SCHEMES.items():
             scales, x = list[float](), start
@@ -80,13 +80,13 @@ class Initialisation(Experiment):
                 for layer in started(init, self.width, self.depth, generator):
                     x = activation(layer(x))
                     scales.append(float(x.std()))
-            found |= {name: scales, f"{name}, least": min(scales), f"{name}, greatest": max(scales)}
+            values |= {name: scales, f"{name}, least": min(scales), f"{name}, greatest": max(scales)}
         for name, init, formula in (("Xavier", XavierInit(), (2 / 2000) ** 0.5), ("He", KaimingInit(), 0.002**0.5)):
             [square] = started(init, 1000, 1, generator)
-            found[f"standard deviation of {name} / its formula - 1"] = abs(
+            values[f"standard deviation of {name} / its formula - 1"] = abs(
                 float(square.weight.detach().std()) / formula - 1
             )
-        return found
+        return values
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         figure, axes = draw.figure(
@@ -98,7 +98,7 @@ class Initialisation(Experiment):
 
 
 def started(init: InitConfig, width: int, depth: int, generator: torch.Generator) -> list[nn.Linear]:
-    """Layers with start values as a model would have them."""
+    """Returns layers with start values as a model would have them."""
     layers = [nn.Linear(width, width, dtype=torch.float64) for _ in range(depth)]
     seed = int(torch.randint(1 << 31, (), generator=generator))
     init.apply(nn.Sequential(*layers), Sizes(width, 0, depth), seed)

@@ -109,53 +109,56 @@ class LayerCosts(Experiment):
 
     @torch.no_grad()
     def work(self, seed: int) -> Measurements:
-        """Operations against formulas. Lists are over lengths, of the widest, with the first kernel and window."""
-        found: Measurements = {"error of the formula, by mixer": {}}
+        """Measures operations against formulas.
+
+        Lists are over lengths, of the widest, with the first kernel and window.
+        """
+        values: Measurements = {"error of the formula, by mixer": {}}
         first = [Size(n, self.widths[-1], self.kernels[0], self.windows[0]) for n in self.lengths]
         every = [Size(*s) for s in product(self.lengths, self.widths, self.kernels, self.windows)]
         for name, row in TABLE.items():
             different = {(s.n, s.d, row.mixer(s)): s for s in every}.values()
             counted = {s: operations(name, s, seed) for s in different}
             errors = [abs(count / row.operations(s) - 1) for s, count in counted.items()]
-            found["error of the formula, by mixer"][name] = max(errors)
-            found[f"operations, {name}"] = [operations(name, s, seed) for s in first]
-        found["greatest error of the formulas"] = max(found["error of the formula, by mixer"].values())
+            values["error of the formula, by mixer"][name] = max(errors)
+            values[f"operations, {name}"] = [operations(name, s, seed) for s in first]
+        values["greatest error of the formulas"] = max(values["error of the formula, by mixer"].values())
         for name in TABLE:
-            found[f"exponent, {name}"] = exponent(found[f"operations, {name}"], self.lengths)
-        return found
+            values[f"exponent, {name}"] = exponent(values[f"operations, {name}"], self.lengths)
+        return values
 
     def paths(self, seed: int) -> Measurements:
-        """Against formulas. Lists are over distances."""
-        found: Measurements = {}
+        """Measures paths against formulas. Lists are over distances."""
+        values: Measurements = {}
 
         def search(name: str, formula: Callable[[int], int], k: int = 2, r: int = 2, label: str = "") -> float:
-            """The greatest difference to the formula."""
+            """Returns the greatest difference to the formula."""
             sizes = [Size(n, self.path_width, k, r) for n in self.distances]
-            found[f"paths, {label or name}"] = paths = [path(name, s, seed) for s in sizes]
+            values[f"paths, {label or name}"] = paths = [path(name, s, seed) for s in sizes]
             return max(abs(steps - formula(n)) for n, steps in zip(self.distances, paths, strict=True))
 
         search("attention", lambda n: 1)
-        found["path, attention"] = max(found["paths, attention"])
-        found["path, recurrent - (n - 1)"] = max(search(name, lambda n: n - 1) for name in RECURRENT)
-        found["path, dilated convolution - formula"] = max(
+        values["path, attention"] = max(values["paths, attention"])
+        values["path, recurrent - (n - 1)"] = max(search(name, lambda n: n - 1) for name in RECURRENT)
+        values["path, dilated convolution - formula"] = max(
             search("gated convolution", lambda n, k=k: layers_of(k, n), k=k, label=f"kernel of {k}")
             for k in self.kernels
         )
-        found["path, window - formula"] = max(
+        values["path, window - formula"] = max(
             search("window", lambda n, r=r: math.ceil((n - 1) / (r - 1)), r=r, label=f"window of {r}")
             for r in self.windows
         )
-        return found
+        return values
 
     def depths(self, seed: int) -> Measurements:
-        """Operations that the longest chain has more, per token more."""
-        found: Measurements = {}
+        """Measures the operations that the longest chain has more, per token more."""
+        values: Measurements = {}
         for name in SHOWN:
             short, long = (
                 depth_of(name, Size(n, self.path_width, self.kernels[0], self.windows[0]), seed) for n in DEEP
             )
-            found[f"graph depth per token, {name}"] = (long - short) / (DEEP[1] - DEEP[0])
-        return found
+            values[f"graph depth per token, {name}"] = (long - short) / (DEEP[1] - DEEP[0])
+        return values
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         figure, axes = draw.figure(
@@ -184,8 +187,8 @@ class LayerCosts(Experiment):
         return figure
 
 
-def made(name: str, s: Size, seed: int, dilation: int = 1) -> Mixer:
-    """The mixer with random weights."""
+def built(name: str, s: Size, seed: int, dilation: int = 1) -> Mixer:
+    """Returns the mixer with random weights."""
     config = TABLE[name].mixer(s)
     if isinstance(config, ConvolutionConfig):
         config = replace(config, dilation=dilation)
@@ -195,8 +198,8 @@ def made(name: str, s: Size, seed: int, dilation: int = 1) -> Mixer:
 
 
 def operations(name: str, s: Size, seed: int) -> int:
-    """What the table names: all that is counted but the maps that every token passes by itself."""
-    mixer, x = made(name, s, seed), torch.randn(1, s.n, s.d)
+    """Returns what the table names: all that is counted but the maps that every token passes by itself."""
+    mixer, x = built(name, s, seed), torch.randn(1, s.n, s.d)
     return flops(lambda: at_once(mixer, x)) - TABLE[name].maps * s.n * s.d**2
 
 
@@ -205,17 +208,17 @@ def at_once(mixer: Mixer, x: Tensor) -> Tensor:
 
 
 def exponent(counted: Sequence[int], lengths: Sequence[int]) -> float:
-    """e where operations grow as the length to the power e."""
+    """Returns e where operations grow as the length to the power e."""
     return math.log(counted[-1] / counted[0]) / math.log(lengths[-1] / lengths[0])
 
 
 def layers_of(kernel: int, n: int) -> int:
-    """ceil(log_k n), in whole numbers."""
+    """Returns ceil(log_k n), in whole numbers."""
     return next(layers for layers in range(n) if kernel**layers >= n)
 
 
 def path(name: str, s: Size, seed: int) -> float:
-    """Layers of a stack, or steps of a state, after which tokens are connected; infinity if n do not do it."""
+    """Returns layers of a stack, or steps of a state, after which tokens are connected; infinity if n do not do it."""
     one = torch.randn(1, s.n, s.d, dtype=torch.float64)
     x = one.repeat(s.n, 1, 1).requires_grad_()  # a row for each output
     outputs, before = (steps(name, x, s, seed), 0) if name in RECURRENT else (stacked(name, x, s, seed), 1)
@@ -224,17 +227,17 @@ def path(name: str, s: Size, seed: int) -> float:
 
 
 def stacked(name: str, x: Tensor, s: Size, seed: int) -> Iterator[Tensor]:
-    """The outputs of 1, 2, 3, ... layers; convolutions with dilation 1, k, k^2, ..."""
+    """Yields the outputs of 1, 2, 3, ... layers; convolutions with dilation 1, k, k^2, ..."""
     y = x
     for layer in range(s.n):
         dilation = s.k**layer if s.k**layer < s.n else 1
-        y = at_once(made(name, s, 100 * seed + layer, dilation).double(), y)
+        y = at_once(built(name, s, 100 * seed + layer, dilation).double(), y)
         yield y
 
 
 def steps(name: str, x: Tensor, s: Size, seed: int) -> Iterator[Tensor]:
-    """The outputs when states have been handed on 0, 1, 2, ... times, by all tokens at once."""
-    mixer = made(name, s, 100 * seed).double()
+    """Yields the outputs when states have been handed on 0, 1, 2, ... times, by all tokens at once."""
+    mixer = built(name, s, 100 * seed).double()
     rows = x.flatten(0, 1)[:, None]
     layout = Layout(torch.arange(s.n).repeat(s.n)[:, None])
     state = mixer.init_state(len(rows), 1, device=x.device, dtype=x.dtype)
@@ -245,8 +248,8 @@ def steps(name: str, x: Tensor, s: Size, seed: int) -> Iterator[Tensor]:
 
 
 def depth_of(name: str, s: Size, seed: int) -> float:
-    """From the last output to the inputs. Recurrent networks run as loops."""
-    mixer, x = made(name, s, seed), torch.randn(1, s.n, s.d, requires_grad=True)
+    """Returns the depth from the last output to the inputs. Recurrent networks run as loops."""
+    mixer, x = built(name, s, seed), torch.randn(1, s.n, s.d, requires_grad=True)
     if isinstance(mixer, Recurrent):
         mixer.kernel = None
     return depth(at_once(mixer, x)[:, -1], x)

@@ -60,10 +60,10 @@ class LeakGuard(Experiment):
         random = 2 * torch.randn(self.symbols, self.symbols, generator=torch.Generator().manual_seed(seed))
         chain = random.softmax(-1)
         entropy = entropy_of(chain)
-        found: Measurements = {"entropy": entropy}
+        values: Measurements = {"entropy": entropy}
         for name in KINDS:
-            found |= self.trained(name, chain, entropy, seed)
-        return found
+            values |= self.trained(name, chain, entropy, seed)
+        return values
 
     def trained(self, name: str, chain: Tensor, entropy: float, seed: int) -> Measurements:
         generator = torch.Generator().manual_seed(seed)
@@ -102,12 +102,12 @@ class LeakGuard(Experiment):
 
 
 def read(text: Tensor, name: str) -> Tensor:
-    """The inputs beside the targets text[:, 1:]."""
+    """Returns the inputs beside the targets text[:, 1:]."""
     return text[:, 1:] if name == "with a wrong shift" else text[:, :-1]
 
 
 def walk(chain: Tensor, rows: int, length: int, generator: torch.Generator) -> Tensor:
-    """(rows, length) symbols of a Markov chain with transition probabilities `chain` (S, S)."""
+    """Returns (rows, length) symbols of a Markov chain with transition probabilities `chain` (S, S)."""
     symbols = [torch.randint(len(chain), (rows,), generator=generator)]
     for _ in range(length - 1):
         symbols.append(torch.multinomial(chain[symbols[-1]], 1, generator=generator)[:, 0])
@@ -115,7 +115,7 @@ def walk(chain: Tensor, rows: int, length: int, generator: torch.Generator) -> T
 
 
 def entropy_of(chain: Tensor) -> float:
-    """Nats per symbol, in the long run."""
+    """Returns nats per symbol, in the long run."""
     frequency = torch.full((len(chain),), 1 / len(chain))
     for _ in range(100):
         frequency = frequency @ chain

@@ -45,14 +45,14 @@ class LengthExtrapolation(TextExperiment):
     batch: int = 16
 
     def run_on(self, corpus: Corpus, seed: int) -> Measurements:
-        found: Measurements = {}
+        values: Measurements = {}
         for positions in POSITIONS:
-            found[f"losses, {positions}"] = losses = self.trained(positions, corpus, seed)
-            found[f"loss at 4 times the length - at the length, {positions}"] = losses[-1] - losses[0]
-        return found
+            values[f"losses, {positions}"] = losses = self.trained(positions, corpus, seed)
+            values[f"loss at 4 times the length - at the length, {positions}"] = losses[-1] - losses[0]
+        return values
 
     def trained(self, positions: str, corpus: Corpus, seed: int) -> list[float]:
-        """The losses on rows of every length."""
+        """Returns the losses on rows of every length."""
         generator = torch.Generator().manual_seed(seed)
         model = decoder(corpus.symbols, seed, width=self.width, layers=self.layers, positions=positions)
 

@@ -80,10 +80,10 @@ class LinearIsFastWeights(Experiment):
                 "delta rule: chunks - step by step": apart(delta_rule(*heads)[0], delta_rule_loop(*heads)[0]),
             })  # fmt: skip
             single.append(apart(chunks(q.float(), k.float(), v.float()).double(), programmer))
-        found: Measurements = {name: max(lengths[name] for lengths in by_length) for name in by_length[0]}
-        found["chunks - programmer, float32 at the greatest length"] = single[-1]
-        found |= {f"by length, {name}": [lengths[name] for lengths in by_length] for name in by_length[0]}
-        return found | {"by length, chunks - programmer, float32": single}
+        values: Measurements = {name: max(lengths[name] for lengths in by_length) for name in by_length[0]}
+        values["chunks - programmer, float32 at the greatest length"] = single[-1]
+        values |= {f"by length, {name}": [lengths[name] for lengths in by_length] for name in by_length[0]}
+        return values | {"by length, chunks - programmer, float32": single}
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         figure, axes = draw.figure(
@@ -96,11 +96,11 @@ class LinearIsFastWeights(Experiment):
 
 
 def chunks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The fast form that the mixer `linear` uses."""
+    """Returns the fast form that the mixer `linear` uses."""
     S = q.new_zeros(1, 1, k.shape[-1], v.shape[-1])
     return sum_rule(q[None, None], k[None, None], v[None, None], S)[0][0, 0]
 
 
 def apart(x: Tensor, y: Tensor) -> float:
-    """The largest difference, relative to the largest value."""
+    """Returns the largest difference, relative to the largest value."""
     return float((x - y).abs().max() / y.abs().max())

@@ -1,4 +1,4 @@
-"""What a user will think of a film: a mean, what is usual for both, and the product of two vectors."""
+"""Ratings of films, predicted: a mean, what is usual for both, and the product of two vectors."""
 
 import re
 from collections import Counter
@@ -140,12 +140,12 @@ def rms(wrong: Tensor) -> float:
 
 
 def late(user: Tensor) -> Tensor:
-    """Which ratings are among the last tenth of those of their user, which stand together and in order."""
+    """Returns which ratings are among the last tenth of those of their user, which stand together and in order."""
     return torch.cat([torch.arange(n) >= n - n // 10 for n in map(int, torch.bincount(user))])
 
 
 def read(folder: Path | None) -> tuple[Ratings, Ratings, int, int]:
-    """Ratings to learn and ratings to guess, and how many users and films there are."""
+    """Returns ratings to learn and ratings to guess, and the numbers of users and of films."""
     if folder is None:
         raise UserError(f"this experiment reads ratings of films; give --data DIR, a folder with {' and '.join(FILES)}")
     train, valid = (rows(folder / name) for name in FILES)
@@ -164,7 +164,7 @@ def read(folder: Path | None) -> tuple[Ratings, Ratings, int, int]:
 
 
 def rows(path: Path) -> list[Row]:
-    """user, film, stars and time, by user and time. Raises UserError for a line that is none of this."""
+    """Returns user, film, stars and time, by user and time. Raises UserError for a line that is not that."""
     found = list[Row]()
     for number, line in enumerate(lines(path, 1 << 62), 1):
         match = RATING.fullmatch(line)

@@ -1,4 +1,4 @@
-"""How likely is this target, given that source? A model that writes can also tell right from wrong."""
+"""Scores of pairs: a model that writes can also tell a right target from a wrong one."""
 
 import math
 from abc import abstractmethod
@@ -30,7 +30,7 @@ STEPS, PERPLEXITY = "score - sum of steps", "perplexity of the scores / of the e
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring(Experiment):
-    """What the two experiments share: train a recipe, score the pairs it has not seen, and those pairs made wrong."""
+    """The part of two experiments that train a recipe, score the pairs it has not seen, and those pairs made wrong."""
 
     width: int = 128
     layers: int = 2
@@ -40,7 +40,7 @@ class Scoring(Experiment):
 
     @abstractmethod
     def recipe(self, data: Path | None, folder: Path, seed: int) -> dict[str, Any]:
-        """data and tokenizer of the recipe. folder: where data may be made."""
+        """Returns data and tokenizer of the recipe. folder: where data may be made."""
 
     def measure(self, seed: int, data: Path | None) -> Measurements:
         with TemporaryDirectory() as name:
@@ -70,18 +70,18 @@ class Scoring(Experiment):
         ).loss  # fmt: skip
         mine = -math.fsum(totals) / sum(len(score.tokens) for score in right)
         few = pairs[:32]
-        found: Measurements = {
+        values: Measurements = {
             STEPS: max(abs(by_steps(model, pair) - total) for pair, total in zip(few, totals[:32], strict=True)),
             PERPLEXITY: abs(math.expm1(mine - loss)),
             "perplexity": math.exp(loss),
         }
         for name, wrong in ((SHUFFLED, shuffled(pairs, seed)), (FOREIGN, foreign(pairs))):
             scores = [score.total for score in model.score(wrong)]
-            asked = [i for i, pair in enumerate(wrong) if pair != pairs[i]]
-            found[name] = sum(totals[i] > scores[i] for i in asked) / len(asked)
-            apart = sorted(totals[i] - scores[i] for i in asked)
-            found[f"nats between, {name}"] = [apart[round(i * (len(apart) - 1) / 100)] for i in range(101)]
-        return found
+            rows = [i for i, pair in enumerate(wrong) if pair != pairs[i]]
+            values[name] = sum(totals[i] > scores[i] for i in rows) / len(rows)
+            apart = sorted(totals[i] - scores[i] for i in rows)
+            values[f"nats between, {name}"] = [apart[round(i * (len(apart) - 1) / 100)] for i in range(101)]
+        return values
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         figure, axes = draw.figure(
@@ -159,5 +159,5 @@ class TranslationScores(Scoring):
             raise UserError(
                 "this experiment reads pairs; give --data DIR, a folder with train.de, train.en, val.de ..."
             )
-        read = {"kind": "parallel", "path": str(data), "source": "de", "target": "en", "valid": ["val"]}
-        return {"data": read, "tokenizer": {"kind": "bpe", "vocab_size": self.vocabulary}}
+        source = {"kind": "parallel", "path": str(data), "source": "de", "target": "en", "valid": ["val"]}
+        return {"data": source, "tokenizer": {"kind": "bpe", "vocab_size": self.vocabulary}}

@@ -1,4 +1,4 @@
-"""What stood first? The further back, the fewer steps must lie between."""
+"""The first token, recalled: the further back, the fewer steps must lie between."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,16 +50,16 @@ class PathLength(Experiment):
     batch: int = 32
 
     def run(self, seed: int) -> Measurements:
-        found: Measurements = {}
+        values: Measurements = {}
         for name in NAMES:
-            found[f"accuracies, {name}"] = accuracies = [self.accuracy(name, length, seed) for length in self.lengths]
+            values[f"accuracies, {name}"] = accuracies = [self.accuracy(name, length, seed) for length in self.lengths]
             for length, accuracy in zip(self.lengths, accuracies, strict=True):
-                found[f"accuracy, {name}, {length}"] = accuracy
-        found["tokens that reach the last place - formula"] = self.beyond_formula(seed)
-        return found
+                values[f"accuracy, {name}, {length}"] = accuracy
+        values["tokens that reach the last place - formula"] = self.beyond_formula(seed)
+        return values
 
     def accuracy(self, name: str, length: int, seed: int) -> float:
-        """Of the last batches of a training."""
+        """Returns the accuracy of the last batches of a training."""
         generator, model = torch.Generator().manual_seed(seed), self.model(name, length, seed)
 
         def ask() -> Score:
@@ -80,7 +80,7 @@ class PathLength(Experiment):
         return tagger(self.symbols, self.symbols, seed, causal=causal, width=self.width, **kinds[name])
 
     def dilated(self, length: int) -> list[dict[str, Any]]:
-        """Convolutions of dilation 1, 2, 4, ... that see the whole sequence."""
+        """Returns convolutions of dilation 1, 2, 4, ... that see the whole sequence."""
         layers, seen = list[dict[str, Any]](), 1
         while seen < length:
             dilation = 2 ** len(layers)
@@ -89,7 +89,7 @@ class PathLength(Experiment):
         return layers
 
     def beyond_formula(self, seed: int) -> int:
-        """Tokens whose gradient reaches the last place, less 1 + (K - 1) times the sum of dilations."""
+        """Returns tokens whose gradient reaches the end, less 1 + (K - 1) times the sum of dilations."""
         model = self.model("temporal convolution", 50, seed)
         x = torch.randn(1, 100, self.width, requires_grad=True)
         y, _ = model.stack(x, dense(1, 100))

@@ -75,18 +75,18 @@ class RepresentationCollapse(TextExperiment):
     rate: float = 1e-3
 
     def run_on(self, corpus: Corpus, seed: int) -> Measurements:
-        generator, found = torch.Generator().manual_seed(seed), Measurements()
+        generator, values = torch.Generator().manual_seed(seed), Measurements()
         ids = torch.randint(self.symbols, (self.batch, self.tokens), generator=generator)
         for name, residual in PLACEMENTS.items():
             model = self.model(self.symbols, residual, self.layers, self.width, seed)
             seen = changes(model, Batch(ids, dense(self.batch, self.tokens), ids))
-            found |= {f"changes, {name}": seen, f"45 / 2, {name}": seen[min(45, len(seen)) - 1] / seen[1]}
+            values |= {f"changes, {name}": seen, f"45 / 2, {name}": seen[min(45, len(seen)) - 1] / seen[1]}
         for name, residual in PLACEMENTS.items():
-            found |= self.trained(name, residual, corpus, seed)
-        found["last / 2, trained, ResiDual / Pre-LN"] = (
-            found["last / 2, trained, ResiDual"] / found["last / 2, trained, Pre-LN"]
+            values |= self.trained(name, residual, corpus, seed)
+        values["last / 2, trained, ResiDual / Pre-LN"] = (
+            values["last / 2, trained, ResiDual"] / values["last / 2, trained, Pre-LN"]
         )
-        return found
+        return values
 
     def trained(self, name: str, residual: str, corpus: Corpus, seed: int) -> Measurements:
         generator = torch.Generator().manual_seed(seed)
@@ -118,8 +118,8 @@ class RepresentationCollapse(TextExperiment):
             {"title": f"{self.layers} layers before training", **how},
             {"title": f"{self.trained_layers} layers after {self.steps} updates", **how},
         )
-        shown = {"Pre-LN": "changes, Pre-LN", "Post-LN and ResiDual": "changes, Post-LN"}
-        draw.lines(axes[0], results, None, shown)
+        curves = {"Pre-LN": "changes, Pre-LN", "Post-LN and ResiDual": "changes, Post-LN"}
+        draw.lines(axes[0], results, None, curves)
         draw.lines(axes[1], results, None, {name: f"changes, trained, {name}" for name in PLACEMENTS})
         for panel in axes:
             draw.from_zero(panel)
@@ -128,11 +128,11 @@ class RepresentationCollapse(TextExperiment):
 
 @torch.no_grad()
 def changes(model: Model, batch: Batch) -> list[float]:
-    """The mean absolute difference of the inputs of every sublayer and the next."""
+    """Returns the mean absolute difference of the inputs of every sublayer and the next."""
     inputs = list[Tensor]()
 
-    def see(module: nn.Module, given: tuple[Stream, Function]) -> tuple[Stream, Function]:
-        stream, f = given
+    def see(module: nn.Module, arguments: tuple[Stream, Function]) -> tuple[Stream, Function]:
+        stream, f = arguments
 
         def watched(x: Tensor) -> tuple[Tensor, State]:
             inputs.append(x)

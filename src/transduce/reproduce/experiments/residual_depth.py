@@ -84,7 +84,7 @@ class ResidualDepth(Experiment):
 
 
 def identity_of_zero(width: int) -> float:
-    """How far x + F(x) is from x where the last layer of F is zero."""
+    """Returns how far x + F(x) is from x where the last layer of F is zero."""
     last = nn.Linear(width, width)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)

@@ -39,17 +39,17 @@ class ResidualDual(Training):
     steps: int = 300
 
     def run_on(self, corpus: Corpus, seed: int) -> Measurements:
-        found: Measurements = {}
+        values: Measurements = {}
         for name, rate in ((SLOW, 1e-3), (FAST, 3e-3)):
-            found[f"losses, {name}"], [found[f"{name}, half the updates"], found[name]] = self.train(
+            values[f"losses, {name}"], [values[f"{name}, half the updates"], values[name]] = self.train(
                 corpus, seed, "residual-dual", self.layers, rate, self.steps, 2 * self.steps
             )
         for name, rate in ((f"{PRE} at 0.001", 1e-3), (f"{PRE} at 0.003", 3e-3)):
-            found[f"losses, {name}"], [found[name]] = self.train(
+            values[f"losses, {name}"], [values[name]] = self.train(
                 corpus, seed, "pre-norm", self.layers, rate, self.steps
             )
-        found["ResiDual - Pre-LN at 0.003"] = found[f"{FAST}, half the updates"] - found[f"{PRE} at 0.003"]
-        return found
+        values["ResiDual - Pre-LN at 0.003"] = values[f"{FAST}, half the updates"] - values[f"{PRE} at 0.003"]
+        return values
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         halves = (f"{SLOW}, half the updates", f"{FAST}, half the updates", f"{PRE} at 0.001", f"{PRE} at 0.003")

@@ -53,9 +53,9 @@ class ReversedSource(Experiment):
     batch: int = 32
 
     def run(self, seed: int) -> Measurements:
-        found = {key: value for name in ORDERS for key, value in self.trained(name, seed).items()}
-        alone = [found[f"accuracy alone, {name}"] for name in ORDERS]
-        return found | {"accuracy alone, reversed - in order": alone[0] - alone[1]}
+        values = {key: value for name in ORDERS for key, value in self.trained(name, seed).items()}
+        alone = [values[f"accuracy alone, {name}"] for name in ORDERS]
+        return values | {"accuracy alone, reversed - in order": alone[0] - alone[1]}
 
     def trained(self, name: str, seed: int) -> Measurements:
         generator = torch.Generator().manual_seed(seed)

@@ -46,14 +46,16 @@ class RmsNorm(TextExperiment):
     shape: tuple[int, ...] = (2048, 512)
 
     def run_on(self, corpus: Corpus, seed: int) -> Measurements:
-        found: Measurements = {}
+        values: Measurements = {}
         for name, norm in NORMS.items():
-            found |= self.trained(name, norm, corpus, seed)
+            values |= self.trained(name, norm, corpus, seed)
         for name, norm in (("LayerNorm", LayerNorm()), ("RMSNorm", RMSNorm())):
-            found[f"milliseconds, {name}"] = self.timed(norm)
-        found["loss, RMSNorm - LayerNorm"] = found["loss, RMSNorm"] - found["loss, LayerNorm"]
-        found["time of a norm, RMSNorm / LayerNorm"] = found["milliseconds, RMSNorm"] / found["milliseconds, LayerNorm"]
-        return found
+            values[f"milliseconds, {name}"] = self.timed(norm)
+        values["loss, RMSNorm - LayerNorm"] = values["loss, RMSNorm"] - values["loss, LayerNorm"]
+        values["time of a norm, RMSNorm / LayerNorm"] = (
+            values["milliseconds, RMSNorm"] / values["milliseconds, LayerNorm"]
+        )
+        return values
 
     def trained(self, name: str, norm: str, corpus: Corpus, seed: int) -> Measurements:
         generator = torch.Generator().manual_seed(seed)
@@ -66,7 +68,7 @@ class RmsNorm(TextExperiment):
         return {f"losses, {name}": draw.means(losses), f"loss, {name}": corpus.loss(model, self.tokens, most=20_000)}
 
     def timed(self, norm: NormConfig) -> float:
-        """Milliseconds of one norm, forward and backward."""
+        """Returns milliseconds of one norm, forward and backward."""
         x, module = torch.randn(self.shape, requires_grad=True), norm.build(self.shape[-1])
         return 1e3 * best(lambda: torch.autograd.grad(module(x).sum(), [x, *module.parameters()]), 50)
 

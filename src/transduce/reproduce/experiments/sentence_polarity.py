@@ -94,7 +94,7 @@ class SentencePolarity(Experiment):
         }
 
     def model(self, words: int, seed: int) -> EncoderOnly:
-        """Post-LN and learned positions; the last map starts as in torch.nn."""
+        """Returns a Post-LN model with learned positions; the last map starts as in torch.nn."""
         mixer = {"kind": "attention", "heads": self.heads, "bias": False, "out_bias": True}
         config = {
             **PLAIN, "width": self.width, "layers": self.layers, "mixer": mixer, "init": self.init,
@@ -125,7 +125,7 @@ class SentencePolarity(Experiment):
 
 
 def shuffled(count: int, rows: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Numbers below `count`, `rows` at a time, again and again in another order."""
+    """Yields numbers below `count`, `rows` at a time, again and again in another order."""
     while True:
         yield from torch.randperm(count, generator=generator).split(rows)
 
@@ -137,11 +137,11 @@ def classes(model: EncoderOnly, some: Reviews) -> Tensor:
 
 @torch.no_grad()
 def logits(model: EncoderOnly, reviews: Reviews, words: int, more: int = 0) -> Tensor:
-    """(N, 2), 64 sentences at a time; behind the longest of them stand `more` slots of padding, any word in them."""
-    generator, found = torch.Generator().manual_seed(0), list[Tensor]()
+    """Returns (N, 2), 64 sentences at a time; behind the longest stand `more` slots of padding, any word in them."""
+    generator, parts = torch.Generator().manual_seed(0), list[Tensor]()
     for start in range(0, len(reviews.labels), 64):
         some = reviews.take(torch.arange(start, min(start + 64, len(reviews.labels))))
         junk = torch.randint(words, (len(some.ids), more), generator=generator)
         some = some._replace(ids=torch.cat([some.ids, junk], 1))
-        found.append(classes(model, some))
-    return torch.cat(found)
+        parts.append(classes(model, some))
+    return torch.cat(parts)

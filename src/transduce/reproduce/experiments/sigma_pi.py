@@ -15,7 +15,7 @@ from transduce.reproduce.mark import Mark, Measurements
 
 
 def products(x: Tensor, order: int) -> Tensor:
-    """All products of up to `order` different features, and 1: (N, n) -> (N, sum of n choose k)."""
+    """Returns all products of up to `order` different features, and 1: (N, n) -> (N, sum of n choose k)."""
     subsets = [s for k in range(order + 1) for s in combinations(range(x.shape[1]), k)]
     return torch.stack([x[:, list(s)].prod(1) for s in subsets], 1)
 
@@ -63,7 +63,7 @@ class SigmaPi(Experiment):
 
 
 def parity(bits: int, order: int) -> float:
-    """The best accuracy of one layer of products on all inputs; half a point where it cannot decide."""
+    """Returns the best accuracy of one layer of products on all inputs; half a point where it cannot decide."""
     x = torch.tensor(list(product((-1.0, 1.0), repeat=bits)), dtype=torch.float64)
     y, features = x.prod(1), products(x, order)
     told = features @ (features.pinverse() @ y)

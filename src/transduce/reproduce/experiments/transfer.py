@@ -60,7 +60,7 @@ class Transfer(Experiment):
         }
 
     def train(self, model: LeNet, trained: nn.Module, data: Digits, seed: int) -> None:
-        """Minimise the loss of the model over the weights of a part of it."""
+        """Minimises the loss of the model over the weights of a part of it."""
         generator = torch.Generator().manual_seed(seed)
 
         def loss() -> torch.Tensor:

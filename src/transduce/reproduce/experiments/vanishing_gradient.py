@@ -1,4 +1,4 @@
-"""How much the last state of a recurrent network depends on an input long ago, and what that lets it learn."""
+"""The last state of a recurrent network: how much it depends on an input long ago, and what that lets it learn."""
 
 import math
 from collections.abc import Sequence
@@ -89,18 +89,18 @@ class VanishingGradient(Experiment):
     batch: int = 64
 
     def run(self, seed: int) -> Measurements:
-        found: Measurements = {}
+        values: Measurements = {}
         for name, mixer in NETWORKS.items():
             logs = self.logs(mixer, seed)
-            found |= {f"log10 gradient, {name}": logs, f"slope, {name}": slope(logs[10:])}
+            values |= {f"log10 gradient, {name}": logs, f"slope, {name}": slope(logs[10:])}
         for name in LEARNING:
-            found |= self.recalled(name, seed)
-        return found
+            values |= self.recalled(name, seed)
+        return values
 
     def recalled(self, name: str, seed: int) -> Measurements:
         generator = torch.Generator().manual_seed(seed)
-        known = self.symbols + UNUSED
-        model = tagger(known, known, seed, causal=True, mixer=NETWORKS[name], width=self.width, layers=1, **BARE)
+        symbols = self.symbols + UNUSED
+        model = tagger(symbols, symbols, seed, causal=True, mixer=NETWORKS[name], width=self.width, layers=1, **BARE)
 
         def ask() -> Score:
             task = recall(self.batch, self.distance, self.symbols, generator)
@@ -114,7 +114,7 @@ class VanishingGradient(Experiment):
         }
 
     def logs(self, mixer: dict[str, Any], seed: int) -> list[float]:
-        """log10 of the norm of d (r . h_T) / d x_t for each lag T - t, over all rows."""
+        """Returns log10 of the norm of d (r . h_T) / d x_t for each lag T - t, over all rows."""
         generator = torch.Generator().manual_seed(seed)
         model = decoder(2, seed, width=self.width, layers=1, mixer=mixer, **BARE).double()
         assert isinstance(model, Decoder)
@@ -137,7 +137,7 @@ class VanishingGradient(Experiment):
 
 
 def slope(values: Sequence[float]) -> float:
-    """Of the least-squares line through values at 0, 1, 2, ..."""
+    """Returns that of the least-squares line through values at 0, 1, 2, ..."""
     finite = [(i, v) for i, v in enumerate(values) if math.isfinite(v)]
     x, y = (torch.tensor(column, dtype=torch.float64) for column in zip(*finite, strict=True))
     return float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())

@@ -72,7 +72,7 @@ class VariableBinding(Experiment):
         }
 
     def asked(self, model: Tagger, generator: torch.Generator) -> Score:
-        """Whether the model knows the values that were bound to the names it is asked for."""
+        """Measures whether the model knows the values that were bound to the names it is asked for."""
         names = torch.rand(self.batch, self.names, generator=generator).argsort(1)[:, : self.bound]
         values = torch.randint(self.values, names.shape, generator=generator)
         at = torch.randint(self.bound, (self.batch, 1), generator=generator)
@@ -81,7 +81,7 @@ class VariableBinding(Experiment):
         return graded(logits, values.gather(1, at)[:, 0])
 
     def by_lag(self, mixer: dict[str, Any], seed: int) -> list[float]:
-        """Norm of the gradient of the last output with respect to each input, by lag, before training."""
+        """Returns the norm of the gradient of the last output with respect to each input, by lag, before training."""
         model = decoder(2, seed, width=self.width, layers=1, mixer=mixer, **BARE)
         assert isinstance(model, Decoder)
         generator = torch.Generator().manual_seed(seed)

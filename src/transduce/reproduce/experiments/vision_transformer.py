@@ -87,6 +87,6 @@ def apart(x: Tensor, y: Tensor) -> float:
 
 
 def parameters_of_base() -> int:
-    """Of the base model with patches of 16 by 16 pixels: counted on shapes, no numbers are made."""
+    """Returns those of the base model with patches of 16 by 16 pixels: counted on shapes, without numbers."""
     with torch.device("meta"):
         return size(VisionTransformer(1000, 0, size=224, patch=16, channels=3, width=768, layers=12, heads=12))

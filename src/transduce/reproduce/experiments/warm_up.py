@@ -26,7 +26,7 @@ def positions_at_a_tenth(gave: str) -> Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Training(TextExperiment):
-    """What `warm-up` and others share: one small Transformer, the norm elsewhere, Adam at a constant rate."""
+    """The part that `warm-up` and others share: one small Transformer, the norm elsewhere, Adam at a constant rate."""
 
     width: int = 128
     tokens: int = 64
@@ -35,7 +35,7 @@ class Training(TextExperiment):
     def train(
         self, corpus: Corpus, seed: int, residual: str, layers: int, rate: float, *until: int, warm_up: int = 0
     ) -> tuple[list[float], list[float]]:
-        """Train for as many updates as the last of `until`.
+        """Trains for as many updates as the last of `until`.
 
         Returns the losses (means of 10), and the loss on the validation text after each of `until`, nats per character.
         """
@@ -50,17 +50,17 @@ class Training(TextExperiment):
             return score(model, corpus.draw(self.batch, self.tokens, generator)).loss
 
         def schedule(step: int) -> float:
-            return rising(begun + step, rate, warm_up)
+            return rising(before + step, rate, warm_up)
 
         for end in until:
-            begun = len(losses)
-            losses += fit(model, loss, end - begun, optimizer, schedule=schedule)
+            before = len(losses)
+            losses += fit(model, loss, end - before, optimizer, schedule=schedule)
             valid.append(corpus.loss(model, self.tokens, most=20_000))
         return draw.means(losses), valid
 
 
 def rising(step: int, rate: float, warm_up: int) -> float:
-    """In a straight line up to the rate of update `warm_up`, then constant."""
+    """Returns a rate that rises in a straight line up to update `warm_up`, then is constant."""
     return rate * min(1.0, (step + 1) / max(1, warm_up))
 
 
@@ -88,15 +88,15 @@ class WarmUp(Training):
     warm_up: int = 400
 
     def run_on(self, corpus: Corpus, seed: int) -> Measurements:
-        found: Measurements = {}
+        values: Measurements = {}
         for name, residual in (("Post-LN", "post-norm"), ("Pre-LN", "pre-norm")):
-            found[f"losses, {name}"], [found[name]] = self.train(
+            values[f"losses, {name}"], [values[name]] = self.train(
                 corpus, seed, residual, self.layers, self.rate, self.steps
             )
-        found["losses, Post-LN with warm-up"], [found["Post-LN with warm-up"]] = self.train(
+        values["losses, Post-LN with warm-up"], [values["Post-LN with warm-up"]] = self.train(
             corpus, seed, "post-norm", self.layers, self.warm_rate, self.warm_steps, warm_up=self.warm_up
         )
-        return found
+        return values
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         return drawn(results, f"{self.layers} layers", ("Post-LN", "Pre-LN", "Post-LN with warm-up"))
@@ -127,15 +127,15 @@ class TwelveLayers(Training):
     rate: float = 1e-3
 
     def run_on(self, corpus: Corpus, seed: int) -> Measurements:
-        found: Measurements = {}
+        values: Measurements = {}
         for name, residual in (("Post-LN", "post-norm"), ("Pre-LN", "pre-norm")):
-            found[f"losses, {name}"], [found[name]] = self.train(
+            values[f"losses, {name}"], [values[name]] = self.train(
                 corpus, seed, residual, self.layers, self.rate, self.steps
             )
-        found["losses, ResiDual"], [found["ResiDual"], found["ResiDual, twice the updates"]] = self.train(
+        values["losses, ResiDual"], [values["ResiDual"], values["ResiDual, twice the updates"]] = self.train(
             corpus, seed, "residual-dual", self.layers, self.rate, self.steps, 2 * self.steps
         )
-        return found
+        return values
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         return drawn(

@@ -41,33 +41,33 @@ class WindowOnText(TextExperiment):
 
     def run_on(self, corpus: Corpus, seed: int) -> Measurements:
         models = {"window": self.model(corpus.symbols, seed, mixer=WINDOW), "plain": self.plain(corpus.symbols, seed)}
-        found: Measurements = {}
+        values: Measurements = {}
         for name, model in models.items():
             generator = torch.Generator().manual_seed(seed)
 
             def loss(model: Model = model, generator: torch.Generator = generator) -> Tensor:
                 return score(model, corpus.draw(self.batch, self.tokens, generator)).loss
 
-            found[f"losses, {name}"] = draw.means(fit(model, loss, self.steps, adam(model, self.rate)))
-            found[f"validation loss, {name}"] = corpus.loss(model, self.tokens, most=20_000)
-            found[f"parameters, {name}"] = size(model)
-        found["validation loss, window - plain"] = found["validation loss, window"] - found["validation loss, plain"]
-        return found
+            values[f"losses, {name}"] = draw.means(fit(model, loss, self.steps, adam(model, self.rate)))
+            values[f"validation loss, {name}"] = corpus.loss(model, self.tokens, most=20_000)
+            values[f"parameters, {name}"] = size(model)
+        values["validation loss, window - plain"] = values["validation loss, window"] - values["validation loss, plain"]
+        return values
 
     def model(self, symbols: int, seed: int, **lower: Any) -> Model:
-        """The lower half of the layers has what `lower` says."""
+        """Returns a model whose lower half of layers has what `lower` says."""
         half = self.layers // 2
         layers = [{"times": half, **lower}, {"times": self.layers - half}]
         return decoder(symbols, seed, width=self.width, layers=layers)
 
     def plain(self, symbols: int, seed: int) -> Model:
-        """Without a window, and as large."""
+        """Returns one without a window, and as large."""
 
         def built(hidden: int) -> Model:
             return self.model(symbols, seed, feedforward={"kind": "mlp", "hidden": hidden})
 
-        wanted, least, more = size(self.model(symbols, seed, mixer=WINDOW)), size(built(1)), size(built(2))
-        return built(1 + round((wanted - least) / (more - least)))
+        target, least, more = size(self.model(symbols, seed, mixer=WINDOW)), size(built(1)), size(built(2))
+        return built(1 + round((target - least) / (more - least)))
 
     def plot(self, results: Sequence[Measurements]) -> Figure:
         figure, axes = draw.figure(

@@ -57,28 +57,28 @@ class WordModels(Experiment):
     def measure(self, seed: int, data: Path | None) -> Measurements:
         text = Sentences.read(data, self.vocabulary, self.longest_sentence, self.sentences, seed)
         words = sum(len(sentence) + 1 for sentence in text.valid)
-        found: Measurements = {"training sentences": len(text.train), "words to predict": words}
-        found["unknown words"] = sum(sentence.count(UNK) for sentence in text.valid) / words
+        values: Measurements = {"training sentences": len(text.train), "words to predict": words}
+        values["unknown words"] = sum(sentence.count(UNK) for sentence in text.valid) / words
         counted = [KneserNey(text.train, len(text.words), order) for order in range(1, self.order + 1)]
         for model in counted:
-            found[f"perplexity, order {model.order}"] = math.exp(-math.fsum(model.log_p(text.valid)) / words)
-        found["probabilities that do not sum to 1"] = astray(counted[-1], text, seed)
+            values[f"perplexity, order {model.order}"] = math.exp(-math.fsum(model.log_p(text.valid)) / words)
+        values["probabilities that do not sum to 1"] = astray(counted[-1], text, seed)
         model = decoder(
             len(text.words), seed, width=self.width, layers=self.layers,
             mixer={"kind": "attention", "heads": self.heads}, feedforward={"kind": "mlp", "hidden": self.hidden},
             residual={"kind": "pre-norm", "dropout": self.dropout},
         )  # fmt: skip
-        found["losses"] = draw.means(self.train(model, text, seed))
+        values["losses"] = draw.means(self.train(model, text, seed))
         loss = mean_loss(model, text.valid)
-        found["perplexity, Transformer"] = math.exp(loss)
-        last = found[f"perplexity, order {self.order}"]
-        found["perplexity, Transformer / Kneser-Ney"] = found["perplexity, Transformer"] / last
+        values["perplexity, Transformer"] = math.exp(loss)
+        last = values[f"perplexity, order {self.order}"]
+        values["perplexity, Transformer / Kneser-Ney"] = values["perplexity, Transformer"] / last
         scores = math.fsum(each.total for each in score(model, Ends(), targets=text.valid)) / words
-        found["perplexity of the loss / of the scores, off 1 by"] = abs(math.expm1(loss + scores))
+        values["perplexity of the loss / of the scores, off 1 by"] = abs(math.expm1(loss + scores))
         few = text.valid[:100]
-        read = math.fsum(step_by_step(model, few)) / sum(len(sentence) + 1 for sentence in few)
-        found["perplexity of the loss / step by step, off 1 by"] = abs(math.expm1(mean_loss(model, few) + read))
-        return found
+        step_loss = math.fsum(step_by_step(model, few)) / sum(len(sentence) + 1 for sentence in few)
+        values["perplexity of the loss / step by step, off 1 by"] = abs(math.expm1(mean_loss(model, few) + step_loss))
+        return values
 
     def train(self, model: Model, text: Sentences, seed: int) -> list[float]:
         generator = torch.Generator().manual_seed(seed)
@@ -86,8 +86,8 @@ class WordModels(Experiment):
         def loss() -> Tensor:
             rows = torch.randint(len(text.train), (self.batch,), generator=generator)
             batch = batch_of([text.train[int(i)] for i in rows])
-            wanted = batch.targets >= 0
-            return graded(model.token_head(model.features(batch)[wanted]), batch.targets[wanted]).loss
+            has_target = batch.targets >= 0
+            return graded(model.token_head(model.features(batch)[has_target]), batch.targets[has_target]).loss
 
         return fit(model, loss, self.steps, adam(model, self.rate))
 
@@ -103,7 +103,7 @@ class WordModels(Experiment):
 
 
 def astray(model: KneserNey, text: Sentences, seed: int) -> float:
-    """The greatest distance from 1 of the sum of all probabilities, after histories that were seen and others."""
+    """Returns the greatest distance from 1 of the sum of all probabilities, after histories seen and unseen."""
     generator, histories = torch.Generator().manual_seed(seed), list[list[int]]()
     for _ in range(50):
         sentence = text.train[int(torch.randint(len(text.train), (1,), generator=generator))]
