@@ -34,7 +34,7 @@ def test_weights_times_values_are_what_the_mixer_gave() -> None:
     ids = torch.tensor([inputs])
     model.features(Batch(ids, dense(1, 3), ids, torch.tensor([source]), dense(1, 5)))
     handle.remove()
-    values = memory[1][1].fields[1][0].transpose(0, 1).repeat_interleave(2, 0)
+    values = memory[1][1].fields[1][0].repeat_interleave(2, 0)
     torch.testing.assert_close((maps[1] @ values).transpose(0, 1).flatten(1), seen[0][0])
 
 
@@ -60,9 +60,8 @@ def values(mixer: Any, memory: Any) -> torch.Tensor:
     """(H, N, E): what one row of a memory averages."""
     if isinstance(mixer, LatentAttention):
         v = mixer.kv(memory.fields[0][..., : mixer.sizes.rank]).unflatten(-1, (2, -1))[..., mixer.sizes.plain :]
-    else:
-        v = memory.fields[{Attention: 1, Additive: 1, Luong: 0, DifferentiableWindow: 0}[type(mixer)]]
-    return v[0].transpose(0, 1) if v.ndim == 4 else v
+        return v[0].transpose(0, 1)
+    return memory.fields[{Attention: 1, Additive: 1, Luong: 0, DifferentiableWindow: 0}[type(mixer)]][0]
 
 
 def noting(read: Callable[..., torch.Tensor], written: list[Any]) -> Callable[..., torch.Tensor]:

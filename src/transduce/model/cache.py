@@ -2,6 +2,9 @@
 
 A mixer says what a token writes (keys and values, a latent, features of boundaries): any number of tensors (B, T, ...).
 Where they lie, what windows, padding and documents hide, and what is forgotten, is the same for all such mixers.
+
+What is kept lies as (B, ..., N, D): of each head the tokens side by side, so that a query walks them in order. What a
+mixer writes and sees is (B, N, ..., D): another view of the same numbers.
 """
 
 from collections.abc import Sequence
@@ -13,12 +16,13 @@ from torch import Tensor
 from transduce.model.layout import Layout, Visibility
 
 Fields = tuple[Tensor, ...]
+BLOCK = 16  # tokens: what queries see is a multiple of it, so that a sum over keys is the same whoever is in the batch
 
 
 class Memory(NamedTuple):
     """What a whole sequence wrote at once. None: no padding; one document per row."""
 
-    fields: Fields  # (B, N, ...)
+    fields: Fields  # (B, ..., N, D)
     positions: Tensor | None = None  # (B, N), -1 = padding
     segments: Tensor | None = None  # (B, N)
 
@@ -30,14 +34,14 @@ class Cache(NamedTuple):
     one and what it has not overwritten yet lies ahead, where causality hides it. Padding goes to the last slot.
     """
 
-    fields: Fields  # (B, N + 1, ...)
+    fields: Fields  # (B, ..., N + 1, D)
     positions: Tensor  # (B, N + 1), -1 = empty
 
 
 class Seen(NamedTuple):
     """What queries look at: N written tokens, and which of them each query sees."""
 
-    fields: Fields  # (B, N, ...)
+    fields: Fields  # (B, N, ..., D)
     positions: Tensor  # (B, N) of what was written; slots nobody sees may hold anything
     mask: Tensor | None  # (B, 1, T or 1, N) bool, True = sees; None: all, or with `causal` slot t sees slots 0..t
     causal: bool = False
@@ -53,11 +57,12 @@ class Recall:
     def empty(
         self, batch: int, max_len: int, shapes: Sequence[tuple[int, ...]], device: torch.device, dtype: torch.dtype
     ) -> Cache:
-        """Room for `max_len` tokens that each write tensors of `shapes`."""
+        """Returns room for `max_len` tokens, or a few more, that each write tensors of `shapes`."""
         if self.rule.window is not None:
             max_len = min(max_len, self.rule.window + self.rule.sinks)
-        fields = (torch.zeros(batch, max_len + 1, *shape, device=device, dtype=dtype) for shape in shapes)
-        return Cache(tuple(fields), torch.full((batch, max_len + 1), -1, device=device))
+        slots = blocks(max_len) + 1
+        fields = (torch.zeros(batch, *s[:-1], slots, s[-1], device=device, dtype=dtype) for s in shapes)
+        return Cache(tuple(fields), torch.full((batch, slots), -1, device=device))
 
     def forward(self, new: Fields, layout: Layout, state: Cache | None) -> tuple[Seen, Cache | None]:
         """Write tokens (B, T, ...); what each of them then sees, and the state, None if none was given."""
@@ -72,8 +77,8 @@ class Recall:
             simple = self.rule.window is None and not layout.padded  # then a slot is a position
             slots = layout.positions if simple else self.slots(layout.positions, state)
             state = store(state, new, slots, layout.positions)
-            seen = trim(state) if self.rule.window is None else state
-            return Seen(seen.fields, seen.positions, self.rule.mask(layout, seen.positions, None)), state
+            fields, positions = used(state, layout.positions)
+            return Seen(fields, positions, self.rule.mask(layout, positions, None)), state
         # Several tokens that may begin documents, or fall out of the window while the chunk is read: look at the old
         # memory and the chunk side by side, then store what the last document of each row leaves.
         document = layout.starts.cumsum(1)
@@ -81,7 +86,7 @@ class Recall:
         old = torch.where(state.positions < first, state.positions, -1)
         places, members = torch.cat([old, layout.positions], 1), torch.cat([torch.zeros_like(old), document], 1)
         mask = self.rule.mask(Layout(layout.positions, document, view=layout.view), places, members)
-        both = tuple(torch.cat([a.to(b.dtype), b], 1) for a, b in zip(state.fields, new, strict=True))
+        both = tuple(torch.cat([by_token(a).to(b.dtype), b], 1) for a, b in zip(state.fields, new, strict=True))
         kept = self.kept(layout.positions, document)
         return Seen(both, places, mask), store(state, new, self.slots(kept, state), kept)
 
@@ -91,20 +96,21 @@ class Recall:
             places = self.kept(layout.positions, layout.starts.cumsum(1))
             return store(state, new, self.slots(places, state), places)
         if not layout.padded and self.rule.window is None and layout.reach is None:
-            return Memory(new)
-        return Memory(new, layout.positions, layout.segments)
+            return Memory(by_head(new))
+        return Memory(by_head(new), layout.positions, layout.segments)
 
     def read(self, layout: Layout, state: Memory | Cache) -> Seen:
         """What the queries of a layout see of all that was written, before and behind them."""
+        fields = tuple(by_token(field) for field in state.fields)
         if isinstance(state, Cache):
-            return Seen(state.fields, state.positions, self.around.mask(layout, state.positions, None))
+            return Seen(fields, state.positions, self.around.mask(layout, state.positions, None))
         if state.positions is None:
-            batch, tokens = state.fields[0].shape[:2]
-            return Seen(state.fields, torch.arange(tokens, device=layout.positions.device).expand(batch, tokens), None)
+            batch, tokens = fields[0].shape[:2]
+            return Seen(fields, torch.arange(tokens, device=layout.positions.device).expand(batch, tokens), None)
         rows = layout.segments is None or state.segments is None
         if self.rule.window is None and rows and layout.reach is None:
-            return Seen(state.fields, state.positions, (state.positions >= 0)[:, None, None])
-        return Seen(state.fields, state.positions, self.around.mask(layout, state.positions, state.segments))
+            return Seen(fields, state.positions, (state.positions >= 0)[:, None, None])
+        return Seen(fields, state.positions, self.around.mask(layout, state.positions, state.segments))
 
     def slots(self, positions: Tensor, state: Cache) -> Tensor:
         """(B, T) where each token goes: its position, wrapped behind the sinks where there is a window."""
@@ -124,18 +130,39 @@ class Recall:
         return torch.where(kept, positions, -1)
 
 
+def by_token(field: Tensor) -> Tensor:
+    """(B, ..., N, D) -> (B, N, ..., D), a view."""
+    return field.movedim(-2, 1)
+
+
+def by_head(new: Fields) -> Fields:
+    """(B, N, ..., D) -> (B, ..., N, D): copied where it is read again and again, a view where there is a gradient."""
+    fields = (field.movedim(1, -2) for field in new)
+    return tuple(fields if torch.is_grad_enabled() else (field.contiguous() for field in fields))
+
+
+def blocks(tokens: int) -> int:
+    """The next multiple of BLOCK."""
+    return -(-tokens // BLOCK) * BLOCK
+
+
 def store(state: Cache, new: Fields, slots: Tensor, positions: Tensor) -> Cache:
     """The cache with tokens `new` (B, T, ...) in slots (B, T). In place, unless a gradient needs the old one."""
     rows = torch.arange(slots.shape[0], device=slots.device)[:, None]
     put = torch.Tensor.index_put if torch.is_grad_enabled() else torch.Tensor.index_put_
     at = (rows, slots)
-    fields = tuple(put(old, at, value.to(old.dtype)) for old, value in zip(state.fields, new, strict=True))
+    fields = tuple(
+        put(by_token(old), at, value.to(old.dtype)).movedim(1, -2) for old, value in zip(state.fields, new, strict=True)
+    )
     return Cache(fields, put(state.positions, at, positions))
 
 
-def trim(state: Cache) -> Cache:
-    """The slots in use. Only on a CPU, where asking for their number waits for nothing."""
-    if state.positions.device.type != "cpu" or torch.compiler.is_compiling():
-        return state
-    used = int(state.positions.amax()) + 1
-    return Cache(tuple(field[:, :used] for field in state.fields), state.positions[:, :used])
+def used(state: Cache, queries: Tensor) -> tuple[Fields, Tensor]:
+    """The slots (B, N, ...) that queries at positions (B, T) may see, and what sits in them, in whole blocks.
+
+    Fewer than all only on a CPU, where asking how far the queries have come waits for nothing.
+    """
+    last = state.positions.shape[1] - 1
+    if queries.device.type == "cpu" and not torch.compiler.is_compiling():
+        last = min(last, blocks(int(queries.amax()) + 1))
+    return tuple(by_token(field[..., :last, :]) for field in state.fields), state.positions[:, :last]

@@ -111,9 +111,9 @@ def test_the_cheaper_form_is_taken() -> None:
 
 def test_keeps_one_latent_and_one_key_per_token() -> None:
     here = {"device": torch.device("cpu"), "dtype": torch.float32}
-    latent = LatentConfig(heads=8, kv_rank=16, rope_size=4).build(64, Positions()).init_state(1, 99, **here)
-    full = AttentionConfig(heads=8).build(64, Positions()).init_state(1, 99, **here)
-    assert latent.fields[0].shape == (1, 100, 16 + 4)
+    latent = LatentConfig(heads=8, kv_rank=16, rope_size=4).build(64, Positions()).init_state(1, 112, **here)
+    full = AttentionConfig(heads=8).build(64, Positions()).init_state(1, 112, **here)
+    assert latent.fields[0].shape == (1, 113, 16 + 4)
     assert nbytes(latent.fields) * 128 == nbytes(full.fields) * 20
 
 
