@@ -12,7 +12,15 @@ from pathlib import Path
 import torch
 
 
-def in_turn(contestants: dict[str, Callable[[int], object]], rounds: int, warmup: int = 2) -> dict[str, list[float]]:
+def clock(threads: int) -> Callable[[], float]:
+    """Returns what reads seconds: of the processor, which others cannot disturb much, where one thread works."""
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+def in_turn(
+    contestants: dict[str, Callable[[int], object]], rounds: int, warmup: int = 2,
+    now: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:  # fmt: skip
     """Seconds of each contestant in each round. Round r calls f(r) of all, one after the other, in rotating order."""
     for r in range(warmup):
         for f in contestants.values():
@@ -21,9 +29,9 @@ def in_turn(contestants: dict[str, Callable[[int], object]], rounds: int, warmup
     names = list(contestants)
     for r in range(rounds):
         for name in names[r % len(names) :] + names[: r % len(names)]:
-            start = time.perf_counter()
+            start = now()
             contestants[name](r)
-            times[name].append(time.perf_counter() - start)
+            times[name].append(now() - start)
     return times
 
 
@@ -32,22 +40,29 @@ def ratio(times: dict[str, list[float]], ours: str, theirs: str) -> float:
     return statistics.median(b / a for a, b in zip(times[ours], times[theirs], strict=True))
 
 
-def matmul_rate(dtype: torch.dtype, size: int = 1024, seconds: float = 1.0) -> float:
+def matmul_rate(
+    dtype: torch.dtype, size: int = 1024, seconds: float = 1.0, now: Callable[[], float] = time.perf_counter
+) -> float:
     """FLOP/s of a square matrix product on this machine, now."""
     a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
     a @ b
-    done, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
+    done, start = 0, now()
+    while now() - start < seconds:
         a @ b
         done += 1
-    return done * 2 * size**3 / (time.perf_counter() - start)
+    return done * 2 * size**3 / (now() - start)
 
 
 def peak_memory(script: str, arguments: list[str]) -> float:
     """Peak resident MiB of this script run alone with the given arguments, in a process of its own."""
+    return last_line(script, arguments)[-1]
+
+
+def last_line(script: str, arguments: list[str]) -> list[float]:
+    """Returns the numbers in the last line that this script prints in a process of its own."""
     command = [sys.executable, script, *arguments]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(out.split()[-1])
+    return [float(word) for word in out.splitlines()[-1].split()]
 
 
 def own_peak() -> float:

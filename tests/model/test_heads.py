@@ -18,7 +18,6 @@ from transduce.model.embed.adaptive import AdaptiveEmbeddingConfig
 from transduce.model.embed.embedding import Embedding
 from transduce.model.embed.table import TableConfig
 from transduce.model.feedforward.feedforward import ACTIVATIONS
-from transduce.model.heads import head as heads
 from transduce.model.heads.head import Head, HeadConfig, PooledHead, TokenHead
 from transduce.model.heads.pooled import RowHeadConfig
 from transduce.model.init.init import Sizes, XavierInit
@@ -172,7 +171,7 @@ def test_the_loss_is_the_cross_entropy_of_its_own_logits(
 ) -> None:
     """Values and all gradients, whatever number of rows is taken at a time."""
     head, _ = build(config, table)
-    monkeypatch.setattr(heads, "CHUNK", rows * head.size)
+    monkeypatch.setattr(ops, "CHUNK_ROWS", 1)
     monkeypatch.setattr(ops, "CHUNK_ELEMENTS", rows * head.size)
     h, targets = hidden().requires_grad_(), targets_for(head)
     leaves = [h, *head.parameters()]

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from transduce.errors import UserError
-from transduce.model.heads import head as heads
 from transduce.model.heads.head import Head, HeadConfig, PooledHead, TokenHead
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import Layout, dense, left_padded, packed, right_padded
@@ -157,8 +156,7 @@ def chunks(head: Head, width: int) -> None:
     for name, run in runs.items():
         whole = outcome(head, x, run)
         for rows in (1, 4):
-            most = rows * head.size
-            with mock.patch.object(heads, "CHUNK", most), mock.patch.object(ops, "CHUNK_ELEMENTS", most):
+            with mock.patch.object(ops, "CHUNK_ROWS", 1), mock.patch.object(ops, "CHUNK_ELEMENTS", rows * head.size):
                 equal(outcome(head, x, run), whole, f"chunks of {rows}, {name}")
 
 

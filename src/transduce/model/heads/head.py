@@ -15,9 +15,9 @@ from transduce.errors import UserError
 from transduce.model.embed.embedding import Embedding
 from transduce.model.layout import Layout
 from transduce.model.norms.norm import NormConfig
+from transduce.model.ops.loss import rows_at_once
 
 again = cast("Callable[..., tuple[Tensor, ...]]", checkpoint)
-CHUNK = 1 << 21  # logits made at once
 
 
 class Head(nn.Module, ABC):
@@ -106,8 +106,8 @@ class HeadConfig(Part):
 
 
 def chunks(rows: int, vocab_size: int) -> list[slice]:
-    """Returns parts of so many rows; the logits of each are at most CHUNK numbers."""
-    size = max(1, CHUNK // vocab_size)
+    """Returns parts of so many rows, of which each has as many as `ops.loss` makes at once."""
+    size = rows_at_once(vocab_size)
     return [slice(start, start + size) for start in range(0, rows, size)]
 
 

@@ -44,9 +44,9 @@ class LinearHead(TokenHead):
     def loss(
         self, hidden: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        if self.bias is not None or self.softcap is not None:
+        if self.softcap is not None:
             return super().loss(hidden, targets, smoothing, weights)
-        return cross_entropy(self.before(hidden), self.weight, targets, smoothing, weights)
+        return cross_entropy(self.before(hidden), self.weight, targets, smoothing, weights, self.bias)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,96 +9,149 @@ from torch import Tensor
 from transduce.model.ops.precision import autocast_dtype
 
 CHUNK_ELEMENTS = 1 << 21  # logits held at once: 8 MiB in float32, which stay in the cache
+CHUNK_ROWS = 256  # but so many rows, since each chunk rewrites the gradient of the table ...
+MOST = 8  # ... in at most so many times the logits
+STRETCH = 1 << 12  # rows of the table whose gradient is added while it is in the cache
+FEW = 1 << 10  # up to this vocabulary, logits that fit one chunk are made as anywhere else
+TALL = 1 << 15  # from this vocabulary on, float32 products on a CPU are faster with the rows of a chunk side by side
+
+
+def rows_at_once(vocab: int) -> int:
+    """Returns how many rows of logits are made at once."""
+    return max(1, CHUNK_ELEMENTS // vocab, min(CHUNK_ROWS, MOST * CHUNK_ELEMENTS // vocab))
 
 
 def cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+    hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Sum of the label-smoothed loss and sum of -log p(target), both float32 (or float64) scalars.
 
-    hidden: (S, M), weight: (V, M), targets: (S,) in 0..V-1. Logits are hidden weight^T, made a chunk of rows at a time.
+    hidden: (S, M), weight: (V, M), targets: (S,) in 0..V-1, bias: (V,) or None. Logits are hidden weight^T + bias, made
+    a chunk of rows at a time.
     The smoothed loss of a row is (1 - s) (-log p_y) + s mean_v (-log p_v)   (Szegedy et al. 2016, sec. 7; what
     `F.cross_entropy(label_smoothing=s)` computes). Only the first sum carries a gradient. The gradient is made in the
     forward pass, chunk by chunk, so the backward pass needs no logits and only scales. weights: (S,), by which both
     terms of each row are multiplied; None: 1. They get no gradient.
     """
-    if torch.compiler.is_compiling():
-        logits = F.linear(hidden, weight)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if weights is None:
-            nll = F.cross_entropy(logits, targets, reduction="sum")
-            total = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
-        else:
-            w = weights.detach().to(logits.dtype)
-            nll = w @ F.cross_entropy(logits, targets, reduction="none")
-            total = w @ F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
-        return total, nll.detach()
-    dtype = autocast_dtype(hidden)
-    return cast(
-        tuple[Tensor, Tensor],
-        _CrossEntropy.apply(  # pyright: ignore[reportUnknownMemberType]
-            hidden, weight, targets, weights, smoothing, dtype, torch.is_grad_enabled()
-        ),
-    )
+    rows, vocab = hidden.shape[0], weight.shape[0]
+    if torch.compiler.is_compiling() or (vocab <= FEW and rows * vocab <= CHUNK_ELEMENTS):
+        return at_once(F.linear(hidden, weight, bias), targets, smoothing, weights)
+    dtype, train = autocast_dtype(hidden), torch.is_grad_enabled()
+    with torch.autocast(hidden.device.type, enabled=False):
+        return cast(
+            tuple[Tensor, Tensor],
+            _CrossEntropy.apply(  # pyright: ignore[reportUnknownMemberType]
+                hidden, weight, bias, targets, weights, smoothing, dtype, train
+            ),
+        )
+
+
+def at_once(logits: Tensor, targets: Tensor, smoothing: float, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Returns the two sums of `cross_entropy` for logits (S, V) that all exist."""
+    logp = logits.log_softmax(1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    nll = F.nll_loss(logp, targets, reduction="none")
+    loss = (1 - smoothing) * nll - smoothing * logp.mean(1) if smoothing else nll
+    by = None if weights is None else weights.detach().to(nll.dtype)
+    return weighed(loss, by).sum(), weighed(nll.detach(), by).sum()
 
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor | None, s: float,
-        dtype: torch.dtype, train: bool,
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, weights: Tensor | None,
+        s: float, dtype: torch.dtype, train: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """With E = exp(logits - max) and z its row sums, the gradient of the logits is
 
             E / z - (1 - s) one_hot - s / V.
 
         The division by z and the constant s / V act on rows of H and W instead of on the (S, V) matrix, which is
-        therefore passed over only four times: maximum, difference, exponential, sum.
+        therefore passed over only four times: maximum, difference, exponential, sum. All chunks use the same memory,
+        and add to one gradient of the table.
         """
         rows, vocab = hidden.shape[0], weight.shape[0]
         accurate = torch.promote_types(dtype, torch.float32)
         h, w = hidden.to(dtype), weight.to(dtype)
-        mean = weight.to(accurate).mean(0)  # hidden . mean = the mean logit
+        b = None if bias is None else bias.to(dtype)
         total, nll = (torch.zeros((), dtype=accurate, device=hidden.device) for _ in range(2))
         grad_h = torch.empty_like(h, dtype=accurate) if train and ctx.needs_input_grad[0] else None
         grad_w = torch.zeros_like(weight, dtype=accurate) if train and ctx.needs_input_grad[1] else None
-        size = max(1, CHUNK_ELEMENTS // vocab)
-        for start in range(0, rows, size):
+        grad_b = torch.zeros_like(b, dtype=accurate) if b is not None and train and ctx.needs_input_grad[2] else None
+        learns = any(gradient is not None for gradient in (grad_h, grad_w, grad_b))
+        mean = weight.to(accurate).mean(0) if s else None  # hidden . mean = the mean logit, but for the bias
+        size = min(rows, rows_at_once(vocab))
+        room = Room(size, vocab, dtype, hidden.device)
+        wide = room if dtype == accurate else Room(size, vocab, accurate, hidden.device)
+        for start in range(0, rows, size or 1):
             part, y = h[start : start + size], targets[start : start + size, None]
-            logits = part @ w.T
+            logits = room.of(len(part))
+            torch.mm(part, w.T, out=logits) if b is None else torch.addmm(b, part, w.T, out=logits)
             top = logits.amax(1, keepdim=True).to(accurate)
             chosen = logits.gather(1, y).to(accurate) - top
-            e = (logits - top).exp_()
+            e = torch.sub(logits, top, out=wide.of(len(part))).exp_()
             z = e.sum(1, keepdim=True)
             by = None if weights is None else weights[start : start + size, None].to(accurate)
             losses = weighed(z.log() - chosen, by)
             nll += losses.sum()
             total += (1 - s) * losses.sum()
-            if s:
-                total += s * weighed(z.log() + top - part.to(accurate) @ mean[:, None], by).sum()
-            if grad_h is None and grad_w is None:
+            if mean is not None:
+                middle = part.to(accurate) @ mean[:, None] + (0.0 if bias is None else bias.to(accurate).mean())
+                total += s * weighed(z.log() + top - middle, by).sum()
+            if not learns:
                 continue
-            low = e.scatter_add_(1, y, (s - 1.0) * z).to(dtype)
+            e.scatter_add_(1, y, (s - 1.0) * z)
+            low = e if dtype == accurate else logits.copy_(e)
             if grad_h is not None:
-                grad_h[start : start + size] = weighed((low @ w) / z - s * mean, by)
+                grad_h[start : start + size] = weighed((low @ w) / z if mean is None else (low @ w) / z - s * mean, by)
             if grad_w is not None:
-                scaled = weighed(part / z, by)
-                grad_w += low.T @ scaled.to(dtype)
-                if s:
-                    grad_w -= s / vocab * weighed(part.to(accurate), by).sum(0)
-        ctx.save_for_backward(grad_h, grad_w)
+                add_product(grad_w, low.T, weighed(part / z, by).to(dtype))
+            if grad_b is not None:
+                grad_b.addmv_(e.T, weighed(1.0 / z, by)[:, 0])
+        if s and (grad_w is not None or grad_b is not None):
+            by = torch.ones_like(targets, dtype=accurate) if weights is None else weights.to(accurate)
+            if grad_w is not None:
+                grad_w -= s / vocab * (by @ h.to(accurate))
+            if grad_b is not None:
+                grad_b -= s / vocab * by.sum()
+        ctx.save_for_backward(grad_h, grad_w, grad_b)
         ctx.hidden_dtype = hidden.dtype
         ctx.mark_non_differentiable(nll)
         return total, nll
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        grad_h, grad_w = ctx.saved_tensors
-        h = None if grad_h is None else (grad_h * gradients[0]).to(ctx.hidden_dtype)
-        w = None if grad_w is None else grad_w * gradients[0]
-        return h, w, None, None, None, None, None
+        given, (grad_h, grad_w, grad_b) = gradients[0], ctx.saved_tensors
+        one = given.device.type == "cpu" and bool(given == 1.0)  # then no second table is needed
+        h, w, b = (g if g is None or one else g * given for g in (grad_h, grad_w, grad_b))
+        return None if h is None else h.to(ctx.hidden_dtype), w, b, None, None, None, None, None
+
+
+class Room:
+    """Memory for the logits of a chunk, used for one after the other."""
+
+    def __init__(self, rows: int, vocab: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.vocab, self.tall = vocab, device.type == "cpu" and vocab >= TALL
+        # The products of MKL are slower where rows start anywhere in a line of the cache; those of oneDNN would copy.
+        self.step = vocab if dtype.itemsize < 4 or vocab <= FEW else -(-vocab // 16) * 16
+        self.memory = torch.empty(rows * self.step, dtype=dtype, device=device)
+
+    def of(self, rows: int) -> Tensor:
+        """Returns (rows, V), what was there before overwritten. tall: the rows of the memory are its columns."""
+        if self.tall:
+            return self.memory[: rows * self.vocab].view(self.vocab, rows).T
+        return self.memory.view(-1, self.step)[:rows, : self.vocab]
+
+
+def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total (V, M) += a (V, S) b (S, M), a stretch of rows at a time where the sum is more precise than products."""
+    if a.dtype == total.dtype:
+        total.addmm_(a, b)
+        return
+    for start in range(0, len(total), STRETCH):
+        total[start : start + STRETCH] += a[start : start + STRETCH] @ b
 
 
 def weighed(x: Tensor, weights: Tensor | None) -> Tensor:
-    """Returns x (S, ...) times the weights (S, 1)."""
+    """Returns x times the weights, of as many dimensions."""
     return x if weights is None else x * weights
