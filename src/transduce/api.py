@@ -171,7 +171,7 @@ def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best") -> 
 def parity(first: str | Path, second: str | Path, texts: Iterable[str] = (), source: str = "") -> list[Apart]:
     """Returns how far two models are apart at every layer on texts (none: on some made here). Raises UserError."""
     a, b = (load(path, device="cpu") for path in (first, second))
-    return layer_by_layer(a.model, b.model, a.tokenizer, list(texts), source)
+    return layer_by_layer(a.model, b.model, a.tokenizer, list(texts), source, a.task.begins(a.tokenizer))
 
 
 def build(

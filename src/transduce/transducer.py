@@ -187,10 +187,7 @@ class Transducer:
         A language model takes texts instead of pairs. One trained on a stream has no tokens for beginning and
         end, so its texts are scored from their second token on.
         """
-        task = self.task
-        if not isinstance(task, TranslateConfig | LanguageConfig):
-            raise UserError(f"this model was trained for task={task.kind}, which gives texts no score; use {task.verb}")
-        return task.score(self.model, self.readers, pairs)
+        return self.task.score(self.model, self.readers, pairs)
 
     def embed(self, texts: Sequence[str], *, precision: Precision = "fp32") -> Vectors:
         """Returns (N, features) float32, a vector of each text: pooled as its origin says, else the mean hidden state.

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from transduce.errors import UserError
 from transduce.generate.hypothesis import Hypothesis
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.batch import Batch
@@ -59,11 +60,15 @@ class Markov(nn.Module):
         self.token_head = self.head
         self.steps: list[tuple[int, int]] = []  # the rows and tokens of every step
 
+    def require_source(self, source: object) -> None:
+        if (source is not None) != self.takes_source:
+            raise UserError("this model reads no source" if source is not None else "give it a source")
+
     def init_state(self, batch: int, max_len: int) -> Last:
         return Last(torch.zeros(batch, 2, dtype=torch.int64), torch.zeros(batch, dtype=torch.int64))
 
-    def remember(self, source: Tensor, layout: Layout) -> tuple[Tensor]:
-        return (self.of_source[(source * layout.valid).sum(1) % 7],)
+    def remember(self, source: Tensor | None, layout: Layout | None) -> tuple[Tensor] | None:
+        return None if source is None else (self.of_source[(source * layout.valid).sum(1) % 7],)
 
     def step(
         self, ids: Tensor, layout: Layout, state: Last, memory: tuple[Tensor] | None = None

@@ -254,7 +254,7 @@ def test_every_placement_with_every_norm_learns_and_decodes_step_by_step(kind: s
         model.eval()
         with torch.no_grad():
             expected = model.features(b)
-            memory = model.remember(b.source, b.source_layout) if model.takes_source else None
+            memory = model.remember(b.source, b.source_layout)
             state, parts = model.init_state(3, 5), []
             for t in range(5):
                 y, state = model.step(b.inputs[:, [t]], b.layout.slice(t, t + 1), state, memory)

@@ -17,7 +17,7 @@ from transduce.model.block import Block
 from transduce.model.embed.embedding import Embedding
 from transduce.model.feedforward.experts import Experts
 from transduce.model.layout import dense
-from transduce.model.models import EncoderOnly, Model
+from transduce.model.models import Model
 from transduce.model.positions.position import Positions
 from transduce.model.state import nbytes
 
@@ -148,7 +148,7 @@ def flops(built: Model, blocks: Mapping[Block, Share], resting: set[nn.Parameter
 
 def states(built: Model, blocks: Mapping[Block, Share], width: int) -> tuple[int, int, int, int]:
     """Returns bytes for a token, the longest text and the bytes for that, and bytes for a token of the source."""
-    if isinstance(built, EncoderOnly):
+    if not built.writes:
         return 0, 0, 0, 0
     meta, half, context = torch.device("meta"), torch.bfloat16, built.limit or LONG
     built.to(half)
@@ -163,5 +163,4 @@ def states(built: Model, blocks: Mapping[Block, Share], width: int) -> tuple[int
         return sum(blocks[block].applied * nbytes(block.remember(source, layout)) for block in decoding)
 
     decoding = cast("list[Block]", list(built.stacks()[-1].blocks))
-    source = remembered(9) - remembered(8) if built.takes_source else 0
-    return held(9) - held(8), context, held(context), source
+    return held(9) - held(8), context, held(context), remembered(9) - remembered(8)

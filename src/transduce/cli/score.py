@@ -1,7 +1,8 @@
 """`transduce score`: how likely a model holds given texts to be."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,26 +36,23 @@ def score(
 
     model = api.load(run, checkpoint=checkpoint, device=device)
 
+    def cells(line: str) -> list[str]:
+        names = model.task.reads
+        row = line.split("\t") if len(names) > 1 else [line]
+        if len(row) != len(names):
+            raise UserError(f"there are {len(row) - 1} tabs; write {'<TAB>'.join(names)}")
+        return row
+
     def scores(chunk: list[str]) -> "list[Scores]":
-        return model.score(map(pair, chunk) if model.task.kind == "translate" else chunk)
+        rows: Iterable[Any] = (row if len(row) > 1 else row[0] for row in map(cells, chunk))
+        return model.score(rows)
 
     for _, line, result in results(lines(file, LONGEST), LINES, scores, places(file)):
         tokens = len(result.tokens)
         if json:
-            texts = (
-                zip(("source", "target"), pair(line), strict=True)
-                if model.task.kind == "translate"
-                else [("text", line)]
-            )
+            texts = zip(model.task.reads, cells(line), strict=True)
             numbers = {"log_p": result.total, "tokens": tokens, "log_p_per_token": result.total / max(tokens, 1)}
             object_line({**dict(texts), **numbers})
             continue
         sys.stdout.write(f"{result.total:.6f}\t{tokens}\t{result.total / max(tokens, 1):.6f}\t{line}\n")
         sys.stdout.flush()
-
-
-def pair(line: str) -> tuple[str, str]:
-    source, tab, target = line.partition("\t")
-    if not tab or "\t" in target:
-        raise UserError(f"there are {line.count(chr(9))} tabs; write source<TAB>target")
-    return source, target

@@ -65,18 +65,17 @@ def next_commands(run: Run) -> None:
     """Prints what one may do with a finished run."""
     path = shlex.quote(str(run.path))
     text = "3 de mayo de 2021" if run.recipe.data.kind == "dates" else "..."
-    use = f'transduce {run.recipe.task.verb} {path} "{text}"'
-    writes = run.recipe.task.kind != "language" or run.recipe.model.kind != "encoder"
-    if writes:
-        console.print("next: " + escape(use), soft_wrap=True)
+    verb = run.recipe.task.command(run.recipe.model)
+    if verb is not None:
+        console.print("next: " + escape(f'transduce {verb} {path} "{text}"'), soft_wrap=True)
     split = "test" if "test" in (run.result or {}) else "valid"
-    console.print(f"{'     ' if writes else 'next:'} transduce evaluate {path} --split {split}", soft_wrap=True)
+    console.print(f"{'next:' if verb is None else '     '} transduce evaluate {path} --split {split}", soft_wrap=True)
 
 
 def imported(run: Run) -> None:
     """Prints what one may do with a model that was imported."""
     path = shlex.quote(str(run.path))
-    verb = "embed" if run.recipe.model.kind == "encoder" else run.recipe.task.verb
+    verb = run.recipe.task.command(run.recipe.model) or "embed"
     console.print("next: " + escape(f'transduce {verb} {path} "..."'), soft_wrap=True)
     more = f"transduce train {path}/config.yaml name={shlex.quote(run.path.name)} data.kind=text data.path=..."
     console.print("      " + escape(more), soft_wrap=True)

@@ -22,8 +22,7 @@ from transduce.generate.decode import decode
 from transduce.model.batch import Batch
 from transduce.model.heads.pooled import RowHead
 from transduce.model.layout import dense
-from transduce.model.models import EncoderDecoder, Model
-from transduce.model.stack import Stack
+from transduce.model.models import Model
 from transduce.text.published import PIECES
 from transduce.text.tokenizer import Tokenizer
 
@@ -93,7 +92,9 @@ def traced(model: Model, ids: Tensor, source: Tensor | None) -> dict[str, Tensor
 def watching(model: Model) -> Generator[dict[str, Tensor]]:
     """Inside, what leaves embeddings, blocks and stacks is noted in order of the model."""
     found, handles, passes = dict[str, Tensor](), list[Any](), Counter[str]()
-    for prefix, embed, stack in parts(model):
+    towers = model.towers()
+    for n, (name, embed, stack) in enumerate(towers):
+        prefix = f"{name} " if name else ""
 
         def embedded(module: nn.Module, given: Any, out: Any, prefix: str = prefix) -> None:
             found.setdefault(f"{prefix}embedding", out)
@@ -105,7 +106,7 @@ def watching(model: Model) -> Generator[dict[str, Tensor]]:
         def left(module: nn.Module, given: Any, out: Any, prefix: str = prefix) -> None:
             found[f"{prefix}end"] = stream(out[0])
 
-        if embed is not None:
+        if all(embed is not other.embed for other in towers[:n]):
             handles.append(embed.register_forward_hook(embedded))
         handles += [block.register_forward_hook(passed) for block in stack.blocks]
         handles.append(stack.register_forward_hook(left))
@@ -116,15 +117,6 @@ def watching(model: Model) -> Generator[dict[str, Tensor]]:
             handle.remove()
 
 
-def parts(model: Model) -> list[tuple[str, nn.Module | None, Stack]]:
-    """(prefix of names, embedding, stack) of every stack."""
-    if isinstance(model, EncoderDecoder):
-        shared = model.encoder.embed is model.decoder.embed
-        below = None if shared else model.decoder.embed
-        return [("encoder ", model.encoder.embed, model.encoder.stack), ("decoder ", below, model.decoder.stack)]
-    return [("", cast("nn.Module", model.embed), stack) for stack in model.stacks()]
-
-
 def stream(x: Any) -> Tensor:
     """The residual stream; where it is of several tensors, side by side."""
     return x if isinstance(x, Tensor) else torch.cat(list(x), -1)
@@ -133,7 +125,8 @@ def stream(x: Any) -> Tensor:
 @torch.inference_mode()
 def greedy(model: Model, prompt: Tensor, source: Tensor | None, new: int) -> list[int]:
     """The likeliest token, `new` times, with a cache; nothing ends it."""
-    memory = None if source is None else model.remember(source[:1], dense(1, source.shape[1]))
+    around = None if source is None else dense(1, source.shape[1])
+    memory = model.remember(source if source is None else source[:1], around)
     state, fed, start, out = model.init_state(1, prompt.shape[1] + new), prompt, 0, list[int]()
     for _ in range(new):
         hidden, state = model.step(fed, dense(1, fed.shape[1], start), state, memory)

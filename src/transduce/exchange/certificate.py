@@ -18,7 +18,8 @@ from transduce.exchange.answers import Asked, Given
 from transduce.exchange.files import read_json
 from transduce.exchange.sample_lines import lines
 from transduce.model.heads.linear import LinearHead
-from transduce.model.models import EncoderOnly, Model
+from transduce.model.layout import dense
+from transduce.model.models import Model
 from transduce.text.tokenizer import Tokenizer
 
 NAME = "certificate.json"
@@ -57,10 +58,11 @@ class Findings(NamedTuple):
         )  # fmt: skip
 
 
-def questions(model: Model, tokenizer: Tokenizer, count: int = 1000) -> Asked:
+def questions(model: Model, tokenizer: Tokenizer, begins: Sequence[int] = (), count: int = 1000) -> Asked:
     """Returns rows of ids, a prompt, and lines: all made here.
 
-    Half of the rows are texts, half are drawn from all ids, since a tokeniser may know hardly a word of the texts.
+    begins: the ids that every answer begins with, if there are such. Half of the rows are texts, half are drawn from
+    all ids, since a tokeniser may know hardly a word of the texts.
     """
     text = [line for line in lines(count) if line.strip()]
     most = TOKENS if model.limit is None else min(TOKENS, model.limit)
@@ -69,16 +71,13 @@ def questions(model: Model, tokenizer: Tokenizer, count: int = 1000) -> Asked:
     ids, source = (torch.tensor(stream[n * ROWS * most :][: ROWS * most]).view(ROWS, most) for n in range(2))
     for n, rows in enumerate((ids, source)):
         rows[::2] = drawn(model, tokenizer, rows[::2], seed=n)
-    marks = tokenizer.marks
-    if model.takes_source:
-        start = torch.tensor([list(marks.opens[:1] or [tokenizer.bos])])
-        ids = torch.cat([start.expand(ROWS, -1), ids[:, 1:]], 1)
-        prompt = start
-    else:
-        prompt = ids[:1, : max(1, min(5, most // 2))]
+    start = torch.tensor(begins[:1], dtype=torch.int64)
+    ids[:, : len(start)] = start
+    prompt = ids[:1, : len(start) or max(1, min(5, most // 2))]
     room = NEW if model.limit is None else max(1, min(NEW, model.limit - prompt.shape[1]))
-    new = room if isinstance(model.head, LinearHead) and not isinstance(model, EncoderOnly) else 0
-    return Asked(ids, source if model.takes_source else None, prompt, new, lines(count))
+    new = room if isinstance(model.head, LinearHead) and model.writes else 0
+    layout = dense(ROWS, most)
+    return Asked(ids, model.given(ids, layout, source, layout).source, prompt, new, lines(count))
 
 
 def drawn(model: Model, tokenizer: Tokenizer, rows: Tensor, seed: int) -> Tensor:

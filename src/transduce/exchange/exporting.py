@@ -20,11 +20,9 @@ from transduce.exchange.answers import Ours, Theirs
 from transduce.exchange.families.family import Family, families
 from transduce.exchange.files import read_json
 from transduce.generate import hugging_face
-from transduce.generate.config import GenerateConfig
 from transduce.model.models import Model
 from transduce.objectives.masked import MaskedConfig
 from transduce.runs.recipe import Recipe
-from transduce.tasks.language import LanguageConfig
 from transduce.text.published import BESIDE, PIECES
 from transduce.text.tokenizer import Tokenizer
 
@@ -40,7 +38,7 @@ def write(model: Model, tokenizer: Tokenizer, recipe: Recipe, run: Path, folder:
     beside = folder.with_name(f".{folder.name}.partial")
     remove(beside)
     try:
-        generation = generating(model, tokenizer, recipe.generate)
+        generation = generating(model, tokenizer, recipe)
         ids = {key: value for key, value in generation.items() if key.endswith("_token_id")}
         origin = run / "tokenizer" / imported.ORIGIN
         dtype = dtype_of(origin, model)
@@ -79,27 +77,16 @@ def dtype_of(origin: Path, model: Model) -> torch.dtype | None:
     return dtype
 
 
-def framing(model: Model, tokenizer: Tokenizer, recipe: Recipe) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ids before and after a text, as a model was trained to read it."""
-    marks = tokenizer.marks
-    if tokenizer.made_here and isinstance(task := recipe.task, LanguageConfig):
-        return (() if task.stream else marks.opens), ()
-    return marks.before, marks.after
-
-
-def generating(model: Model, tokenizer: Tokenizer, config: GenerateConfig) -> dict[str, Any]:
+def generating(model: Model, tokenizer: Tokenizer, recipe: Recipe) -> dict[str, Any]:
     """generation_config.json: the ids of special tokens, and how the recipe decodes."""
-    marks = tokenizer.marks
+    marks, begins = tokenizer.marks, recipe.task.begins(tokenizer)
     said: dict[str, Any] = {"bos_token_id": marks.bos, "pad_token_id": marks.pad}
     if marks.eos >= 0:
         said["eos_token_id"] = [marks.eos, *marks.ends] if marks.ends else marks.eos
-    if model.takes_source:
-        said["decoder_start_token_id"] = marks.opens[0]
-        if len(marks.opens) > 1:
-            said["forced_bos_token_id"] = marks.opens[1]
+    said |= dict(zip(("decoder_start_token_id", "forced_bos_token_id"), begins, strict=False))
     if not model.writes:
         return said
-    settings, unsaid = hugging_face.write(config, model.takes_source, tokenizer.barred)
+    settings, unsaid = hugging_face.write(recipe.generate, begins, tokenizer.barred)
     if unsaid:
         sentence = f"generation_config.json cannot hold {', '.join(unsaid)}; what transformers writes by it may differ"
         warnings.warn(sentence, Notice, stacklevel=4)
@@ -109,7 +96,7 @@ def generating(model: Model, tokenizer: Tokenizer, config: GenerateConfig) -> di
 def save_tokenizer(tokenizer: Tokenizer, model: Model, recipe: Recipe, folder: Path) -> None:
     """tokenizer.json with what stands around a text, and tokenizer_config.json, in which special tokens stay text."""
     made, marks = tokenizers.Tokenizer.from_str(tokenizer.tokenizer.to_str()), tokenizer.marks
-    before, after = framing(model, tokenizer, recipe)
+    before, after = recipe.task.around(tokenizer)
     names = {i: name for i in (*before, *after) if (name := made.id_to_token(i)) is not None}
     single = [*(names[i] for i in before), "$A", *(names[i] for i in after)]
     special = [(name, i) for i, name in names.items()]
@@ -137,8 +124,8 @@ def save_tokenizer(tokenizer: Tokenizer, model: Model, recipe: Recipe, folder: P
 
 def certify(model: Model, tokenizer: Tokenizer, recipe: Recipe, folder: Path, count: int) -> None:
     """Hold what was written against the run. Raises UserError."""
-    asked = certificate.questions(model, tokenizer, count)
-    ours = Ours(model, tokenizer, *framing(model, tokenizer, recipe)).answer(asked)
+    asked = certificate.questions(model, tokenizer, recipe.task.begins(tokenizer), count)
+    ours = Ours(model, tokenizer, *recipe.task.around(tokenizer)).answer(asked)
     parameters = sum(p.numel() for p in model.parameters())
     if certificate.has_transformers():
         against, other = "transformers", Theirs(folder).answer(asked)

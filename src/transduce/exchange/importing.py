@@ -3,12 +3,12 @@
 import shutil
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import yaml
 
-from transduce.config import to_data
+from transduce.config import Part, kinds, to_data
 from transduce.data.imported import Imported
 from transduce.data.loader import BatchConfig
 from transduce.disk import remove, replace_text
@@ -21,9 +21,8 @@ from transduce.exchange.files import Files, read_json
 from transduce.exchange.sentence_folder import MODULES, keep
 from transduce.generate import hugging_face
 from transduce.generate.config import GenerateConfig
-from transduce.model.models import EncoderOnly, Model
-from transduce.objectives.language import NextTokenConfig, TranslationConfig
-from transduce.objectives.masked import MaskedConfig
+from transduce.model.models import Model
+from transduce.objectives.objective import ObjectiveConfig
 from transduce.optim.adamw import AdamWConfig
 from transduce.optim.schedule import Constant
 from transduce.runs import checkpoint
@@ -35,13 +34,14 @@ from transduce.runs.run import Run
 from transduce.runs.seal import seal
 from transduce.runs.start import SENTENCES
 from transduce.runs.weights import weights
-from transduce.tasks.language import LanguageConfig
-from transduce.tasks.translate import TranslateConfig
+from transduce.tasks.task import TaskConfig
 from transduce.text.published import BESIDE, PIECES, File, json_object
 from transduce.text.published import published as tokenizer_of
 from transduce.text.tokenizer import Tokenizer
 
 SETTINGS = 16  # tokens written by the settings of a folder, in which rounding hardly decides a beam
+UNSMOOTHED: dict[str, dict[str, Any]] = {"translation": {"label_smoothing": 0.0}}  # a published model learns on so
+P = TypeVar("P", bound=Part)
 ORIGIN = "origin"  # the files of the tokeniser as they were
 
 
@@ -56,27 +56,31 @@ class Found(NamedTuple):
 def read(folder: Path) -> Found:
     """Everything in a folder with config.json. Raises UserError."""
     found = published.read(folder)
-    tokenizer = tokenizer_of(folder, found.vocab_size, answers=found.model.takes_source)
+    task = part(TaskConfig, found.config.task)
+    tokenizer = tokenizer_of(folder, found.vocab_size, answers=task.replies)
     generate = way_to_generate(folder, found.model.limit)
-    task, objective = LanguageConfig(stream=tokenizer.eos < 0), NextTokenConfig()
-    if found.model.takes_source:
-        task, objective = TranslateConfig(), TranslationConfig(label_smoothing=0.0)
-    if isinstance(found.model, EncoderOnly):
-        objective = MaskedConfig()
-    limit = found.model.limit
+    objective, limit = task.objective(found.config.kind), found.model.limit
+    data = Imported(origin=str(folder.resolve()), ends=tokenizer.eos >= 0, sentences=(folder / MODULES).is_file())
     recipe = Recipe(
         name=folder.resolve().name.strip(".") or "imported",
-        data=Imported(origin=str(folder.resolve()), ends=tokenizer.eos >= 0, sentences=(folder / MODULES).is_file()),
+        data=data,
         tokenizer=File(path=str(folder)),
         model=found.config,
-        task=task,
-        objective=objective,
+        task=task.suited(data),
+        objective=part(ObjectiveConfig, objective, **UNSMOOTHED.get(objective, {})),
         batch=BatchConfig(max_length=min(BatchConfig().max_length, limit or 1 << 30)),
         optimizer=AdamWConfig(learning_rate=2e-5),
         schedule=Constant(),
         generate=generate,
     )
     return Found(found.model, tokenizer, recipe)
+
+
+def part(contract: type[P], kind: str, **values: Any) -> P:
+    """Returns a part of a kind, by name."""
+    made = kinds(contract.folder)[kind](**values)
+    assert isinstance(made, contract)
+    return made
 
 
 def way_to_generate(folder: Path, limit: int | None) -> GenerateConfig:
@@ -161,7 +165,7 @@ def certify(folder: Path, out: Path, count: int) -> None:
     model, readers, _ = open_run(Run(out))
     tokenizer = readers.text
     marks, parameters = tokenizer.marks, sum(p.numel() for p in model.parameters())
-    asked = certificate.questions(model, tokenizer, count)
+    asked = certificate.questions(model, tokenizer, config.task.begins(tokenizer), count)
     ours = Ours(model, tokenizer, marks.before, marks.after).answer(asked)
     theirs = None
     if certificate.has_transformers():

@@ -8,6 +8,7 @@ import torch
 from transduce.errors import UserError
 from transduce.exchange import certificate
 from transduce.exchange.answers import traced
+from transduce.model.layout import dense
 from transduce.model.models import Model
 from transduce.text.tokenizer import Tokenizer
 
@@ -25,28 +26,31 @@ class Apart(NamedTuple):
 
 
 def layer_by_layer(
-    first: Model, second: Model, tokenizer: Tokenizer, texts: Sequence[str] = (), source: str = ""
+    first: Model, second: Model, tokenizer: Tokenizer, texts: Sequence[str] = (), source: str = "",
+    begins: Sequence[int] = (),
 ) -> list[Apart]:  # fmt: skip
     """The differences in order of the model. texts: read by both, one by one; none: some that are made here.
+
+    begins: the ids that every answer begins with, if there are such.
 
     Raises UserError for models that do not read alike, and for texts that are too long.
     """
     if type(first) is not type(second):
         kinds = f"{type(first).__name__}, {type(second).__name__}"
         raise UserError(f"the two are of different kinds ({kinds}); compare like with like")
-    if source and not first.takes_source:
-        raise UserError("these models have no encoder, so they read no source; leave out --source")
+    if source:
+        first.require_source(source)
     marks, apart = tokenizer.marks, dict[str, Apart]()
     if texts or source:
-        above = torch.tensor([[*marks.before, *tokenizer.encode(source), *marks.after]]) if first.takes_source else None
-        read = tokenizer.encode_batch(texts or ("",), answers=first.takes_source)
-        rows = [(torch.tensor([[*marks.opens, *ids]]).long(), above) for ids in read]
+        above = torch.tensor([[*marks.before, *tokenizer.encode(source), *marks.after]]).long()
+        answers = [[*marks.opens, *ids] for ids in tokenizer.encode_batch(texts or ("",), answers=True)]
+        each = [torch.tensor([row or [tokenizer.bos]]) for row in answers]
+        batches = [first.given(row, dense(1, row.shape[1]), above, dense(1, above.shape[1])) for row in each]
+        rows = [(batch.inputs, batch.source) for batch in batches]
     else:
-        asked = certificate.questions(first, tokenizer, 1)
+        asked = certificate.questions(first, tokenizer, begins, 1)
         rows = [(asked.ids, asked.source)]
     for ids, above in rows:
-        if not ids.shape[1]:
-            ids = torch.tensor([[tokenizer.bos]])
         for model in (first, second):
             longest = max(ids.shape[1], 0 if above is None else above.shape[1])
             if model.limit is not None and longest > model.limit:

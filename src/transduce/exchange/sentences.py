@@ -6,7 +6,7 @@ Reimers & Gurevych 2019, Sentence-BERT, arXiv:1908.10084.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tokenizers
@@ -21,8 +21,9 @@ from transduce.exchange.pooling import Pooling, Step
 from transduce.exchange.sentence_folder import KEPT, Reading, places, reading, steps_of, tokenizer_of, write_folder
 from transduce.generate.packed import reader
 from transduce.model.architecture import ModelConfig
+from transduce.model.batch import Batch
 from transduce.model.layout import Layout, Marks, dense, right_padded
-from transduce.model.models import EncoderOnly, Model
+from transduce.model.models import Model
 from transduce.text.tokenizer import Tokenizer
 
 Precision = Literal["fp32", "bf16"]
@@ -50,7 +51,7 @@ class SentenceEncoder:
         self, found: Encoder, tokenizer: tokenizers.Tokenizer, pooling: Pooling, steps: Sequence[Step] = (),
         how: Reading = Reading(), *, told: str = "",  # noqa: B008
     ) -> None:  # fmt: skip
-        if not isinstance(found.model, EncoderOnly):
+        if found.model.writes:
             raise UserError("this model is no encoder, so it gives no vectors of texts; use transduce generate")
         self.found, self.model, self.tokenizer, self.how, self.told = found, found.model, tokenizer, how, told
         self.pooling, self.steps, self.files = pooling, list(steps), dict[str, bytes]()
@@ -125,7 +126,7 @@ class SentenceEncoder:
         rows = self.encode([before + text for text in texts] if before else texts)
         skip = 0 if self.pooling.prompt or not before else self.beginning(before)
         low, out = precision == "bf16", np.zeros((len(rows), self.features), np.float32)
-        model = cast(EncoderOnly, reader(self.model, torch.bfloat16 if low else torch.float32))
+        model = reader(self.model, torch.bfloat16 if low else torch.float32)
         where = self.model.device.type
 
         def work(index: list[int]) -> None:
@@ -136,14 +137,14 @@ class SentenceEncoder:
         side_by_side(work, jobs, torch.get_num_threads() if where == "cpu" else 1)
         return out
 
-    def vectors(self, model: EncoderOnly, rows: Sequence[tokenizers.Encoding], skip: int = 0) -> Tensor:
+    def vectors(self, model: Model, rows: Sequence[tokenizers.Encoding], skip: int = 0) -> Tensor:
         """(B, features) of a batch. skip: tokens at the beginning that are not pooled."""
         layout = layout_of([len(row) for row in rows], self.model.device)
         ids = grid([row.ids for row in rows], layout)
-        if getattr(model.embed, "types", None) is not None:
+        if getattr(model.towers()[0].embed, "types", None) is not None:
             types = grid([row.type_ids for row in rows], layout)
             layout = layout._replace(marks=Marks(types)) if types.any() else layout
-        x = self.pooling(model.encode(ids, layout), layout, skip)
+        x = self.pooling(model.features(Batch(ids, layout, ids)), layout, skip)
         for step in self.steps:
             x = step(x)
         return x

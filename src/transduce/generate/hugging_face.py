@@ -104,15 +104,18 @@ def read(data: Mapping[str, Any], limit: int | None, *, most: int = 128) -> Sett
     return Settings(GenerateConfig(**values), tuple(unobeyed), unknown)
 
 
-def write(config: GenerateConfig, answers: bool, barred: Collection[int] = ()) -> tuple[dict[str, Any], list[str]]:
+def write(
+    config: GenerateConfig, begins: Sequence[int] = (), barred: Collection[int] = ()
+) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
     """The settings of a generation_config.json that generates as a config does, and what it has no words for.
 
     A greatest number of new tokens would overrule the max_length that clients ask for, so it is written, as max_length,
-    only of models that answer a source, whose prompt is one token. barred: ids that are not written.
+    only where every answer begins with the same ids, `begins`, of which the prompt is the first. barred: ids that are
+    not written.
     """
     usual = GenerateConfig()
     data: dict[str, Any] = {"num_beams": config.beam_size}
-    if answers:
+    if begins:
         data["max_length"] = min(config.max_new_tokens + 1, config.max_length or config.max_new_tokens + 1)
     for key, name in {**NUMBERS, **COUNTS}.items():
         if (value := getattr(config, name)) != getattr(usual, name) and name != "length_penalty":
@@ -126,7 +129,7 @@ def write(config: GenerateConfig, answers: bool, barred: Collection[int] = ()) -
     }  # fmt: skip
     data = {key: value for key, value in data.items() if value != []}
     data |= {} if config.forced_bos is None else {"forced_bos_token_id": config.forced_bos}
-    unsaid = [f"{name}={value}" for name in ("max_length_ratio",) if answers and (value := getattr(config, name))]
+    unsaid = [f"{name}={value}" for name in ("max_length_ratio",) if begins and (value := getattr(config, name))]
     unsaid += [f"stop={list(config.stop)}"] if config.stop else []
     if config.beam_size > 1:
         early, power = config.early_stopping, config.length_norm == "power" or config.length_penalty == 0

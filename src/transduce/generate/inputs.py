@@ -48,20 +48,17 @@ class Inputs(NamedTuple):
 
 
 def prepare(model: Model, vocabulary: Vocabulary, source: Ids | None, prompt: Ids | None) -> Inputs:
-    """Inputs with the special tokens they were trained with, or a UserError where they do not suit the model.
+    """Inputs with the special tokens they were trained with. Raises UserError where they do not suit the model.
 
     With a source: </s> ends it and <s> begins the prompt, added where they are missing. Without one: the prompt as it
     is; an empty one becomes <s>.
     """
     bos, eos = vocabulary.bos, vocabulary.eos
-    if not model.takes_source:
-        if source is not None:
-            raise UserError("this model has no encoder, so it reads no source; give the text as a prompt")
+    model.require_source(source)
+    if source is None:
         if prompt is None:
             raise UserError("this model continues text; give it a prompt, which may be empty")
         return Inputs(None, [list(row) or [bos] for row in prompt])
-    if source is None:
-        raise UserError("this model reads a source and writes an answer to it; give it a source")
     if prompt is not None and len(prompt) != len(source):
         raise UserError(f"there are {len(source)} sources but {len(prompt)} prompts; give one for each source, or none")
     sources = [[*row, *([] if row and row[-1] == eos else [eos])] for row in source]

@@ -41,7 +41,7 @@ def score(
     `decode` has the score that this gives. batch_tokens: most slots of a batch, source, target and padding together.
     Raises UserError where inputs and model do not fit together.
     """
-    given = prompts if prompts is not None or model.takes_source else [()] * len(targets)
+    given = [()] * len(targets) if prompts is None and sources is None else prompts
     inputs = prepare(model, vocabulary, sources, given)
     if len(inputs.prompts) != len(targets):
         raise UserError(f"there are {len(inputs.prompts)} inputs but {len(targets)} targets; give one target for each")

@@ -36,9 +36,8 @@ def cross_attention(model: Model, source: list[int], inputs: list[int]) -> list[
     several times gives a map of each.
     Raises UserError if the model has no attention between a source and a target.
     """
-    if not model.takes_source:
-        raise UserError("this model has no encoder, so there is no attention to a source to show")
-    crosses = [mixer for block in model.stacks()[1].blocks for mixer in cast(Block, block).crosses()]
+    model.require_source(source)
+    crosses = [mixer for block in model.stacks()[-1].blocks for mixer in cast(Block, block).crosses()]
     if not crosses or not all(isinstance(mixer, Weighing) for mixer in crosses):
         raise UserError(
             "this model reads its source through a mixer without attention weights; there is no map to show"

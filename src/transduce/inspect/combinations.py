@@ -72,19 +72,20 @@ def padded(texts: list[Tensor]) -> tuple[Tensor, Layout]:
 
 def pair(model: Model, sources: list[Tensor], targets: list[Tensor]) -> Batch:
     source, target = padded(sources), padded(targets)
-    return Batch(target[0], target[1], target[0], *(source if model.takes_source else (None, None)))
+    return model.given(*target, *source)
 
 
 def in_one_row(model: Model, sources: list[Tensor], targets: list[Tensor]) -> Batch:
     there, here = (packed([lengths], sum(lengths)) for lengths in (SOURCES, TARGETS))
     target, source = torch.cat(targets)[None], torch.cat(sources)[None]
-    return Batch(target, here, target, *((source, there) if model.takes_source else (None, None)))
+    return model.given(target, here, source, there)
 
 
 def stepped(model: Model, sources: list[Tensor], targets: list[Tensor], beams: int) -> Tensor:
     """Token by token, as decoding does it, with so many equal beams; a row that is over waits in its last position."""
-    ids, layout = padded(targets)
-    memory = model.remember(*padded(sources)) if model.takes_source else None
+    batch = pair(model, sources, targets)
+    ids, layout = batch.inputs, batch.layout
+    memory = model.remember(batch.source, batch.source_layout)
     copies = torch.arange(len(targets)).repeat_interleave(beams)
     state, parts = select(model.init_state(len(targets), ids.shape[1]), copies), list[Tensor]()
     for t in range(ids.shape[1]):

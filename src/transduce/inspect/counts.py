@@ -14,7 +14,7 @@ from transduce.model.embed.embedding import Embedding
 from transduce.model.heads.head import Head
 from transduce.model.layout import dense
 from transduce.model.models import Model
-from transduce.model.state import nbytes
+from transduce.model.state import State, nbytes
 
 NAMES: dict[type[Sublayer], str] = {Cross: "cross attention", Feed: "feed-forward"}
 
@@ -122,11 +122,13 @@ def state_bytes(model: Model) -> StateBytes:
     if not model.writes:
         return StateBytes(0, 0, 0)
     short, long = (nbytes(model.init_state(1, n)) for n in (8, 9))
-    per_source = 0
-    if model.takes_source:
-        device = model.device
-        with torch.no_grad():
-            ids = (torch.zeros((1, n), dtype=torch.int64, device=device) for n in (8, 9))
-            few, many = (nbytes(model.remember(x, dense(1, x.shape[1], device=device))) for x in ids)
-        per_source = many - few
-    return StateBytes(short - 8 * (long - short), long - short, per_source)
+    few, many = (nbytes(remembered(model, n)) for n in (8, 9))
+    return StateBytes(short - 8 * (long - short), long - short, many - few)
+
+
+@torch.no_grad()
+def remembered(model: Model, tokens: int) -> State:
+    """Returns what a model keeps of a source of so many tokens."""
+    ids, layout = torch.zeros((1, tokens), dtype=torch.int64), dense(1, tokens)
+    batch = model.given(ids, layout, ids, layout).to(model.device)
+    return model.remember(batch.source, batch.source_layout)

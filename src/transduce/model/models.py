@@ -1,7 +1,7 @@
 """Encoder, decoder, and the two together."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +17,22 @@ from transduce.model.stack import Stack
 from transduce.model.state import State
 
 
+class Tower(NamedTuple):
+    """An embedding and the stack on it. name: "encoder" or "decoder" where a model has both, else ""."""
+
+    name: str
+    embed: Embedding
+    stack: Stack
+
+
 class Model(nn.Module, ABC):
     """Ids to hidden states to predictions. `features` is for training, `step` for decoding; `head` predicts.
 
     head: None where hidden states are all that is wanted. heads: others beside it, by name.
     """
 
-    takes_source: ClassVar[bool]
-    writes: ClassVar[bool] = True  # token by token
+    takes_source: ClassVar[bool] = False
+    writes: ClassVar[bool] = True  # token by token; else every token sees those behind it too
     head: Head | None
     heads: nn.ModuleDict
     limit: int | None  # first position that cannot be encoded
@@ -66,18 +74,32 @@ class Model(nn.Module, ABC):
         """
 
     @abstractmethod
+    def towers(self) -> list[Tower]:
+        """Returns the encoder, then the decoder, or the only one."""
+
     def stacks(self) -> list[Stack]:
-        """Returns encoder, then decoder: for compilation, recomputation and counting, block by block."""
+        """Returns those of the towers: for compilation, recomputation and counting, block by block."""
+        return [tower.stack for tower in self.towers()]
 
-    def remember(self, source: Tensor, layout: Layout) -> State:
-        """Returns what the decoder reads of the source ids (B, N) at every step."""
-        raise UserError("this model has no encoder, so it reads no source; give the text as a prompt")
+    def given(self, ids: Tensor, layout: Layout, source: Tensor, source_layout: Layout) -> Batch:
+        """Returns a batch of ids (B, T), with the source (B, N) where the model reads one; the ids are its targets too."""
+        return Batch(ids, layout, ids)
+
+    def require_source(self, source: object) -> None:
+        """Raises UserError where a source is given to a model that reads none, or None to one that reads one."""
+        if source is not None:
+            raise UserError("this model has no encoder, so it reads no source; give the text as a prompt")
+
+    def remember(self, source: Tensor | None, layout: Layout | None) -> State:
+        """Returns what the decoder reads of the source ids (B, N) at every step; None where a model reads no source.
+
+        Raises UserError where `require_source` does.
+        """
+        self.require_source(source)
 
 
-class Decoder(Model):
-    """Embedding, stack of causal blocks, head: a language model."""
-
-    takes_source = False
+class OneTower(Model):
+    """Embedding, stack, head."""
 
     def __init__(self, embed: Embedding, stack: Stack, head: Head | None) -> None:
         super().__init__()
@@ -85,7 +107,15 @@ class Decoder(Model):
         self.limit = limit_of(stack, embed)
 
     def features(self, batch: Batch) -> Tensor:
+        self.require_source(batch.source)
         return self.stack(self.embed(batch.inputs, batch.layout), batch.layout)[0]
+
+    def towers(self) -> list[Tower]:
+        return [Tower("", self.embed, self.stack)]
+
+
+class Decoder(OneTower):
+    """Its blocks are causal: a language model."""
 
     def init_state(self, batch: int, max_len: int) -> State:
         return self.stack.init_state(batch, max_len, device=self.device, dtype=self.dtype)
@@ -93,36 +123,17 @@ class Decoder(Model):
     def step(self, ids: Tensor, layout: Layout, state: State, memory: State = None) -> tuple[Tensor, State]:
         return self.stack(self.embed(ids, layout), layout, state, memory)
 
-    def stacks(self) -> list[Stack]:
-        return [self.stack]
 
+class EncoderOnly(OneTower):
+    """In its blocks every token sees all others: BERT and its family."""
 
-class EncoderOnly(Model):
-    """Embedding, stack of blocks in which every token sees all others, head: BERT and its family."""
-
-    takes_source = False
     writes = False
-
-    def __init__(self, embed: Embedding, stack: Stack, head: Head | None) -> None:
-        super().__init__()
-        self.embed, self.stack, self.head = embed, stack, head
-        self.limit = limit_of(stack, embed)
-
-    def encode(self, ids: Tensor, layout: Layout) -> Tensor:
-        """(B, T) -> (B, T, M)."""
-        return self.stack(self.embed(ids, layout), layout)[0]
-
-    def features(self, batch: Batch) -> Tensor:
-        return self.encode(batch.inputs, batch.layout)
 
     def init_state(self, batch: int, max_len: int) -> State:
         raise UserError(NO_STEPS)
 
     def step(self, ids: Tensor, layout: Layout, state: State, memory: State = None) -> tuple[Tensor, State]:
         raise UserError(NO_STEPS)
-
-    def stacks(self) -> list[Stack]:
-        return [self.stack]
 
 
 NO_STEPS = "an encoder sees a whole text at once, so it writes none token by token; use a decoder for that"
@@ -157,7 +168,8 @@ class EncoderDecoder(Model):
         return self.decoder.head
 
     def features(self, batch: Batch) -> Tensor:
-        assert batch.source is not None, "an encoder-decoder needs a source"
+        self.require_source(batch.source)
+        assert batch.source is not None
         assert batch.source_layout is not None
         if batch.layout.segments is not None and not self.by_document:
             here, there = documents(batch.layout), documents(batch.source_layout)
@@ -169,7 +181,17 @@ class EncoderDecoder(Model):
         memory = self.remember(source, source_layout)
         return self.decoder.stack(self.decoder.embed(ids, layout), layout, None, memory)[0]
 
-    def remember(self, source: Tensor, layout: Layout) -> State:
+    def given(self, ids: Tensor, layout: Layout, source: Tensor, source_layout: Layout) -> Batch:
+        return Batch(ids, layout, ids, source, source_layout)
+
+    def require_source(self, source: object) -> None:
+        if source is None:
+            raise UserError("this model reads a source and writes an answer to it; give it a source")
+
+    def remember(self, source: Tensor | None, layout: Layout | None) -> State:
+        self.require_source(source)
+        assert source is not None
+        assert layout is not None
         hidden, states = self.encoder(source, layout)
         return self.decoder.stack.remember(lowered(hidden), layout, states)
 
@@ -179,8 +201,9 @@ class EncoderDecoder(Model):
     def step(self, ids: Tensor, layout: Layout, state: State, memory: State = None) -> tuple[Tensor, State]:
         return self.decoder.step(ids, layout, state, memory)
 
-    def stacks(self) -> list[Stack]:
-        return [self.encoder.stack, self.decoder.stack]
+    def towers(self) -> list[Tower]:
+        encoder, decoder = self.encoder, self.decoder
+        return [Tower("encoder", encoder.embed, encoder.stack), Tower("decoder", decoder.embed, decoder.stack)]
 
 
 def without(head: Head | None) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar
 
 from transduce.errors import UserError
-from transduce.model.models import EncoderOnly, Model
+from transduce.model.models import Model
 from transduce.objectives.objective import Objective, ObjectiveConfig, token_loss
 from transduce.text.tokenizer import Tokenizer
 
@@ -24,7 +24,7 @@ class NextTokenConfig(ObjectiveConfig):
         return partial(token_loss, smoothing=checked(self.label_smoothing))
 
     def build_for(self, model: Model, tokenizer: Tokenizer | None) -> Objective:
-        if isinstance(model, EncoderOnly):
+        if not model.writes:
             raise UserError(
                 "objective=next-token asks for the token after each, which an encoder sees; use objective=masked-lm, "
                 "or model.kind=decoder"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from transduce.errors import UserError, require_probability
 from transduce.model.batch import Batch
-from transduce.model.models import EncoderOnly, Model
+from transduce.model.models import Model
 from transduce.objectives.objective import Learner, Loss, Objective, ObjectiveConfig, token_loss
 from transduce.text.tokenizer import Tokenizer
 
@@ -90,7 +90,7 @@ class MaskedConfig(ObjectiveConfig):
     def build_for(self, model: Model, tokenizer: Tokenizer | None) -> Objective:
         if tokenizer is None:
             raise UserError("objective=masked-lm predicts tokens, but there is no tokeniser; set tokenizer.kind=bpe")
-        if not isinstance(model, EncoderOnly):
+        if model.writes:
             raise UserError("objective=masked-lm predicts a token from both sides of it; set model.kind=encoder")
         self.require_head(model)
         mask = tokenizer.mask if self.mask is None else self.mask

@@ -11,7 +11,7 @@ from transduce.errors import UserError
 from transduce.model.batch import Batch
 from transduce.model.embed.table import Table
 from transduce.model.layout import Layout, View, mapped
-from transduce.model.models import Decoder, EncoderOnly, Model
+from transduce.model.models import Model
 from transduce.model.ops.dropout import dropout
 from transduce.objectives.objective import Learner, Loss, Objective, ObjectiveConfig
 
@@ -25,9 +25,9 @@ def two_streams(model: Model, ids: Tensor, layout: Layout, order: Tensor, wanted
     its prediction, all below it. Both streams stand in one row, the K queries behind the T tokens: norms and
     feed-forwards are the same for both, and attention differs only in who sees whom.
     """
-    if not isinstance(model, EncoderOnly | Decoder):
+    if len(model.towers()) > 1:
         raise UserError("objective=permutation predicts the tokens of one text; use model.kind=encoder")
-    embed = model.embed
+    [(_, embed, stack)] = model.towers()
     if not isinstance(embed, Table) or embed.blank is None:
         raise UserError("objective=permutation needs a vector for what is predicted; set model.embedding.blank=true")
     slots, none = wanted.clamp(min=0), wanted < 0
@@ -47,7 +47,7 @@ def two_streams(model: Model, ids: Tensor, layout: Layout, order: Tensor, wanted
     )
     x = embed(ids, layout)
     queries = dropout(embed.blank.to(x.dtype).expand(*wanted.shape, -1), embed.p, model.training)
-    return model.stack(torch.cat([x, queries], 1), joined)[0][:, ids.shape[1] :]
+    return stack(torch.cat([x, queries], 1), joined)[0][:, ids.shape[1] :]
 
 
 def drawn(layout: Layout, fraction: float, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:

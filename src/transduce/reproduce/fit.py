@@ -13,7 +13,7 @@ from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.batch import Batch
 from transduce.model.heads.projection import ProjectionHeadConfig
 from transduce.model.layout import dense
-from transduce.model.models import Decoder, EncoderDecoder, EncoderOnly, Model
+from transduce.model.models import Decoder, EncoderOnly, Model
 from transduce.model.norms.norm import LayerNorm
 
 
@@ -141,13 +141,11 @@ def tagger(symbols: int, classes: int, seed: int, *, causal: bool, mixer: Any = 
     """Returns a model that gives each token a class; every token sees those before it, or all of them."""
     torch.manual_seed(seed)
     if causal:
-        model = decoder(symbols, seed, mixer=mixer, head="none", **changes)
-        assert isinstance(model, Decoder)
+        kind, built = Decoder, decoder(symbols, seed, mixer=mixer, head="none", **changes)
     else:
-        both = translator(symbols, seed, encoder_mixer=mixer, cross="attention", **changes)
-        assert isinstance(both, EncoderDecoder)
-        model = EncoderOnly(both.encoder.embed, both.encoder.stack, None)
-    width = model.embed.weight.shape[1]
+        kind, built = EncoderOnly, translator(symbols, seed, encoder_mixer=mixer, cross="attention", **changes)
+    tower = built.towers()[0]
+    model, width = kind(tower.embed, tower.stack, None), tower.embed.weight.shape[1]
     model.head = ProjectionHeadConfig(size=classes, bias=True).build(symbols, width, LayerNorm(), None)
     return model
 

@@ -8,7 +8,6 @@ from transduce.config import from_data
 from transduce.model.architecture import EncoderConfig
 from transduce.model.heads.classes import ClassesHeadConfig
 from transduce.model.layout import dense
-from transduce.model.models import EncoderOnly
 from transduce.model.norms.norm import LayerNorm
 from transduce.reproduce.fit import PLAIN
 
@@ -30,12 +29,11 @@ class VisionTransformer(nn.Module):
             "norm": {"kind": "layer-norm", "eps": 1e-6}, "head": "none",
         }  # fmt: skip
         encoder = from_data(EncoderConfig, shape).build(1, seed)
-        assert isinstance(encoder, EncoderOnly)
         self.patch, tokens = patch, (size // patch) ** 2 + 1
         self.project = nn.Linear(channels * patch**2, width)
         self.first = nn.Parameter(torch.zeros(width))
         self.positions = nn.Parameter(0.02 * torch.randn(tokens, width))
-        self.stack = encoder.stack
+        self.stack = encoder.stacks()[0]
         self.head = ClassesHeadConfig(classes=classes, pool=("first",)).build(1, width, LayerNorm(), None)
 
     def patches(self, images: Tensor) -> Tensor:

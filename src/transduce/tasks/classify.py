@@ -26,6 +26,7 @@ from transduce.model.models import Model
 from transduce.tasks.measures.classes import Accuracy, MacroF1, Matthews, confusion
 from transduce.tasks.measures.measure import Grid, Measure, Sample
 from transduce.tasks.task import Split, TaskConfig
+from transduce.text.tokenizer import Tokenizer
 
 LABEL = "label"
 SLOTS = 8192  # of a batch of texts that are classified together
@@ -94,6 +95,10 @@ class ClassifyConfig(TaskConfig):
     def readers(self, train: Columns) -> dict[str, Reader]:
         return {LABEL: Labels(end=self.label_end).fit(train[LABEL], LABEL)}
 
+    def around(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of a tokeniser made here <s> and </s>."""
+        return (tokenizer.marks.opens, tokenizer.marks.after) if tokenizer.made_here else super().around(tokenizer)
+
     def texts(self, columns: Columns) -> Sequence[str]:
         return texts_of(columns[TEXT])
 
@@ -115,7 +120,7 @@ class ClassifyConfig(TaskConfig):
             raise UserError(f"the head has {head.size} outputs, but there are {readers[LABEL].size} labels")
 
     def examples(self, columns: Columns, readers: Readers) -> Labelled:
-        before, after = around(readers)
+        before, after = self.around(readers.text)
         values, tokenizer = texts_of(columns[TEXT]), readers.text
         chunks = (tokenizer.encode_batch(values[i : i + 10_000]) for i in range(0, len(values), 10_000))
         texts = Ragged.of([*before, *row, *after] for chunk in chunks for row in chunk)
@@ -139,7 +144,7 @@ class ClassifyConfig(TaskConfig):
     @torch.inference_mode()
     def logits(self, model: Model, readers: Readers, texts: Sequence[str]) -> list[list[float]]:
         """The logit of each class for each text, computed in batches of like lengths."""
-        before, after = around(readers)
+        before, after = self.around(readers.text)
         rows = [[*before, *row, *after] for row in readers.text.encode_batch(texts)]
         if (most := model.limit) is not None and (long := [i for i, row in enumerate(rows) if len(row) > most]):
             what = f"text {long[0]} has {len(rows[long[0]])} tokens" + (", others too many" if len(long) > 1 else "")
@@ -180,12 +185,6 @@ class ClassifyConfig(TaskConfig):
 def texts_of(values: Sequence[Any]) -> list[str]:
     """Texts of a table, where a text that is a number is one."""
     return [value if isinstance(value, str) else str(value) for value in values]
-
-
-def around(readers: Readers) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What stands before and behind a text that is read whole: <s> and </s>, or what a published tokeniser has."""
-    marks, tokenizer = readers.text.marks, readers.text
-    return (marks.opens, marks.after) if tokenizer.made_here else (marks.before, marks.after)
 
 
 def classified(names: tuple[str, ...], logits: Sequence[float]) -> Classified:

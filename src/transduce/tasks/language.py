@@ -17,11 +17,13 @@ from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
 from transduce.generate.score import Scores, score
+from transduce.model.architecture import EncoderConfig, ModelConfig
 from transduce.model.models import Model
 from transduce.tasks.answer import Answer, answer, room
 from transduce.tasks.measures.loss import BitsPerByte, Perplexity
 from transduce.tasks.measures.measure import Measure, Sample
 from transduce.tasks.task import Split, TaskConfig, spread
+from transduce.text.tokenizer import Tokenizer
 
 PLACES, PROMPT, LENGTH = 3, 32, 200  # samples: how many, tokens that are given, tokens at most
 
@@ -108,6 +110,10 @@ class LanguageConfig(TaskConfig):
                 "the tokeniser has no token that ends a text, so texts cannot be parted; use data.unit=file"
             )
 
+    def around(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of a tokeniser made here <s>, where a text has a beginning."""
+        return (() if self.stream else tokenizer.marks.opens, ()) if tokenizer.made_here else super().around(tokenizer)
+
     def texts(self, columns: Columns) -> Iterable[str]:
         return columns.given
 
@@ -148,6 +154,9 @@ class LanguageConfig(TaskConfig):
             raise UserError("this model was trained on a stream, which has no beginning; give a prompt to go on from")
         return row
 
+    def command(self, model: ModelConfig) -> str | None:
+        return None if isinstance(model, EncoderConfig) else self.verb
+
     def line(self, prediction: Answer) -> str:
         return prediction.text
 
@@ -175,9 +184,9 @@ class LanguageConfig(TaskConfig):
         given = [min(longest, (len(row) + 1) // 2) for row in parts]
         return [(row[:n].tolist(), row[n : n + LENGTH].tolist()) for row, n in zip(parts, given, strict=True)]
 
-    def score(self, model: Model, readers: Readers, texts: Iterable[Any]) -> list[Scores]:
+    def score(self, model: Model, readers: Readers, rows: Iterable[Any]) -> list[Scores]:
         """log p of each text; of one of a stream, from its second token on."""
-        rows = list(texts)
+        rows = list(rows)
         if not all(isinstance(row, str) for row in rows):
             raise UserError("this model has no encoder, so it scores texts, not pairs; give strings")
         encoded = readers.text.encode_batch(rows)

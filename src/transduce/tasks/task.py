@@ -17,10 +17,12 @@ from transduce.data.readers.reader import Reader, Readers
 from transduce.data.source import DataConfig
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
+from transduce.generate.score import Scores
 from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
 from transduce.tasks.measures.loss import LossMeasure
 from transduce.tasks.measures.measure import Grid, Measure, Sample
+from transduce.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class TaskConfig(Part, ABC):
     gives: ClassVar[str] = ""  # the kind of its predictions, which measures look at; "": none that can be compared
     refusal: ClassVar[str] = ""  # what is said where another task is asked of a model that was trained for this one
     reads_text: ClassVar[bool] = True  # so that a recipe must have a tokeniser
+    replies: ClassVar[bool] = False  # what a model writes answers a source, and begins as the tokeniser has it
     tabular: ClassVar[bool] = True  # samples are inputs beside what was expected, not texts that go on
 
     @classmethod
@@ -72,6 +75,14 @@ class TaskConfig(Part, ABC):
     def texts(self, columns: Columns) -> Iterable[str]:
         """Returns the texts that a tokeniser is made of; none where the task reads no text."""
         return [text for name in self.reads for text in columns[name]] if self.reads_text else []
+
+    def around(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ids before and after a text, as a model reads it."""
+        return tokenizer.marks.before, tokenizer.marks.after
+
+    def begins(self, tokenizer: Tokenizer) -> tuple[int, ...]:
+        """The ids that every answer begins with; none where a model goes on from a prompt, or writes nothing."""
+        return tokenizer.marks.opens if self.replies else ()
 
     def size(self, readers: Readers) -> int:
         """What a model's embedding is made for: the vocabulary, or the numbers that an input has."""
@@ -128,6 +139,14 @@ class TaskConfig(Part, ABC):
         self, model: Model, readers: Readers, inputs: Sequence[Any], options: GenerateConfig
     ) -> list[Any]:  # fmt: skip
         """What the model gives for each input, in order."""
+
+    def score(self, model: Model, readers: Readers, rows: Iterable[Any]) -> list[Scores]:
+        """log p of texts in nats, in order. Raises UserError, also where this task gives texts none."""
+        raise UserError(f"this model was trained for task={self.kind}, which gives texts no score; use {self.verb}")
+
+    def command(self, model: ModelConfig) -> str | None:
+        """The command by which such a model is used; None: it does not write, as the task's own command asks of it."""
+        return self.verb
 
     @abstractmethod
     def samples(

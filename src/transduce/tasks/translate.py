@@ -65,6 +65,7 @@ class TranslateConfig(TaskConfig):
     gives: ClassVar[str] = "text"
     refusal: ClassVar[str] = "this model answers a source; use translate"
     shape: ClassVar[str] = "encoder-decoder"
+    replies: ClassVar[bool] = True
     bleu_tokenizer: BleuTokenizer = "auto"
 
     @classmethod
@@ -143,9 +144,9 @@ class TranslateConfig(TaskConfig):
         best = [row[0].text if row else "" for row in answers]
         return [Sample(given[i], wanted[i], text, row) for i, text, row in zip(rows, best, answers, strict=True)]
 
-    def score(self, model: Model, readers: Readers, pairs: Iterable[Any]) -> list[Scores]:
+    def score(self, model: Model, readers: Readers, rows: Iterable[Any]) -> list[Scores]:
         """log p of each target given its source."""
-        rows = list(pairs)
+        rows = list(rows)
         if any(isinstance(row, str) or len(row) != 2 for row in rows):
             raise UserError("this model scores a target given its source; give (source, target) pairs")
         given, wanted = ([str(row[side]) for row in rows] for side in (0, 1))

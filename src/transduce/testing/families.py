@@ -6,7 +6,7 @@
     check_greedy(theirs, folder)                             # token by token
     check_bytes(theirs, folder, out)                         # out again the same tensors, which they open
 
-Differences are at most TOLERANCE, in float32. Decoders, encoders and encoder-decoders are told apart by our model.
+Differences are at most TOLERANCE, in float32. Our model says how it is asked: with a source, or without one.
 """
 # pyright: basic
 
@@ -24,8 +24,8 @@ from torch import Tensor
 from transduce.exchange import checkpoint
 from transduce.exchange.files import Files
 from transduce.model.batch import Batch
-from transduce.model.layout import Layout, dense, left_padded, right_padded
-from transduce.model.models import EncoderOnly, Model
+from transduce.model.layout import dense, left_padded, right_padded
+from transduce.model.models import Model
 
 TOLERANCE = 1e-4
 ROWS, TOKENS = 3, 17
@@ -62,8 +62,11 @@ def ids(theirs: Any, rows: int = ROWS, tokens: int = TOKENS, seed: int = 1) -> T
     return torch.randint(SPECIAL, size, (rows, tokens), generator=generator)
 
 
-def hidden_of(ours: Model, tokens: Tensor, layout: Layout, source: Tensor | None, around: Layout | None) -> Tensor:
-    return ours.features(Batch(tokens, layout, tokens, source, around))
+def asked(batch: Batch) -> dict[str, Tensor]:
+    """How transformers is given the ids of a batch."""
+    if batch.source is None:
+        return {"input_ids": batch.inputs}
+    return {"input_ids": batch.source, "decoder_input_ids": batch.inputs}
 
 
 def logits_of(given: Any) -> Tensor | None:
@@ -83,10 +86,10 @@ def check_logits(theirs: Any, folder: Path) -> None:
     """Logits, or hidden states where there is no head, and the gradient of a loss for every tensor."""
     found = checkpoint.read(folder)
     tokens = ids(theirs)
-    source = ids(theirs, ROWS, 11, seed=2) if found.model.takes_source else None
-    hidden = hidden_of(found.model, tokens, dense(ROWS, TOKENS), source, None if source is None else dense(ROWS, 11))
+    batch = found.model.given(tokens, dense(ROWS, TOKENS), ids(theirs, ROWS, 11, seed=2), dense(ROWS, 11))
+    hidden = found.model.features(batch)
     theirs.zero_grad()
-    given = theirs(tokens) if source is None else theirs(input_ids=source, decoder_input_ids=tokens)
+    given = theirs(**asked(batch))
     logits = logits_of(given)
     headless = logits is None
     expected = given.last_hidden_state if logits is None else logits
@@ -127,32 +130,25 @@ def as_saved(theirs: Any, gradients: dict[str, Tensor | None]) -> dict[str, Tens
 
 def check_padding(theirs: Any, folder: Path) -> None:
     """Rows of 17, 9 and 1 tokens, padded on the right, those of decoders on the left too; or such sources."""
-    found = checkpoint.read(folder)
-    tokens, lengths = ids(theirs), torch.tensor([TOKENS, 9, 1])
-    for left in (False, True):
-        if left and (isinstance(found.model, EncoderOnly) or found.model.takes_source):
+    model = checkpoint.read(folder).model
+    tokens, lengths, target = ids(theirs), torch.tensor([TOKENS, 9, 1]), ids(theirs, ROWS, 7, seed=2)
+    for pad in (right_padded, left_padded):
+        layout = pad(lengths, TOKENS)
+        mask, batch, extra = layout.valid.long(), model.given(target, dense(ROWS, 7), tokens, layout), {}
+        if batch.source is None:
+            batch = Batch(tokens * mask, layout, tokens)
+            extra = {"position_ids": layout.positions.clamp(min=0)} if model.writes else {}
+        if pad is left_padded and not extra:
             continue  # theirs count positions from the first slot, padding or not
-        real = torch.arange(TOKENS) < lengths[:, None]
-        real = real.flip(1) if left else real
-        layout = (left_padded if left else right_padded)(lengths, TOKENS)
-        mask = real.long()
         with torch.no_grad():
-            if found.model.takes_source:
-                target = ids(theirs, ROWS, 7, seed=2)
-                given = theirs(input_ids=tokens, attention_mask=mask, decoder_input_ids=target)
-                y = hidden_of(found.model, target, dense(ROWS, 7), tokens, layout)
-                headless = getattr(given, "logits", None) is None
-                y, expected = (y, given.last_hidden_state) if headless else (predicted(found.model, y), given.logits)
-                torch.testing.assert_close(y, expected, atol=TOLERANCE, rtol=0)
-                continue
-            extra = {} if isinstance(found.model, EncoderOnly) else {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
             try:
-                given = theirs(tokens * mask, attention_mask=mask, **extra)
+                given = theirs(**asked(batch), attention_mask=mask, **extra)
             except TypeError:  # a class without position_ids finds positions by the mask
-                given = theirs(tokens * mask, attention_mask=mask)
-            expected, hidden = logits_of(given), hidden_of(found.model, tokens, layout, None, None)
-            y = hidden if expected is None else predicted(found.model, hidden)
+                given = theirs(**asked(batch), attention_mask=mask)
+            expected, hidden = logits_of(given), model.features(batch)
+            y = hidden if expected is None else predicted(model, hidden)
             expected = given.last_hidden_state if expected is None else expected
+        real = batch.layout.valid
         torch.testing.assert_close(y[real], expected[real], atol=TOLERANCE, rtol=0)
 
 
@@ -162,14 +158,10 @@ def check_greedy(theirs: Any, folder: Path, new: int = 12) -> None:
     model, forbidden = found.model, 2  # the end, which min_new_tokens forbids
     how = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False, "pad_token_id": 0, "num_beams": 1}
     with torch.no_grad():
-        memory, prompt = None, ids(theirs, 2, 5)
-        if model.takes_source:
-            source = prompt
-            start = theirs.config.decoder_start_token_id
-            expected = theirs.generate(source, **how)
-            memory, prompt = model.remember(source, dense(2, 5)), torch.full((2, 1), start)
-        else:
-            expected = theirs.generate(prompt, **how)
+        given = ids(theirs, 2, 5)
+        expected, batch = theirs.generate(given, **how), model.given(given, dense(2, 5), given, dense(2, 5))
+        memory = model.remember(batch.source, batch.source_layout)
+        prompt = given if memory is None else torch.full((2, 1), theirs.config.decoder_start_token_id)
         begun = prompt.shape[1]
         state, tokens, fed, layout = model.init_state(2, begun + new), prompt, prompt, dense(2, begun)
         for step in range(new):
@@ -198,10 +190,8 @@ def check_bytes(theirs: Any, folder: Path, out: Path) -> None:
     )
     assert not info["missing_keys"], info
     tokens = ids(theirs)
+    batch = found.model.given(tokens, dense(ROWS, TOKENS), tokens, dense(ROWS, TOKENS))
     with torch.no_grad():
-        given = [
-            one(input_ids=tokens, decoder_input_ids=tokens) if found.model.takes_source else one(tokens)
-            for one in (theirs, again.eval())
-        ]
+        given = [one(**asked(batch)) for one in (theirs, again.eval())]
     expected, y = (x.last_hidden_state if logits_of(x) is None else logits_of(x) for x in given)
     torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)

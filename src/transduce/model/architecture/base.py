@@ -53,6 +53,7 @@ class ModelConfig(Part):
     """
 
     folder: ClassVar[str] = "transduce.model.architecture"
+    task: ClassVar[str] = "language"  # what such a model does where nothing else is said
     width: int = 256
     layers: Layers = 3
     mixer: MixerConfig = field(default_factory=AttentionConfig)

@@ -34,6 +34,7 @@ class EncoderDecoderConfig(ModelConfig):
     """
 
     kind: ClassVar[str] = "encoder-decoder"
+    task: ClassVar[str] = "translate"
     encoder_layers: Layers | None = None
     decoder_layers: Layers | None = None
     encoder_mixer: MixerConfig | None = None

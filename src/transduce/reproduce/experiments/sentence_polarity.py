@@ -12,8 +12,9 @@ from torch import Tensor
 
 from transduce.config import from_data
 from transduce.model.architecture import EncoderConfig
+from transduce.model.batch import Batch
 from transduce.model.heads.pooled import RowHead
-from transduce.model.models import EncoderOnly
+from transduce.model.models import Model
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.experiments.warm_up import rising
@@ -93,7 +94,7 @@ class SentencePolarity(Experiment):
             "parameters": size(model),
         }
 
-    def model(self, words: int, seed: int) -> EncoderOnly:
+    def model(self, words: int, seed: int) -> Model:
         """Returns a Post-LN model with learned positions; the last map starts as in torch.nn."""
         mixer = {"kind": "attention", "heads": self.heads, "bias": False, "out_bias": True}
         config = {
@@ -103,7 +104,6 @@ class SentencePolarity(Experiment):
             "positions": {"kind": "learned", "limit": self.tokens},
         }  # fmt: skip
         model = from_data(EncoderConfig, config).build(words, seed)
-        assert isinstance(model, EncoderOnly)
         assert isinstance(model.head, RowHead)
         assert model.head.output is not None
         torch.manual_seed(seed)
@@ -130,13 +130,13 @@ def shuffled(count: int, rows: int, generator: torch.Generator) -> Iterator[Tens
         yield from torch.randperm(count, generator=generator).split(rows)
 
 
-def classes(model: EncoderOnly, some: Reviews) -> Tensor:
+def classes(model: Model, some: Reviews) -> Tensor:
     """Returns (N, 2) logits of what is pooled over the words, never over padding."""
-    return model.pooled_head(model.encode(some.ids, some.layout), some.layout)
+    return model.pooled_head(model.features(Batch(some.ids, some.layout, some.labels)), some.layout)
 
 
 @torch.no_grad()
-def logits(model: EncoderOnly, reviews: Reviews, words: int, more: int = 0) -> Tensor:
+def logits(model: Model, reviews: Reviews, words: int, more: int = 0) -> Tensor:
     """Returns (N, 2), 64 sentences at a time; behind the longest stand `more` slots of padding, any word in them."""
     generator, parts = torch.Generator().manual_seed(0), list[Tensor]()
     for start in range(0, len(reviews.labels), 64):

@@ -9,7 +9,6 @@ import torch
 from matplotlib.figure import Figure
 
 from transduce.model.layout import dense
-from transduce.model.models import Decoder
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.fit import (
@@ -117,9 +116,8 @@ class VanishingGradient(Experiment):
         """Returns log10 of the norm of d (r . h_T) / d x_t for each lag T - t, over all rows."""
         generator = torch.Generator().manual_seed(seed)
         model = decoder(2, seed, width=self.width, layers=1, mixer=mixer, **BARE).double()
-        assert isinstance(model, Decoder)
         x = torch.randn(self.rows, self.tokens, self.width, generator=generator, dtype=torch.float64)
-        y, _ = model.stack(x.requires_grad_(), dense(self.rows, self.tokens))
+        y, _ = model.stacks()[0](x.requires_grad_(), dense(self.rows, self.tokens))
         direction = torch.randn(self.width, generator=generator, dtype=torch.float64)
         [gradient] = gradients((y[:, -1] @ direction).sum(), x)
         return [math.log10(norm) if norm else -math.inf for norm in norms(gradient.transpose(0, 1).flip(0))]

@@ -8,7 +8,6 @@ import torch
 from matplotlib.figure import Figure
 
 from transduce.model.layout import dense
-from transduce.model.models import Decoder
 from transduce.reproduce import draw
 from transduce.reproduce.experiment import Experiment
 from transduce.reproduce.fit import (
@@ -83,10 +82,9 @@ class VariableBinding(Experiment):
     def by_lag(self, mixer: dict[str, Any], seed: int) -> list[float]:
         """Returns the norm of the gradient of the last output with respect to each input, by lag, before training."""
         model = decoder(2, seed, width=self.width, layers=1, mixer=mixer, **BARE)
-        assert isinstance(model, Decoder)
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(self.batch, self.lags, self.width, generator=generator).requires_grad_()
-        y, _ = model.stack(x, dense(self.batch, self.lags))
+        y, _ = model.stacks()[0](x, dense(self.batch, self.lags))
         [gradient] = gradients((y[:, -1] @ torch.randn(self.width, generator=generator)).sum(), x)
         return norms(gradient.transpose(0, 1).flip(0))  # over all rows
 
