@@ -196,7 +196,7 @@ def test_every_part_that_computes_something_else_is_refused(made: Made) -> None:
     from transduce.text.tokenizer import Tokenizer
 
     found, tokenizer = checkpoint.read(made.folder), Tokenizer.load(made.run / "tokenizer")
-    asked = certificate.questions(found.model, tokenizer, 3)._replace(new=0)
+    asked = certificate.questions(found.model, tokenizer, count=3)._replace(new=0)
     marks = tokenizer.marks
     theirs = Theirs(made.folder, found.family.architecture(found.config)).answer(asked)
     ours = Ours(found.model, tokenizer, marks.before, marks.after)

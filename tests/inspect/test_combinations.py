@@ -7,6 +7,7 @@ import pytest
 
 from transduce.errors import UserError
 from transduce.inspect.combinations import EXACT, built, combination, deviation, language_model, mixers
+from transduce.model.architecture.between import NEEDS
 
 NAMES = list(mixers())
 PAIRS = [*itertools.product(NAMES, repeat=2)]
@@ -14,7 +15,7 @@ PAIRS = [*itertools.product(NAMES, repeat=2)]
 
 def roles() -> dict[str, list[str]]:
     """Which mixers can stand where, by building a model with each in that place."""
-    attention, able = mixers()["attention"], {"encoder": list[str](), "cross": list[str](), "decoder": list[str]()}
+    attention, able = mixers()["attention"], {role: list[str]() for role in NEEDS if role != "inside"}
     for name, mixer in mixers().items():
         for role, found in able.items():
             places = {"encoder": attention, "cross": attention, "decoder": attention} | {role: mixer}

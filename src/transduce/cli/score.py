@@ -1,7 +1,6 @@
 """`transduce score`: how likely a model holds given texts to be."""
 
 import sys
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,7 +43,7 @@ def score(
         return row
 
     def scores(chunk: list[str]) -> "list[Scores]":
-        rows: Iterable[Any] = (row if len(row) > 1 else row[0] for row in map(cells, chunk))
+        rows: Any = (row if len(row) > 1 else row[0] for row in map(cells, chunk))
         return model.score(rows)
 
     for _, line, result in results(lines(file, LONGEST), LINES, scores, places(file)):

@@ -6,6 +6,8 @@
 
 A module calls `note` whenever it runs. Nobody collects while activations are computed again in the backward pass, so
 nothing is counted twice.
+
+Tested in tests/model/test_experts.py.
 """
 
 from collections.abc import Callable, Generator

@@ -82,7 +82,7 @@ class Model(nn.Module, ABC):
         return [tower.stack for tower in self.towers()]
 
     def given(self, ids: Tensor, layout: Layout, source: Tensor, source_layout: Layout) -> Batch:
-        """Returns a batch of ids (B, T), with the source (B, N) where the model reads one; the ids are its targets too."""
+        """Returns a batch of ids (B, T), with the source (B, N) where the model reads one; its targets are the ids."""
         return Batch(ids, layout, ids)
 
     def require_source(self, source: object) -> None:

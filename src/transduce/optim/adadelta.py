@@ -1,4 +1,7 @@
-"""Adadelta: steps as large as the steps before them."""
+"""Adadelta: steps as large as the steps before them.
+
+Tested in tests/optim/test_optim.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""AdamW for everything."""
+"""AdamW for everything.
+
+Tested in tests/optim/test_optim.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

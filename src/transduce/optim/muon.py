@@ -1,4 +1,7 @@
-"""Muon: momentum whose singular values are all set to one, for matrices; AdamW for the rest."""
+"""Muon: momentum whose singular values are all set to one, for matrices; AdamW for the rest.
+
+Tested in tests/optim/test_optim.py.
+"""
 
 import math
 from collections import defaultdict

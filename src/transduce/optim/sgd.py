@@ -1,4 +1,7 @@
-"""Stochastic gradient descent, with momentum if asked for."""
+"""Stochastic gradient descent, with momentum if asked for.
+
+Tested in tests/optim/test_optim.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

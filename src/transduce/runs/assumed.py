@@ -1,4 +1,7 @@
-"""Defaults that follow from the rest of a recipe: the task from the data, the objective from the task."""
+"""Defaults that follow from the rest of a recipe: the task from the data, the objective from the task.
+
+Tested in tests/test_config.py.
+"""
 
 from collections.abc import Mapping
 from typing import Any, cast

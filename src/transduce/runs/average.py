@@ -1,4 +1,7 @@
-"""The moving average of the weights."""
+"""The moving average of the weights.
+
+Tested in tests/training/test_updates.py.
+"""
 
 from collections.abc import Generator
 from contextlib import contextmanager

@@ -1,4 +1,7 @@
-"""Runs side by side: their numbers, the keys of their recipes that differ, and their losses in one plot."""
+"""Runs side by side: their numbers, the keys of their recipes that differ, and their losses in one plot.
+
+Tested in tests/cli/test_runs.py.
+"""
 
 import gc
 import io

@@ -1,4 +1,7 @@
-"""Everything about one run: its recipe where that differs from the defaults, its data, result, checkpoints and size."""
+"""Everything about one run: its recipe where that differs from the defaults, its data, result, checkpoints and size.
+
+Tested in tests/cli/test_runs.py.
+"""
 
 import dataclasses
 import os

@@ -1,4 +1,7 @@
-"""The random generators that training draws from."""
+"""The random generators that training draws from.
+
+Tested in tests/runs/test_position.py.
+"""
 
 import torch
 from torch import Tensor

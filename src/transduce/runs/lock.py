@@ -1,4 +1,7 @@
-"""The lock of a run directory, which one process at a time holds. Imports no torch."""
+"""The lock of a run directory, which one process at a time holds. Imports no torch.
+
+Tested in tests/cli/test_runs.py.
+"""
 
 import fcntl
 import os

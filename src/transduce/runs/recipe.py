@@ -1,4 +1,7 @@
-"""A recipe: the whole of a run as frozen data."""
+"""A recipe: the whole of a run as frozen data.
+
+Tested in tests/test_config.py.
+"""
 
 import dataclasses
 import math

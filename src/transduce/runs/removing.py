@@ -1,4 +1,7 @@
-"""Removes runs: each at once, and nothing that a link leads to. Imports no torch."""
+"""Removes runs: each at once, and nothing that a link leads to. Imports no torch.
+
+Tested in tests/cli/test_runs.py.
+"""
 
 import shutil
 from collections.abc import Sequence

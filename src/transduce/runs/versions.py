@@ -1,4 +1,7 @@
-"""Python and the libraries that have a part in the numbers of a run."""
+"""Python and the libraries that have a part in the numbers of a run.
+
+Tested in tests/runs/test_position.py.
+"""
 
 import importlib.metadata
 import platform

@@ -1,4 +1,7 @@
-"""What a model that writes gives back."""
+"""What a model that writes gives back.
+
+Tested in tests/tasks/test_laws.py.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple

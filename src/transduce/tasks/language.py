@@ -1,4 +1,7 @@
-"""Language modelling: a text goes on."""
+"""Language modelling: a text goes on.
+
+Tested in tests/tasks/test_laws.py.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -55,16 +58,17 @@ class Documents:
 
 @dataclass(frozen=True)
 class Stream:
-    """One stream of text, which is cut anywhere."""
+    """One stream of text, which is cut anywhere. name: of the column that it is in."""
 
     texts: Ragged
+    name: str = STREAM
 
     def __len__(self) -> int:
         return len(self.texts)
 
     @property
     def ids(self) -> Mapping[str, Ragged]:
-        return {STREAM: self.texts}
+        return {self.name: self.texts}
 
     def cuts(self, config: BatchConfig) -> bool:
         return False
@@ -119,7 +123,7 @@ class LanguageConfig(TaskConfig):
 
     def examples(self, columns: Columns, readers: Readers) -> Documents | Stream:
         encoded = ids(columns.given, readers.text)
-        return Stream(encoded) if self.stream else Documents(encoded, readers.text)
+        return Stream(encoded, columns.names[0]) if self.stream else Documents(encoded, readers.text)
 
     def measures(self) -> tuple[Measure, ...]:
         return ()
@@ -132,7 +136,7 @@ class LanguageConfig(TaskConfig):
 
     def split(self, name: str, columns: Columns, readers: Readers, batch: BatchConfig, seed: int) -> Split:
         split = super().split(name, columns, readers, batch, seed)
-        if self.stream and (tokens := len(split.examples.ids[STREAM].flat)) < 2:
+        if self.stream and (tokens := len(split.examples.ids[columns.names[0]].flat)) < 2:
             way = "give a longer text for it, leave it out, or set data.valid_fraction higher where it is held out"
             raise UserError(f"{name} has {tokens} token{'' if tokens == 1 else 's'}, but predicting takes two; {way}")
         return split

@@ -2,6 +2,8 @@
 
 An objective says what the gradient is of. A task says which columns are read, what examples are made of them, how good
 a model is, and what it predicts; validation, `evaluate`, `td.load(...)` and the commands all call the same `predict`.
+
+Tested in tests/tasks/test_laws.py.
 """
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,7 @@
-"""From a source to a target: translation, and whatever else answers one text with another."""
+"""From a source to a target: translation, and whatever else answers one text with another.
+
+Tested in tests/tasks/test_laws.py.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

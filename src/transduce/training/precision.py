@@ -1,4 +1,7 @@
-"""The precision of an update: float32, or bfloat16 products over float32 weights."""
+"""The precision of an update: float32, or bfloat16 products over float32 weights.
+
+Tested in tests/training/test_loop.py.
+"""
 
 import torch
 

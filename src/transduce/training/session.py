@@ -1,4 +1,7 @@
-"""A training at work: what the loop asks for beside the updates. Restore, validate, save, recover."""
+"""A training at work: what the loop asks for beside the updates. Restore, validate, save, recover.
+
+Tested in tests/training/test_loop.py.
+"""
 
 import math
 import time

@@ -1,4 +1,7 @@
-"""A whole training: from a recipe to a finished run directory."""
+"""A whole training: from a recipe to a finished run directory.
+
+Tested in tests/training/test_resume.py.
+"""
 
 import os
 import signal

@@ -1,4 +1,7 @@
-"""Everything moves."""
+"""Everything moves.
+
+Tested in tests/tune/test_tuning.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""The head alone moves."""
+"""The head alone moves.
+
+Tested in tests/tune/test_tuning.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""The part that all models share, and how blocks and stacks are built from it."""
+"""The part that all models share, and how blocks and stacks are built from it.
+
+Tested in tests/model/test_ends.py.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""The parts that join a decoder to its encoder, and what a mixer must have to stand where it does."""
+"""The parts that join a decoder to its encoder, and what a mixer must have to stand where it does.
+
+Tested in tests/inspect/test_combinations.py.
+"""
 
 from dataclasses import dataclass
 from typing import Literal, cast

@@ -1,4 +1,7 @@
-"""Decoder-only models."""
+"""Decoder-only models.
+
+Tested in tests/model/test_architecture.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

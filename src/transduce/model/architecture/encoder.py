@@ -1,4 +1,7 @@
-"""Encoder-only models."""
+"""Encoder-only models.
+
+Tested in tests/model/test_ends.py.
+"""
 
 from dataclasses import dataclass, field, replace
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""An encoder, and a decoder that reads it."""
+"""An encoder, and a decoder that reads it.
+
+Tested in tests/model/test_architecture.py.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

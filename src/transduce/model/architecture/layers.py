@@ -1,4 +1,7 @@
-"""Layers as data: runs of equal ones, or names of mixers."""
+"""Layers as data: runs of equal ones, or names of mixers.
+
+Tested in tests/model/test_architecture.py.
+"""
 
 import re
 from dataclasses import dataclass

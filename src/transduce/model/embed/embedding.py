@@ -1,4 +1,7 @@
-"""The contract of embeddings: token ids to the vectors that enter a stack."""
+"""The contract of embeddings: token ids to the vectors that enter a stack.
+
+Tested in tests/model/test_heads.py.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

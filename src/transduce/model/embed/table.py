@@ -1,4 +1,7 @@
-"""One vector per token."""
+"""One vector per token.
+
+Tested in tests/model/test_heads.py.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

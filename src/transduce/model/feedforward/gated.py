@@ -1,4 +1,7 @@
-"""Feed-forward with a multiplicative gate."""
+"""Feed-forward with a multiplicative gate.
+
+Tested in tests/model/test_feedforward.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""Units that are the largest of several linear ones."""
+"""Units that are the largest of several linear ones.
+
+Tested in tests/model/test_feedforward.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

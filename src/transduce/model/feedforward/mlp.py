@@ -1,4 +1,7 @@
-"""Two linear maps with a non-linearity between."""
+"""Two linear maps with a non-linearity between.
+
+Tested in tests/model/test_feedforward.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""Units that add up products of their inputs."""
+"""Units that add up products of their inputs.
+
+Tested in tests/model/test_feedforward.py.
+"""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The head that tells which class a row is of."""
+"""The head that tells which class a row is of.
+
+Tested in tests/model/test_row_heads.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

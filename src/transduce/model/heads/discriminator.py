@@ -1,4 +1,7 @@
-"""The head that tells replaced tokens from those of the text."""
+"""The head that tells replaced tokens from those of the text.
+
+Tested in tests/model/test_heads.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

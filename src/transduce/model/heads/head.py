@@ -1,4 +1,7 @@
-"""The contract of heads: hidden states to predictions, of each token or of each row."""
+"""The contract of heads: hidden states to predictions, of each token or of each row.
+
+Tested in tests/model/test_heads.py.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

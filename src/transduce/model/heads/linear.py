@@ -1,4 +1,7 @@
-"""One linear map."""
+"""One linear map.
+
+Tested in tests/model/test_heads.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

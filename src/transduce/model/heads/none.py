@@ -1,4 +1,7 @@
-"""No head."""
+"""No head.
+
+Tested in tests/model/test_heads.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""The head that predicts numbers of a row."""
+"""The head that predicts numbers of a row.
+
+Tested in tests/model/test_heads.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

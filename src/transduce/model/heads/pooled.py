@@ -1,4 +1,7 @@
-"""The parts that heads of rows share: pooling, a hidden layer, an output."""
+"""The parts that heads of rows share: pooling, a hidden layer, an output.
+
+Tested in tests/model/test_row_heads.py.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""The head that maps each token to features."""
+"""The head that maps each token to features.
+
+Tested in tests/model/test_heads.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""The head of masked language models."""
+"""The head of masked language models.
+
+Tested in tests/model/test_heads.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

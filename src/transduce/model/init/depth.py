@@ -1,4 +1,7 @@
-"""Start values that know how deep the model is, so that it trains where others of its depth do not."""
+"""Start values that know how deep the model is, so that it trains where others of its depth do not.
+
+Tested in tests/model/test_init.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple

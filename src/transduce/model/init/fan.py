@@ -1,4 +1,7 @@
-"""Start values that know how many inputs a unit has."""
+"""Start values that know how many inputs a unit has.
+
+Tested in tests/model/test_init.py.
+"""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,7 @@
-"""Start values that are the same whatever the size of a matrix."""
+"""Start values that are the same whatever the size of a matrix.
+
+Tested in tests/model/test_init.py.
+"""
 
 import math
 from collections.abc import Iterable

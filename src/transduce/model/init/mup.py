@@ -1,4 +1,7 @@
-"""Start values under which the best learning rate does not depend on the width."""
+"""Start values under which the best learning rate does not depend on the width.
+
+Tested in tests/model/test_init.py.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

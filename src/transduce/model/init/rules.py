@@ -1,4 +1,7 @@
-"""Start values that the user writes down."""
+"""Start values that the user writes down.
+
+Tested in tests/model/test_init.py.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The delta rule, and with a decay the gated delta rule: what is written is what the memory got wrong."""
+"""The delta rule, and with a decay the gated delta rule: what is written is what the memory got wrong.
+
+Tested in tests/model/test_laws.py.
+"""
 
 import math
 from dataclasses import dataclass

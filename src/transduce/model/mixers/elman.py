@@ -1,4 +1,7 @@
-"""The simple recurrent network."""
+"""The simple recurrent network.
+
+Tested in tests/model/mixers/test_recurrent.py.
+"""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal

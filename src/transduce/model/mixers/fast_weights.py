@@ -1,4 +1,7 @@
-"""The fast-weight controller of 1991: a slow network that programs a fast one."""
+"""The fast-weight controller of 1991: a slow network that programs a fast one.
+
+Tested in tests/model/mixers/test_matrix_memories.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

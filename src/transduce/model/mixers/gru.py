@@ -1,4 +1,7 @@
-"""Gated recurrent units."""
+"""Gated recurrent units.
+
+Tested in tests/model/mixers/test_recurrent.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

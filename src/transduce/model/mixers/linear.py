@@ -1,4 +1,7 @@
-"""Linear attention: the memory is a sum of outer products of keys and values."""
+"""Linear attention: the memory is a sum of outer products of keys and values.
+
+Tested in tests/model/test_laws.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

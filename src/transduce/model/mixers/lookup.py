@@ -1,4 +1,7 @@
-"""A list of all tokens, looked up by weights that a mixer computes itself: additive attention and its kin."""
+"""A list of all tokens, looked up by weights that a mixer computes itself: additive attention and its kin.
+
+Tested in tests/model/test_laws.py.
+"""
 
 from abc import abstractmethod
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""Long short-term memory."""
+"""Long short-term memory.
+
+Tested in tests/model/mixers/test_recurrent.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""A memory that is a matrix: heads, a state of constant size, and the precision of what is summed up."""
+"""A memory that is a matrix: heads, a state of constant size, and the precision of what is summed up.
+
+Tested in tests/model/mixers/test_matrix_memories.py.
+"""
 
 from abc import abstractmethod
 from dataclasses import dataclass

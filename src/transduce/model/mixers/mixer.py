@@ -2,6 +2,8 @@
 
 A mixer is the only part that moves information between positions. Its role is the method that is called: `forward` in
 a decoder, `encode` in an encoder, `write` once and `read` at each step between the two.
+
+Tested in tests/model/test_laws.py.
 """
 
 from abc import ABC, abstractmethod

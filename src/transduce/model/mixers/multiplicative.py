@@ -1,4 +1,7 @@
-"""The multiplicative recurrent network: units that multiply activations instead of adding them."""
+"""The multiplicative recurrent network: units that multiply activations instead of adding them.
+
+Tested in tests/model/mixers/test_recurrent.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""Retention: linear attention whose memory fades at a rate of its own in every head."""
+"""Retention: linear attention whose memory fades at a rate of its own in every head.
+
+Tested in tests/model/mixers/test_matrix_memories.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""Normalisation over the batch: the control."""
+"""Normalisation over the batch: the control.
+
+Tested in tests/model/test_norms.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""Normalisation by length, with one gain."""
+"""Normalisation by length, with one gain.
+
+Tested in tests/model/test_norms.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

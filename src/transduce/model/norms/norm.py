@@ -1,4 +1,7 @@
-"""The contract of normalisations, and those that every family uses."""
+"""The contract of normalisations, and those that every family uses.
+
+Tested in tests/model/test_norms.py.
+"""
 
 import math
 from dataclasses import dataclass

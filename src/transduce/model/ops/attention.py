@@ -1,4 +1,7 @@
-"""Scaled dot-product attention as a pure function."""
+"""Scaled dot-product attention as a pure function.
+
+Tested in tests/model/mixers/test_attention.py.
+"""
 
 import torch
 import torch.nn.functional as F

@@ -2,6 +2,8 @@
 
 In every step a: (B, n S) is what the input adds to the n gates, W x_t + b, u: (B, n S) what the last hidden units add,
 U h_{t-1}; S units. Gates stand in the order of torch.nn.
+
+Tested in tests/model/mixers/test_recurrent.py.
 """
 
 import warnings

@@ -1,4 +1,7 @@
-"""Scores of queries and keys, and the weights made of them, as pure functions."""
+"""Scores of queries and keys, and the weights made of them, as pure functions.
+
+Tested in tests/model/mixers/test_additive.py.
+"""
 
 from typing import cast
 

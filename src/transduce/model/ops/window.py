@@ -1,4 +1,7 @@
-"""Windows with soft ends: masks in [0, 1] that are differentiable in where they begin and end."""
+"""Windows with soft ends: masks in [0, 1] that are differentiable in where they begin and end.
+
+Tested in tests/model/mixers/test_differentiable_window.py.
+"""
 
 import torch
 from torch import Tensor

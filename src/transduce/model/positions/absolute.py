@@ -1,4 +1,7 @@
-"""Encodings of the absolute position, added to the embedding."""
+"""Encodings of the absolute position, added to the embedding.
+
+Tested in tests/model/test_positions.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

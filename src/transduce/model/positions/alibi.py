@@ -1,4 +1,7 @@
-"""Linear biases of distance."""
+"""Linear biases of distance.
+
+Tested in tests/model/test_positions.py.
+"""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Vectors of distances, which mixers that can do so meet with their queries and keys."""
+"""Vectors of distances, which mixers that can do so meet with their queries and keys.
+
+Tested in tests/model/mixers/test_disentangled.py.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

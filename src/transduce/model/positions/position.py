@@ -1,4 +1,7 @@
-"""The contract of position encodings: added to the embedding, or applied to queries, keys or scores inside mixers."""
+"""The contract of position encodings: added to the embedding, or applied to queries, keys or scores inside mixers.
+
+Tested in tests/model/test_positions.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple

@@ -1,4 +1,7 @@
-"""Rotary positions."""
+"""Rotary positions.
+
+Tested in tests/model/test_positions.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

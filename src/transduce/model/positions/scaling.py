@@ -1,4 +1,7 @@
-"""Rotary frequencies for texts longer than those of training."""
+"""Rotary frequencies for texts longer than those of training.
+
+Tested in tests/model/test_positions.py.
+"""
 
 import math
 from dataclasses import dataclass

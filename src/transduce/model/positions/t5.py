@@ -1,4 +1,7 @@
-"""Relative positions in buckets that widen with distance."""
+"""Relative positions in buckets that widen with distance.
+
+Tested in tests/model/test_positions.py.
+"""
 
 import math
 from collections.abc import Callable

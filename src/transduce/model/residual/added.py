@@ -1,4 +1,7 @@
-"""Changes to a sublayer's output before it joins the stream, the same for every placement."""
+"""Changes to a sublayer's output before it joins the stream, the same for every placement.
+
+Tested in tests/model/test_residual.py.
+"""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,7 @@
-"""A residual of two streams."""
+"""A residual of two streams.
+
+Tested in tests/model/test_residual.py.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar

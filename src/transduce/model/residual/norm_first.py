@@ -1,4 +1,7 @@
-"""Residuals whose stream is never normalised: the norm stands before the sublayer, and once at the end of the stack."""
+"""Residuals whose stream is never normalised: the norm stands before the sublayer, and once at the end of the stack.
+
+Tested in tests/model/test_residual.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

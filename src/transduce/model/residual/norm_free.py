@@ -1,4 +1,7 @@
-"""Residuals without a norm, in the stream or before a sublayer."""
+"""Residuals without a norm, in the stream or before a sublayer.
+
+Tested in tests/model/test_residual.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,7 @@
-"""Residuals that normalise the stream itself, after the sublayer was added."""
+"""Residuals that normalise the stream itself, after the sublayer was added.
+
+Tested in tests/model/test_residual.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

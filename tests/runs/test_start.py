@@ -1,6 +1,5 @@
 """A training that starts from another model: its weights, its tokeniser, its readers; and what moves in it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,33 +108,3 @@ def test_what_does_not_fit_is_one_sentence(
     with pytest.raises(UserError, match=sentence):
         td.train("classify", {"start": str(lm), "data.path": str(table), **SHORT, **over}, out=tmp_path, quiet=True)
     assert not any(tmp_path.iterdir())
-
-
-def test_rates_may_differ_by_label_and_change_with_the_step(
-    session: Callable[..., Any], recipe: Callable[..., Any]
-) -> None:
-    from dataclasses import dataclass
-
-    from transduce.model.models import Model
-    from transduce.optim import set_rate
-    from transduce.tune.tuning import TuneConfig, Tuning
-
-    @dataclass(frozen=True, kw_only=True)
-    class Layered(TuneConfig):
-        def labels(self, model: Model) -> dict[torch.Tensor, str]:
-            return {p: "norm" if "norm" in name else "rest" for name, p in model.named_parameters()}
-
-        def factor(self, label: str, step: int) -> float:
-            return 0.5 if label == "norm" else float(step > 2)
-
-    made = session(recipe())
-    tuning = Tuning(Layered(), made.job.model, made.moving.optimizers)
-    few = tuning.arrange(1)
-    assert 0 < len(few) < len(list(made.job.model.parameters()))
-    assert all("norm" in name for name, p in made.job.model.named_parameters() if p.requires_grad)
-    assert len(tuning.arrange(3)) == len(list(made.job.model.parameters()))
-    set_rate(made.moving.optimizers, 1.0)
-    groups = [group for optimizer in made.moving.optimizers for group in optimizer.param_groups]
-    assert {group["lr"] / group["peak"] for group in groups} == {0.5, 1.0}
-    owned = [id(p) for group in groups for p in group["params"]]
-    assert sorted(owned) == sorted(id(p) for p in made.job.model.parameters())

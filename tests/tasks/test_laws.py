@@ -1,0 +1,136 @@
+"""Every registered task obeys the laws of tasks, and each law sees what it is about."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from transduce.config import kinds
+from transduce.data.readers.labels import Labels
+from transduce.objectives.objective import Loss
+from transduce.tasks.classify import ClassifyConfig
+from transduce.tasks.language import LanguageConfig
+from transduce.tasks.measures.classes import MacroF1
+from transduce.tasks.measures.measure import Measured
+from transduce.tasks.task import TaskConfig
+from transduce.tasks.translate import TranslateConfig
+from transduce.testing import tasks as laws
+from transduce.testing.tasks import LAWS, Case, case
+
+DRAW = random.Random(0)
+TEXTS = ["".join(DRAW.choices("abcde ", k=DRAW.randint(3, 20))).strip() or "a" for _ in range(40)]
+ROWS: dict[str, tuple[TaskConfig, dict[str, list[Any]]]] = {
+    "translate": (TranslateConfig(), {"source": TEXTS, "target": [text[::-1] for text in TEXTS]}),
+    "language": (LanguageConfig(), {"text": TEXTS}),
+    "language, a stream": (LanguageConfig(stream=True), {"text": TEXTS}),
+    "classify": (ClassifyConfig(), {"text": TEXTS, "label": [text.count("a") % 3 for text in TEXTS]}),
+}
+CASES: dict[str, Case] = {}
+
+
+@pytest.fixture
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """The case of that name, made once."""
+    name = request.param
+    if name not in CASES:
+        task, columns = ROWS[name]
+        train, valid = ({key: values[part] for key, values in columns.items()} for part in (slice(28), slice(28, 40)))
+        CASES[name] = case(task, train, valid, tmp_path_factory.mktemp("case"))
+    return CASES[name]
+
+
+def test_every_task_stands_here() -> None:
+    assert {task.kind for task, _ in ROWS.values()} == set(kinds(TaskConfig.folder))
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("made", list(ROWS), indirect=True)
+def test_a_task(law: Callable[[Case], None], made: Case) -> None:
+    law(made)
+
+
+# What is broken in each, and the law that must see it: a method of a class, and what it does instead of its own.
+
+
+def rotated(own: Any, self: Any, model: Any, readers: Any, inputs: Sequence[Any], options: Any) -> list[Any]:
+    found = own(self, model, readers, inputs, options)
+    return [*found[1:], *found[:1]]
+
+
+def by_mates(own: Any, self: Any, model: Any, readers: Any, inputs: Sequence[Any], options: Any) -> list[Any]:
+    return own(self, model, readers, [f"{one}{'ab' * (len(inputs) > 1)}" for one in inputs], options)
+
+
+def numbered(own: Any, self: Any, columns: Any, readers: Any) -> Any:
+    values = {name: [f"{value}{'a' * (i % 2)}" for i, value in enumerate(columns[name])] for name in columns.names}
+    return own(self, replace(columns, values={**columns.values, "text": values["text"]}), readers)
+
+
+def backwards(own: Any, self: Any, values: Any, column: str) -> Any:
+    found = own(self, values, column)
+    return replace(found, names=found.names[::-1])
+
+
+def of_slots(own: Any, self: Any, model: Any, tokenizer: Any) -> Any:
+    objective = own(self, model, tokenizer)
+
+    def slots(learner: Any, batch: Any) -> Loss:
+        return objective(learner, batch)._replace(count=torch.tensor(batch.slots))
+
+    return slots
+
+
+def unsorted(own: Any, self: Any, outcome: Any, draws: int = 0) -> Measured:
+    found = own(self, outcome, draws)
+    return found if found.low is None else found._replace(low=found.high + 0.1)
+
+
+def first(own: Any, self: Any, outcome: Any, draws: int = 0) -> Measured:
+    return own(self, outcome, draws)._replace(value=len(outcome.samples[0].source) / 100)
+
+
+def at_least_one(own: Any, self: Any, model: Any, readers: Any, inputs: Sequence[Any], options: Any) -> list[Any]:
+    return own(self, model, readers, [*inputs] or ["a"], options)
+
+
+def lenient(own: Any, self: Any, data: Any) -> Any:
+    return self
+
+
+@pytest.mark.parametrize("made", ["classify"], indirect=True)
+@pytest.mark.parametrize(
+    ("law", "owner", "method", "broken"),
+    [
+        (laws.examples_are_those_of_their_rows, ClassifyConfig, "examples", numbered),
+        (laws.readers_come_back, Labels, "fit", backwards),
+        (laws.losses_count_targets, "objective", "build_for", of_slots),
+        (laws.predictions_do_not_depend_on_their_mates, ClassifyConfig, "predict", rotated),
+        (laws.predictions_do_not_depend_on_their_mates, ClassifyConfig, "predict", by_mates),
+        (laws.opened_it_predicts_what_validation_saw, ClassifyConfig, "predict", rotated),
+        (laws.measures_are_sound, MacroF1, "of", unsorted),
+        (laws.measures_are_sound, MacroF1, "of", first),
+        (laws.nonsense_gets_a_sentence, ClassifyConfig, "predict", at_least_one),
+        (laws.nonsense_gets_a_sentence, ClassifyConfig, "suited", lenient),
+    ],
+)
+def test_a_law_sees_what_is_broken(
+    law: Callable[[Case], None], owner: Any, method: str, broken: Any, made: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = type(made.model.recipe.objective) if owner == "objective" else owner
+    own = getattr(owner, method)
+    monkeypatch.setattr(owner, method, lambda *args, **more: broken(own, *args, **more))
+    with pytest.raises(AssertionError):
+        law(made)
+
+
+@pytest.mark.parametrize("made", list(ROWS), indirect=True)
+def test_other_weights_are_seen(made: Case) -> None:
+    model = made.exact.model.float()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    with pytest.raises(AssertionError, match="loss"):
+        laws.opened_it_predicts_what_validation_saw(replace(made, model=replace(made.model, model=model)))
