@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from transduce.cli.main import main
 from transduce.config.part import kinds, packages
 from transduce.errors import UserError
 from transduce.testing.heads import WIDTH, built, laws_of
+from transduce.testing.tasks import LAWS, Case, case
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-task.md"
 QUICK = {"train.device": "cpu", "train.precision": "fp32", "train.threads": 1}
@@ -110,6 +111,21 @@ def test_plan_doctor_and_the_laws_of_heads_take_it(folder: Path, capsys: pytest.
     head = built(kinds("transduce.model.heads")["last-step"]())  # type: ignore[arg-type]
     for law in laws_of(head):
         law(head, WIDTH)
+
+
+@pytest.fixture(scope="module")
+def forecast(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    draw = np.random.default_rng(1)
+    series = [" ".join(f"{x:.3f}" for x in draw.normal(size=draw.integers(2, 20))) for _ in range(40)]
+    rows = {"series": series, "next": draw.normal(size=40).round(3).tolist()}
+    train, valid = ({name: column[part] for name, column in rows.items()} for part in (slice(28), slice(28, 40)))
+    task: Any = kinds("transduce.tasks")["forecast"]()
+    return case(task, train, valid, tmp_path_factory.mktemp("case"))
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_it_obeys_the_laws_of_tasks(law: Callable[[Case], None], forecast: Case) -> None:
+    law(forecast)
 
 
 def test_what_is_too_long_keeps_its_end(folder: Path) -> None:
