@@ -21,12 +21,25 @@ if TYPE_CHECKING:
     from transduce.api import doctor as doctor
     from transduce.api import load as load
     from transduce.api import plan as plan
+    from transduce.api import quantise as quantise
     from transduce.api import recipe as recipe
     from transduce.api import train as train
     from transduce.transducer import Transducer as Transducer
 
 __version__ = "0.1.0"
-__all__ = ["Transducer", "Update", "UserError", "Validation", "build", "doctor", "load", "plan", "recipe", "train"]
+__all__ = [
+    "Transducer",
+    "Update",
+    "UserError",
+    "Validation",
+    "build",
+    "doctor",
+    "load",
+    "plan",
+    "quantise",
+    "recipe",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

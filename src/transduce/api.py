@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 import torch
 
@@ -23,9 +23,12 @@ from transduce.exchange.parity import Apart, layer_by_layer
 from transduce.inspect.plan import Costs, Probe, Work, costs
 from transduce.inspect.plan import probe as measured
 from transduce.model.models import Model
+from transduce.precision.convert import Asked, Precision
 from transduce.runs import assumed
 from transduce.runs.checkpoint import steps
 from transduce.runs.opening import open_run
+from transduce.runs.quantised import read_in
+from transduce.runs.quantising import quantise as write_codes
 from transduce.runs.recipe import Recipe, TrainConfig
 from transduce.runs.run import Run
 from transduce.runs.start import Start
@@ -106,15 +109,22 @@ def unused_weights(spec: str, run: Path) -> list[str]:
     return [f"{spec} gives the recipe only: {run} starts from new weights, and those of {other} are not used"]
 
 
-def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", overrides: Overrides = ()) -> Transducer:
+def load(
+    path: str | Path, *, checkpoint: str = "best", device: str = "auto", overrides: Overrides = (),
+    precision: Asked | None = None,
+) -> Transducer:  # fmt: skip
     """Returns a trained model from its run directory, or from a Hugging Face folder with config.json and safetensors.
 
     checkpoint: "best", "last", or a name in checkpoints/ of a run.
     device: "auto", "cpu" or "cuda".
     overrides: keys of the recipe to change, such as where the data lies now.
+    precision: "fp32", "bf16", "int8", "int4", or "auto", the fastest here (None: as generate.precision says); `reading`
+        of what is returned says which. In another precision than fp32 a model only reads: its matrices are given up.
 
-    Raises UserError if the run or the checkpoint is not whole.
+    Raises UserError if the run or the checkpoint is not whole, and for a precision that the device cannot multiply.
     """
+    if precision not in (None, *get_args(Asked)):
+        raise UserError(f"precision={precision} is not a precision; use {', '.join(get_args(Asked))}")
     run = Run(Path(path))
     if run.path.suffix in (".yaml", ".yml") and run.path.is_file():
         advice = f"`transduce train {path}` makes a run of it, a directory in runs/"
@@ -125,11 +135,15 @@ def load(path: str | Path, *, checkpoint: str = "best", device: str = "auto", ov
         certificate.require_intact(run.path)
         folder = imported.read(run.path)
         config = changed(folder.recipe, overrides, device)
-        return Transducer(folder.model.to(device_of(config.train)).eval(), Readers(folder.tokenizer), config)
+        model = folder.model.to(device_of(config.train)).eval()
+        reading = read_in(model, precision or config.generate.precision)
+        return Transducer(model, Readers(folder.tokenizer), config, None, reading)
     imported.require_certificate(run)
     config = changed(run.recipe, overrides, device)
     opened = open_run(run, checkpoint, config)
-    return Transducer(opened.model.to(device_of(config.train)).eval(), opened.readers, config, run.path)
+    model = opened.model.to(device_of(config.train)).eval()
+    reading = read_in(model, precision or config.generate.precision, opened.checkpoint)
+    return Transducer(model, opened.readers, config, run.path, reading)
 
 
 def changed(config: Recipe, overrides: Overrides, device: str) -> Recipe:
@@ -166,6 +180,28 @@ def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best") -> 
     """Writes a run as a folder that transformers opens with its own classes. Raises UserError if none of them fits."""
     model = load(run, checkpoint=checkpoint, device="cpu")
     exported.write(model.model, model.tokenizer, model.recipe, Path(run), require_new(Path(folder)))
+
+
+def quantise(
+    run: str | Path, precision: Precision = "int4", *, checkpoint: str = "best", lines: int = 256,
+    overrides: Overrides = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Writes the codes of a checkpoint in fewer bits beside it, for `load(run, precision=...)`; returns what their
+    certificate says.
+
+    precision: "int4" or "int8". lines: of the training data, on which codes of four bits are made to compensate for
+    each other's errors; 0: they are not. overrides: keys of the recipe, such as where the data lies now.
+    Raises UserError where there is nothing to make codes of, or the data cannot be read.
+    """
+    if precision not in ("int4", "int8"):
+        raise UserError(f"precision={precision} has no codes to write; use int4 or int8")
+    if lines < 0:
+        raise UserError(f"lines={lines} must not be negative; use 256, or 0 for no compensation")
+    there = Run(Path(run))
+    if not (there.path / "config.yaml").is_file():
+        raise UserError(f"{run} is not a run, beside whose checkpoint codes could lie; import it: transduce import DIR")
+    imported.require_certificate(there)
+    return write_codes(open_run(there, checkpoint, changed(there.recipe, overrides, "cpu")), precision, lines)
 
 
 def parity(first: str | Path, second: str | Path, texts: Iterable[str] = (), source: str = "") -> list[Apart]:

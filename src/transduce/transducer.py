@@ -22,6 +22,7 @@ from transduce.generate.hypothesis import Norm
 from transduce.generate.score import Scores
 from transduce.generate.stop import TextStream
 from transduce.model.models import Model
+from transduce.runs.quantised import FULL, Reading
 from transduce.runs.recipe import Recipe
 from transduce.runs.start import SENTENCES
 from transduce.tasks.answer import Answer
@@ -86,12 +87,14 @@ class Transducer:
 
     readers: of the columns that its task reads; its tokeniser is one of them.
     run: its directory, where it has one.
+    reading: in which precision it is read, and what is to be told of that.
     """
 
     model: Model
     readers: Readers
     recipe: Recipe
     run: Path | None = None
+    reading: Reading = FULL
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -246,6 +249,8 @@ class Transducer:
 def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> GenerateConfig:
     """Returns a recipe's way of decoding with the options; where the two exclude each other, the options win."""
     over: dict[str, Any] = {**options, **({} if nbest is None else {"nbest": nbest})}
+    if "precision" in over:
+        raise UserError(f"precision={over['precision']} is chosen when a model is opened; use load(..., precision=)")
     names = [field.name for field in dataclasses.fields(config)]
     for name in over.keys() - set(names):
         guess = nearest(name, names)

@@ -24,6 +24,7 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "doctor": ([*DATES], {"splits", "overlap", "vocab_size", "padding", "preview", "advice"}),
     "explain": (["model.mixer"], {"name", "type", "default", "choices", "description", "kinds", "keys"}),
     "reproduce": (["ls"], {"name", "claim", "verdict", "marks", "older"}),
+    "quantise": (["DATES", "--lines", "4"], {"path", "certificate"}),
     "parity": (["DATES", "DATES"], {"name", "largest", "scale", "near"}),
     "runs ls": ([".."], {"name", "state", "valid_loss", "minutes"}),
     "runs show": (["DATES"], {"summary", "config", "data", "result", "checkpoints", "bytes"}),

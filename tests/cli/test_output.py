@@ -103,6 +103,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "reproduce": ["ls", "--out", "reproduced"],
         "import": [str(runs.folder), "imported"],
         "export": [str(runs.stream), "again"],
+        "quantise": [str(runs.stream), "--lines", "4"],
         "parity": [str(runs.stream), str(runs.folder), "--text", text],
         "explain": ["model.mixer"],
         "runs ls": [str(runs.pairs.parent)],

@@ -153,7 +153,7 @@ DATA = {
 }  # fmt: skip
 WITHOUT_TEXT = {
     "reproduce": "reads what its experiment is made for", "import": "reads a published model",
-    "export": "reads a run", "parity": "has its texts on the command line",
+    "export": "reads a run", "quantise": "reads a run", "parity": "has its texts on the command line",
     "explain": "prints", "runs ls": "prints", "runs show": "prints", "runs compare": "prints", "runs rm": "removes",
     "recipes ls": "prints", "recipes show": "prints", "recipes cp": "copies", "recipes schema": "prints",
     "parts": "prints", "parts ls": "prints", "parts show": "prints", "parts check": "computes",

@@ -6,8 +6,10 @@ from torch import nn
 from transduce.generate import packed
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
-from transduce.generate.packed import Packed, reader
+from transduce.generate.packed import reader
 from transduce.model.layout import dense
+from transduce.precision import packed as layout
+from transduce.precision.packed import Packed
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 
@@ -16,7 +18,7 @@ needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reas
 @pytest.mark.parametrize("shape", [(1, 33), (5, 33), (2, 7, 33), (1, 1, 33)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_it_is_a_linear_map(shape: tuple[int, ...], bias: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(packed, "WORTH", 0)
+    monkeypatch.setattr(layout, "WORTH", 0)
     x, linear = torch.randn(shape), nn.Linear(33, 50, bias=bias)
     torch.testing.assert_close(Packed(linear.weight, linear.bias)(x), F.linear(x, linear.weight, linear.bias))
 
@@ -24,7 +26,7 @@ def test_it_is_a_linear_map(shape: tuple[int, ...], bias: bool, monkeypatch: pyt
 @needs_onednn
 def test_decoding_is_the_same_packed_and_not(translator, letters, monkeypatch: pytest.MonkeyPatch):
     config, source = GenerateConfig(beam_size=3, max_new_tokens=8), [[3, 4], [5], [4, 4, 4]]
-    monkeypatch.setattr(packed, "WORTH", 0)
+    monkeypatch.setattr(layout, "WORTH", 0)
     fast = decode(translator, letters, config, source=source)
     assert any(isinstance(m, Packed) for m in reader(translator).modules())
     monkeypatch.setattr(packed, "packable", lambda weights: False)

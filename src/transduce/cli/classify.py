@@ -7,7 +7,8 @@ import typer
 
 from transduce.cli.documents import line as object_line
 from transduce.cli.documents import line_option
-from transduce.cli.options import Checkpoint, Device, Run
+from transduce.cli.opening import opened
+from transduce.cli.options import Checkpoint, Device, Precision, Run
 from transduce.cli.words import lines, places, results
 
 if TYPE_CHECKING:
@@ -28,17 +29,17 @@ def classify(
     json: Annotated[bool, line_option(KEYS)] = False,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
+    precision: Precision = None,
 ) -> None:
     """Print the label of each argument, or of each line of a file or of standard input.
 
     A line in is a line out, in order; a line of blanks has no label, and keeps its place.
     """
-    from transduce import api
     from transduce.errors import UserError
 
     if texts and file is not None:
         raise UserError("there are texts and a file to classify; give one of them")
-    model = api.load(run, checkpoint=checkpoint, device=device)
+    model = opened(run, checkpoint, device, precision)
     inputs = texts or lines(file or "-", LONGEST)
     for _, text, answer in results(inputs, LINES, model.classify, places(None if texts else file or "-")):
         if json:

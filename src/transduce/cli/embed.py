@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from heapq import nsmallest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from transduce.cli.documents import line, line_option
-from transduce.cli.options import Device
+from transduce.cli.opening import tell
+from transduce.cli.options import Device, Precision
 from transduce.cli.words import lines, places, results
 from transduce.errors import UserError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Folder = Annotated[
     Path, typer.Argument(help="Of sentence-transformers, an encoder, or a run of one.", show_default=False)
 ]
-Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="bf16 is faster where processors multiply it.")]
 Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: lines of stdin.")]
 LINES = 8192  # read at once, so that a file of any size passes through; each chunk is batched by length
 
@@ -35,7 +35,7 @@ def embed(
     out: Annotated[Path | None, typer.Option(help="Write X.npy (one matrix) or X.jsonl; default: JSONL here.")] = None,
     search: Annotated[str | None, typer.Option(metavar="QUERY", help="Rank the texts by likeness to this one.")] = None,
     top: Annotated[int, typer.Option(help="With --search: how many to print.", min=1)] = 5,
-    precision: Precision = "fp32",
+    precision: Precision = None,
     batch_tokens: Annotated[int, typer.Option(help="Most tokens of a batch.", min=1)] = 4096,
     device: Device = "auto",
     json: Annotated[bool, line_option("text, vector; with --search: score, line, text")] = False,
@@ -54,19 +54,23 @@ def embed(
     from transduce.api import load
     from transduce.config import from_data
     from transduce.exchange.sentences import SentenceEncoder
+    from transduce.runs.quantised import read_in
     from transduce.runs.recipe import TrainConfig
     from transduce.training.train import device_of
 
     if (folder / "config.yaml").is_file():
-        encoder = load(folder, device=device).sentences
+        model = load(folder, device=device, precision="fp32" if precision == "bf16" else precision)
+        encoder, reading = model.sentences, model.reading
     else:
         encoder = SentenceEncoder.read(folder)
         encoder.model.to(device_of(from_data(TrainConfig, {"device": device})))
+        reading = read_in(encoder.model, "fp32" if precision in (None, "bf16") else precision)
+    tell(reading)
     if encoder.told:
         print(encoder.told, file=sys.stderr)
 
     def vectors(some: list[str]) -> "Vectors":
-        return encoder.embed(some, batch_tokens=batch_tokens, precision=precision)
+        return encoder.embed(some, batch_tokens=batch_tokens, precision="bf16" if precision == "bf16" else "fp32")
 
     name = "-" if file is None else file
     inputs, place = texts or lines(name), places(None if texts else name)

@@ -6,7 +6,8 @@ import typer
 
 from transduce.cli.completion import change_words
 from transduce.cli.documents import document, option
-from transduce.cli.options import BeamSize, Checkpoint, Device, Run
+from transduce.cli.opening import opened
+from transduce.cli.options import BeamSize, Checkpoint, Device, Precision, Run
 from transduce.cli.words import overrides
 
 
@@ -21,6 +22,7 @@ def evaluate(
     samples: Annotated[int, typer.Option(help="Examples to show.")] = 5,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
+    precision: Precision = None,
     json: Annotated[
         bool, option("run, checkpoint, split, what was measured, samples (source, expected, output)")
     ] = False,
@@ -29,10 +31,9 @@ def evaluate(
 
     The data of the recipe is read again; if it lies elsewhere now, say data.path=FOLDER.
     """
-    from transduce import api
 
     changes = [*overrides(words), *([("generate.beam_size", beam_size)] if beam_size is not None else [])]
-    model = api.load(run, checkpoint=checkpoint, device=device, overrides=changes)
+    model = opened(run, checkpoint, device, precision, changes)
     evaluation = model.evaluate(split)
     if json:
         return document({"run": run, "checkpoint": checkpoint, **evaluation.as_data(samples)})

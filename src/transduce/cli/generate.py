@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from transduce.cli.opening import opened
 from transduce.cli.options import (
     Checkpoint,
     Device,
@@ -14,6 +15,7 @@ from transduce.cli.options import (
     MinNewTokens,
     MinP,
     NoRepeatNgram,
+    Precision,
     RepetitionPenalty,
     Run,
     Scores,
@@ -47,17 +49,17 @@ def generate(
     json: Json = False,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
+    precision: Precision = None,
 ) -> None:
     """Continue a text.
 
     transduce generate runs/shakespeare "ROMEO:" --temperature 0.8 --top-p 0.95
     """
-    from transduce import api
     from transduce.transducer import decoding
 
     if prompt == "-":
         prompt = "\n".join(lines("-"))
-    model = api.load(run, checkpoint=checkpoint, device=device)
+    model = opened(run, checkpoint, device, precision)
     options = given(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, max_new_tokens=max_new_tokens,
         min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty, no_repeat_ngram=no_repeat_ngram,

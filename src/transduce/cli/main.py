@@ -26,6 +26,7 @@ from transduce.cli import (
     parts,
     plan,
     predict,
+    quantise,
     recipes,
     reproduce,
     runs,
@@ -61,6 +62,7 @@ app.command(context_settings=PASS_ON)(reproduce.reproduce)
 app.command("import")(import_.import_)
 app.command()(export.export)
 app.command()(parity.parity)
+app.command(context_settings=PASS_ON)(quantise.quantise)
 app.add_typer(runs.app, name="runs")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(parts.app, name="parts")

@@ -1,7 +1,7 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,12 @@ Words = Annotated[
 Run = Annotated[Path, typer.Argument(help="The directory of a run.", show_default=False, autocompletion=run_names)]
 Checkpoint = Annotated[str, typer.Option(help="best, last, or the name of one in checkpoints/.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+Asked = Literal["auto", "fp32", "bf16", "int8", "int4"]
+Precision = Annotated[
+    Asked | None,
+    typer.Option(help="How weights are multiplied; auto: the fastest here. Default: as generate.precision says."),
+]  # fmt: skip
 
 TrainDevice = Annotated[str | None, typer.Option(help="auto, cpu or cuda; the same as train.device.")]
 

@@ -7,7 +7,8 @@ import typer
 
 from transduce.cli.documents import line as object_line
 from transduce.cli.documents import line_option
-from transduce.cli.options import Checkpoint, Device, Run
+from transduce.cli.opening import opened
+from transduce.cli.options import Checkpoint, Device, Precision, Run
 from transduce.cli.words import lines, places, results
 
 LINES = 2048  # read at once, so that a file of any size passes through
@@ -21,17 +22,17 @@ def predict(
     json: Annotated[bool, line_option("input, prediction")] = False,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
+    precision: Precision = None,
 ) -> None:
     """Print what the model gives for each argument, or for each line of a file or of standard input.
 
     For every task, also one of another package; a command of its own, such as translate, has more options.
     """
-    from transduce import api
     from transduce.errors import UserError
 
     if inputs and file is not None:
         raise UserError("there are inputs and a file to predict from; give one of them")
-    model = api.load(run, checkpoint=checkpoint, device=device)
+    model = opened(run, checkpoint, device, precision)
     rows = inputs or lines(file or "-", LONGEST)
     for _, text, prediction in results(rows, LINES, model.predict, places(None if inputs else file or "-")):
         if json:

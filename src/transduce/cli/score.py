@@ -7,7 +7,8 @@ import typer
 
 from transduce.cli.documents import line as object_line
 from transduce.cli.documents import line_option
-from transduce.cli.options import Checkpoint, Device, Run
+from transduce.cli.opening import opened
+from transduce.cli.options import Checkpoint, Device, Precision, Run
 from transduce.cli.words import lines, places, results
 from transduce.errors import UserError
 
@@ -23,6 +24,7 @@ def score(
     file: Annotated[str, typer.Argument(help="Lines of source<TAB>target; of a language model, of text.")] = "-",
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
+    precision: Precision = None,
     json: Annotated[bool, line_option("text (or source, target), log_p, tokens, log_p_per_token")] = False,
 ) -> None:
     """Print how likely each target is, given its source.
@@ -31,9 +33,8 @@ def score(
 
     Natural logarithms; the end of the sentence is a token too.
     """
-    from transduce import api
 
-    model = api.load(run, checkpoint=checkpoint, device=device)
+    model = opened(run, checkpoint, device, precision)
 
     def cells(line: str) -> list[str]:
         names = model.task.reads

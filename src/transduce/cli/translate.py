@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from transduce.cli.opening import opened
 from transduce.cli.options import (
     BeamSize,
     Checkpoint,
@@ -15,6 +16,7 @@ from transduce.cli.options import (
     MaxNewTokens,
     MinNewTokens,
     NoRepeatNgram,
+    Precision,
     RepetitionPenalty,
     Run,
     Scores,
@@ -51,15 +53,15 @@ def translate(
     json: Json = False,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
+    precision: Precision = None,
 ) -> None:
     """Translate arguments, or standard input line by line.
 
     A line in is a line out, in order: transduce translate RUN < source.txt > target.txt
     """
-    from transduce import api
     from transduce.transducer import Answer
 
-    model = api.load(run, checkpoint=checkpoint, device=device)
+    model = opened(run, checkpoint, device, precision)
     choices = {"beam_size": beam_size, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
     rules = {"repetition_penalty": repetition_penalty, "no_repeat_ngram": no_repeat_ngram}
     choices |= {**rules, "min_new_tokens": min_new_tokens, "temperature": temperature, "seed": seed}

@@ -9,50 +9,17 @@ from typing import cast
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transduce.model.heads.head import TokenHead
 from transduce.model.heads.linear import LinearHead
 from transduce.model.models import Model
+from transduce.precision.maps import MapHead
+from transduce.precision.packed import Packed
 
 MOST = 1 << 30  # bytes of weights; a larger model is not packed, for the memory it would take
-WORTH = 1 << 19  # multiplications; for fewer, calling oneDNN takes longer than MKL does
 
 Key = tuple[torch.dtype, tuple[tuple[int, int], ...]]
 _copies: "WeakKeyDictionary[nn.Module, tuple[Key, nn.Module]]" = WeakKeyDictionary()
-
-
-class Packed(nn.Module):
-    """x W^T + b on a CPU, in float32 or bfloat16, whatever x is in."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__()
-        self.weight, self.bias = frozen(weight.to(dtype)), None if bias is None else frozen(bias.to(dtype))
-        self.packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous())
-        self.out_features, self.in_features = weight.shape
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.to(self.weight.dtype)
-        if x.numel() * self.out_features < WORTH:
-            return F.linear(x, self.weight, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
-
-
-class PackedHead(TokenHead):
-    """W h + b of a linear head, packed."""
-
-    def __init__(self, head: LinearHead) -> None:
-        super().__init__()
-        self.size, self.map = head.size, Packed(head.weight, head.bias)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.map(hidden)
-
-
-def frozen(weight: Tensor) -> nn.Parameter:
-    """The same memory, out of the reach of gradients."""
-    return nn.Parameter(weight.detach(), requires_grad=False)
 
 
 def reader(model: Model, dtype: torch.dtype = torch.float32) -> Model:
@@ -90,7 +57,7 @@ def shallow(module: nn.Module, done: dict[nn.Module, nn.Module], pack: torch.dty
         if pack is not None and type(module) is nn.Linear and not hooked:
             done[module] = Packed(module.weight, cast("Tensor | None", module.bias), pack)
         elif pack == torch.float32 and type(module) is LinearHead and module.plain and not hooked:
-            done[module] = PackedHead(module)
+            done[module] = MapHead(module, Packed(module.weight, module.bias))
         else:
             done[module] = copy.copy(module)
             parts = {name: part if part is None else shallow(part, done, pack) for name, part in inside.items()}

@@ -21,11 +21,13 @@ from transduce.runs.migrate import SCHEMA
 Tensors = Mapping[str, Tensor]
 
 
-def write(target: Path, parts: Mapping[str, Tensors], state: Mapping[str, Any]) -> None:
+def write(
+    target: Path, parts: Mapping[str, Tensors], state: Mapping[str, Any], record: str = "state.json"
+) -> None:  # fmt: skip
     """Writes `target` beside its place, hashes it, forces it to the disk, and renames it: it is whole or not there.
 
     parts: file name -> tensors by name.
-    state: the content of state.json.
+    state: the content of the JSON file `record`.
 
     Raises OSError (a full disk, say, or no directory to write in); then nothing new is left behind, and an earlier
     directory of that name is as it was.
@@ -36,7 +38,7 @@ def write(target: Path, parts: Mapping[str, Tensors], state: Mapping[str, Any]) 
         beside.mkdir()
         for name, tensors in parts.items():
             save_tensors(tensors, beside / name)
-        (beside / "state.json").write_text(json.dumps({**state, "schema": SCHEMA}, indent=1) + "\n")
+        (beside / record).write_text(json.dumps({**state, "schema": SCHEMA}, indent=1) + "\n")
         hashes = {path.name: digest(path) for path in sorted(beside.iterdir())}
         (beside / "DONE").write_text(json.dumps(hashes, indent=1) + "\n")
         for path in (*beside.iterdir(), beside):

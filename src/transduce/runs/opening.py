@@ -1,5 +1,6 @@
 """A run opened: its model with the weights of a checkpoint, and what it needs to read and write."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from transduce.data.readers.reader import Readers
@@ -12,11 +13,12 @@ from transduce.runs.weights import best_weights, load_weights
 
 
 class Opened(NamedTuple):
-    """A run that has been opened: the model, its readers, and the recipe."""
+    """A run that has been opened: the model, its readers, and the recipe. checkpoint: where its weights are from."""
 
     model: Model
     readers: Readers
     recipe: Recipe
+    checkpoint: Path
 
 
 def built(recipe: Recipe, readers: Readers, seed: int = 0) -> Model:
@@ -43,4 +45,4 @@ def open_run(run: Run, checkpoint: str = "best", recipe: Recipe | None = None) -
     readers = run.readers
     model = built(recipe, readers)
     load_weights(model, best_weights(where))
-    return Opened(model, readers, recipe)
+    return Opened(model, readers, recipe, where)

@@ -18,6 +18,7 @@ from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer
 from transduce.model.state import nbytes, select, snapshot, tensors
 from transduce.testing.adapted import adapted
+from transduce.testing.exchanged import exchanged
 from transduce.testing.runs import (
     Run,
     T,
@@ -275,5 +276,5 @@ def lower_precision(mixer: Mixer, width: int) -> None:
 
 LAWS: tuple[Callable[[Mixer, int], None], ...] = (
     chunking, causality, reach, write_then_read, padding, packing, rows, replay, sharding, compilation, batch,
-    derivatives, lower_precision, adapted,
+    derivatives, lower_precision, adapted, exchanged,
 )  # fmt: skip

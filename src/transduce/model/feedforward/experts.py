@@ -31,6 +31,7 @@ class Experts(nn.Module):
     """
 
     asks_valid: ClassVar[bool] = True
+    multiplied: ClassVar[tuple[str, ...]] = ("router",)
 
     def __init__(self, config: "ExpertsConfig", width: int) -> None:
         super().__init__()

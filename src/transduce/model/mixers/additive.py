@@ -20,6 +20,7 @@ class Additive(Lookup):
 
     no_plan = "the vectors that score are one matrix for all heads, which is no map of x"
     roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes", "score.weight": "score"}
+    multiplied: ClassVar[tuple[str, ...]] = ("score",)
 
     def __init__(self, config: "AdditiveConfig", width: int) -> None:
         super().__init__()

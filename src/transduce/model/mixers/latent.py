@@ -31,6 +31,7 @@ class LatentAttention(Lookup):
     """Multi-head latent attention.   DeepSeek-AI 2024, arXiv:2405.04434, sec. 2.1."""
 
     roles: ClassVar[Roles] = {"out.weight": "writes"}
+    multiplied: ClassVar[tuple[str, ...]] = ("kv",)
     tp_plan: ClassVar[dict[str, str]] = {"q": "columns", "kv": "columns", "out": "rows"}
 
     def __init__(self, config: "LatentConfig", width: int, positions: Positions) -> None:

@@ -21,6 +21,7 @@ class Luong(Lookup):
 
     no_plan = "one head asks for all of the width"
     roles: ClassVar[Roles] = {"out.weight": "writes", "score.weight": "score"}
+    multiplied: ClassVar[tuple[str, ...]] = ("score",)
 
     def __init__(self, config: "LuongConfig", width: int) -> None:
         super().__init__()

@@ -25,7 +25,8 @@ class Mixer(nn.Module, ABC):
     tp_plan: projection -> "columns" or "rows", how the weights are split over ranks. no_plan: why there is none.
     cannot: method -> the reason a mixer does not have it; calling it raises that sentence as a UserError. by_document:
     what `write` returns keeps the documents of a packed row apart by itself, and `read` finds them by the segments of
-    the layout. by_reach: it heeds the places and the reach of the layout.
+    the layout. by_reach: it heeds the places and the reach of the layout. multiplied: names of the linear maps whose
+    matrices it multiplies by itself instead of calling them; they stay as they are where a model is read in fewer bits.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {}
@@ -33,6 +34,7 @@ class Mixer(nn.Module, ABC):
     cannot: ClassVar[dict[str, str]] = {}
     by_document: ClassVar[bool] = False
     by_reach: ClassVar[bool] = False
+    multiplied: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:

@@ -21,6 +21,7 @@ class Multiplicative(Recurrent):
     """`factor_input`, `factor_hidden`: W_fx, W_fh. `input`, `hidden`: W_hx with b, W_hf."""
 
     roles: ClassVar[Roles] = {**Recurrent.roles, "factor_hidden.weight": "recurrent"}
+    multiplied: ClassVar[tuple[str, ...]] = (*Recurrent.multiplied, "factor_hidden")
 
     def __init__(self, config: "MultiplicativeConfig", width: int) -> None:
         super().__init__(config, width, 1)

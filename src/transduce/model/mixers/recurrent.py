@@ -23,6 +23,7 @@ class Recurrent(Mixer):
 
     no_plan = "every hidden unit is computed from all those of the step before"
     roles: ClassVar[Roles] = {"hidden.weight": "recurrent", "out.weight": "writes"}
+    multiplied: ClassVar[tuple[str, ...]] = ("input", "hidden")
     cannot: ClassVar[dict[str, str]] = {"encode": "a recurrent network depends on order; wrap it in bidirectional"}
     memory: ClassVar[type[Hidden] | type[Cell]] = Hidden
 

@@ -34,6 +34,7 @@ class RelativeTerms(Positions):
 
     by_head = True
     scaled = True
+    multiplied: ClassVar[tuple[str, ...]] = ("r",)
 
     def __init__(self, config: "TransformerXLConfig", width: int, queries: Queries, shared: Lean | None) -> None:
         """Makes the terms of one mixer. shared: the u and w of all mixers."""

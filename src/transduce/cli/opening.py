@@ -1,0 +1,31 @@
+"""A model opened for a command, which tells on stderr in which precision it is read."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transduce.cli.options import Asked
+from transduce.cli.words import fold
+from transduce.screen import Screen
+
+if TYPE_CHECKING:
+    from transduce.runs.quantised import Reading
+    from transduce.transducer import Transducer
+
+
+def opened(
+    run: Path, checkpoint: str, device: str, precision: Asked | None, overrides: Iterable[tuple[str, Any]] = ()
+) -> "Transducer":
+    """Returns the model of a run."""
+    from transduce import api
+
+    model = api.load(run, checkpoint=checkpoint, device=device, precision=precision, overrides=overrides)
+    tell(model.reading)
+    return model
+
+
+def tell(reading: "Reading") -> None:
+    """Says in one line on stderr in which precision a model is read; of float32 nothing, where that was asked for."""
+    if reading.line:
+        Screen(sys.stderr).say(fold(f"transduce: {reading.line}", sys.stderr))
