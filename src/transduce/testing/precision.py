@@ -33,7 +33,7 @@ def int8_codes(weight: Tensor, made: Int8) -> None:
     gap = (made.numbers().double() - weight.double()).abs()
     assert (gap <= made.scale.double()[:, None] / 2 * (1 + 256 * FLOAT)).all(), "int8: a code is not the nearest"
     codes = made.codes.long()
-    pairs = padded(codes)[:, : codes.shape[1] + codes.shape[1] % 2].unflatten(1, (-1, 2))
+    pairs = padded(codes).reshape(len(codes), -1, 2)  # a zero behind overflows nothing
     assert pairs.clamp_min(0).sum(2).max() * 255 <= 32767, "int8: a pair of neighbours overflows"
     assert pairs.clamp_max(0).sum(2).min() * 255 >= -32768, "int8: a pair of neighbours overflows"
 
