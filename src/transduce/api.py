@@ -275,7 +275,7 @@ def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: i
         tokenizer = config.tokenizer.train(texts)
     readers = Readers(tokenizer, task.readers(splits["train"]))
     encoded = {name: task.examples(columns, readers) for name, columns in splits.items()}
-    unread = config.data.remarks(task.reads)
+    unread = [*config.data.remarks(task.reads), *task.remarks(readers)]
     seed = config.train.seed
     return examine(splits, encoded, tokenizer, config.batch, seed=seed, rows=preview, unread=unread)
 

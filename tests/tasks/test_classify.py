@@ -1,6 +1,7 @@
 """Classification: laws that hold for any body, what is said, and that a run is all that is needed."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import torch
 
 import transduce as td
 from transduce.cli.main import main
+from transduce.data.columns import Columns
+from transduce.data.readers.labels import Labels
+from transduce.data.readers.reader import Readers
 from transduce.errors import Notice, UserError
-from transduce.tasks.classify import Classified
+from transduce.tasks.classify import Classified, ClassifyConfig
 
 SMALL = {
     "tokenizer": {"kind": "char"}, "model.width": 16, "model.layers": 1, "model.feedforward.hidden": 24,
@@ -181,3 +185,54 @@ def test_weights_of_targets_weigh_the_loss(trained: Callable[..., Path]) -> None
     assert float(weighted.count) == 6
     rows = batch._replace(targets=torch.where(few > 0, batch.targets, -1))
     torch.testing.assert_close(weighted.total, 2 * objective(model.model, rows).total)
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ([1, 2, 3] * 20, r"the labels \(1, 2, 3\) are numbers and are taken for 3 classes, without order; "),
+        (["0", "1"] * 30, r"the labels \(0, 1\) are numbers and are taken for 2 classes"),
+        ([0.5, 1, 1.5, "2.0", -3e2] * 12, r"\(-300, 0.5, 1, 1.5, 2.0\) are numbers and are taken for 5 classes"),
+        ([*range(30)] * 2, r"\(0, 1, .*, 9, \.\.\.\) are numbers and are taken for 30 classes"),
+        (["a", "b", "1"] * 20, None),
+        ([True, False] * 30, None),
+        (["nan", "inf"] * 30, None),
+        ([i / 7 for i in range(60)], r"`label` of train holds 60 different numbers in 60 rows, too many for classes; "),
+        ([*range(31), *range(29)], r"holds 31 different numbers in 60 rows"),
+        ([i % 21 + 0.5 for i in range(600)], r"holds 21 different numbers in 600 rows"),
+    ],
+    ids=lambda value: None,
+)
+def test_labels_that_are_numbers_are_said_or_refused(labels: list[Any], told: str | None) -> None:
+    columns = Columns({"text": ["x"] * len(labels), "label": labels})
+    task, anyway = ClassifyConfig(), ClassifyConfig(many_numbers=True)
+    readers = Readers(None, anyway.readers(columns))
+    if told is not None and "different" in told:
+        with pytest.raises(UserError, match=told + ".*task.many_numbers=true makes a class of each"):
+            task.readers(columns)
+        assert len(anyway.remarks(readers)) == 1
+        return
+    assert task.readers(columns) == readers.columns
+    assert [bool(re.search(told or "", line)) for line in task.remarks(readers)] == [True] * (told is not None)
+
+
+def test_the_task_that_predicts_numbers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers = Readers(None, {"label": Labels(names=("1", "2"))})
+    assert "none is installed" in ClassifyConfig().remarks(readers)[0]
+
+    class Rate(ClassifyConfig):
+        kind = "rate"
+        gives = "number"
+
+    monkeypatch.setattr("transduce.tasks.classify.kinds", lambda folder: {"classify": ClassifyConfig, "rate": Rate})
+    assert ClassifyConfig().remarks(readers)[0].endswith("; task=rate predicts numbers")
+
+
+def test_training_and_doctor_say_what_numbers_are_taken_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    (tmp_path / "t.tsv").write_text("".join(f"{i % 3}\t{'ab' * (i % 7 + 1)}\n" for i in range(60)))
+    over = {"data.path": str(tmp_path / "t.tsv"), **SMALL, "train.max_steps": 4, "train.validate_every": 4}
+    td.train("classify", over, out=tmp_path)
+    assert "are numbers and are taken for 3 classes" in capsys.readouterr().out.replace("\n", " ")
+    assert any("taken for 3 classes" in line for line in td.doctor("classify", over).unread)

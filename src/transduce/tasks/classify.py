@@ -8,11 +8,12 @@ from typing import Any, ClassVar, NamedTuple, cast
 import numpy as np
 import torch
 
+from transduce.config import kinds
 from transduce.data import pieces
 from transduce.data.columns import TEXT, Columns
 from transduce.data.examples import Index, Ragged
 from transduce.data.loader import BatchConfig, require_no_carry
-from transduce.data.readers.labels import Labels
+from transduce.data.readers.labels import SHOWN, Labels
 from transduce.data.readers.reader import Reader, Readers
 from transduce.data.rows import Padded, Rows
 from transduce.errors import Notice, UserError
@@ -78,6 +79,7 @@ class ClassifyConfig(TaskConfig):
     """A text, and one of a few labels.
 
     label_end: a label ends before the first of these marks, such as ":" in DESC:manner (None: it is taken as it is).
+    many_numbers: labels that are numbers are classes, even where nearly every row has a number of its own.
     """
 
     kind: ClassVar[str] = "classify"
@@ -87,13 +89,24 @@ class ClassifyConfig(TaskConfig):
     unit: ClassVar[str] = "text"
     gives: ClassVar[str] = "class"
     label_end: str | None = None
+    many_numbers: bool = False
 
     @classmethod
     def objective(cls, model_kind: str) -> str:
         return "classification"
 
     def readers(self, train: Columns) -> dict[str, Reader]:
-        return {LABEL: Labels(end=self.label_end).fit(train[LABEL], LABEL)}
+        labels = Labels(end=self.label_end).fit(train[LABEL], LABEL)
+        if labels.scattered(len(train)) and not self.many_numbers:
+            what = f"the column `{LABEL}` of train holds {labels.size:,} different numbers in {len(train):,} rows"
+            raise UserError(f"{what}, too many for classes; {numbers()}; task.many_numbers=true makes a class of each")
+        return {LABEL: labels}
+
+    def remarks(self, readers: Readers) -> list[str]:
+        labels = cast(Labels, readers[LABEL])
+        shown = ", ".join(labels.names[:SHOWN]) + (", ..." if labels.size > SHOWN else "")
+        told = f"the labels ({shown}) are numbers and are taken for {labels.size:,} classes, without order; {numbers()}"
+        return [told] if labels.numeric else []
 
     def around(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Of a tokeniser made here <s> and </s>."""
@@ -180,6 +193,15 @@ class ClassifyConfig(TaskConfig):
             answers = [classified(labels.names, row) for row in self.logits(model, readers, texts)]
         rows = zip(texts, wanted, answers, strict=True)
         return [Sample(text, expected, answer.label, answer) for text, expected, answer in rows]
+
+
+def numbers() -> str:
+    """Returns what to do where labels are meant as numbers, as part of a sentence."""
+    tasks = (kind for kind in kinds(TaskConfig.folder).values() if issubclass(kind, TaskConfig))
+    other = next((task.kind for task in tasks if task.gives == "number"), None)
+    if other is None:
+        return "to predict numbers takes a task that does, and none is installed"
+    return f"task={other} predicts numbers"
 
 
 def texts_of(values: Sequence[Any]) -> list[str]:

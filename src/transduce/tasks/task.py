@@ -78,6 +78,10 @@ class TaskConfig(Part, ABC):
         """Returns the texts that a tokeniser is made of; none where the task reads no text."""
         return [text for name in self.reads for text in columns[name]] if self.reads_text else []
 
+    def remarks(self, readers: Readers) -> list[str]:
+        """Returns a sentence for each thing that was decided about how columns are read."""
+        return []
+
     def around(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The ids before and after a text, as a model reads it."""
         return tokenizer.marks.before, tokenizer.marks.after

@@ -125,7 +125,7 @@ def build(run: Run, recipe: Recipe, device: torch.device, start: Start | None = 
         if name != "train"
     }
     measure, of_measure = task.selects(config.metric, splits.get("valid", splits["train"]), config.samples)
-    lines = [*start_lines, *recipe.data.remarks(task.reads)]
+    lines = [*start_lines, *recipe.data.remarks(task.reads), *task.remarks(readers)]
     for name, examples in {
         "train": loader.examples,
         **{name: split.examples for name, split in splits_held.items()},

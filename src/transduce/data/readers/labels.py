@@ -1,6 +1,7 @@
 """Labels: one of a few names."""
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -12,6 +13,7 @@ from transduce.data.readers.reader import Reader
 from transduce.errors import UserError
 
 SHOWN = 10
+FEW, FRACTIONS = 3, 20  # different numbers up to which they are classes however few rows, or with fractions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,17 @@ class Labels(Reader):
             only = f"the only one is {names[0]!r}" if names else "there is no row"
             raise UserError(f"the column `{column}` of train has no two different labels ({only}); give data with both")
         return replace(self, names=tuple(names))
+
+    @property
+    def numeric(self) -> bool:
+        """Says whether all names are numbers."""
+        return all(math.isfinite(order(name)[0]) for name in self.names)
+
+    def scattered(self, rows: int) -> bool:
+        """Says whether the names are rather measurements: most rows have a number of their own, or many a fraction."""
+        own = self.size > FEW and 2 * self.size > rows
+        fractions = self.size > FRACTIONS and any(not order(name)[0].is_integer() for name in self.names)
+        return self.numeric and (own or fractions)
 
     def name_of(self, value: Any) -> str:
         """Returns a label as text."""
