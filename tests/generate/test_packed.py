@@ -6,8 +6,11 @@ from torch import nn
 from transduce.generate import packed
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
-from transduce.generate.packed import reader
+from transduce.generate.packed import give_up, reader
+from transduce.generate.score import score
+from transduce.model.architecture import DecoderConfig
 from transduce.model.layout import dense
+from transduce.model.mixers.attention import AttentionConfig
 from transduce.precision import packed as layout
 from transduce.precision.packed import Packed
 
@@ -78,3 +81,38 @@ def test_weights_in_bfloat16_are_those_of_autocast(decoder) -> None:
         expected = linear(x)
     torch.testing.assert_close(packed(x), expected, atol=1e-2, rtol=1e-2)
     assert linear.weight.dtype == torch.float32
+
+
+@needs_onednn
+@pytest.mark.parametrize("tie", [True, False])
+def test_giving_up_what_is_packed_changes_no_bit(tie: bool) -> None:
+    config = DecoderConfig(width=768, layers=1, mixer=AttentionConfig(heads=4), tie_embeddings=tie)
+    model, prompt = config.build(1000, seed=1).eval(), [[5, 6, 7], [8, 9]]
+    how = GenerateConfig(beam_size=2, nbest=2, max_new_tokens=5)
+    before = decode(model, Ids(), how, prompt=prompt)
+    texts = score(model, Ids(), prompts=prompt, targets=[[4, 5], [6]])
+    numbers = sum(p.numel() for p in model.parameters())
+    give_up(model)
+    assert sum(p.numel() for p in model.parameters()) < numbers / 2
+    assert not any(type(m) is nn.Linear and m.weight.numel() >= layout.WORTH for m in model.modules())
+    after = decode(model, Ids(), how, prompt=prompt)
+    assert [[(h.ids, h.score) for h in row] for row in after] == [[(h.ids, h.score) for h in row] for row in before]
+    assert score(model, Ids(), prompts=prompt, targets=[[4, 5], [6]]) == texts
+    feed = model.stack.blocks[0].feed.up
+    assert isinstance(feed, Packed)
+    assert feed.weight.isnan().all()
+
+
+def test_a_small_model_gives_up_nothing(decoder) -> None:
+    before = list(decoder.modules())
+    give_up(decoder)
+    assert all(a is b for a, b in zip(decoder.modules(), before, strict=True))
+
+
+class Ids:
+    """A vocabulary of ids alone."""
+
+    bos, eos = 1, 2
+
+    def decode(self, ids: list[int], /) -> str:
+        return " ".join(map(str, ids))

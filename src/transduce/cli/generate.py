@@ -59,7 +59,7 @@ def generate(
 
     if prompt == "-":
         prompt = "\n".join(lines("-"))
-    model = opened(run, checkpoint, device, precision)
+    model = opened(run, checkpoint, device, precision, decodes=True)
     options = given(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, max_new_tokens=max_new_tokens,
         min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty, no_repeat_ngram=no_repeat_ngram,

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 
 
 def opened(
-    run: Path, checkpoint: str, device: str, precision: Asked | None, overrides: Iterable[tuple[str, Any]] = ()
-) -> "Transducer":
-    """Returns the model of a run."""
+    run: Path, checkpoint: str, device: str, precision: Asked | None, overrides: Iterable[tuple[str, Any]] = (), *,
+    decodes: bool = False,
+) -> "Transducer":  # fmt: skip
+    """Returns the model of a run. decodes: it is only decoded and scored with, so that one set of weights is enough."""
     from transduce import api
 
     model = api.load(run, checkpoint=checkpoint, device=device, precision=precision, overrides=overrides)
+    if decodes:
+        from transduce.generate.packed import give_up
+
+        give_up(model.model)
     tell(model.reading)
     return model
 

@@ -34,7 +34,7 @@ def score(
     Natural logarithms; the end of the sentence is a token too.
     """
 
-    model = opened(run, checkpoint, device, precision)
+    model = opened(run, checkpoint, device, precision, decodes=True)
 
     def cells(line: str) -> list[str]:
         names = model.task.reads

@@ -61,7 +61,7 @@ def translate(
     """
     from transduce.transducer import Answer
 
-    model = opened(run, checkpoint, device, precision)
+    model = opened(run, checkpoint, device, precision, decodes=True)
     choices = {"beam_size": beam_size, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
     rules = {"repetition_penalty": repetition_penalty, "no_repeat_ngram": no_repeat_ngram}
     choices |= {**rules, "min_new_tokens": min_new_tokens, "temperature": temperature, "seed": seed}

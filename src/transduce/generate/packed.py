@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from transduce.model.heads.linear import LinearHead
 from transduce.model.models import Model
+from transduce.precision.convert import exchange, matrices
 from transduce.precision.maps import MapHead
-from transduce.precision.packed import Packed
+from transduce.precision.packed import WORTH, Packed
 
 MOST = 1 << 30  # bytes of weights; a larger model is not packed, for the memory it would take
 
@@ -36,6 +37,22 @@ def reader(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     if model not in _copies or _copies[model][0] != key:
         _copies[model] = key, shallow(model, {}, dtype).eval()
     return cast(Model, _copies[model][1])
+
+
+def give_up(model: Model) -> None:
+    """Packs the matrices of a model that is only decoded or scored with, and drops what is packed: one set of weights.
+
+    Where `reader` packs none, nothing happens. Matrices for which a packed product of one row is not worth it stay.
+    """
+    if not packable(list(model.parameters())):
+        return
+    parts = matrices(model, WORTH)
+    for name in list(parts):
+        part = parts.pop(name)
+        if isinstance(part, LinearHead) and not part.plain:
+            continue
+        made = Packed(part.weight, cast("Tensor | None", part.bias), keep=False)
+        exchange(model, part, MapHead(part, made) if isinstance(part, LinearHead) else made)
 
 
 def packable(weights: list[nn.Parameter]) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from transduce.model.heads.linear import LinearHead
 from transduce.model.models import Model
+from transduce.precision.codes import GROUP, Int4, padded
 from transduce.precision.convert import Precision, lowered, matrices
 from transduce.precision.packed import Packed
 
@@ -46,13 +47,22 @@ def speeds(model: Model, kinds: Sequence[Precision]) -> dict[Precision, Speed]:
     with torch.inference_mode():
         for key in chosen:
             part = parts[key]
-            made = {"fp32": full_of(part), **{kind: lowered(part, kind) for kind in kinds}}
+            made = {"fp32": full_of(part), **{kind: lowered(part, kind, blank(part, kind)) for kind in kinds}}
             for at, rows in enumerate(SIZES):
                 x = torch.randn(rows, part.weight.shape[1], device=part.weight.device)
                 for kind, seconds in in_turn({kind: product(m, x) for kind, m in made.items()}).items():
                     spent[kind][at] += counts[key] * seconds
     full = spent["fp32"]
     return {kind: Speed(*(full[at] / max(spent[kind][at], 1e-9) for at in (0, 1))) for kind in kinds}
+
+
+def blank(part: nn.Linear | LinearHead, kind: Precision) -> Int4 | None:
+    """Returns codes of four bits that stand for nothing: finding them takes longer than all else. None: others."""
+    if kind != "int4" or isinstance(part, LinearHead):
+        return None
+    codes = torch.zeros_like(padded(part.weight.detach()), dtype=torch.uint8)
+    scale = torch.ones(len(codes), codes.shape[1] // GROUP, dtype=torch.bfloat16)
+    return Int4(codes, scale, scale)
 
 
 def full_of(part: nn.Linear | LinearHead) -> nn.Module:

@@ -8,15 +8,26 @@ WORTH = 1 << 19  # multiplications; for fewer, calling oneDNN takes longer than 
 
 
 class Packed(nn.Module):
-    """x W^T + b on a CPU, in float32 or bfloat16, whatever x is in. Bfloat16 is packed where the processor has it."""
+    """x W^T + b on a CPU, in float32 or bfloat16, whatever x is in. Bfloat16 is packed where the processor has it.
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype = torch.float32) -> None:
+    keep: whether the matrix stays beside the packed one, which takes over where there is little to multiply. Without it
+    `weight` is all NaN; to be used where one row is worth packing, so that results are the same.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype = torch.float32, keep: bool = True
+    ) -> None:
         super().__init__()
         self.weight, self.bias = frozen(weight.to(dtype)), None if bias is None else frozen(bias.to(dtype))
         self.packed: Tensor | None = None
         if dtype == torch.float32 or packs_bfloat16(self.weight):
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous())
         self.out_features, self.in_features = weight.shape
+        if not keep:
+            assert self.packed is not None
+            assert weight.numel() >= WORTH
+            del self.weight
+            self.weight = torch.full((1, 1), torch.nan, dtype=dtype).expand(self.out_features, self.in_features)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(self.weight.dtype)
