@@ -56,11 +56,12 @@ class Ids:
         return ""
 
 
-def loss(data: Path, out: Path) -> None:
+def loss(data: Path, out: Path, share: float) -> None:
     """Trains the models and prints what the loss on `valid` becomes."""
     print(f"{'model':<28} {'numbers':>10} {'fp32':>7}" + "".join(f" {name:>14}" for name in BOUNDS))
     held = True
-    for name, (recipe, folder, steps, more) in MODELS.items():
+    for name, (recipe, folder, most, more) in MODELS.items():
+        steps = max(10, round(share * most))
         changes = {
             **SMALL, "data.path": str(data / folder), "train.max_steps": steps, "train.validate_every": steps,
             "schedule.warmup_steps": steps // 10, "name": name.split(",")[0].replace(" ", "-"), **more,
@@ -133,6 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="the folder of the data sets; without it no loss is measured")
     parser.add_argument("--out", type=Path, help="keep the runs here (default: they are removed)")
+    parser.add_argument("--share", type=float, default=1.0, help="of the updates (400, 400 and 200)")
     parser.add_argument("--speed", action="store_true", help="measure speed and memory")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--layers", type=int, default=12)
@@ -148,7 +150,7 @@ def main() -> None:
         speed(args.layers, args.rounds)
     if args.data is not None:
         with tempfile.TemporaryDirectory() as folder:
-            loss(args.data, args.out or Path(folder))
+            loss(args.data, args.out or Path(folder), args.share)
 
 
 if __name__ == "__main__":

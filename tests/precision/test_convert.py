@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from transduce.config import kinds
-from transduce.errors import UserError
+from transduce.errors import Notice, UserError
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
 from transduce.generate.packed import reader
@@ -161,7 +161,8 @@ def test_auto_takes_the_fastest_and_says_what_it_found(
 def test_who_asks_for_a_slower_precision_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transduce.runs.quantised.speeds", lambda model, kinds: {"int4": measure.Speed(0.6, 0.5)})
     monkeypatch.setattr("transduce.runs.quantised.matrices", lambda model: matrices(model, 0))
-    reading = read_in(model_of(), "int4")
+    with pytest.warns(Notice, match="slower than fp32 on this machine"):
+        reading = read_in(model_of(), "int4")
     assert reading.precision == "int4"
     assert "slower than fp32 on this machine" in reading.line
 

@@ -13,6 +13,7 @@ from transduce.errors import UserError
 from transduce.precision.codes import round_int4
 from transduce.runs.quantised import paired, unpaired
 
+pytestmark = pytest.mark.filterwarnings("ignore:precision:transduce.errors.Notice")  # slower, which depends on where
 SMALL = (
     "model.width=64", "model.layers=1", "model.mixer.heads=2", "model.feedforward.hidden=128", "batch.batch_tokens=512",
     "train.max_steps=4", "train.validate_every=2", "train.samples=0", "schedule.warmup_steps=2", "train.threads=1",

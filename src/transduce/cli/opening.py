@@ -31,6 +31,9 @@ def opened(
 
 
 def tell(reading: "Reading") -> None:
-    """Says in one line on stderr in which precision a model is read; of float32 nothing, where that was asked for."""
-    if reading.line:
+    """Says in one line on stderr in which precision a model is read; nothing where that is float32 by default.
+
+    Of a precision that is slower a `Notice` has told already.
+    """
+    if reading.line and not reading.slower:
         Screen(sys.stderr).say(fold(f"transduce: {reading.line}", sys.stderr))

@@ -1,12 +1,13 @@
 """A model read in fewer bits: codes that lie beside a checkpoint, or are found when it is opened, and what is told."""
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from transduce.disk import read_json
-from transduce.errors import UserError
+from transduce.errors import Notice, UserError
 from transduce.model.models import Model
 from transduce.precision.codes import Int4, Int8
 from transduce.precision.convert import Asked, Codes, Precision, convert, matrices
@@ -20,10 +21,15 @@ KINDS: tuple[Precision, ...] = ("bf16", "int8", "int4")
 
 
 class Reading(NamedTuple):
-    """In which precision a model is read. line: what is to be told of it, or ""."""
+    """In which precision a model is read.
+
+    line: what is to be told of it, or "".
+    slower: than float32 on this machine, which has been told as a `Notice`.
+    """
 
     precision: Precision = "fp32"
     line: str = ""
+    slower: bool = False
 
 
 FULL = Reading()
@@ -34,6 +40,7 @@ def read_in(model: Model, asked: Asked, checkpoint: Path | None = None) -> Readi
 
     auto: the fastest here of fp32, bf16 and int8, and int4 where codes for it lie beside the checkpoint.
     checkpoint: its directory, whose codes are used where it has some (None: they are found here).
+    Who asked for a precision that is slower here than float32 gets a `Notice`.
     Raises UserError where its device has no such products, and where the codes are not those of this checkpoint.
     """
     if asked == "fp32":
@@ -56,9 +63,13 @@ def read_in(model: Model, asked: Asked, checkpoint: Path | None = None) -> Readi
     codes = None if where is None else read_codes(where, model)
     share = convert(model, chosen, codes)
     origin = "" if chosen == "bf16" else f", codes of {where}" if where is not None else ", codes found at opening"
-    slower = " (slower than fp32 on this machine)" if found[chosen].mean < 1 else ""
+    slower = found[chosen].mean < 1
     begin = f"precision {chosen}" if asked != "auto" else f"precision auto: {chosen}"
-    return Reading(chosen, f"{begin}, {found[chosen]}{slower}; {share}{origin}")
+    pace = f"{found[chosen]}{' (slower than fp32 on this machine)' if slower else ''}"
+    reading = Reading(chosen, f"{begin}, {pace}; {share}{origin}", slower)
+    if slower:
+        warnings.warn(reading.line, Notice, stacklevel=3)
+    return reading
 
 
 def folder(checkpoint: Path | None, precision: Precision) -> Path | None:
