@@ -32,6 +32,25 @@ class Ragged:
         flat = np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)
         return cls(flat, np.concatenate([np.zeros(1, dtype=np.int64), lengths.cumsum()]))
 
+    @classmethod
+    def joined(cls, flats: Sequence[NDArray[Any]], lengths: Sequence[Index]) -> "Ragged":
+        """From ids that stand one behind the other, and how many each row has of them."""
+        flat = np.concatenate(flats) if flats else np.zeros(0, dtype=np.int32)
+        counts = np.concatenate([np.zeros(1, dtype=np.int64), *lengths])
+        return cls(flat, counts.cumsum())
+
+    def between(self, before: Sequence[int], after: Sequence[int] = ()) -> "Ragged":
+        """Returns the same rows with these tokens before and behind each."""
+        extra, rows = len(before) + len(after), len(self)
+        offsets = self.offsets + extra * np.arange(rows + 1)
+        flat, own = np.empty(offsets[-1], dtype=self.flat.dtype), np.ones(offsets[-1], dtype=bool)
+        for place, token in enumerate(before):
+            flat[offsets[:-1] + place], own[offsets[:-1] + place] = token, False
+        for place, token in enumerate(reversed(after)):
+            flat[offsets[1:] - 1 - place], own[offsets[1:] - 1 - place] = token, False
+        flat[own] = self.flat
+        return Ragged(flat, offsets)
+
     @property
     def lengths(self) -> Index:
         """(rows,) int64."""
@@ -73,11 +92,9 @@ def ids(
     before: what a published tokeniser puts before a text that is read whole, such as <s>. answers: whether a decoder
     writes these texts.
     """
-    rows = (tokenizer.encode_batch(texts[i : i + chunk], answers=answers) for i in range(0, len(texts), chunk))
-    parts = [Ragged.of([[*before, *row] for row in some] if before else some) for some in rows]
-    flat = np.concatenate([p.flat for p in parts]) if parts else np.zeros(0, dtype=np.int32)
-    lengths = np.concatenate([p.lengths for p in parts]) if parts else np.zeros(0, dtype=np.int64)
-    return Ragged(flat, np.concatenate([np.zeros(1, dtype=np.int64), lengths.cumsum()]))
+    some = [tokenizer.encode_flat(texts[i : i + chunk], answers=answers) for i in range(0, len(texts), chunk)]
+    rows = Ragged.joined([flat for flat, _ in some], [lengths for _, lengths in some])
+    return rows.between(before) if before else rows
 
 
 def tokens(examples: Examples) -> int:

@@ -11,7 +11,7 @@ import torch
 from transduce.config import kinds
 from transduce.data import pieces
 from transduce.data.columns import TEXT, Columns
-from transduce.data.examples import Index, Ragged
+from transduce.data.examples import Index, Ragged, ids
 from transduce.data.loader import BatchConfig, require_no_carry
 from transduce.data.readers.labels import SHOWN, Labels
 from transduce.data.readers.reader import Reader, Readers
@@ -134,9 +134,8 @@ class ClassifyConfig(TaskConfig):
 
     def examples(self, columns: Columns, readers: Readers) -> Labelled:
         before, after = self.around(readers.text)
-        values, tokenizer = texts_of(columns[TEXT]), readers.text
-        chunks = (tokenizer.encode_batch(values[i : i + 10_000]) for i in range(0, len(values), 10_000))
-        texts = Ragged.of([*before, *row, *after] for chunk in chunks for row in chunk)
+        tokenizer = readers.text
+        texts = ids(texts_of(columns[TEXT]), tokenizer).between(before, after)
         return Labelled(texts, readers[LABEL].encode(columns[LABEL], LABEL), (len(before), len(after)), tokenizer.pad)
 
     def measures(self) -> tuple[Measure, ...]:

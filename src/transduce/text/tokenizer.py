@@ -4,7 +4,7 @@ import functools
 import json
 import os
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +13,7 @@ import tokenizers
 
 from transduce.config import Part, from_data, to_data
 from transduce.errors import UserError
+from transduce.text import words
 from transduce.text.stream import TIDY, DecodeStream
 
 if "TOKENIZERS_PARALLELISM" not in os.environ:  # chosen, so the library need not warn when a process forks;
@@ -116,8 +117,8 @@ class Tokenizer:
         """
         if not self.made_here:
             return frozenset()
-        words = self.unk is None or isinstance(self.tokenizer.model, tokenizers.models.WordLevel)
-        return frozenset({self.pad, self.bos} if words else {self.pad, self.bos, self.unk or 0}) - {self.eos}
+        named = self.unk is None or isinstance(self.tokenizer.model, tokenizers.models.WordLevel)
+        return frozenset({self.pad, self.bos} if named else {self.pad, self.bos, self.unk or 0}) - {self.eos}
 
     @property
     def mask(self) -> int:
@@ -158,6 +159,26 @@ class Tokenizer:
                 f"a text has the token {self._piece(most)}, id {most}, but the model's table ends at {size}"
             )
         return rows
+
+    def encode_flat(self, texts: Sequence[str], *, answers: bool = False) -> tuple[words.Ids, words.Index]:
+        """Returns the ids of all texts, one behind the other, and how many each has: for much text.
+
+        Raises UserError as `encode_batch` does.
+        """
+        encode = functools.partial(self.encode_batch, answers=answers)
+        if self.stretches and not (answers and self.answers is not None):
+            with suppress(UserError):  # which would name a word, not a text
+                return self._words(texts)
+        return words.whole(encode, texts)
+
+    @functools.cached_property
+    def stretches(self) -> bool:
+        """Says whether a text may be cut at a line end between two characters that are seen, and its ids stay."""
+        return words.stretches(self.tokenizer)
+
+    @functools.cached_property
+    def _words(self) -> words.Words:
+        return words.Words(self.encode_batch)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of `ids`; padding, start and end are silent, bytes that are not UTF-8 become U+FFFD."""
