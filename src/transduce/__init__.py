@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transduce.api import doctor as doctor
     from transduce.api import load as load
     from transduce.api import plan as plan
+    from transduce.api import prepare as prepare
     from transduce.api import quantise as quantise
     from transduce.api import recipe as recipe
     from transduce.api import train as train
@@ -36,6 +37,7 @@ __all__ = [
     "doctor",
     "load",
     "plan",
+    "prepare",
     "quantise",
     "recipe",
     "train",

@@ -1,7 +1,7 @@
 """Everything from Python: train a recipe, look at it beforehand, load what came out."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,9 @@ from transduce import recipes
 from transduce.catalogue import build as published
 from transduce.config import from_data, override, to_data
 from transduce.data import read
+from transduce.data.columns import Columns
 from transduce.data.doctor import Findings, examine
+from transduce.data.examples import Encoded
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.exchange import certificate, hub, starting, unread
@@ -24,9 +26,11 @@ from transduce.inspect.plan import Costs, Probe, Work, costs
 from transduce.inspect.plan import probe as measured
 from transduce.model.models import Model
 from transduce.precision.convert import Asked, Precision
+from transduce.recipes.suited import words_for
 from transduce.runs import assumed
 from transduce.runs.checkpoint import steps
 from transduce.runs.opening import open_run
+from transduce.runs.prepare import prepare as prepare_recipe
 from transduce.runs.quantised import read_in
 from transduce.runs.quantising import quantise as write_codes
 from transduce.runs.recipe import Recipe, TrainConfig
@@ -34,7 +38,7 @@ from transduce.runs.run import Run
 from transduce.runs.start import Start
 from transduce.text.tokenizer import Tokenizer, TokenizerConfig
 from transduce.training.precision import autocast
-from transduce.training.train import build as prepared
+from transduce.training.train import build as built
 from transduce.training.train import device_of, threads
 from transduce.training.train import train as train_recipe
 from transduce.training.watching import Update as Update
@@ -230,6 +234,53 @@ def build(
     return published.make(config, rows if vocab_size is None else vocab_size, where, seed)
 
 
+class Prepared(NamedTuple):
+    """What `prepare` made. splits: rows of each, and tokens of each of its columns of text. bytes: of all shards."""
+
+    path: Path
+    splits: dict[str, dict[str, Any]]
+    vocab_size: int
+    bytes: int
+    shards: int
+
+
+def prepare(
+    spec: str = recipes.DEFAULT,
+    overrides: Overrides = (),
+    *,
+    out: str | Path,
+    processes: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    told: Callable[[int], None] = lambda _: None,
+) -> Prepared:
+    """Encodes the data of a recipe once, into a folder of shards that `train` reads: prepared=DIR.
+
+    spec: a recipe, or a file or folder of data, which gets the recipe that fits it. processes: that encode; None: one
+    for each CPU. say: hears what is to be known. told: hears how many characters are encoded. What is whole in `out`
+    is kept, so a call that was killed goes on. Raises UserError where `out` holds something else.
+    """
+    if processes is not None and not 1 <= processes <= 256:
+        raise UserError(f"processes={processes} must be from 1 to 256; one for each CPU is enough")
+    changes = pairs(overrides)
+    if spec not in recipes.names() and (Path(spec).is_dir() or Path(spec).suffix not in (".yaml", ".yml")):
+        words = words_for(read.at_home(spec))
+        if words is not None:
+            more = [(key, value) for key, _, value in (word.partition("=") for word in words[1:])]
+            spec, changes = words[0], [("data.path", spec), *more, *changes]
+    config, start = started(spec, changes)
+    given = None if start is None else start.readers.tokenizer
+    found = prepare_recipe(config, Path(out), given=given, processes=processes, say=say, told=told)
+    splits = {name: rows_and_tokens(columns) for name, columns in found.splits.items()}
+    size = Tokenizer.load(found.folder / "tokenizer").vocab_size
+    return Prepared(found.folder, splits, size, sum(s.size for s in found.index.shards), len(found.index.shards))
+
+
+def rows_and_tokens(columns: Columns) -> dict[str, Any]:
+    """Returns how many rows a split has, and how many tokens each column of text."""
+    texts = {name: values for name, values in columns.values.items() if isinstance(values, Encoded)}
+    return {"rows": len(columns), "tokens": {name: len(values.ids.flat) for name, values in texts.items()}}
+
+
 class Plan(NamedTuple):
     """The costs of training a recipe.
 
@@ -255,7 +306,7 @@ def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, probe: bool 
     device = device_of(config.train)
     cuda = [device] if device.type == "cuda" else []
     with TemporaryDirectory() as folder, threads(config.train.threads), torch.random.fork_rng(cuda):
-        job = prepared(Run(Path(folder)), config, device, start)
+        job = built(Run(Path(folder)), config, device, start)
         precision = autocast(config.train, device)
         optimizers = config.optimizer.build(job.model)
         work = Work(job.model, job.objective, optimizers, precision, config.train.accumulate)

@@ -45,7 +45,7 @@ def test_the_schema_is_that_of_recipes(cli) -> None:
     }
 
 
-@pytest.mark.parametrize("command", ["train", "plan", "doctor"])
+@pytest.mark.parametrize("command", ["train", "plan", "doctor", "prepare"])
 def test_a_question_in_the_place_of_a_value_is_answered_and_nothing_is_done(cli, tmp_path, command: str) -> None:
     found = cli(command, "dates", "train.clip=?", "--model.width", "?")
     assert (found.code, found.err) == (0, "")

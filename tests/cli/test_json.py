@@ -22,6 +22,7 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "evaluate": (["DATES", "--split", "valid"], {"run", "checkpoint", "split", "loss", "count", "samples"}),
     "plan": ([*DATES, "--no-probe"], {"name", "device", "parameters", "forward_flops", "batches", "seconds", "probe"}),
     "doctor": ([*DATES], {"splits", "overlap", "vocab_size", "padding", "preview", "advice"}),
+    "prepare": ([*DATES, "out=shards"], {"path", "splits", "vocab_size", "bytes", "shards"}),
     "explain": (["model.mixer"], {"name", "type", "default", "choices", "description", "kinds", "keys"}),
     "reproduce": (["ls"], {"name", "claim", "verdict", "marks", "older"}),
     "quantise": (["DATES", "--lines", "4"], {"path", "certificate"}),

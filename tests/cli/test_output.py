@@ -100,6 +100,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "predict": [str(runs.pairs), text],
         "plan": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL, "--no-probe"],
         "doctor": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL],
+        "prepare": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", "out=shards"],
         "reproduce": ["ls", "--out", "reproduced"],
         "import": [str(runs.folder), "imported"],
         "export": [str(runs.stream), "again"],

@@ -9,7 +9,7 @@ import gzip
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -23,6 +23,7 @@ from transduce.cli.main import app
 from transduce.config import kinds
 from transduce.data.columns import Columns
 from transduce.data.source import DataConfig
+from transduce.data.walk import Piece
 from transduce.errors import UserError
 from transduce.tasks.task import TaskConfig
 from transduce.text.tokenizer import SPECIALS, Tokenizer
@@ -174,6 +175,7 @@ WITH_TEXT = {
     "train": [data for inputs in DATA.values() for data in inputs],
     "plan": DATA["pairs"][:1],
     "doctor": DATA["pairs"][1:2],
+    "prepare": [one._replace(words=[*one.words, "out=made"]) for one in (*DATA["text"], *DATA["pairs"][:1])],
     "evaluate": [
         Input(["RUN", "--split", "train", "data.kind=pairs", "data.path=FILE"], tabbed, pairs, "a.tsv", told=COLUMNS)
     ],
@@ -218,7 +220,15 @@ def taken(monkeypatch: pytest.MonkeyPatch, dates: Path) -> dict[str, Any]:
     def first_split(self: TaskConfig, name: str, columns: Columns, *_: object) -> None:
         stop(None, {"train": columns})
 
+    def walked(_: object, __: object, pieces: Iterable[Piece], names: tuple[str, ...], *___: object) -> None:
+        rows, going = list[tuple[Any, ...]](), False
+        for piece in (piece for piece in pieces if piece.split == "train"):
+            rows[-1:] = [(rows[-1][0] + piece.values[0],)] if going else [*rows[-1:], piece.values]
+            going = piece.more
+        stop(None, {"train": Columns({name: [row[i] for row in rows] for i, name in enumerate(names)})})
+
     load, model = api.load, api.load(dates)
+    monkeypatch.setattr("transduce.data.prepared.writing.write", walked)
     monkeypatch.setattr("transduce.training.train.record_data", stop)
     monkeypatch.setattr("transduce.api.examine", lambda splits, *_, **__: stop(None, splits))
     monkeypatch.setattr(TaskConfig, "split", first_split)

@@ -26,6 +26,7 @@ from transduce.cli import (
     parts,
     plan,
     predict,
+    prepare,
     quantise,
     recipes,
     reproduce,
@@ -57,6 +58,7 @@ app.command()(for_programs(predict.predict))
 app.command()(for_programs(embed.embed))
 app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)
+app.command(context_settings=PASS_ON)(prepare.prepare)
 app.command()(explain.explain)
 app.command(context_settings=PASS_ON)(reproduce.reproduce)
 app.command("import")(import_.import_)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from transduce.api import Plan
+from transduce.api import Plan, Prepared
 from transduce.data.doctor import Findings, Lengths, Token
 from transduce.exchange.certificate import NAME as CERTIFICATE
 from transduce.exchange.certificate import read as read_certificate
@@ -129,6 +129,16 @@ def plan(estimate: Plan) -> None:
             ("time", f"{clock(estimate.seconds)}, and validation on top"),
         ]
     facts("training", length)
+
+
+def prepared(found: Prepared) -> None:
+    """What was prepared, and how it is used."""
+    rows = [
+        (split, f"{counts['rows']:,}", ", ".join(f"{n:,} of {column}" for column, n in counts["tokens"].items()))
+        for split, counts in found.splits.items()
+    ]
+    table(f"{found.path}: {size(found.bytes)} in {found.shards} shards", "split", "rows", "tokens", rows=rows)
+    console.print(Text(f"To train on them, add prepared={shlex.quote(str(found.path))} to the recipe."), soft_wrap=True)
 
 
 def facts(title: str, rows: Iterable[tuple[str, str]]) -> None:

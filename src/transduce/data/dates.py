@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -72,6 +73,10 @@ class Dates(DataConfig):
     @property
     def gives(self) -> tuple[str, ...]:
         return SOURCE, TARGET
+
+    def files_read(self) -> list[Path]:
+        """Returns no files: what is written follows from these numbers."""
+        return []
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
         """The three splits; no text stands twice in one. Raises UserError for an unknown locale."""

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 from transduce.errors import UserError
 
 HEAD = 1 << 14  # bytes that are looked at
+READ = 1 << 20  # bytes, and the rest of their last line, that are read at once
 LAST_PLANE = 0x10  # of Unicode: the third byte of a character in UTF-32
 UTF8_MARK = b"\xef\xbb\xbf"
 MARKS = (  # UTF-32 first, whose mark begins with that of UTF-16
@@ -38,6 +39,24 @@ def text(stream: BinaryIO, name: str) -> str:
     if whole.find("\n", 0, -1) < 0:
         require_no_cr(whole, name)
     return whole
+
+
+def parts(stream: BinaryIO, name: str) -> Iterator[str]:
+    """Yields all of a stream, so many whole lines at a time. Raises UserError where `text` does."""
+    line, offset = 1, 0
+    while data := stream.read(READ) + stream.readline():
+        if not offset:
+            require_plain(data[:HEAD], name)
+            data = data.removeprefix(UTF8_MARK)
+        try:
+            whole = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line += data.count(b"\n", 0, error.start)
+            raise not_utf8(name, line, offset + error.start, data, data[error.start]) from None
+        if not offset and whole.find("\n", 0, -1) < 0:
+            require_no_cr(whole, name)
+        line, offset = line + data.count(b"\n"), offset + len(data)
+        yield whole
 
 
 def lines(stream: BinaryIO, name: str, max_chars: int, hint: str = "split the line") -> Iterator[str]:

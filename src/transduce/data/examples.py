@@ -48,7 +48,7 @@ class Ragged:
             flat[offsets[:-1] + place], own[offsets[:-1] + place] = token, False
         for place, token in enumerate(reversed(after)):
             flat[offsets[1:] - 1 - place], own[offsets[1:] - 1 - place] = token, False
-        flat[own] = self.flat
+        flat[own] = self.flat[:]
         return Ragged(flat, offsets)
 
     @property
@@ -61,6 +61,29 @@ class Ragged:
 
     def __getitem__(self, row: int) -> NDArray[Any]:
         return self.flat[self.offsets[row] : self.offsets[row + 1]]
+
+
+class Encoded(Sequence[str]):
+    """A column of text whose ids are there already.
+
+    texts: the texts themselves; None: they were not kept.
+    unknown: ids that are <unk>.
+    blank: texts of nothing but white space.
+    utf8: bytes of the texts, where they were kept.
+    """
+
+    def __init__(
+        self, ids: Ragged, texts: Sequence[str] | None, *, unknown: int, blank: int, characters: int, utf8: int
+    ) -> None:  # fmt: skip
+        self.ids, self.texts, self.unknown, self.blank = ids, texts, unknown, blank
+        self.characters, self.utf8 = characters, utf8
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, row: Any) -> Any:
+        assert self.texts is not None, "the texts of this split were not kept"
+        return self.texts[row]
 
 
 class Examples(Protocol):
@@ -92,6 +115,8 @@ def ids(
     before: what a published tokeniser puts before a text that is read whole, such as <s>. answers: whether a decoder
     writes these texts.
     """
+    if isinstance(texts, Encoded):
+        return texts.ids.between(before) if before else texts.ids
     some = [tokenizer.encode_flat(texts[i : i + chunk], answers=answers) for i in range(0, len(texts), chunk)]
     rows = Ragged.joined([flat for flat, _ in some], [lengths for _, lengths in some])
     return rows.between(before) if before else rows

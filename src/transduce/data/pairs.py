@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from transduce.data import table
+from transduce.data import read, table
 from transduce.data.columns import SOURCE, TARGET, Columns
 from transduce.data.source import SPLITS, DataConfig, files, hold_out, require_fraction, unused
 
@@ -55,6 +55,9 @@ class Pairs(DataConfig):
             rows = [row for path in paths for row in table.columns(path, *self._table)]
             splits[split] = Columns({SOURCE: [row[0] for row in rows], TARGET: [row[1] for row in rows]})
         return hold_out(splits, self.valid_fraction)
+
+    def files_read(self) -> list[Path]:
+        return [read.packed(path) for paths in self._files().values() for path in paths]
 
     def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         """Returns a sentence for each kind of file or column that is not read."""

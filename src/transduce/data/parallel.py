@@ -56,6 +56,9 @@ class Parallel(DataConfig):
             raise UserError(f"data.path: {read.missing(folder)}")
         return hold_out({split: self._read(pairs) for split, pairs in self._splits().items()}, self.valid_fraction)
 
+    def files_read(self) -> list[Path]:
+        return [file for pairs in self._splits().values() for pair in pairs for file in pair]
+
     def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         """Returns a sentence about files of these languages that are not read."""
         taken = {split: [file for pair in pairs for file in pair] for split, pairs in self._splits().items()}

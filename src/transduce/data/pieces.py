@@ -129,10 +129,9 @@ def pairs(sources: Ragged, targets: Ragged, specials: Specials, limit: int, drop
 
     A target cut short has no </s>, so nothing is taught to end early; a source keeps its </s>.
     """
-    target, source = wrapped(targets, specials.bos, specials.eos), wrapped(sources, None, specials.eos)
+    target = wrapped(targets, specials.bos, specials.eos)
+    source = wrapped(sources, None, specials.eos, None if drop else limit)
     slots, source_slots = np.diff(target.offsets) - 1, np.diff(source.offsets)
-    if not drop:
-        source.flat[source.offsets[:-1] + np.minimum(source_slots, limit) - 1] = specials.eos
     keep = (slots <= limit) & (source_slots <= limit)
     rows = np.flatnonzero(keep) if drop else np.arange(len(slots), dtype=np.int64)
     sides = side(target, rows, slots, limit), side(source, rows, source_slots, limit)
@@ -151,8 +150,39 @@ def split(ids: Ragged, specials: Specials, limit: int) -> Pieces:
     return Pieces(Side(target.flat, target.offsets[document] + begin, lengths), document, specials.pad)
 
 
-def wrapped(rows: Ragged, before: int | None, after: int) -> Ragged:
-    """Rows with a token before each (None: without) and one after it."""
+class Wrapped:
+    """What `wrapped` makes of rows whose ids lie in files, none of it copied.
+
+    limit: a longer row has its last token there, and nothing behind it is read.
+    """
+
+    dtype = np.dtype(np.int32)
+
+    def __init__(self, rows: Ragged, before: int | None, after: int, limit: int | None = None) -> None:
+        self.rows, self.before, self.after, self.lead = rows, before, after, int(before is not None)
+        self.offsets: Index = rows.offsets + (self.lead + 1) * np.arange(len(rows.offsets), dtype=np.int64)
+        self.limit = np.iinfo(np.int64).max if limit is None else limit
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    def __getitem__(self, at: Index) -> NDArray[np.int32]:
+        row = np.searchsorted(self.offsets, at, side="right") - 1
+        start, stop = self.rows.offsets[row], self.rows.offsets[row + 1]
+        place = at - self.offsets[row] - self.lead
+        ids = self.rows.flat[np.clip(start + place, 0, max(len(self.rows.flat) - 1, 0))]
+        ids[place >= np.minimum(stop - start, self.limit - 1)] = self.after
+        if self.before is not None:
+            ids[place < 0] = self.before
+        return ids
+
+
+def wrapped(rows: Ragged, before: int | None, after: int, limit: int | None = None) -> Ragged:
+    """Rows with a token before each (None: without) and one after it. limit: where a longer row has the latter."""
+    flat: Any = rows.flat
+    if not isinstance(flat, np.ndarray):
+        virtual: Any = Wrapped(rows, before, after, limit)
+        return Ragged(virtual, virtual.offsets)
     extra = 1 if before is None else 2
     offsets = rows.offsets + extra * np.arange(len(rows.offsets))
     flat = np.empty(offsets[-1], dtype=np.int32)
@@ -163,6 +193,8 @@ def wrapped(rows: Ragged, before: int | None, after: int) -> Ragged:
         flat[offsets[:-1]] = before
     flat[offsets[1:] - 1] = after
     flat[text] = rows.flat
+    if limit is not None:
+        flat[offsets[:-1] + np.minimum(np.diff(offsets), limit) - 1] = after
     return Ragged(flat, offsets)
 
 

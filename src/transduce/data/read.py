@@ -54,6 +54,17 @@ def each(path: Path, max_chars: int, hint: str = "split the line, or raise data.
         raise UserError(f"{path} is empty; give a file with text in it, or leave it out")
 
 
+def each_of_any(path: Path, max_chars: int) -> Iterator[str]:
+    """`each` of a file of any size, whose lines are used one by one and not kept."""
+    path, empty = packed(path), True
+    with opened(path) as stream:
+        for line in encoding.lines(stream, str(path), max_chars, "split the line, or raise data.max_chars"):
+            empty = False
+            yield line
+    if empty:
+        raise UserError(f"{path} is empty; give a file with text in it, or leave it out")
+
+
 def passing(file: str, max_chars: int) -> Iterator[str]:
     """The lines of a file, or of standard input for `-`, which are used one by one and not kept."""
     if file == STANDARD_INPUT:

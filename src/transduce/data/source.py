@@ -2,7 +2,7 @@
 
 import difflib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -10,6 +10,7 @@ from typing import ClassVar
 from transduce.config import Part
 from transduce.data import read
 from transduce.data.columns import SOURCE, TARGET, TEXT, Columns
+from transduce.data.walk import Piece
 from transduce.errors import UserError
 
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
@@ -38,6 +39,17 @@ class DataConfig(Part):
         columns: what a task asks for, where the data have columns to choose from.
         """
         raise AssertionError("a kind of DataConfig defines load")
+
+    def walker(self) -> Callable[[], Iterator[Piece]] | None:
+        """Returns what yields the rows of all splits, in the order of `load`, each time that it is called.
+
+        None: the rows are read by `load` alone, which holds them all. Raises UserError.
+        """
+        return None
+
+    def files_read(self) -> list[Path] | None:
+        """Returns the files that `load` reads; None: it does not say which. Raises UserError."""
+        return None
 
     def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         """Returns a sentence for each thing that is there, but not read."""

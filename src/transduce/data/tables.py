@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from transduce.data import cells, recognise, table
+from transduce.data import cells, read, recognise, table
 from transduce.data.columns import Columns
 from transduce.data.source import SPLITS, DataConfig, files, hold_out, require_fraction, unused
 
@@ -61,6 +61,9 @@ class Table(DataConfig):
             rows = [row for path in some for row in cells.values(path, form, self.max_chars)]
             splits[split] = Columns({name: [row[i] for row in rows] for i, name in enumerate(columns)})
         return hold_out(splits, self.valid_fraction)
+
+    def files_read(self) -> list[Path]:
+        return [read.packed(path) for paths in self._files().values() for path in paths]
 
     def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         """Returns a sentence about columns that were recognised, and one about each kind of file that is not read."""

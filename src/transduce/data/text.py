@@ -1,12 +1,13 @@
 """Language modelling from plain text or JSONL."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from transduce.data import read, table
+from transduce.data import read, table, walk
 from transduce.data.columns import STREAM, TEXT, Columns
 from transduce.data.source import (
     SPLITS,
@@ -71,6 +72,18 @@ class Text(DataConfig):
         tails = [stream[cut:] for stream, cut in zip(streams, cuts, strict=True)]
         return {**splits, "train": Columns({name: heads}), "valid": Columns({name: tails})}
 
+    def walker(self) -> walk.Streams | walk.Documents:
+        splits = self._files()
+        fraction = 0.0 if "valid" in splits else self.valid_fraction
+        if self.unit == "file":
+            for path in (path for paths in splits.values() for path in paths):
+                self._require_text_file(path)
+            return walk.Streams(splits, fraction)
+        return walk.Documents(splits, fraction, partial(self._documents, each=read.each_of_any))
+
+    def files_read(self) -> list[Path]:
+        return [read.packed(path) for paths in self._files().values() for path in paths]
+
     def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         """Returns a sentence about files that are not read."""
         return unused(self.path, self._files(), EXTENSIONS)
@@ -78,18 +91,23 @@ class Text(DataConfig):
     def _files(self) -> dict[str, list[Path]]:
         return files(self.path, dict(zip(SPLITS, (self.train, self.valid, self.test), strict=True)), EXTENSIONS)
 
-    def _documents(self, path: Path) -> Iterator[str]:
+    def _require_text_file(self, path: Path) -> None:
+        if ".jsonl" in path.suffixes[-2:]:
+            raise UserError(f"{path} holds one document per row; set data.unit=line")
+
+    def _documents(self, path: Path, each: Callable[[Path, int], Iterator[str]] = read.each) -> Iterator[str]:
+        """each: gives the lines of a file."""
         if ".jsonl" in path.suffixes[-2:]:
             if self.unit == "file":
-                raise UserError(f"{path} holds one document per row; set data.unit=line")
+                self._require_text_file(path)
             yield from (row[0] for row in table.columns(path, [self.field], False, self.max_chars))
         elif self.unit == "file":
             yield read.text(path).replace("\r\n", "\n")
         elif self.unit == "line":
-            yield from (line for line in read.each(path, self.max_chars) if line.strip())
+            yield from (line for line in each(path, self.max_chars) if line.strip())
         else:
             paragraph: list[str] = []
-            for line in chain(read.each(path, self.max_chars), [""]):
+            for line in chain(each(path, self.max_chars), [""]):
                 if line.strip():
                     paragraph.append(line)
                 elif paragraph:

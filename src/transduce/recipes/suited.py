@@ -10,6 +10,13 @@ TABLES, ROWS, PLAIN = (".tsv", ".csv"), (".jsonl", ".ndjson"), (".txt",)
 HEAD = 1 << 16  # bytes of a file that are looked at
 
 
+def words_for(path: Path) -> list[str] | None:
+    """Returns the recipe that suits a file or folder of data, and what it needs beside data.path; None: no data."""
+    if path.is_dir():
+        return None if (path / "config.yaml").is_file() or (path / "config.json").is_file() else _of_folder(path)
+    return _of_file(path)
+
+
 def suited(path: Path) -> str | None:
     """Returns the sentence for a file or folder of data, a run, or a published model; None: it may be a recipe."""
     if path.is_dir():

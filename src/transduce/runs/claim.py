@@ -24,7 +24,7 @@ from transduce.runs.seal import require_sealed, write_config
 # What a run may change on its way: keys that extend it, or do not change its numbers but for rounding.
 FREE = {
     "train.max_steps", "train.max_epochs", "train.patience", "train.keep", "train.save_minutes", "train.average",
-    "train.tensorboard", "train.threads", "train.device", "train.recompute", "batch.workers", "data.path",
+    "train.tensorboard", "train.threads", "train.device", "train.recompute", "batch.workers", "data.path", "prepared",
 }  # fmt: skip
 LINKS = ("best", "last", ".best.link", ".last.link")  # to checkpoints; the hidden ones are about to be renamed
 README = (

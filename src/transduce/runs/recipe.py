@@ -117,6 +117,9 @@ class Recipe:
     batch: how examples become batches.
     optimizer: how gradients become updates.
     tune: which weights move.
+    prepared: a folder that `transduce prepare` made of this recipe; run: the run keeps the ids of its data in its
+        cache; auto: it does so where they are files of 16 MB and more; never: all is encoded at every start. The
+        numbers are the same.
     start: what the weights, the tokeniser and the readers come from: scratch, a run, a folder, or hub:OWNER/NAME.
     schedule: how the learning rate moves.
     train: how long, how safe, and what is looked at on the way.
@@ -135,6 +138,7 @@ class Recipe:
     schedule: ScheduleConfig = field(default_factory=InverseSqrt)
     tune: TuneConfig = field(default_factory=Full)
     start: str = "scratch"
+    prepared: str = "auto"
     train: TrainConfig = field(default_factory=TrainConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     schema: int = SCHEMA

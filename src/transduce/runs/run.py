@@ -23,6 +23,7 @@ from transduce.runs.recipe import Recipe
 from transduce.runs.report import read_metrics
 from transduce.runs.seal import require_sealed
 from transduce.runs.versions import versions
+from transduce.text.sample import every, sampled
 from transduce.text.tokenizer import Tokenizer
 
 NEEDED = ("config.yaml", "metrics.jsonl", "checkpoints")  # by a training, from its beginning to its end
@@ -152,10 +153,13 @@ def record_environment(run: Run, device: torch.device, recipe: Recipe, readers: 
     replace_text(run.path / "env.json", json.dumps(env, indent=1) + "\n")
 
 
-def record_data(run: Run, splits: dict[str, Columns]) -> None:
-    """Writes data.json: size and sha256 of every split. Raises UserError if the run was started on other data."""
+def record_data(run: Run, splits: dict[str, Columns], known: dict[str, Any] | None = None) -> None:
+    """Writes data.json: size and sha256 of every split. Raises UserError if the run was started on other data.
+
+    known: what is written of each split, where it was found before.
+    """
     path = run.path / "data.json"
-    now = {split: fingerprint(columns) for split, columns in splits.items()}
+    now = known or {split: fingerprint(columns) for split, columns in splits.items()}
     old = read_json(path) if path.exists() else now
     for split in ("train", "valid"):
         if old.get(split) != now.get(split):
@@ -177,12 +181,12 @@ def fingerprint(columns: Columns) -> dict[str, Any]:
 
 def readers_of(run: Run, recipe: Recipe, train: Columns) -> Readers:
     """Returns the readers of the run: read from it where it has them, else fitted to the training data and saved."""
-    folder, texts = run.path / "tokenizer", list(recipe.task.texts(train))
-    if texts and not folder.exists():
+    folder = run.path / "tokenizer"
+    if not folder.exists() and (texts := list(recipe.task.texts(train))):
         if recipe.tokenizer is None:
             raise UserError(NO_TOKENIZER)
         beside = run.path / ".tokenizer"
-        recipe.tokenizer.train(texts).save(beside)
+        recipe.tokenizer.train(sampled(texts, every(sum(map(len, texts))))).save(beside)
         beside.rename(folder)
     if not (run.path / reader.FOLDER).exists():
         Readers(None, recipe.task.readers(train)).save(run.path)

@@ -11,7 +11,7 @@ import torch
 from transduce.config import kinds
 from transduce.data import pieces
 from transduce.data.columns import TEXT, Columns
-from transduce.data.examples import Index, Ragged, ids
+from transduce.data.examples import Encoded, Index, Ragged, ids
 from transduce.data.loader import BatchConfig, require_no_carry
 from transduce.data.readers.labels import SHOWN, Labels
 from transduce.data.readers.reader import Reader, Readers
@@ -203,8 +203,10 @@ def numbers() -> str:
     return f"task={other} predicts numbers"
 
 
-def texts_of(values: Sequence[Any]) -> list[str]:
+def texts_of(values: Sequence[Any]) -> Sequence[str]:
     """Texts of a table, where a text that is a number is one."""
+    if isinstance(values, Encoded):
+        return values
     return [value if isinstance(value, str) else str(value) for value in values]
 
 

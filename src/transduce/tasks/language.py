@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from transduce.data import pieces
 from transduce.data.columns import STREAM, TEXT, Columns
-from transduce.data.examples import Ragged, ids
+from transduce.data.examples import Encoded, Ragged, ids
 from transduce.data.lanes import Lanes
 from transduce.data.loader import BatchConfig, require_no_carry
 from transduce.data.pieces import Specials
@@ -132,7 +132,8 @@ class LanguageConfig(TaskConfig):
         return Perplexity(), BitsPerByte()
 
     def bytes(self, columns: Columns) -> int:
-        return sum(len(text.encode()) for text in columns.given)
+        texts = columns.given
+        return texts.utf8 if isinstance(texts, Encoded) else sum(len(text.encode()) for text in texts)
 
     def split(self, name: str, columns: Columns, readers: Readers, batch: BatchConfig, seed: int) -> Split:
         split = super().split(name, columns, readers, batch, seed)
@@ -182,7 +183,8 @@ class LanguageConfig(TaskConfig):
     def openings(self, texts: Ragged, longest: int) -> list[tuple[list[int], list[int]]]:
         """(at most `longest` ids, how they go on) at a few places: where documents begin, or anywhere in a stream."""
         if self.stream:
-            parts = [texts.flat[start:] for start in spread(max(len(texts.flat) - longest, 1), PLACES)]
+            most = longest + LENGTH
+            parts = [texts.flat[start : start + most] for start in spread(max(len(texts.flat) - longest, 1), PLACES)]
         else:
             parts = [texts[i] for i in spread(len(texts), PLACES)]
         given = [min(longest, (len(row) + 1) // 2) for row in parts]

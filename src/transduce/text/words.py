@@ -88,7 +88,7 @@ def stretches(tokenizer: tokenizers.Tokenizer) -> bool:
     """Says whether the ids of a text are those of its stretches, one behind the other."""
     data: dict[str, Any] = json.loads(tokenizer.to_str())
     model, before = data["model"], data["normalizer"]
-    steps = [] if before is None else before.get("normalizers", [before])
+    steps: list[dict[str, Any]] = [] if before is None else before.get("normalizers", [before])
     if any(step["type"] not in LOCAL for step in steps) or model.get("dropout"):
         return False
     if data["truncation"] is not None or data["padding"] is not None:

@@ -26,6 +26,7 @@ from transduce.runs.average import Average
 from transduce.runs.checkpoint import steps
 from transduce.runs.claim import as_begun, claim, record_recipe, require_same
 from transduce.runs.opening import built
+from transduce.runs.prepare import shards_of
 from transduce.runs.recipe import Recipe, TrainConfig
 from transduce.runs.report import Report
 from transduce.runs.run import Run, readers_of, record_data, record_environment, refused
@@ -74,7 +75,7 @@ def train(
             if config.max_epochs is None:
                 require_steps_left(run, config)
             record_environment(run, device, recipe)
-            job = build(run, recipe, device, start)
+            job = build(run, recipe, device, start, say=display.say)
             record_environment(run, device, job.recipe, job.readers)
             if config.max_epochs is not None:
                 settle(run, job.recipe, display)
@@ -99,11 +100,22 @@ def train(
     return Run(path)
 
 
-def build(run: Run, recipe: Recipe, device: torch.device, start: Start | None = None) -> Job:
-    """Returns the data, readers, model and objective of a recipe. start: where the model comes from, in a new run."""
+def build(
+    run: Run, recipe: Recipe, device: torch.device, start: Start | None = None, *,
+    say: Callable[[str], None] = lambda _: None,
+) -> Job:  # fmt: skip
+    """Returns the data, readers, model and objective of a recipe.
+
+    start: where the model comes from, in a new run.
+    say: hears of what takes long.
+    """
     config, task = recipe.train, recipe.task
-    splits = recipe.data.load(task.reads)
-    record_data(run, splits)
+    if (shards := shards_of(run, recipe, start, say)) is not None:
+        splits = shards.splits
+        record_data(run, splits, shards.index.data)
+    else:
+        splits = recipe.data.load(task.reads)
+        record_data(run, splits)
     if start is not None:
         hand_on(start, run, recipe)
     readers = readers_of(run, recipe, splits["train"])
