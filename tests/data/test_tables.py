@@ -89,3 +89,18 @@ def test_files_of_other_names_or_another_order(write) -> None:
     write("valid.jsonl", json.dumps({"kind": "ham", "text": "b"}) + "\n")
     with pytest.raises(UserError, match="have other names than those of the first file"):
         from_data(Table, {"path": str(folder)}).load(WANTED)
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ([1, 2], r'has a value that is a list, .*; write it as text, as "\[1, 2\]", for a reader to take apart'),
+        ({"a": 1}, r"a dict, .*; write it as text, as .*, for a reader to take apart"),
+        (None, r"line 2, .* empty \(null\), .*; fill it in, or remove the row"),
+    ],
+)
+def test_a_cell_that_is_no_value_says_how_to_write_it(cell: object, told: str, tmp_path) -> None:
+    rows = [{"text": "x", "label": "a"}, {"text": cell, "label": "b"}]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match=told):
+        Table(path=str(tmp_path / "t.jsonl")).load(("text", "label"))

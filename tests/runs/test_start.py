@@ -7,9 +7,14 @@ import pytest
 import torch
 
 import transduce as td
+from transduce.config import from_data, to_data
 from transduce.errors import UserError
+from transduce.exchange import start
+from transduce.model.architecture import DecoderConfig
 from transduce.runs.checkpoint import read_tensors
 from transduce.runs.run import Run
+from transduce.runs.start import begin
+from transduce.runs.weights import weights
 
 LM = {
     "tokenizer": {"kind": "char"}, "model.width": 16, "model.layers": 1, "model.mixer.heads": 2, "data.unit": "line",
@@ -67,6 +72,31 @@ def test_a_classifier_from_a_language_model(tune: str, made: tuple[Path, Path, P
     assert len(shared) > 8
     assert (moved == []) == (tune == "head")
     assert td.load(run.path, device="cpu").classify("abab1").label in ("even", "odd")
+
+
+@pytest.mark.parametrize(("head", "anew"), [("linear", False), ("classes", True), ("numbers", True)])
+def test_a_head_of_another_kind_starts_anew_though_its_weights_are_called_and_shaped_alike(
+    head: str, anew: bool, made: tuple[Path, Path, Path]
+) -> None:
+    lm = made[0]
+    there = start.read(str(lm))
+    size = there.readers.text.vocab_size
+    other = {"linear": {}, "classes": {"classes": size}, "numbers": {"size": size}}[head]
+    config = from_data(
+        DecoderConfig, {**to_data(there.recipe.model), "tie_embeddings": False, "head": {"kind": head, **other}}
+    )
+    own = config.build(size, seed=9)
+    there = there._replace(weights={**weights(own), **there.weights})
+    there = there._replace(weights={name: torch.full_like(x, 0.5) for name, x in there.weights.items()})
+    names = [name for name in weights(own) if name.startswith("head.")]
+    assert all(there.weights[name].shape == weights(own)[name].shape for name in names)
+    before = {name: weights(own)[name].clone() for name in names}
+    told = begin(own, there, config)
+    assert names
+    assert all(torch.equal(weights(own)[name], before[name]) == anew for name in names)
+    assert all(weights(own)[name].eq(0.5).all() for name in weights(own) if name not in names)
+    assert ("keep their start values" in told[0]) == anew
+    assert any("are not used" in line for line in told) == anew
 
 
 def test_a_run_that_was_started_goes_on_though_its_start_is_gone(made: tuple[Path, Path, Path], tmp_path: Path) -> None:

@@ -181,3 +181,41 @@ def test_a_run_names_the_package_that_is_not_here(folder: Path, monkeypatch: pyt
         (folder / "env.json").rename(folder / "runs/waves/env.json")
     forget()
     assert td.load("runs/waves", device="cpu").predict(["1 2"])
+
+
+def test_a_measure_that_is_named_alone_is_recorded_and_missed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.tsv").write_text("".join(f"{'ab'[i % 2]}\t{'xy' * (i % 7 + 1)}\n" for i in range(40)))
+    over = {
+        **QUICK, "data.path": str(tmp_path / "t.tsv"), "train.metric": "sure", "tokenizer": {"kind": "char"},
+        "model.width": 16, "model.layers": 1, "model.mixer.heads": 2, "train.max_steps": 2, "train.validate_every": 2,
+        "schedule": {"kind": "constant"},
+    }  # fmt: skip
+    site = tmp_path / "site"
+    (site / "sure-1.0.dist-info").mkdir(parents=True)
+    (site / "sure.py").write_text(
+        "from typing import ClassVar\nfrom dataclasses import dataclass\n"
+        "from transduce.tasks.measures.measure import Measure, Measured\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Sure(Measure):\n"
+        "    kind: ClassVar[str] = 'sure'\n    label: ClassVar[str] = 'sureness'\n"
+        "    of_what: ClassVar[str] = 'class'\n"
+        "    def of(self, outcome, draws=0):\n"
+        "        return Measured(min(s.prediction.probability for s in outcome.samples))\n"
+    )
+    (site / "sure-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: sure\nVersion: 1.0\n")
+    (site / "sure-1.0.dist-info/entry_points.txt").write_text("[transduce.tasks.measures]\nsure = sure:Sure\n")
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(site))
+        forget()
+        run = td.train("classify", over, out=tmp_path / "runs", quiet=True)
+        assert json.loads((run.path / "env.json").read_text())["packages"] == {"transduce.tasks.measures.sure": "sure"}
+    forget()
+    longer = {**over, "train.max_steps": 4}
+    for _ in range(2):  # the record outlives the refusal
+        with pytest.raises(
+            UserError, match=r"made with transduce.tasks.measures.sure of the package sure, .*; install sure"
+        ):
+            td.train("classify", longer, out=tmp_path / "runs", quiet=True)
+    with pytest.raises(UserError, match=r"^train.metric=suer is not a measure; use one of"):
+        td.train("classify", {**over, "train.metric": "suer", "name": "other"}, out=tmp_path / "runs", quiet=True)

@@ -137,8 +137,12 @@ def plain(value: Any, path: Path, number: int) -> Any:
     """A cell, which is text, a number or a truth value. Raises UserError."""
     if isinstance(value, str | int | float):
         return value
-    shown = "empty (null)" if value is None else f"a {type(value).__name__}"
-    raise UserError(f"{path}, line {number}, has a value that is {shown}, but text or a number is asked for; mend it")
+    shown, way = f"a {type(value).__name__}", "write it as text"
+    if value is None:
+        shown, way = "empty (null)", "fill it in, or remove the row"
+    elif isinstance(value, list | dict):
+        way = f"write it as text, as {json.dumps(json.dumps(value, default=str)[:40])}, for a reader to take apart"
+    raise UserError(f"{path}, line {number}, has a value that is {shown}, but text or a number is asked for; {way}")
 
 
 def some(path: Path, separator: str, max_chars: int, count: int) -> list[list[Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from transduce.config import UnknownKind, from_data, owners
+from transduce.config import UnknownKind, from_data, kinds, owners
 from transduce.data.columns import Columns
 from transduce.data.readers import reader
 from transduce.data.readers.reader import NO_TOKENIZER, Readers
@@ -23,6 +23,7 @@ from transduce.runs.recipe import Recipe
 from transduce.runs.report import read_metrics
 from transduce.runs.seal import require_sealed
 from transduce.runs.versions import versions
+from transduce.tasks.measures.measure import Measure
 from transduce.text.sample import every, sampled
 from transduce.text.tokenizer import Tokenizer
 
@@ -132,23 +133,30 @@ def read_recipe(path: Path) -> Recipe:
 
 def not_installed(path: Path, error: UnknownKind) -> UserError:
     """Returns the sentence for a kind that a run uses and that is not installed: it names the package it came from."""
-    env = path / "env.json"
-    package = read_json(env).get("packages", {}).get(error.key) if env.exists() else None
+    package = packages_of(path).get(error.key)
     if package is None:
         return UserError(f"{path / 'config.yaml'} cannot be used: {error}")
     return UserError(f"{path} was made with {error.key} of the package {package}, which is not here; install {package}")
 
 
+def packages_of(path: Path) -> dict[str, str]:
+    """Returns the package that each part of a run came from, by `FOLDER.KIND`; those of transduce are left out."""
+    env = path / "env.json"
+    return read_json(env).get("packages", {}) if env.exists() else {}
+
+
 def record_environment(run: Run, device: torch.device, recipe: Recipe, readers: Readers | None = None) -> None:
-    """Writes env.json: what this process runs on, and what parts come from other packages.
+    """Writes env.json: what this process runs on, and what parts come from other packages, also those missing now.
 
     readers: those of the run, once they are fitted.
     """
+    measure = kinds(Measure.folder).get(recipe.train.metric)
+    parts: list[Any] = [recipe, {} if readers is None else readers.columns, () if measure is None else (measure(),)]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     env = {
         "versions": versions(), "platform": platform.platform(), "device": f"{device} ({name})",
         "cpus": os.cpu_count(), "threads": torch.get_num_threads(),
-        "packages": owners([recipe, {} if readers is None else readers.columns]),
+        "packages": packages_of(run.path) | owners(parts),
     }  # fmt: skip
     replace_text(run.path / "env.json", json.dumps(env, indent=1) + "\n")
 

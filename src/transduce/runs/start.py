@@ -11,6 +11,7 @@ from torch import Tensor
 from transduce.data.readers import reader
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
+from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
@@ -19,6 +20,7 @@ from transduce.runs.weights import weights
 SCRATCH = "scratch"
 SENTENCES = "sentences"  # the folder of a run that says how texts become vectors
 SHOWN = 4
+HEAD = ("head.", "decoder.head.")  # what the weights of the head begin with
 
 
 class Start(NamedTuple):
@@ -44,15 +46,18 @@ def hand_on(start: Start, run: Run, recipe: Recipe) -> None:
 
 
 @torch.no_grad()
-def begin(model: Model, start: Start) -> list[str]:
+def begin(model: Model, start: Start, config: ModelConfig) -> list[str]:
     """Copies the weights of a start into a model; only what a head has may differ. Returns lines to say of it.
 
-    Raises UserError where the shape of another weight differs.
+    A head of another kind starts anew, whatever its weights are called. config: of the model, with its head. Raises
+    UserError where the shape of another weight differs.
     """
-    own, heads = weights(model), ("head.", "heads.", "decoder.head.")
-    fresh = [name for name in own if name not in start.weights]
+    own, heads = weights(model), (*HEAD, "heads.")
+    others = other_heads(config, start.recipe.task.shaped(start.recipe.model, start.readers))
+    given = {name: there for name, there in start.weights.items() if not name.startswith(others)}
+    fresh = [name for name in own if name not in given]
     for name, tensor in own.items():
-        if (there := start.weights.get(name)) is None:
+        if (there := given.get(name)) is None:
             continue
         if there.shape == tensor.shape:
             tensor.copy_(there)
@@ -68,9 +73,15 @@ def begin(model: Model, start: Start) -> list[str]:
     lines = [f"starts from {start.where}: its model, weights and tokeniser"]
     if fresh:
         lines[0] += f", but {listed(fresh)} keep their start values"
-    if unused := [name for name in start.weights if name not in own]:
+    if unused := [name for name in start.weights if name not in own or name not in given]:
         lines.append(f"{listed(unused)} of {start.where} are not used")
     return lines
+
+
+def other_heads(config: ModelConfig, there: ModelConfig) -> tuple[str, ...]:
+    """Returns what the weights of those heads begin with that are of another kind in the model started from."""
+    names = [name for name, head in config.heads.items() if name in there.heads and there.heads[name].kind != head.kind]
+    return (*(f"heads.{name}." for name in names), *(HEAD if config.head.kind != there.head.kind else ()))
 
 
 def listed(names: list[str]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from transduce.config import Part, kinds, nearest
+from transduce.config import Part, UnknownKind, kinds, nearest
 from transduce.data.columns import Columns
 from transduce.data.examples import Examples
 from transduce.data.loader import BatchConfig, Loader
@@ -128,7 +128,9 @@ class TaskConfig(Part, ABC):
         if asked not in known:
             guess = nearest(asked, list(known))
             way = f"did you mean `{guess}`?" if guess else f"use one of {', '.join(known)}"
-            raise UserError(f"train.metric={asked} is not a measure; {way}")
+            unknown = UnknownKind(f"train.metric={asked} is not a measure; {way}")
+            unknown.key = f"{Measure.folder}.{asked}"
+            raise unknown
         measure = known[asked]()
         assert isinstance(measure, Measure)
         if measure.of_what not in ("", self.gives):

@@ -15,6 +15,7 @@ from typing import cast
 import torch
 import torch.utils.checkpoint
 
+from transduce.config import UnknownKind
 from transduce.data.loader import Loader
 from transduce.data.remarks import remarks
 from transduce.errors import UserError, sized
@@ -29,7 +30,7 @@ from transduce.runs.opening import built
 from transduce.runs.prepare import shards_of
 from transduce.runs.recipe import Recipe, TrainConfig
 from transduce.runs.report import Report
-from transduce.runs.run import Run, readers_of, record_data, record_environment, refused
+from transduce.runs.run import Run, not_installed, packages_of, readers_of, record_data, record_environment, refused
 from transduce.runs.seal import seal
 from transduce.runs.start import Start, begin, hand_on
 from transduce.training import loop
@@ -121,7 +122,9 @@ def build(
     readers = readers_of(run, recipe, splits["train"])
     model = built(recipe, readers, config.seed)
     task.check(model, readers)
-    start_lines = begin(model, start) if start is not None and not steps(run.checkpoints) else []
+    start_lines = list[str]()
+    if start is not None and not steps(run.checkpoints):
+        start_lines = begin(model, start, task.shaped(recipe.model, readers))
     if model.limit is not None and recipe.batch.max_length > model.limit:
         limit = f"the model has {model.limit} positions"
         raise UserError(f"batch.max_length={recipe.batch.max_length}, but {limit}; lower it, or raise the limit")
@@ -136,7 +139,10 @@ def build(
         for name, columns in splits.items()
         if name != "train"
     }
-    measure, of_measure = task.selects(config.metric, splits.get("valid", splits["train"]), config.samples)
+    try:
+        measure, of_measure = task.selects(config.metric, splits.get("valid", splits["train"]), config.samples)
+    except UnknownKind as error:
+        raise (not_installed(run.path, error) if error.key in packages_of(run.path) else error) from None
     lines = [*start_lines, *recipe.data.remarks(task.reads), *task.remarks(readers)]
     for name, examples in {
         "train": loader.examples,
