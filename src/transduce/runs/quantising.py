@@ -1,4 +1,7 @@
-"""Codes for a checkpoint, fitted to the run's own data, beside it, with a certificate of what they change."""
+"""Codes for a checkpoint, fitted to the run's own data, beside it, with a certificate of what they change.
+
+Tested in tests/runs/test_quantised.py.
+"""
 
 from itertools import islice
 from typing import Any, NamedTuple
