@@ -26,6 +26,7 @@ from common import machine
 import transduce as td
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
+from transduce.generate.packed import give_up
 from transduce.model.models import Model
 from transduce.precision.convert import convert
 from transduce.precision.measure import speeds
@@ -38,12 +39,14 @@ SMALL = {
 MODELS = {
     "attention, characters": ("shakespeare", "tinyshakespeare", 400, {"model.layers": 4}),
     "encoder-decoder, pairs": (
-        "multi30k", "multi30k", 400, {"model.layers": 2, "batch.max_length": 64, "train.average": 0},
+        "multi30k", "multi30k", 400, {"model.layers": 2, "batch.max_length": 64, "train.average": 1},
     ),
     "delta network, characters": (
-        "shakespeare", "tinyshakespeare", 200, {"model.layers": 2, "model.mixer": {"kind": "delta", "heads": 4}},
+        "shakespeare", "tinyshakespeare", 200,
+        {"model.layers": 2, "model.mixer": {"kind": "delta", "heads": 4}, "model.positions": "none"},
     ),
 }  # fmt: skip
+ONE_SET = "fp32 of generate, translate and score"  # which give up what is packed
 BOUNDS = {"int8": 0.01, "int4, rounded": 0.10, "int4, fitted": 0.03}  # nats
 
 
@@ -86,7 +89,9 @@ def made(kind: str, layers: int, model: Model | None = None) -> Model:
         model = td.build("gpt-2-124m", device="cpu", overrides={"layers": layers}).eval()
         with torch.no_grad():
             model.token_head.weight[Ids.eos] = 0.0
-    if kind != "fp32":
+    if kind == ONE_SET:
+        give_up(model)
+    elif kind != "fp32":
         convert(model, kind)
     return model
 
@@ -97,9 +102,16 @@ def write(model: Model, batch: int, new: int) -> None:
 
 
 def resident() -> float:
-    """MiB of this process."""
+    """MiB of this process, what was swapped out included."""
     gc.collect()
-    return next(int(x.split()[1]) for x in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in x) / 1024
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmSwap"))) / 1024
+
+
+def alone(kind: str, layers: int) -> float:
+    """MiB of a process that has opened one model and written with it."""
+    command = [sys.executable, __file__, "--alone", kind, "--layers", str(layers)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 def speed(layers: int, rounds: int) -> None:
@@ -119,8 +131,7 @@ def speed(layers: int, rounds: int) -> None:
     products = speeds(base, [kind for kind in KINDS if kind != "fp32"])
     print(f"{'':<6} {'batch 1 tok/s':>14} {'':>6} {'batch 16 tok/s':>14} {'':>6} {'MiB':>6}  products, 1 and 32 rows")
     for kind in KINDS:
-        command = [sys.executable, __file__, "--alone", kind, "--layers", str(layers)]
-        memory = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+        memory = alone(kind, layers)
         ratios = [
             statistics.median(a / b for a, b in zip(seconds["fp32", batch], seconds[kind, batch], strict=True))
             for batch in (1, 16)
@@ -128,6 +139,7 @@ def speed(layers: int, rounds: int) -> None:
         bare = "" if kind == "fp32" else f"{products[kind].alone:.2f}x {products[kind].together:.2f}x"
         print(f"{kind:<6} {rates[kind, 1]:>14.1f} {ratios[0]:>5.2f}x {rates[kind, 16]:>14.1f} {ratios[1]:>5.2f}x "
               f"{memory:>6.0f}  {bare}", flush=True)  # fmt: skip
+    print(f"{ONE_SET}: {alone(ONE_SET, layers):.0f} MiB")
 
 
 def main() -> None:
@@ -142,8 +154,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.alone:
-        write(made(args.alone, args.layers), 1, 4)
+        model = made(args.alone, args.layers)
+        write(model, 1, 4)
         print(resident())
+        write(model, 1, 1)  # so that it is still there when it is measured
         return
     print(machine())
     if args.speed:
