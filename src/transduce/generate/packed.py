@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from transduce.model.heads.linear import LinearHead
 from transduce.model.models import Model
-from transduce.precision.convert import exchange, matrices
+from transduce.precision.convert import exchange, matrices, trim
 from transduce.precision.maps import MapHead
 from transduce.precision.packed import WORTH, Packed
 
@@ -53,6 +53,7 @@ def give_up(model: Model) -> None:
             continue
         made = Packed(part.weight, cast("Tensor | None", part.bias), keep=False)
         exchange(model, part, MapHead(part, made) if isinstance(part, LinearHead) else made)
+    trim()
 
 
 def packable(weights: list[nn.Parameter]) -> bool:

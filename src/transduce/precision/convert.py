@@ -1,5 +1,7 @@
 """Which matrices of a model lie in fewer bits, and their exchange for maps that multiply by those."""
 
+import ctypes
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, cast
 
@@ -77,7 +79,14 @@ def convert(model: nn.Module, precision: Precision, codes: Codes | None = None, 
     for name in list(parts):
         part = parts.pop(name)
         exchange(model, part, lowered(part, precision, None if codes is None else codes[name]))
+    trim()
     return Share(low, total)
+
+
+def trim() -> None:
+    """Hands memory that was freed back to the system, where the C library can (glibc)."""
+    if sys.platform == "linux" and (hand_back := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        hand_back(0)
 
 
 def exchange(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
