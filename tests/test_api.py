@@ -29,6 +29,16 @@ def test_importing_brings_no_torch() -> None:
     python("import sys, transduce; assert not {'torch', 'numpy', 'rich', 'typer'} & set(sys.modules)")
 
 
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
+def test_reading_a_run_brings_no_compiler(positions: str, tmp_path: Path) -> None:
+    """It takes a second to import, and nothing is compiled where a text is translated."""
+    run = td.train("dates", {**TINY, "model.positions.kind": positions}, out=tmp_path, quiet=True)
+    python(
+        f"import sys, transduce as td; td.load({str(run.path)!r}).translate('3 May 1999');"
+        "found = {'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules); assert not found, found"
+    )
+
+
 @pytest.mark.parametrize("first", ["", "import transduce.training.loop; ", "td.recipe(); ", "td.train; "])
 def test_train_can_be_called_whatever_was_imported_before(first: str) -> None:
     code = f"import transduce as td; {first}assert callable(td.train); from transduce.training import loop; loop.train"

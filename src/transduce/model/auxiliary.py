@@ -10,10 +10,10 @@ nothing is counted twice.
 Tested in tests/model/test_experts.py.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,10 +60,11 @@ def _keep(noted: Noted) -> None:
         losses.append(noted)
 
 
-# A compiled block would take whoever collects while it is traced for whoever collects.
-_outside = cast(Callable[[Noted], None], torch.compiler.disable(_keep))  # pyright: ignore[reportUnknownMemberType]
+# A compiled block would take whoever collects while it is traced for whoever collects. This is what
+# `torch.compiler.disable` sets, which imports the compiler, a second's work, where nothing may ever be compiled.
+_keep._torchdynamo_disable = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def note(name: str, value: Tensor, weight: float) -> None:
     """Tells whoever collects of a loss; does nothing if nobody does."""
-    _outside(Noted(name, value, weight))
+    _keep(Noted(name, value, weight))

@@ -10,6 +10,7 @@ from torch import Tensor
 from transduce.model.ops.dropout import dropout
 
 SMALL = 1 << 24  # attention weights that may be held at once on a CPU
+SHORT, SHORT_ALONE = 512, 128  # keys up to which bfloat16 is faster written out, with a gradient and without
 
 
 def attend(
@@ -77,18 +78,17 @@ def blank(y: Tensor, mask: Tensor) -> Tensor:
 
 
 def direct(q: Tensor, k: Tensor, p: float, bias: Tensor | None) -> bool:
-    """Whether the formula written out is faster than the fused kernel.
+    """Whether the formula written out is faster than the fused kernel. `benchmarks/attention.py` measures both.
 
-    On a CPU it is, in training, while the weights fit: the backward pass of the fused kernel is several times
-    slower in bfloat16, and with dropout there is no fused kernel. In float32 it is so for short sequences only, and
-    without a gradient in bfloat16 for short ones.
+    On a CPU it is, while the weights fit: in training with dropout, for which there is no fused kernel; in training in
+    bfloat16, where the backward pass of the kernel is slower up to 512 keys; and without a gradient in bfloat16 for
+    short sequences. In float32 the kernel is always faster.
     """
     if q.device.type != "cpu" or torch.compiler.is_compiling():
         return False
+    keys, weights = k.shape[2], q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
     if not torch.is_grad_enabled():
-        short = 1 < q.shape[2] <= k.shape[2] <= 128
-        return q.dtype == torch.bfloat16 and short and q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] <= SMALL
+        return q.dtype == torch.bfloat16 and 1 < q.shape[2] <= keys <= SHORT_ALONE and weights <= SMALL
     if bias is not None and bias.requires_grad:
         return True  # the fused kernel gives a bias no gradient
-    weights = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
-    return weights <= SMALL and (q.dtype == torch.bfloat16 or p > 0.0 or k.shape[2] <= 64)
+    return weights <= SMALL and (p > 0.0 or (q.dtype == torch.bfloat16 and keys <= SHORT))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.errors import UserError, require_at_least
-from transduce.model.positions.position import Positions, PositionsConfig, Queries
+from transduce.model.positions.position import Positions, PositionsConfig, Queries, table_of
 from transduce.model.positions.scaling import require_positive
 from transduce.model.roles import Roles
 
@@ -41,8 +41,12 @@ class Sinusoidal(Positions):
     def __init__(self, config: "SinusoidalConfig", width: int) -> None:
         super().__init__()
         self.limit, start = config.limit, config.offset
-        table = sinusoid(torch.arange(start, start + config.limit), width, config.base, config.order, config.ends)
-        self.register_buffer("table", table.float(), persistent=False)
+
+        def table(rows: int) -> Tensor:
+            places = torch.arange(start, start + rows)
+            return sinusoid(places, width, config.base, config.order, config.ends).float()
+
+        self.register_buffer("table", table_of(config.limit, table), persistent=False)
 
     def add(self, x: Tensor, positions: Tensor) -> Tensor:
         return x + F.embedding(positions.clamp(min=0), self.table).to(x.dtype)

@@ -3,6 +3,7 @@
 Tested in tests/model/test_positions.py.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -71,6 +72,16 @@ class Positions(nn.Module):
     def for_mixer(self) -> "Positions":
         """Returns the part of one mixer: itself, unless each mixer has weights of its own (Transformer-XL)."""
         return self
+
+
+def table_of(rows: int, make: Callable[[int], Tensor]) -> Tensor:
+    """Returns make(rows), of shape (rows, ...). On the meta device one row is made, elsewhere, for its checks and its
+    shape: functions of that device have no numbers, and import a compiler to find that out."""
+    if torch.get_default_device().type != "meta":
+        return make(rows)
+    with torch.device("cpu"):
+        first = make(1)
+    return torch.empty(rows, *first.shape[1:], dtype=first.dtype)
 
 
 def distances(at: Tensor, keys: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from transduce.errors import UserError, require_at_least
 from transduce.model.ops.rotary import rotate
-from transduce.model.positions.position import Positions, PositionsConfig, Queries
+from transduce.model.positions.position import Positions, PositionsConfig, Queries, table_of
 from transduce.model.positions.scaling import (
     DynamicScalingConfig,
     LinearScalingConfig,
@@ -31,7 +31,8 @@ class Rotary(Positions):
         super().__init__()
         self.dim, self.interleaved = dim, config.interleaved
         self.limit = config.limit if config.scaling is None else config.scaling.reach(config.limit)
-        self.register_buffer("table", angles(self.limit, dim, config.base, config.scaling), persistent=False)
+        table = table_of(self.limit, lambda rows: angles(rows, dim, config.base, config.scaling))
+        self.register_buffer("table", table, persistent=False)
 
     def turn(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = F.embedding(positions.clamp(min=0), self.table).chunk(2, dim=-1)
