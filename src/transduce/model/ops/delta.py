@@ -5,6 +5,7 @@ log_decay = 0, writes nothing. Keys should have length 1 (or sum 1 and no negati
 matrix may grow without bound.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -77,10 +78,10 @@ def corrections(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Solves what each token writes: (I + tril(beta within * K K^T, -1)) U = beta (V - before K S), chunk by chunk.
 
-    The solution is U = U_0 - W S, affine in the matrix S that the chunk finds, and so is the matrix that it leaves,
-    (before_C I - (after K)^T W) S + (after K)^T U_0. All but this last product is made for all chunks at once; a single
-    chunk knows its S and needs no W. Returns U: (B, H, N, C, E), the matrix that each chunk finds: (B, H, N, D, E), and
-    S after the last token.
+    The solution is U = U_0 - W S, affine in the matrix S that the chunk finds. U_0 and W are made for all chunks at
+    once; then S <- before_C S + (after K)^T U goes from chunk to chunk. (Made for all chunks too, what turns S into the
+    next one would be a D x D matrix of each, which takes more work than all else.) A single chunk knows its S and needs
+    no W. Returns U: (B, H, N, C, E), the matrix that each chunk finds: (B, H, N, D, E), and S after the last token.
     """
     k, v, strength = chunks(k, chunk), chunks(v, chunk), chunks(beta[..., None], chunk)
     strong_keys = strength * k
@@ -93,17 +94,21 @@ def corrections(
         s = S[:, :, None]
         u = solve(A, strength * v - weigh(strong_keys, weights.before) @ s)
         return u, s, ((s if left_over is None else left_over * s) + last @ u).squeeze(2)
-    X = solve(A, torch.cat([strength * v, weigh(strong_keys, weights.before)], -1))
-    u, w = X[..., : v.shape[-1]], X[..., v.shape[-1] :]
-    identity = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)
-    identity = identity if left_over is None else identity * left_over
+    X = solve(A, torch.cat([strength * v, weigh(strong_keys, weights.before)], -1)).flatten(0, 1)
+    left: Sequence[Tensor | None] = [None] * k.shape[2]
+    if left_over is not None:
+        left = left_over.expand(*S.shape[:2], -1, 1, 1).flatten(0, 1).unbind(1)
+    written: list[Tensor] = []
     before_each: list[Tensor] = []
-    s = S
-    for turn, add in zip((identity - last @ w).unbind(2), (last @ u).unbind(2), strict=True):
+    s = S.flatten(0, 1)
+    parts = (x.unbind(1) for x in (X[..., : v.shape[-1]], X[..., v.shape[-1] :], last.flatten(0, 1)))
+    for u, w, write, remains in zip(*parts, left, strict=True):
         before_each.append(s)
-        s = add + turn @ s
-    carried = torch.stack(before_each, 2)
-    return u - w @ carried, carried, s
+        u = torch.baddbmm(u, w, s, alpha=-1)
+        written.append(u)
+        s = torch.baddbmm(s if remains is None else remains * s, write, u)
+    u, found = (torch.stack(x, 1).view(*S.shape[:2], -1, *x[0].shape[1:]) for x in (written, before_each))
+    return u, found, s.view(S.shape)
 
 
 def solve(A: Tensor, R: Tensor) -> Tensor:
