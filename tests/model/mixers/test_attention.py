@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.functional import jacobian
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import Gemma2Config, Qwen3Config
 from transformers.models.gemma2.modeling_gemma2 import Gemma2Attention, Gemma2RotaryEmbedding
 from transformers.models.qwen3.modeling_qwen3 import Qwen3Attention, Qwen3RotaryEmbedding
 
 from transduce.config import from_data
 from transduce.errors import UserError
+from transduce.inspect.counts import flops
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import Layout, dense, left_padded, right_padded
 from transduce.model.mixers.attention import Attention, AttentionConfig
@@ -162,9 +162,7 @@ def test_variance_of_a_product_is_its_size_hence_the_scale() -> None:
 def test_cost_is_quadratic_in_tokens() -> None:
     def cost(tokens: int) -> int:
         q, k, v = (torch.randn(1, tokens, 2, 8, requires_grad=True) for _ in range(3))
-        with FlopCounterMode(display=False) as counter:
-            attend(q, k, v)
-        return counter.get_total_flops()
+        return flops(lambda: attend(q, k, v))
 
     assert [cost(n) for n in (16, 32, 64)] == [2 * 2 * n * n * 2 * 8 for n in (16, 32, 64)]
 
