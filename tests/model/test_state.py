@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from transduce.model.state import assign, choose, insert, nbytes, over, select, snapshot, tensors
+from transduce.model.state import assign, choose, insert, join, nbytes, over, select, snapshot, tensors
 
 
 class Pair(NamedTuple):
@@ -72,3 +72,13 @@ def test_assigning_keeps_the_addresses() -> None:
     assert assign(here, state(7.0)) is here
     assert flat(here) == flat(state(7.0))
     assert [x.data_ptr() for x in tensors(here)] == addresses
+
+
+def test_join_puts_rows_below_one_another_and_fills_up_lists():
+    one, two = ((torch.ones(n, 2, m, 3), torch.arange(m).expand(n, m), None) for n, m in ((1, 2), (2, 4)))
+    fields, positions, nothing = join([one, two])
+    assert fields.shape == (3, 2, 4, 3)
+    assert fields[0, :, 2:].eq(0).all()
+    assert positions.tolist() == [[0, 1, -1, -1], [0, 1, 2, 3], [0, 1, 2, 3]]
+    assert nothing is None
+    assert join([one]) is one

@@ -10,8 +10,9 @@ from transduce.errors import UserError
 from transduce.generate.choose import Choose, chooser
 from transduce.generate.config import GenerateConfig
 from transduce.generate.hypothesis import Floats, Hypothesis, Ints
-from transduce.generate.inputs import Ids, Inputs, Vocabulary, greatest, pad, prepare
+from transduce.generate.inputs import Ids, Inputs, Vocabulary, greatest, prepare
 from transduce.generate.packed import reader
+from transduce.generate.reading import read_prompts, read_sources
 from transduce.generate.rules import Rules, rules
 from transduce.generate.sample import name_streams
 from transduce.generate.score import score
@@ -19,6 +20,7 @@ from transduce.generate.search import Move, Search
 from transduce.generate.stop import StopTexts
 from transduce.model.layout import Layout
 from transduce.model.models import Model
+from transduce.model.ops.rows import rows_alike
 from transduce.model.state import State, over, select
 
 OnToken = Callable[[int, int], None]
@@ -34,6 +36,7 @@ def decode(
     limits: Sequence[int] | None = None,
     on_token: OnToken | None = None,
     batch_size: int = 64,
+    alike: bool = False,
 ) -> list[list[Hypothesis]]:
     """For each input its `config.nbest` hypotheses, the best first.
 
@@ -41,7 +44,9 @@ def decode(
     are not returned. With a source it follows <s>, added where it is missing; without one it is taken as it is, and an
     empty one becomes <s>. limits: the greatest number of new tokens of each input, where it is less than the config's.
     on_token(input, id): called as tokens come, but not for </s>; for one hypothesis per input only.
-    batch_size: inputs decoded together, sorted by length; what comes out does not depend on it.
+    batch_size: inputs decoded together, sorted by length; what comes out does not depend on it, but for rounding.
+    alike: nor do the last bits: on a CPU, in float32, each input gets what it gets alone, for the sizes that
+        `testing/together.py` names. An input by itself then takes longer.
     Raises UserError where inputs and model do not fit together.
     """
     if on_token is not None and config.beam_size * config.nbest > 1:
@@ -61,7 +66,9 @@ def decode(
         held = Rules(config, asked, search.ends) if ruled else None
         choose = chooser(config, names, max(most[i] for i in rows), held, barred)
         watch = None if on_token is None else renumbered(on_token, rows)
-        for i, found in zip(rows, run(fast, asked, search, choose, watch), strict=True):
+        with rows_alike(alike):
+            kept = run(fast, asked, search, choose, watch, alike)
+        for i, found in zip(rows, kept, strict=True):
             out[i] = found[: config.nbest]
     return rescored(model, vocabulary, config, inputs, out) if ruled else out
 
@@ -84,18 +91,16 @@ def rescored(
 
 @torch.inference_mode()
 def run(
-    model: Model, inputs: Inputs, search: Search, choose: Choose, on_token: OnToken | None = None
+    model: Model, inputs: Inputs, search: Search, choose: Choose, on_token: OnToken | None = None, same: bool = False
 ) -> list[list[Hypothesis]]:  # fmt: skip
     """Grow the hypotheses of one batch until all have ended; what has ended, per input, the best first."""
     device, most = model.device, int(search.limits.max())
-    memory = None if inputs.sources is None else model.remember(*pad(inputs.sources, device))
-    ids, layout = pad(inputs.prompts, device)
-    hidden, state = model.step(ids, layout, model.init_state(len(ids), ids.shape[1] + most), memory)
-    positions = layout.positions.amax(1, keepdim=True)  # (R, 1) of the last token that was read, which is also its slot
-    hidden = hidden.gather(1, positions[..., None].expand(-1, 1, hidden.shape[-1]))
-    end = min(ids.shape[1] + most, model.limit or 1 << 62) - 1  # where rows that ended wait until they are dropped
+    memory = None if inputs.sources is None else read_sources(model, inputs.sources, same)
+    room = max(map(len, inputs.prompts)) + most
+    hidden, state, positions = read_prompts(model, inputs.prompts, room, memory, same)
+    end = min(room, model.limit or 1 << 62) - 1  # where rows that ended wait until they are dropped
     while True:
-        choice = choose(model.token_head(hidden[:, -1]), search)
+        choice = choose(model.token_head(hidden), search)
         if on_token is not None:
             show(search, *choice[1:], on_token)
         move = search.advance(*choice)
@@ -103,7 +108,9 @@ def run(
             break
         state, memory, positions = follow(move, state, memory, positions)
         positions = (positions + 1).clamp_(max=end)
-        hidden, state = model.step(torch.as_tensor(move.ids, device=device)[:, None], Layout(positions), state, memory)
+        ids = torch.as_tensor(move.ids, device=device)[:, None]
+        y, state = model.step(ids, Layout(positions), state, memory)
+        hidden = y[:, -1]
     if not all(search.kept):
         raise UserError(
             "the model gave no token a finite probability; its weights are probably not finite, or every token is "

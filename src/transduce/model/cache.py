@@ -83,10 +83,11 @@ class Recall:
         # memory and the chunk side by side, then store what the last document of each row leaves.
         document = layout.starts.cumsum(1)
         first = torch.where(layout.valid & (document == 0), layout.positions, 1 << 62).amin(1, keepdim=True)
-        old = torch.where(state.positions < first, state.positions, -1)
+        fields, old = used(state, layout.positions)
+        old = torch.where(old < first, old, -1)
         places, members = torch.cat([old, layout.positions], 1), torch.cat([torch.zeros_like(old), document], 1)
         mask = self.rule.mask(Layout(layout.positions, document, view=layout.view), places, members)
-        both = tuple(torch.cat([by_token(a).to(b.dtype), b], 1) for a, b in zip(state.fields, new, strict=True))
+        both = tuple(torch.cat([a.to(b.dtype), b], 1) for a, b in zip(fields, new, strict=True))
         kept = self.kept(layout.positions, document)
         return Seen(both, places, mask), store(state, new, self.slots(kept, state), kept)
 

@@ -5,10 +5,11 @@ the whole protocol. A state passed to a mixer is spent; use the one that comes b
 place.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 State = Any  # nested tuples of (B, ...) tensors and None
@@ -47,6 +48,22 @@ def insert(state: State, rows: Tensor, other: State) -> State:
     """Returns `state` with rows `rows` (B',) replaced by those of `other`, which has B' rows."""
     values = iter(list(tensors(other)))
     return over(state, lambda x: x.index_copy(0, rows, next(values).to(x.dtype)))
+
+
+def join(states: Sequence[State]) -> State:
+    """Returns one state with the rows of several, one below the other. Lists of tokens become as long as the longest;
+    the places behind the others' hold zeros, and -1, which is no position."""
+    columns = zip(*map(tensors, states), strict=True)
+    return states[0] if len(states) == 1 else over(states[0], lambda _: torch.cat(alike(next(columns))))
+
+
+def alike(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Returns tensors that differ in their rows alone, each filled up at its ends."""
+    shape = [max(sizes) for sizes in zip(*(x.shape[1:] for x in parts), strict=True)]
+    wider = [
+        [n for size, x_size in zip(shape[::-1], x.shape[:0:-1], strict=True) for n in (0, size - x_size)] for x in parts
+    ]
+    return [F.pad(x, more, value=0 if x.is_floating_point() else -1) for x, more in zip(parts, wider, strict=True)]
 
 
 def choose(rows: Tensor, one: State, other: State) -> State:

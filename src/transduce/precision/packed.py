@@ -1,10 +1,13 @@
 """Matrices laid out for oneDNN, as numbers of float32 or bfloat16."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from transduce.model.ops.rows import alike, linear, more
+
 WORTH = 1 << 19  # multiplications; for fewer, calling oneDNN takes longer than MKL does
+LARGE = 1 << 18  # numbers of a matrix that is worth it whatever the number of rows
+DEEP = 1 << 10  # numbers that oneDNN adds up in one go; of more, a lone row adds up in another order
 
 
 class Packed(nn.Module):
@@ -31,8 +34,12 @@ class Packed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(self.weight.dtype)
-        if self.packed is None or x.numel() * self.out_features < WORTH:
-            return F.linear(x, self.weight, self.bias)
+        same = alike(x)  # then the number of rows has no say in it
+        small = self.weight.numel() < LARGE if same else x.numel() * self.out_features < WORTH
+        if self.packed is None or small:
+            return linear(x, self.weight, self.bias)
+        if same and self.in_features > DEEP and x.numel() == self.in_features:
+            return self(more(x.reshape(1, -1)))[:1].view(*x.shape[:-1], -1)
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.errors import UserError
@@ -15,6 +14,7 @@ from transduce.model.embed.embedding import Embedding
 from transduce.model.heads.head import Head, HeadConfig, TokenHead, accurate, table_of
 from transduce.model.norms.norm import NormConfig
 from transduce.model.ops.loss import cross_entropy
+from transduce.model.ops.rows import linear
 from transduce.model.roles import Roles
 
 
@@ -41,7 +41,7 @@ class LinearHead(TokenHead):
         return hidden if self.scale == 1.0 else hidden * self.scale
 
     def forward(self, hidden: Tensor) -> Tensor:
-        logits = accurate(F.linear(self.before(hidden), self.weight, self.bias))
+        logits = accurate(linear(self.before(hidden), self.weight, self.bias))
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
     def loss(

@@ -18,6 +18,7 @@ from transduce.model.mixers.matrix import MatrixConfig, MatrixMemory, PerHead, W
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.delta import delta_rule, delta_write
 from transduce.model.ops.features import feature_map, require_nu, sum_normalised
+from transduce.model.ops.rows import by_number
 from transduce.model.positions.position import Positions
 from transduce.model.roles import Roles
 
@@ -63,7 +64,7 @@ class Delta(Correcting):
         return sum_normalised(self.map(x)) if self.summed else self.map(x)
 
     def strengths(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        return precise(self.beta(x)).sigmoid(), None
+        return by_number(torch.sigmoid, precise(self.beta(x))), None
 
     def finish(self, y: Tensor, x: Tensor) -> Tensor:
         return y if self.norm is None else rms_normed(self.norm, y)
@@ -92,8 +93,8 @@ class GatedDelta(Correcting):
         return unit(x)
 
     def strengths(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        log_decay = -precise(self.rate.weight).exp() * F.softplus(precise(self.decay(x)))
-        return precise(self.beta(x)).sigmoid(), log_decay
+        log_decay = -precise(self.rate.weight).exp() * by_number(F.softplus, precise(self.decay(x)))
+        return by_number(torch.sigmoid, precise(self.beta(x))), log_decay
 
     def finish(self, y: Tensor, x: Tensor) -> Tensor:
         return rms_normed(self.norm, y) * F.silu(precise(self.heads(self.gate(x))))

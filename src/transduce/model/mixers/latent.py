@@ -13,6 +13,7 @@ from transduce.model.mixers.lookup import Lookup, head_size, mask_of
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.norms.norm import WholeRMSNorm, normed
 from transduce.model.ops.attention import attend
+from transduce.model.ops.rows import alike, more
 from transduce.model.ops.scores import attending, product_scores
 from transduce.model.positions.position import Positions, Queries
 from transduce.model.roles import Roles
@@ -69,7 +70,7 @@ class LatentAttention(Lookup):
 
     def absorbed(self, plain: Tensor, turned: Tensor) -> Tensor:
         """Returns queries (B, T, H, rank + turned) that ask latents instead of keys: q^T (W c) = (W^T q)^T c."""
-        return torch.cat([torch.einsum("bthd,hdr->bthr", plain, self.maps()[0].to(plain.dtype)), turned], -1)
+        return torch.cat([per_head(plain, self.maps()[0]), turned], -1)
 
     def answer(self, x: Tensor, layout: Layout, seen: Seen) -> Tensor:
         size, p = self.sizes, self.p if self.training else 0.0
@@ -78,9 +79,10 @@ class LatentAttention(Lookup):
         c, shared = parted(latent[:, :, None], size.rank)
         if self.asks_latents(x.shape[1], latent.shape[1]):
             q, scale = self.absorbed(plain, turned), self.head_dim**-0.5
-            y = attend(q, latent[:, :, None], c, seen.mask, causal=seen.causal, p=p, scale=scale)
-            y = y.view(*q.shape[:3], size.rank)
-            return self.out(torch.einsum("bthr,her->bthe", y, self.maps()[1].to(y.dtype)).flatten(2))
+            keys = latent[:, :, None]  # and values, whose last features nobody asks for: fused kernels want one size
+            y = attend(q, keys, keys, seen.mask, causal=seen.causal, p=p, scale=scale)
+            y = parted(y.view(q.shape), size.rank)[0]
+            return self.out(per_head(y, self.maps()[1].mT).flatten(2))
         k, v = parted(self.kv(c[:, :, 0]).unflatten(-1, (-1, size.plain + size.value)), size.plain)
         k = torch.cat([k, shared.expand(-1, -1, k.shape[2], -1)], -1)
         return self.out(attend(torch.cat([plain, turned], -1), k, v, seen.mask, causal=seen.causal, p=p))
@@ -100,6 +102,13 @@ class LatentAttention(Lookup):
         q = self.absorbed(*self.queries(x, layout))
         latent = seen.fields[0].to(q.dtype)[:, :, None].expand(-1, -1, q.shape[2], -1)
         return attending(product_scores(q, latent, self.head_dim**-0.5), mask_of(seen))
+
+
+def per_head(x: Tensor, maps: Tensor) -> Tensor:
+    """A map of its own for each head: (B, T, H, D), (H, D, E) -> (B, T, H, E)."""
+    flat = x.flatten(0, 1)
+    y = torch.einsum("nhd,hde->nhe", more(flat) if alike(x) else flat, maps.to(x.dtype))
+    return y[: flat.shape[0]].view(*x.shape[:2], *y.shape[1:])
 
 
 def parted(x: Tensor, size: int) -> tuple[Tensor, Tensor]:

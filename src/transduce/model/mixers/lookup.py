@@ -14,6 +14,7 @@ from transduce.model.cache import Cache, Fields, Memory, Recall, Seen
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer
 from transduce.model.ops.dropout import dropout
+from transduce.model.ops.rows import product
 
 
 class Lookup(Mixer):
@@ -62,8 +63,8 @@ def mask_of(seen: Seen) -> Tensor | None:
 
 def mean(weights: Tensor, v: Tensor, p: float) -> Tensor:
     """sum_j weights_ij v_j: (B, H, T, N), (B, N, H, E) -> (B, T, H * E). p: dropout of the weights."""
-    y = dropout(weights, p, training=True).to(v.dtype) @ v.transpose(1, 2)
-    return y.transpose(1, 2).flatten(2)
+    weights = dropout(weights, p, training=True).to(v.dtype)
+    return product(weights, v.transpose(1, 2)).transpose(1, 2).flatten(2)
 
 
 def head_size(heads: int, width: int) -> int:

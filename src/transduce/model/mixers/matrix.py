@@ -14,6 +14,7 @@ from transduce.errors import UserError, require_at_least
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.rms_norm import rms_norm
+from transduce.model.ops.rows import product
 from transduce.model.positions.position import Positions, Queries
 from transduce.model.roles import Roles
 
@@ -100,7 +101,7 @@ class MatrixMemory(Mixer):
         q, _ = self.positions.turn(q := self.heads(self.q(x)), q, layout.positions)
         with exactly(x):
             q = self.features(q)
-            y = q @ state.S.to(q.dtype)
+            y = product(q, state.S.to(q.dtype))
         return self.leave(y, x)
 
     def heads(self, x: Tensor) -> Tensor:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from transduce.errors import UserError, require_at_least
 from transduce.model.layout import Layout, documents
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.ops.recurrent import Cell, Hidden, Kernel, begin, fused, scan
+from transduce.model.ops.rows import ROWS, alike, linear
 from transduce.model.roles import Roles
+from transduce.model.state import over, select
 
 
 class Recurrent(Mixer):
@@ -77,7 +78,11 @@ class Recurrent(Mixer):
 
     def run(self, x: Tensor, layout: Layout, state: Any) -> tuple[Tensor, Any]:
         """Returns h of every slot (B, T, S), and the state behind the last token."""
-        fresh = state is None
+        batch, fresh = x.shape[0], state is None
+        if batch < ROWS and self.direct and self.memory is Hidden and alike(x):  # that of an LSTM is oneDNN's
+            rows = torch.arange(ROWS).clamp(max=batch - 1)
+            y, after = self.run(x[rows], layout.rows(rows), select(state, rows))
+            return y[:batch], over(after, lambda s: s[:batch])
         if fresh:
             dtype = self.hidden.weight.dtype
             state = self.init_state(x.shape[0], x.shape[1], device=x.device, dtype=dtype)
@@ -94,7 +99,7 @@ class Recurrent(Mixer):
 
 def product(h: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Returns a state times a matrix, in the precision of products, then in its own again."""
-    return F.linear(h.to(weight.dtype), weight, bias).to(h.dtype)
+    return linear(h.to(weight.dtype), weight, bias).to(h.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

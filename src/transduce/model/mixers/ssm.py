@@ -15,6 +15,7 @@ from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.norms.norm import WholeRMSNorm
 from transduce.model.ops.conv import before, depthwise
 from transduce.model.ops.linear import sum_rule, sum_write
+from transduce.model.ops.rows import by_number, product
 from transduce.model.positions.position import Positions, Queries
 from transduce.model.roles import Roles
 
@@ -97,7 +98,7 @@ class SSM(Mixer):
             raise UserError(self.cannot["read"])
         t, _ = self.inputs(x, layout, None)
         with torch.autocast(x.device.type, enabled=False):
-            y = t.C @ state.S
+            y = product(t.C, state.S)
         return self.combine(y, t, x)
 
     def encode(self, x: Tensor, layout: Layout) -> Tensor:
@@ -111,7 +112,9 @@ class SSM(Mixer):
             u = depthwise(taps, self.taps) + self.taps_bias
         exact = torch.promote_types(self.project.weight.dtype, torch.float32)
         v, B, C = torch.split(F.silu(u.to(exact)), self.terms, -1)
-        dt = F.softplus(dt.to(exact) + self.dt_bias.to(exact)) * layout.valid[..., None]  # padding takes no time
+        dt = (
+            by_number(F.softplus, dt.to(exact) + self.dt_bias.to(exact)) * layout.valid[..., None]
+        )  # padding takes no time
         return Terms(v.unflatten(-1, (-1, self.size)).transpose(1, 2), B[:, None], C[:, None], dt.mT, z), past
 
     def decay(self, t: Terms) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transduce.model.ops.dropout import dropout
+from transduce.model.ops.rows import FEW, alike
 
 SMALL = 1 << 24  # attention weights that may be held at once on a CPU
 SHORT, SHORT_ALONE = 512, 128  # keys up to which bfloat16 is faster written out, with a gradient and without
@@ -32,7 +33,11 @@ def attend(
     weights. bias: (B or 1, H, T, N) finite. scale: of the scores, where it is not 1 / sqrt(D). softcap: scaled scores
     s become softcap tanh(s / softcap) before the bias (Gemma 2, arXiv:2408.00118). Returns (B, T, H * E).
     """
-    repeat = q.shape[2] // k.shape[2]
+    repeat, tokens = q.shape[2] // k.shape[2], q.shape[1]
+    if 1 < tokens < FEW and not causal and bias is None and (mask is None or mask.shape[-2] == 1) and alike(q):
+        alone = q.transpose(1, 2).flatten(1, 2)[:, None]  # (B, 1, H * T, D): each query as a head of its own
+        y = attend(alone, k, v, mask, p=p, scale=scale, softcap=softcap)
+        return y.view(q.shape[0], q.shape[2], tokens, -1).transpose(1, 2).flatten(2)
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     written_out = softcap is not None or direct(q, k, p, bias)
     if causal and (written_out or bias is not None):

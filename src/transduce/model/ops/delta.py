@@ -59,7 +59,7 @@ def delta_step(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """One token, T = 1."""
     s = remaining(S, log_decay, starts)
-    s = s + k.mT * (beta[..., None] * (v - k @ s))
+    s = (s + k.mT * (beta[..., None] * (v - k @ s))).contiguous()
     return q @ s, s
 
 

@@ -65,7 +65,7 @@ def sum_step(
     q: Tensor, k: Tensor, v: Tensor, S: Tensor, log_decay: Tensor | None = None, starts: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """One token, T = 1."""
-    s = remaining(S, log_decay, starts) + k.mT * v
+    s = (remaining(S, log_decay, starts) + k.mT * v).contiguous()  # as products take it, whatever the number of rows
     return q @ s, s
 
 

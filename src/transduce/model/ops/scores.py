@@ -9,12 +9,14 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor
 
+from transduce.model.ops.rows import alike, product
+
 PAIRS = 1 << 24  # numbers held at once for all pairs of a query and a key
 
 
 def product_scores(q: Tensor, k: Tensor, scale: float = 1.0) -> Tensor:
     """scale q_i^T k_j, head by head. q: (B, T, H, D), k: (B, N, H, D). Returns (B, H, T, N)."""
-    return (q * scale).transpose(1, 2) @ k.permute(0, 2, 3, 1)
+    return product((q * scale).transpose(1, 2), k.permute(0, 2, 3, 1))
 
 
 def additive_scores(q: Tensor, k: Tensor, v: Tensor, pairs: int = PAIRS) -> Tensor:
@@ -35,7 +37,10 @@ def additive_scores(q: Tensor, k: Tensor, v: Tensor, pairs: int = PAIRS) -> Tens
 def _additive(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """(H, B, T, S), (H, B, N, S), (H, S) -> (B, H, T, N)."""
     together = (q[:, :, :, None] + k[:, :, None]).tanh_()
-    return torch.einsum("hbtns,hs->bhtn", together, v.to(together.dtype))
+    v = v.to(together.dtype)
+    if alike(q):  # a sum per pair, which a product with a vector adds up in other orders for other numbers of pairs
+        return together.mul_(v[:, None, None, None]).sum(-1).transpose(0, 1)
+    return torch.einsum("hbtns,hs->bhtn", together, v)
 
 
 def _again(*tensors: Tensor) -> Tensor:

@@ -1,0 +1,52 @@
+"""The law of decoding in batches: an input gets the tokens and the score that it gets alone, to the last bit."""
+
+from typing import NamedTuple
+
+import torch
+
+from transduce.generate.config import GenerateConfig
+from transduce.generate.decode import decode
+from transduce.model.models import Model
+
+SIZE = 101  # of the vocabulary that models under this law are built for
+LENGTHS = (1, 40, 16, 7, 200)  # tokens of the inputs: one, whole blocks, and what is awkward
+WAYS = (
+    GenerateConfig(max_new_tokens=4),
+    GenerateConfig(max_new_tokens=4, beam_size=5),
+    GenerateConfig(max_new_tokens=4, temperature=1.0, nbest=2),
+)
+
+
+class Numbers(NamedTuple):
+    """A vocabulary without text."""
+
+    bos: int = 1
+    eos: int = 2
+
+    def decode(self, ids: list[int], /) -> str:
+        return " ".join(map(str, ids))
+
+
+def together(model: Model) -> None:
+    """Decodes inputs of many lengths alone and all at once; greedily, in beams, and by drawing.
+
+    Raises AssertionError where a token or a bit of a score differs. The promise is one for CPUs, in float32, for heads
+    of 32 features or more and sizes that are multiples of 16: a vector of the processor that is not filled is computed
+    in another way than one that is, and whether it is depends on the rows beside it.
+    """
+    generator = torch.Generator().manual_seed(0)
+    inputs: list[list[int]] = [torch.randint(3, SIZE, (n,), generator=generator).tolist() for n in LENGTHS]
+    source, prompt = (inputs, None) if model.takes_source else (None, inputs)
+    for way in WAYS:
+        alone, beside = (
+            [[(h.ids, h.score.hex()) for h in row] for row in found]
+            for found in (
+                decode(model, Numbers(), way, source=source, prompt=prompt, batch_size=size, alike=True)
+                for size in (1, len(inputs))
+            )
+        )
+        for ids, one, other in zip(inputs, alone, beside, strict=True):
+            assert one == other, (
+                f"together, {way.beam_size} beams, temperature {way.temperature}: an input of {len(ids)} tokens gives "
+                f"{one} alone and {other} in a batch"
+            )
