@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,19 @@ def test_killed_at_any_instant_its_cache_included(
     monkeypatch.setattr(resume, "MAY_DIFFER", {*resume.MAY_DIFFER, "index.json"})  # it has times of files
     task, over = CASES[case]
     resume.assert_kills_change_nothing(tiny(task, {**over, "prepared": "run"}), killer, tmp_path, case)
+
+
+def test_shards_stand_for_data_that_are_not_here(
+    tiny: Callable[..., dict[str, Any]], texts: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(texts, tmp_path / "texts")
+    over = {"data.path": str(tmp_path / "texts"), "prepared": str(tmp_path / "shards"), "train.max_steps": 4}
+    made = from_data(Recipe, tiny("language", over))
+    prepare(made, tmp_path / "shards", processes=1)
+    one = train(made, tmp_path / "one", quiet=True)
+    shutil.rmtree(tmp_path / "texts")
+    two = train(made, tmp_path / "two", quiet=True)
+    assert numbers(one.path) == numbers(two.path)
 
 
 def test_shards_that_do_not_fit_the_run_are_refused(tiny: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

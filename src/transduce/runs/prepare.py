@@ -67,13 +67,18 @@ def made_of(recipe: Recipe) -> dict[str, Any]:
     return {"data": data, "columns": list(columns_of(recipe)), "tokenizer": to_data(recipe.tokenizer), "files": files}
 
 
+def absent(recipe: Recipe) -> bool:
+    """Says whether the data of a recipe are not on this machine, so that shards stand for them."""
+    path = getattr(recipe.data, "path", None)
+    return path is not None and not any(c in path for c in "*?[") and not read.at_home(path).exists()
+
+
 def mismatch(index: Index, recipe: Recipe) -> str | None:
     """Returns in what the data of a recipe differ from those that shards were made of; None: they are the same.
 
     Files that have other times are read and hashed. Where the data are not here, the shards stand for them.
     """
-    path = getattr(recipe.data, "path", None)
-    if path is not None and not any(c in path for c in "*?[") and not read.at_home(path).exists() and index.complete:
+    if absent(recipe) and index.complete:
         now = {**index.made_of, "data": {k: v for k, v in to_data(recipe.data).items() if k != "path"}}
         now |= {"columns": list(columns_of(recipe)), "tokenizer": to_data(recipe.tokenizer)}
         return different(index.made_of, now)

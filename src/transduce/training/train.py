@@ -27,7 +27,7 @@ from transduce.runs.average import Average
 from transduce.runs.checkpoint import steps
 from transduce.runs.claim import as_begun, claim, record_recipe, require_same
 from transduce.runs.opening import built
-from transduce.runs.prepare import shards_of
+from transduce.runs.prepare import absent, shards_of
 from transduce.runs.recipe import Recipe, TrainConfig
 from transduce.runs.report import Report
 from transduce.runs.run import Run, not_installed, packages_of, readers_of, record_data, record_environment, refused
@@ -143,7 +143,8 @@ def build(
         measure, of_measure = task.selects(config.metric, splits.get("valid", splits["train"]), config.samples)
     except UnknownKind as error:
         raise (not_installed(run.path, error) if error.key in packages_of(run.path) else error) from None
-    lines = [*start_lines, *recipe.data.remarks(task.reads), *task.remarks(readers)]
+    unread = [] if shards is not None and absent(recipe) else recipe.data.remarks(task.reads)
+    lines = [*start_lines, *unread, *task.remarks(readers)]
     for name, examples in {
         "train": loader.examples,
         **{name: split.examples for name, split in splits_held.items()},
