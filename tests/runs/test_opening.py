@@ -24,11 +24,12 @@ def test_it_opens_what_is_asked_for_and_needs_nothing_outside(
     run = train(recipe("language", over), tmp_path, quiet=True)
     run = Run(Path(shutil.move(run.path, tmp_path / "elsewhere")))
     opened = {name: open_run(run, name) for name in ("last", "step-00000002", "step-00000004")}
-    for name, (model, readers, used) in opened.items():
+    for name, (model, readers, used, where) in opened.items():
         folder = run.last if name == "last" else run.checkpoints / name
         there = read_tensors(folder.resolve() / ("model.safetensors" if ema is None else "ema.safetensors"))
         assert all(torch.equal(x, there[key]) for key, x in weights(model).items())
         assert used == run.recipe
+        assert where.resolve() == folder.resolve()
         assert readers.text.vocab_size == used.task.size(readers)
     early, late = (weights(opened[name].model) for name in ("step-00000002", "step-00000004"))
     assert any(not torch.equal(x, late[key]) for key, x in early.items())
