@@ -118,12 +118,14 @@ class StateBytes(NamedTuple):
 
 
 def state_bytes(model: Model) -> StateBytes:
-    """Bytes one row of decoding holds, by differences of states of 8 and 9 tokens, and of sources likewise."""
+    """Bytes one row of decoding holds, by differences of states of 16 and 32 tokens, since caches have room for
+    multiples of 16, and of sources of 8 and 9."""
     if not model.writes:
         return StateBytes(0, 0, 0)
-    short, long = (nbytes(model.init_state(1, n)) for n in (8, 9))
+    short, long = (nbytes(model.init_state(1, n)) for n in (16, 32))
+    per_token = (long - short) // 16
     few, many = (nbytes(remembered(model, n)) for n in (8, 9))
-    return StateBytes(short - 8 * (long - short), long - short, many - few)
+    return StateBytes(short - 16 * per_token, per_token, many - few)
 
 
 @torch.no_grad()
