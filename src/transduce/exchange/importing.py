@@ -162,7 +162,7 @@ def save(found: Found, folder: Path, out: Path) -> None:
 def certify(folder: Path, out: Path, count: int) -> None:
     """Hold the run against transformers, or against a second reading of the folder. Raises UserError."""
     config = Run(out).recipe
-    model, readers, _ = open_run(Run(out))
+    model, readers = open_run(Run(out))[:2]
     tokenizer = readers.text
     marks, parameters = tokenizer.marks, sum(p.numel() for p in model.parameters())
     asked = certificate.questions(model, tokenizer, config.task.begins(tokenizer), count)
