@@ -18,7 +18,7 @@ from transduce.data.doctor import Findings, examine
 from transduce.data.examples import Encoded
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
-from transduce.exchange import certificate, hub, starting, unread
+from transduce.exchange import certificate, hub, peft_adapter, starting, unread
 from transduce.exchange import exporting as exported
 from transduce.exchange import importing as imported
 from transduce.exchange.parity import Apart, layer_by_layer
@@ -180,8 +180,16 @@ def require_new(out: Path) -> Path:
     return out
 
 
-def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best") -> None:
-    """Writes a run as a folder that transformers opens with its own classes. Raises UserError if none of them fits."""
+def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best", adapter: bool = False) -> None:
+    """Writes a run as a folder that transformers opens with its own classes. Raises UserError if none of them fits.
+
+    adapter: of a run with tune=lora or dora, write the adapters alone, as PEFT opens them.
+    """
+    if adapter:
+        opened = open_run(Run(Path(run)), checkpoint, merged=False)
+        size = opened.recipe.task.size(opened.readers)
+        peft_adapter.write(opened.model, opened.recipe.model, size, opened.recipe.start, require_new(Path(folder)))
+        return
     model = load(run, checkpoint=checkpoint, device="cpu")
     exported.write(model.model, model.tokenizer, model.recipe, Path(run), require_new(Path(folder)))
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrize
 
 from transduce.generate import packed
 from transduce.generate.config import GenerateConfig
@@ -13,6 +14,9 @@ from transduce.model.layout import dense
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.precision import packed as layout
 from transduce.precision.packed import Packed
+from transduce.tune.adapters import adapters
+from transduce.tune.lora import LoRA
+from transduce.tune.tuning import merge
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 
@@ -116,3 +120,18 @@ class Ids:
 
     def decode(self, ids: list[int], /) -> str:
         return " ".join(map(str, ids))
+
+
+def test_weights_under_adapters_are_read_as_the_adapters_make_them(decoder, letters):
+    LoRA(rank=2, targets=("*",)).adapt(decoder, torch.Generator())
+    with torch.no_grad():
+        for adapter in adapters(decoder):
+            adapter.B.normal_()
+    copy = reader(decoder)
+    assert not any(parametrize.is_parametrized(module) for module in copy.modules())
+    assert any(parametrize.is_parametrized(module) for module in decoder.modules())
+    config, prompt = GenerateConfig(max_new_tokens=8), [[3, 4], [5]]
+    before = decode(decoder, letters, config, prompt=prompt)
+    merge(decoder)
+    after = decode(decoder, letters, config, prompt=prompt)
+    assert [[h.ids for h in row] for row in before] == [[h.ids for h in row] for row in after]

@@ -11,6 +11,7 @@ from transduce.config import from_data, to_data
 from transduce.errors import UserError
 from transduce.exchange import start
 from transduce.model.architecture import DecoderConfig
+from transduce.runs import base
 from transduce.runs.checkpoint import read_tensors
 from transduce.runs.run import Run
 from transduce.runs.start import begin
@@ -40,7 +41,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 
 def tensors(run: Run | Path, checkpoint: str = "last") -> dict[str, torch.Tensor]:
     path = run if isinstance(run, Path) else run.path
-    return read_tensors((path / checkpoint).resolve() / "model.safetensors")
+    directory = (path / checkpoint).resolve()
+    return {**base.read(directory), **read_tensors(directory / "model.safetensors")}
 
 
 @pytest.mark.parametrize("way", ["the run itself", "start="])

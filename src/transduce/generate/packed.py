@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from transduce.model.heads.linear import LinearHead
 from transduce.model.models import Model
@@ -68,16 +69,33 @@ def packable(weights: list[nn.Parameter]) -> bool:
 
 
 def shallow(module: nn.Module, done: dict[nn.Module, nn.Module], pack: torch.dtype | None) -> nn.Module:
-    """A tree of new modules on the same tensors. done: old module -> new, so that shared modules stay shared. pack: in
-    which precision linear maps are packed, heads in float32 alone; None: they are not."""
+    """Returns a tree of new modules on the same tensors; weights under an adapter are what the adapter makes of them.
+
+    done: old module -> new, so that shared modules stay shared.
+    pack: in which precision linear maps are packed, heads in float32 alone (None: they are not).
+    """
     if module not in done:
-        inside, hooked = vars(module)["_modules"], vars(module)["_forward_hooks"] or vars(module)["_forward_pre_hooks"]
-        if pack is not None and type(module) is nn.Linear and not hooked:
-            done[module] = Packed(module.weight, cast("Tensor | None", module.bias), pack)
-        elif pack == torch.float32 and type(module) is LinearHead and module.plain and not hooked:
-            done[module] = MapHead(module, Packed(module.weight, module.bias))
+        own = merged(module) if parametrize.is_parametrized(module) else module
+        inside, hooked = vars(own)["_modules"], vars(own)["_forward_hooks"] or vars(own)["_forward_pre_hooks"]
+        if pack is not None and type(own) is nn.Linear and not hooked:
+            done[module] = Packed(own.weight, cast("Tensor | None", own.bias), pack)
+        elif pack == torch.float32 and type(own) is LinearHead and own.plain and not hooked:
+            done[module] = MapHead(own, Packed(own.weight, own.bias))
         else:
-            done[module] = copy.copy(module)
+            done[module] = copy.copy(own)
             parts = {name: part if part is None else shallow(part, done, pack) for name, part in inside.items()}
             vars(done[module])["_modules"] = parts
     return done[module]
+
+
+@torch.no_grad()
+def merged(module: nn.Module) -> nn.Module:
+    """Returns a module of the class that it had before it got adapters, with the weights that these compute."""
+    plain = nn.Module.__new__(cast("type[nn.Module]", parametrize.type_before_parametrizations(module)))
+    names = list(cast("nn.ModuleDict", module.parametrizations))
+    inside, own = vars(module)["_modules"], vars(module)["_parameters"]
+    computed = {name: nn.Parameter(getattr(module, name), requires_grad=False) for name in names}
+    vars(plain).update(vars(module))
+    vars(plain)["_modules"] = {name: part for name, part in inside.items() if name != "parametrizations"}
+    vars(plain)["_parameters"] = {**own, **computed}
+    return plain

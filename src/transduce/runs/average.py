@@ -3,7 +3,7 @@
 Tested in tests/training/test_updates.py.
 """
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 
 from torch import nn
@@ -18,9 +18,10 @@ class Average:
     The rise lets go of the start values sooner than d alone would.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, fixed: Collection[str] = ()) -> None:
+        """fixed: names of weights that never move."""
         self.decay = decay
-        self.live = weights(model)  # buffers too: what is not trained is its own average
+        self.live = {name: p for name, p in weights(model).items() if name not in fixed}  # buffers too
         self.mean = {name: p.detach().clone() for name, p in self.live.items()}
 
     def update(self, step: int) -> None:

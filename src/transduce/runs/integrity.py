@@ -9,6 +9,9 @@ from typing import Any, cast
 from transduce.disk import digest, mismatch, read_json
 from transduce.errors import UserError
 
+BASE = "base.safetensors"  # of a run: the weights that never move
+BASE_KEY = "base"  # of state.json: its sha256
+
 
 def name(step: int) -> str:
     """Returns the name of the checkpoint of a step."""
@@ -34,7 +37,23 @@ def read_state(directory: Path) -> dict[str, Any]:
 def fault(directory: Path) -> str | None:
     """Returns what is wrong with a checkpoint, in a few words; None: every file is the one that was written."""
     hashes, problem = recorded(directory)
-    return problem if problem is not None else mismatch(directory, hashes)
+    problem = problem or mismatch(directory, hashes)
+    sha = None if problem is not None else read_state(directory).get(BASE_KEY)
+    if sha is None:
+        return problem
+    base = beside(directory)
+    if not base.exists():
+        return f"{BASE} of its run, which holds the weights that do not move, is missing"
+    return None if digest(base) == sha else f"{BASE} of its run is not what was written"
+
+
+def beside(directory: Path) -> Path:
+    """Returns where the weights lie that no checkpoint of the run holds, since they never move.
+
+    directory: that of a checkpoint, or `best` and `last`, which may be links or copies.
+    """
+    inside = directory.resolve().parent
+    return (inside.parent if inside.name == "checkpoints" else inside) / BASE
 
 
 def quick_fault(directory: Path) -> str | None:
@@ -47,7 +66,17 @@ def quick_fault(directory: Path) -> str | None:
             return f"{file} is missing"
         if file.endswith(".safetensors") and count_numbers(directory / file) is None:
             return f"{file} is cut off or damaged"
+    if read_state(directory).get(BASE_KEY) is not None and count_numbers(beside(directory)) is None:
+        return f"{BASE} of its run is missing, cut off or damaged"
     return None
+
+
+def parameters(directory: Path) -> int | None:
+    """Returns how many numbers the weights of a checkpoint are, with those that its run keeps beside it."""
+    moving, still = count_numbers(directory / "model.safetensors"), 0
+    if moving is not None and read_state(directory).get(BASE_KEY) is not None:
+        still = count_numbers(beside(directory)) or 0
+    return None if moving is None else moving + still
 
 
 def recorded(directory: Path) -> tuple[dict[str, Any], str | None]:

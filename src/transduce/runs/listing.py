@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from transduce.disk import mismatch, read_json
 from transduce.errors import UserError
 from transduce.plain_yaml import plain, read_file
-from transduce.runs.integrity import count_numbers, quick_fault, read_state, steps
+from transduce.runs.integrity import parameters, quick_fault, read_state, steps
 from transduce.runs.lock import LOCK, owner
 from transduce.runs.report import read_lines, read_metrics
 from transduce.runs.seal import HASHES
@@ -115,7 +115,7 @@ def summary(path: Path) -> Summary:
         problem=None if writer is not None else problem,
         step=step if result is None else integer(result.get("step")) or step,
         max_steps=integer(max_steps),
-        parameters=count_numbers(path / "best" / "model.safetensors"),
+        parameters=parameters(path / "best"),
         metric=metric,
         score=score,
         valid_loss=valid_loss(metrics, best),

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.model.models import Model
@@ -10,6 +12,7 @@ from transduce.runs import checkpoint as checkpoints
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
 from transduce.runs.weights import best_weights, load_weights
+from transduce.tune.tuning import merge
 
 
 class Opened(NamedTuple):
@@ -28,11 +31,12 @@ def built(recipe: Recipe, readers: Readers, seed: int = 0) -> Model:
     return shaped.build(size, seed)
 
 
-def open_run(run: Run, checkpoint: str = "best", recipe: Recipe | None = None) -> Opened:
+def open_run(run: Run, checkpoint: str = "best", recipe: Recipe | None = None, *, merged: bool = True) -> Opened:
     """Opens a run. It needs nothing outside its directory.
 
     checkpoint: best, last, or the name of one in checkpoints/.
     recipe: in place of that of the run.
+    merged: put what adapters compute in the place of the weights.
     Raises UserError where the checkpoint is not there or not whole.
     """
     recipe = recipe or run.recipe
@@ -44,5 +48,8 @@ def open_run(run: Run, checkpoint: str = "best", recipe: Recipe | None = None) -
     checkpoints.require_intact(where)
     readers = run.readers
     model = built(recipe, readers)
+    recipe.tune.adapt(model, torch.Generator())
     load_weights(model, best_weights(where))
+    if merged:
+        merge(model)
     return Opened(model, readers, recipe, where)

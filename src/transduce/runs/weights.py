@@ -7,20 +7,28 @@ import torch
 from torch import Tensor, nn
 
 from transduce.errors import UserError
-from transduce.runs import checkpoint, migrate
+from transduce.runs import base, checkpoint, migrate
 from transduce.runs.checkpoint import Tensors
+
+OPTIMIZER = "optimizer.safetensors"
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """Returns the state of a model by name, detached; a tensor that has several names stands under its first.
+    """Returns the state of a model by name, detached; a tensor that has several names stands under its first."""
+    return {name: tensor.detach() for tensor, name in names(model).items()}
+
+
+def names(model: nn.Module) -> dict[Tensor, str]:
+    """Returns the first name of every parameter and buffer.
 
     Which tensors are the same is a matter of identity: on the meta device all have one address, and views of one
-    storage are different tensors.
+    storage are different tensors. A weight under an adapter keeps its name (`q.weight`), and the adapter's tensors
+    stand below it (`q.weight.0.A`).
     """
     first: dict[Tensor, str] = {}
     for name, tensor in cast("dict[str, Tensor]", model.state_dict(keep_vars=True)).items():
-        first.setdefault(tensor, name)
-    return {name: tensor.detach() for tensor, name in first.items()}
+        first.setdefault(tensor, name.replace(".parametrizations.", ".").removesuffix(".original"))
+    return first
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -29,8 +37,12 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def read_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """Returns the tensors of a file of a checkpoint, under the names that they have in the model."""
-    return migrate.renamed(checkpoint.read_tensors(path), model, checkpoint.schema(path.parent))
+    """Returns the tensors of a file of a checkpoint, under the names that they have in the model.
+
+    Those that never move, which the run keeps once, are among them.
+    """
+    beside = {} if path.name == OPTIMIZER else base.read(path.parent)
+    return migrate.renamed({**beside, **checkpoint.read_tensors(path)}, model, checkpoint.schema(path.parent))
 
 
 def best_weights(directory: Path) -> Path:

@@ -60,7 +60,9 @@ def try_average(session: Session) -> tuple[tuple[float, float] | None, list[int]
     if len(steps) < 2 or job.valid is None:
         return None, []
     averaged = mean(job.model, [best_weights(run.checkpoints / checkpoint.name(step)) for step in steps])
-    checkpoint.write(run.checkpoints / "averaged", {"model.safetensors": averaged}, {"steps": steps, "healthy": True})
+    moving = {name: tensor for name, tensor in averaged.items() if name not in session.moving.fixed}
+    state = {"steps": steps, "healthy": True, **session.beside}
+    checkpoint.write(run.checkpoints / "averaged", {"model.safetensors": moving}, state)
     load_weights(job.model, run.checkpoints / "averaged" / "model.safetensors")
     evaluation = job.validate(job.valid)
     session.say(f"average of steps {', '.join(map(str, steps))}: {evaluation.told()}")

@@ -12,7 +12,7 @@ from transduce.objectives.carry import Carried
 from transduce.runs import checkpoint
 from transduce.runs.average import Average
 from transduce.runs.checkpoint import Tensors
-from transduce.runs.weights import assign, best_weights, load_weights, read_weights, weights
+from transduce.runs.weights import OPTIMIZER, assign, best_weights, load_weights, read_weights, weights
 from transduce.tune.tuning import Tuning
 
 
@@ -26,6 +26,7 @@ class Moving:
     device: torch.device
     carried: Carried
     tuning: Tuning
+    fixed: frozenset[str] = frozenset()  # names of weights that never move
 
     def averaged(self) -> AbstractContextManager[None]:
         """Lets the model compute with the moving average of its weights, if it has one, inside the context."""
@@ -33,9 +34,14 @@ class Moving:
 
     def parts(self) -> dict[str, Tensors]:
         """Returns the tensors of a checkpoint by file."""
-        parts = {"model.safetensors": weights(self.model), "optimizer.safetensors": self.optimizer_state()}
+        moving = {name: tensor for name, tensor in weights(self.model).items() if name not in self.fixed}
+        parts = {"model.safetensors": moving, OPTIMIZER: self.optimizer_state()}
         parts |= {} if self.average is None else {"ema.safetensors": self.average.mean}
         return parts | ({"carried.safetensors": self.carried.parts()} if self.carried.state is not None else {})
+
+    def still(self) -> Tensors:
+        """Returns the tensors that never move."""
+        return {name: tensor for name, tensor in weights(self.model).items() if name in self.fixed}
 
     def optimizer_state(self) -> Tensors:
         """Returns every tensor that the optimisers keep, named `what/parameter`."""
@@ -47,11 +53,12 @@ class Moving:
         """Copies the tensors of a checkpoint back."""
         load_weights(self.model, directory / "model.safetensors")
         if self.average is not None:  # which begins, in a run of an imported model, at what was imported
-            assign(self.average.mean, read_weights(self.model, best_weights(directory)))
+            average = read_weights(self.model, best_weights(directory))
+            assign(self.average.mean, {name: x for name, x in average.items() if name not in self.fixed})
         carried = directory / "carried.safetensors"
         self.carried.load(checkpoint.read_tensors(carried) if carried.exists() else {})
         saved: dict[str, dict[str, Tensor]] = {}
-        for key, value in read_weights(self.model, directory / "optimizer.safetensors").items():
+        for key, value in read_weights(self.model, directory / OPTIMIZER).items():
             what, _, name = key.partition("/")
             saved.setdefault(name, {})[what] = value.to(self.device)
         parameters = dict(self.model.named_parameters())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from transduce.data.loader import Cursor, Loader
 from transduce.data.readers.reader import Readers
@@ -20,7 +21,7 @@ from transduce.generate.config import GenerateConfig
 from transduce.model.batch import Batch
 from transduce.model.models import Model
 from transduce.objectives.objective import Objective
-from transduce.runs import checkpoint
+from transduce.runs import base, checkpoint
 from transduce.runs.generators import rng_state, set_rng_state
 from transduce.runs.position import Position, from_state, to_state
 from transduce.runs.recipe import Recipe
@@ -78,7 +79,8 @@ class Job:
         task, own = self.recipe.task, self.recipe.task.measures()
         if self.measure.kind not in ("loss", *(measure.kind for measure in own)):
             own = (*own, self.measure)
-        with torch.compiler.set_stance("force_eager") if self.recipe.train.compile else nullcontext():
+        eager = torch.compiler.set_stance("force_eager") if self.recipe.train.compile else nullcontext()
+        with eager, parametrize.cached():  # an adapted weight is computed once
             return evaluate(
                 task, self.model, self.objective, split, self.readers, options,
                 limit=limit, measures=(*own, *more), draws=draws,
@@ -98,6 +100,7 @@ class Session:
     failure: Exception | None = field(default=None, init=False)  # that `watch` raised
     failures: int = field(default=0, init=False)  # since the last checkpoint
     deaf: bool = field(default=False, init=False)  # nobody reads what is displayed
+    beside: dict[str, str] = field(default_factory=dict[str, str], init=False)  # see base.write
     saved: float = field(default_factory=time.monotonic, init=False)  # when it was written
 
     @property
@@ -140,10 +143,12 @@ class Session:
             torch.manual_seed(self.job.recipe.train.seed)
             self.report.rewind(0, 0)
             position = Position()
+            self.beside = base.write(self.run.path, self.moving.still())
             self.save(position, regular=False)  # so that there is always one to go back to
             return position
         self.moving.load(saved)
         state = checkpoint.read_state(saved)
+        self.beside = base.told(state) or base.write(self.run.path, self.moving.still())
         position, rng = from_state(state)
         if changed := [
             f"{k} {v}, now {new}" for k, v in state.get("made_with", {}).items() if (new := made_with().get(k)) != v
@@ -195,7 +200,9 @@ class Session:
         path = self.run.checkpoints / checkpoint.name(position.step)
         position.metrics_bytes = self.report.flush(force=True)
         rng = rng_state(self.moving.device)
-        checkpoint.write(path, self.moving.parts(), to_state(position, rng, regular=regular, healthy=True))
+        checkpoint.write(
+            path, self.moving.parts(), to_state(position, rng, regular=regular, healthy=True, **self.beside)
+        )
         self.tidy(position)
         self.failures, self.saved = 0, time.monotonic()
         self.display.speed.pause()

@@ -33,6 +33,7 @@ from transduce.runs.report import Report
 from transduce.runs.run import Run, not_installed, packages_of, readers_of, record_data, record_environment, refused
 from transduce.runs.seal import seal
 from transduce.runs.start import Start, begin, hand_on
+from transduce.runs.weights import names
 from transduce.training import loop
 from transduce.training.finish import finish
 from transduce.training.loop import Interrupted
@@ -81,10 +82,11 @@ def train(
             if config.max_epochs is not None:
                 settle(run, job.recipe, display)
             seal(path)
-            average = None if config.ema is None else Average(job.model, config.ema)
             optimizers = recipe.optimizer.build(job.model)
             tuning = Tuning(recipe.tune, job.model, optimizers)
-            moving = Moving(job.model, optimizers, average, device, Carried(job.model), tuning)
+            fixed = frozenset(name for tensor, name in names(job.model).items() if tensor in tuning.fixed)
+            average = None if config.ema is None else Average(job.model, config.ema, fixed)
+            moving = Moving(job.model, optimizers, average, device, Carried(job.model), tuning, fixed)
             session = Session(job, moving, run, report, display, watch)
             for line in (introduction(session), *on_length(job.recipe), *notes, *job.remarks):
                 session.say(line)
@@ -125,6 +127,7 @@ def build(
     start_lines = list[str]()
     if start is not None and not steps(run.checkpoints):
         start_lines = begin(model, start, task.shaped(recipe.model, readers))
+    start_lines += recipe.tune.adapt(model, torch.Generator().manual_seed(config.seed))
     if model.limit is not None and recipe.batch.max_length > model.limit:
         limit = f"the model has {model.limit} positions"
         raise UserError(f"batch.max_length={recipe.batch.max_length}, but {limit}; lower it, or raise the limit")

@@ -27,4 +27,7 @@ class HeadOnly(TuneConfig):
         return {p: "head" if id(p) in own else "body" for p in model.parameters()}
 
     def factor(self, label: str, step: int) -> float:
-        return float(label == "head")
+        return float(self.moves(label))
+
+    def moves(self, label: str) -> bool:
+        return label == "head"

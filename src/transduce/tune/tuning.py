@@ -1,10 +1,12 @@
 """The contract of ways to tune: what moves, with which factor of the rate, from which step on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
 from transduce.config import Part
@@ -17,6 +19,13 @@ class TuneConfig(Part):
 
     folder: ClassVar[str] = "transduce.tune"
 
+    def adapt(self, model: Model, generator: torch.Generator) -> list[str]:
+        """Puts adapters on the weights of a model; none by default. Returns the sentences that say which.
+
+        generator: draws their start values. Raises UserError where there is nothing to adapt.
+        """
+        return []
+
     def labels(self, model: Model) -> dict[Tensor, str]:
         """Returns the label of each parameter. Raises UserError where a model has nothing to tune so."""
         return dict.fromkeys(model.parameters(), "")
@@ -24,6 +33,18 @@ class TuneConfig(Part):
     def factor(self, label: str, step: int) -> float:
         """Returns the factor on the rate of a label in update number `step`, from 1; 0: it does not move."""
         return 1.0
+
+    def moves(self, label: str) -> bool:
+        """Says whether the parameters of a label move in any update; what never moves is saved once."""
+        return True
+
+
+def merge(model: nn.Module) -> None:
+    """Puts what the adapters of a model compute in the place of its weights, bit for bit, for reading."""
+    for module in model.modules():
+        if parametrize.is_parametrized(module):
+            for name in list(cast("Iterator[str]", module.parametrizations)):
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
 
 
 class Tuning:
@@ -43,6 +64,11 @@ class Tuning:
         return [
             {**group, "params": [p for p in group["params"] if self.labels[p] == name], "label": name} for name in names
         ]
+
+    @property
+    def fixed(self) -> set[Tensor]:
+        """The parameters that never move."""
+        return {parameter for parameter, label in self.labels.items() if not self.config.moves(label)}
 
     def arrange(self, step: int) -> list[nn.Parameter]:
         """Sets the factors of the rates of update number `step`, and returns the parameters that move in it."""
