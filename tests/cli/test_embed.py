@@ -52,5 +52,5 @@ def test_what_cannot_be_is_told(cli, folder: Path) -> None:
     assert "must end in .npy or .jsonl" in cli("embed", folder, "a", "--out", "x.pt").err
     assert "give one of them" in cli("embed", folder, "a", "--file", "b").err
     assert "nothing is written" in cli("embed", folder, "a", "--search", "b", "--out", "x.npy").err
-    assert "is no model itself, but holds models (encoder); give one of them" in cli("embed", folder.parent, "a").err
+    assert "is not a model itself, but holds models (encoder); give one of them" in cli("embed", folder.parent, "a").err
     assert "text 2 has no tokens" in cli("embed", folder, "dog", "").err

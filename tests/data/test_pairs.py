@@ -173,7 +173,7 @@ def test_an_unknown_format_and_missing_files_are_refused(write, tmp_path):
         with pytest.raises(UserError, match=r"_field=-\d is negative; columns are counted from 0"):
             load(tmp_path, **values)
     path = write("b.tsv", "a\tb\n")
-    with pytest.raises(UserError, match=r"b\.tsv is no folder, but `valid` names files to find in it"):
+    with pytest.raises(UserError, match=r"b\.tsv is not a folder, but `valid` names files to find in it"):
         load(path, valid="dev.tsv")
 
 

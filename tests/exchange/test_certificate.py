@@ -112,7 +112,7 @@ def test_what_is_no_number_on_both_sides_is_no_agreement() -> None:
     spoilt = changed("logits", lambda x: x.fill_(NAN))
     found = certificate.compare(spoilt, spoilt)
     assert not found.passed
-    with pytest.raises(UserError, match="logits that are no numbers, and so does"):
+    with pytest.raises(UserError, match="logits that are not numbers, and so does"):
         certificate.require_equal(found, "the run", "the other")
     assert math.isinf(certificate.difference(torch.tensor([NAN]), torch.tensor([NAN])))
     assert certificate.difference(torch.tensor([-INF]), torch.tensor([-INF])) == 0.0

@@ -153,7 +153,7 @@ def test_shards_are_read(sound: Path, folder: Path):
 )  # fmt: skip
 def test_an_index_with_tricks_is_refused(folder: Path, file: Any):
     sharded(folder, {"transformer.h.0.ln_1.bias": file})
-    with pytest.raises(UserError, match=r"which is no safetensors file beside it|names; download missing|it is not"):
+    with pytest.raises(UserError, match=r"which is not a safetensors file beside it|names; download missing|it is not"):
         td.load(folder, device="cpu")
 
 

@@ -366,7 +366,7 @@ def test_a_tokeniser_of_others_for_a_model_of_ours(gpt2: Path, tmp_path: Path):
         (lambda d: say(d, "added_tokens", **{"<x>": 7}), "wants the token <x> at id 7"),
         (
             lambda d: say(d, "tokenizer_config", added_tokens_decoder={"²": {"content": "<x>"}}),
-            "an added token that is none",
+            "an added token that is not a token",
         ),
         (
             lambda d: say(d, "generation_config", max_new_tokens=float("inf")),
@@ -397,7 +397,7 @@ def reweighted(folder: Path, out: Path, norm: torch.Tensor) -> Path:
 
 def test_weights_that_are_no_numbers_are_no_model(gpt2: Path, tmp_path: Path):
     spoilt = reweighted(gpt2, tmp_path / "spoilt", torch.full((32,), float("nan")))
-    with pytest.raises(UserError, match="logits that are no numbers"):
+    with pytest.raises(UserError, match="logits that are not numbers"):
         api.import_model(spoilt, tmp_path / "run")
     whole = reweighted(gpt2, tmp_path / "whole", torch.ones(32, dtype=torch.int32))
     with pytest.raises(UserError, match=r"ln_f\.weight in .* is of type int32; weights are floating-point"):
@@ -414,7 +414,7 @@ def test_the_directory_we_are_in_is_not_replaced(gpt2: Path, tmp_path: Path, mon
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path):
-    with pytest.raises(UserError, match="is no directory; give one with config"):
+    with pytest.raises(UserError, match="is not a directory; give one with config"):
         api.import_model(tmp_path / "nothing", tmp_path / "run")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty is empty; give a run"):

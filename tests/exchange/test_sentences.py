@@ -156,7 +156,7 @@ def test_dense_normalised_lowered_cut_and_prompted(tmp_path: Path) -> None:
     ("file", "data", "told"),
     [
         ("modules.json", [], "known are Transformer, Pooling"),
-        ("modules.json", "oh", "which is no type and no folder"),
+        ("modules.json", "oh", "which is neither a type nor a folder"),
         ("modules.json", [{"type": "sentence_transformers.Transformer", "path": "../up"}], "no folder beside it"),
         (
             "modules.json",

@@ -115,7 +115,7 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "folders of models": (
         lambda d: only(d, "a/x", "b/config.json", "d/x", "e/config.yaml", "f/g/config.yaml", "e/best/config.json"),
-        r"is no model itself, but holds runs \(e, f/g\) and models \(b\); give one of them",
+        r"is not a model itself, but holds runs \(e, f/g\) and models \(b\); give one of them",
     ),
     "a cache of a hub": (
         lambda d: only(d, ".locks/x", "models--a--b/snapshots/0f/config.json", "models--a--b/blobs/x", "version.txt"),

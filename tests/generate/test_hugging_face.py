@@ -322,7 +322,7 @@ def test_every_setting_of_transformers_is_obeyed_or_named():
     [
         ({"max_new_tokens": 0}, "max_new_tokens=0 leaves no token to write"),
         ({"max_length": -1}, "max_length=-1 leaves no token"),
-        ({"repetition_penalty": "much"}, "repetition_penalty='much' is no number"),
+        ({"repetition_penalty": "much"}, "repetition_penalty='much' is not a number"),
         ({"repetition_penalty": 0}, "repetition_penalty=0.0 must be a positive number"),
         ({"no_repeat_ngram_size": 2.5}, "no_repeat_ngram_size=2.5 must be a whole number"),
         ({"no_repeat_ngram_size": -2}, "no_repeat_ngram=-2 must be at least 1"),
@@ -332,7 +332,7 @@ def test_every_setting_of_transformers_is_obeyed_or_named():
         ({"bad_words_ids": 3}, "bad_words_ids=3 must be a list"),
         ({"sequence_bias": [[[1]]]}, "each entry must be a list of ids and a number"),
         ({"exponential_decay_length_penalty": [1]}, "exponential_decay=.* must be .* a length and a factor"),
-        ({"exponential_decay_length_penalty": [1, "a"]}, "exponential_decay_length_penalty='a' is no number"),
+        ({"exponential_decay_length_penalty": [1, "a"]}, "exponential_decay_length_penalty='a' is not a number"),
         ({"early_stopping": "soon"}, "early_stopping='soon' must be true, false or never"),
         ({"stop_strings": [1]}, "stop_strings=.* must be texts"),
         ({"num_beams": 5000}, "num_beams=5000 hypotheses"),

@@ -130,7 +130,7 @@ class Vocabulary:
         ({"mixer": "lstm", "positions": "rotary"}, "positions=rotary act on queries and keys, which .* have none of"),
         ({"mixer": "none", "feedforward": "none", "cross": "attention"}, "nothing in it"),
         ({"layers": "[lstm, attention] * 2", "positions": "none", "cross": "none", "bridge": "state"}, "same mixer"),
-        ({"layers": "2 * [lstm]"}, "is no number, and no list such as"),
+        ({"layers": "2 * [lstm]"}, "is neither a number nor a list such as"),
     ],
     ids=str,
 )

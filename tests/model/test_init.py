@@ -203,7 +203,7 @@ def test_the_forget_bias_is_added_to_what_the_scheme_gives(kind: str) -> None:
 def test_a_vector_that_no_part_speaks_for_is_an_error() -> None:
     model = nn.Module()
     model.gain = nn.Parameter(torch.ones(3))
-    with pytest.raises(UserError, match=r"`gain` of Module is no matrix.*start\(\)"):
+    with pytest.raises(UserError, match=r"`gain` of Module is not a matrix.*start\(\)"):
         XavierInit().apply(model, Sizes(3, 0, 1), seed=0)
 
 

@@ -171,5 +171,5 @@ def test_statistics_are_taken_in_float32_from_bfloat16(config: NormConfig) -> No
 
 @pytest.mark.parametrize("part", [0, 1.5])
 def test_a_part_that_is_none_is_refused(part: float) -> None:
-    with pytest.raises(UserError, match="is no share of the features"):
+    with pytest.raises(UserError, match="is not a share of the features"):
         from_data(RMSNorm, {"part": part})

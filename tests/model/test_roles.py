@@ -108,7 +108,7 @@ def test_a_vector_without_a_start_is_refused_by_name() -> None:
             super().__init__()
             self.speed = nn.Parameter(torch.empty(3))
 
-    with pytest.raises(UserError, match=r"`speed` of Part is no matrix, and no scheme knows what it starts from"):
+    with pytest.raises(UserError, match=r"`speed` of Part is not a matrix, and no scheme knows what it starts from"):
         XavierInit().apply(nn.Sequential(Part()), Sizes(3, 0, 1), 0)
 
 

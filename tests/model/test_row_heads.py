@@ -147,7 +147,7 @@ def test_a_model_has_several_heads(kind: type[ModelConfig]) -> None:
     ("heads", "says"),
     [
         ("{pair: classes}", "how many classes"),
-        ("{pair: none}", "heads.pair is none"),
+        ("{pair: none}", "heads.pair has the kind none"),
         ("{values: numbers}", "heads.values cannot have that name"),
         ("{a-b: numbers}", "heads.a-b cannot have that name"),
         ("{pair: {kind: numbers, siz: 3}}", "did you mean `heads.pair.size`"),

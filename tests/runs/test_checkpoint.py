@@ -99,7 +99,7 @@ def test_a_pickle_is_refused_by_its_content(content: bytes, tmp_path: Path) -> N
 @pytest.mark.parametrize("content", [b"", b"text that is no tensor", b"\x10\0\0\0\0\0\0\0{"])
 def test_other_files_are_refused_too(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(UserError, match="take it from where it came again"):
+    with pytest.raises(UserError, match="fetch it again"):
         checkpoint.read_tensors(tmp_path / "x")
     with pytest.raises(UserError, match="cannot be read"):
         checkpoint.read_tensors(tmp_path / "missing")

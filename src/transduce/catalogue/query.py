@@ -53,7 +53,7 @@ def span(year: str) -> tuple[int, int]:
     """Returns 2019 -> 2019 to 2019; 2019..2021, 2019.. and ..2021."""
     match = re.fullmatch(r"(\d{4})|(\d{4})?\.\.(\d{4})?", year)
     if match is None or year == "..":
-        raise UserError(f"`{year}` is no span of years; write 2019, 2019..2021, 2019.. or ..2021")
+        raise UserError(f"`{year}` is not a span of years; write 2019, 2019..2021, 2019.. or ..2021")
     only, first, last = match.groups()
     return int(only or first or 0), int(only or last or 9999)
 

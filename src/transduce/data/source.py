@@ -74,7 +74,7 @@ def files(path: str, names: dict[str, tuple[str, ...]], extensions: Sequence[str
     if not folder.is_dir():
         asked = {split: n for split, n in names.items() if n != (split,)}
         if asked:
-            raise UserError(f"data.path={path} is no folder, but `{next(iter(asked))}` names files to find in it")
+            raise UserError(f"data.path={path} is not a folder, but `{next(iter(asked))}` names files to find in it")
         return {"train": read.required(Path(), str(folder), extensions)}
     if everything := unnamed(folder, names, extensions):
         return {"train": everything}

@@ -52,7 +52,9 @@ def columns(path: Path, fields: Sequence[int | str], header: bool, max_chars: in
             f"its first line names {usual}" if names else f"{counts[usual]:,} of {counts.total():,} rows have {usual}"
         )
         more = f" ({others:,} rows differ)" if others > 1 else ""
-        mend = "quote a text that holds a comma" if kind == ".csv" else "remove the tab that is text, or mend the line"
+        mend = (
+            "quote a text that holds a comma" if kind == ".csv" else "remove the tab that is text, or correct the line"
+        )
         raise UserError(f"{path}, line {number}, has {_counted(len(row))}, but {most}{more}; {other or mend}")
     if usual <= max(at):
         mend = other or "set data.source_field and data.target_field"

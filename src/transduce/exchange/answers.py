@@ -28,9 +28,9 @@ from transduce.text.tokenizer import Tokenizer
 
 
 class Asked(NamedTuple):
-    """What both sides are given. ids: (B, T) of the decoder or the encoder alone. source: (B, N), or None.
+    """The questions to both models. ids: (B, T) of the decoder or the encoder alone. source: (B, N), or None.
 
-    prompt: of (1, P) ids, after which `new` tokens are written; 0: none are. lines: of text.
+    prompt: of (1, P) ids, after which `new` tokens are written (0: none). lines: of text.
     """
 
     ids: Tensor
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What a side answers. layers: name -> (B, T, M), the logits, if there are any, last. text: ids written.
+    """The answers of a model. layers: name -> (B, T, M), the logits, if any, last. text: ids written.
 
     ids: of every line.
     """
@@ -52,7 +52,7 @@ class Given(NamedTuple):
 
 
 class Side(Protocol):
-    def answer(self, asked: Asked) -> Given: ...
+    def answer(self, questions: Asked) -> Given: ...
 
 
 class Ours:
@@ -64,21 +64,21 @@ class Ours:
         self.model, self.tokenizer, self.before, self.after = model.eval(), tokenizer, before, after
 
     @torch.inference_mode()
-    def answer(self, asked: Asked) -> Given:
-        layers = traced(self.model, asked.ids, asked.source)
-        text = greedy(self.model, asked.prompt, asked.source, asked.new) if asked.new else []
-        ids = [[*self.before, *row, *self.after] for row in self.tokenizer.encode_batch(list(asked.lines))]
+    def answer(self, questions: Asked) -> Given:
+        layers = traced(self.model, questions.ids, questions.source)
+        text = greedy(self.model, questions.prompt, questions.source, questions.new) if questions.new else []
+        ids = [[*self.before, *row, *self.after] for row in self.tokenizer.encode_batch(list(questions.lines))]
         return Given(layers, text, ids)
 
 
 @torch.inference_mode()
 def traced(model: Model, ids: Tensor, source: Tensor | None) -> dict[str, Tensor]:
-    """Everything between the parts of a model: embeddings, layers, ends of stacks, and all that comes out of it."""
-    with watching(model) as found:
+    """Returns everything between the parts of a model: embeddings, layers, ends of stacks, and all that it returns."""
+    with watching(model) as layers:
         around = None if source is None else dense(source.shape[0], source.shape[1])
         batch = Batch(ids, dense(ids.shape[0], ids.shape[1]), ids, source, around)
         hidden = model.features(batch)
-        out = dict(found)
+        out = dict(layers)
         for head in model.heads.values():
             assert isinstance(head, RowHead)
             out["pooled"] = head.vector(hidden, batch.layout)
@@ -90,41 +90,41 @@ def traced(model: Model, ids: Tensor, source: Tensor | None) -> dict[str, Tensor
 
 @contextmanager
 def watching(model: Model) -> Generator[dict[str, Tensor]]:
-    """Inside, what leaves embeddings, blocks and stacks is noted in order of the model."""
-    found, handles, passes = dict[str, Tensor](), list[Any](), Counter[str]()
+    """Notes what leaves embeddings, blocks and stacks inside, in order of the model."""
+    layers, handles, passes = dict[str, Tensor](), list[Any](), Counter[str]()
     towers = model.towers()
     for n, (name, embed, stack) in enumerate(towers):
         prefix = f"{name} " if name else ""
 
-        def embedded(module: nn.Module, given: Any, out: Any, prefix: str = prefix) -> None:
-            found.setdefault(f"{prefix}embedding", out)
+        def embedded(module: nn.Module, inputs: Any, out: Any, prefix: str = prefix) -> None:
+            layers.setdefault(f"{prefix}embedding", out)
 
-        def passed(module: nn.Module, given: Any, out: Any, prefix: str = prefix) -> None:
+        def passed(module: nn.Module, inputs: Any, out: Any, prefix: str = prefix) -> None:
             passes[prefix] += 1
-            found[f"{prefix}layer {passes[prefix]}"] = stream(out[0])
+            layers[f"{prefix}layer {passes[prefix]}"] = stream(out[0])
 
-        def left(module: nn.Module, given: Any, out: Any, prefix: str = prefix) -> None:
-            found[f"{prefix}end"] = stream(out[0])
+        def left(module: nn.Module, inputs: Any, out: Any, prefix: str = prefix) -> None:
+            layers[f"{prefix}end"] = stream(out[0])
 
         if all(embed is not other.embed for other in towers[:n]):
             handles.append(embed.register_forward_hook(embedded))
         handles += [block.register_forward_hook(passed) for block in stack.blocks]
         handles.append(stack.register_forward_hook(left))
     try:
-        yield found
+        yield layers
     finally:
         for handle in handles:
             handle.remove()
 
 
 def stream(x: Any) -> Tensor:
-    """The residual stream; where it is of several tensors, side by side."""
+    """Returns the residual stream; several tensors stand side by side."""
     return x if isinstance(x, Tensor) else torch.cat(list(x), -1)
 
 
 @torch.inference_mode()
 def greedy(model: Model, prompt: Tensor, source: Tensor | None, new: int) -> list[int]:
-    """The likeliest token, `new` times, with a cache; nothing ends it."""
+    """Returns the likeliest token, `new` times, with a cache; nothing ends it."""
     around = None if source is None else dense(1, source.shape[1])
     memory = model.remember(source if source is None else source[:1], around)
     state, fed, start, out = model.init_state(1, prompt.shape[1] + new), prompt, 0, list[int]()
@@ -158,9 +158,9 @@ class Theirs:
         theirs.utils.logging.disable_progress_bar()
         try:
             self.config = theirs.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-            made = getattr(theirs, architecture or (self.config.architectures or ["AutoModel"])[0])
+            cls = getattr(theirs, architecture or (self.config.architectures or ["AutoModel"])[0])
             how = {"dtype": torch.float32, "use_safetensors": True}
-            self.model = made.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **how).eval()
+            self.model = cls.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **how).eval()
             self.tokenizer = theirs.AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True
             )
@@ -171,68 +171,70 @@ class Theirs:
             raise UserError(f"transformers does not open {folder}: {kind}: {reason}{lacking(folder)}") from None
 
     @torch.inference_mode()
-    def answer(self, asked: Asked) -> Given:
-        given = {"output_hidden_states": True}
-        if asked.source is None:
-            out = self.model(asked.ids, **given)
+    def answer(self, questions: Asked) -> Given:
+        options = {"output_hidden_states": True}
+        if questions.source is None:
+            out = self.model(questions.ids, **options)
         else:
-            out = self.model(input_ids=asked.source, decoder_input_ids=asked.ids, **given)
+            out = self.model(input_ids=questions.source, decoder_input_ids=questions.ids, **options)
         layers: dict[str, Tensor] = {}
-        stacks = {"": "hidden_states"} if asked.source is None else {
+        stacks = {"": "hidden_states"} if questions.source is None else {
             "encoder ": "encoder_hidden_states", "decoder ": "decoder_hidden_states",
         }  # fmt: skip
         for prefix, name in stacks.items():
             hidden = list(getattr(out, name, None) or [])
             names = ["embedding", *(f"layer {i + 1}" for i in range(len(hidden) - 2)), "end"]
             layers |= {f"{prefix}{n}": x for n, x in zip(names, hidden, strict=False)}
-        end = "end" if asked.source is None else "decoder end"
-        layers |= {n: x for n, x in outputs(out, asked.ids.shape[1], end).items() if x is not None}
-        writes = asked.new and "logits" in layers
-        return Given(layers, self.written(asked) if writes else [], self.ids(asked.lines))
+        end = "end" if questions.source is None else "decoder end"
+        layers |= {n: x for n, x in outputs(out, questions.ids.shape[1], end).items() if x is not None}
+        writes = questions.new and "logits" in layers
+        return Given(layers, self.written(questions) if writes else [], self.ids(questions.lines))
 
-    def written(self, asked: Asked) -> list[int]:
-        """Greedily, with nothing of the folder's generation_config.json."""
+    def written(self, questions: Asked) -> list[int]:
+        """Writes greedily, with nothing of the folder's generation_config.json."""
         self.model.generation_config = self.generation(
-            max_new_tokens=asked.new, do_sample=False, num_beams=1, pad_token_id=0, bos_token_id=0,
-            decoder_start_token_id=int(asked.prompt[0, 0]), eos_token_id=None,
+            max_new_tokens=questions.new, do_sample=False, num_beams=1, pad_token_id=0, bos_token_id=0,
+            decoder_start_token_id=int(questions.prompt[0, 0]), eos_token_id=None,
         )  # fmt: skip
-        if asked.source is None:
-            found = self.model.generate(asked.prompt, attention_mask=torch.ones_like(asked.prompt))
+        if questions.source is None:
+            ids = self.model.generate(questions.prompt, attention_mask=torch.ones_like(questions.prompt))
         else:
-            mask = torch.ones_like(asked.source[:1])
-            found = self.model.generate(asked.source[:1], attention_mask=mask, decoder_input_ids=asked.prompt)
-        return found[0, asked.prompt.shape[1] :].tolist()
+            mask = torch.ones_like(questions.source[:1])
+            ids = self.model.generate(questions.source[:1], attention_mask=mask, decoder_input_ids=questions.prompt)
+        return ids[0, questions.prompt.shape[1] :].tolist()
 
     @torch.inference_mode()
-    def by_settings(self, asked: Asked, new: int, ends: Sequence[int]) -> list[int] | None:
-        """What is written by the folder's own settings, but for drawing and length; None where that fails there."""
+    def by_settings(self, questions: Asked, new: int, ends: Sequence[int]) -> list[int] | None:
+        """Writes by the folder's own settings, but for sampling and length; None where transformers fails."""
         self.model.generation_config = self.own
-        ids, more = asked.prompt, dict[str, Any]()
-        if asked.source is not None:
-            ids, more = torch.tensor([closed(asked.source, ends)]), {"decoder_input_ids": asked.prompt}
+        ids, more = questions.prompt, dict[str, Any]()
+        if questions.source is not None:
+            ids, more = torch.tensor([closed(questions.source, ends)]), {"decoder_input_ids": questions.prompt}
         how = {"max_new_tokens": new, "do_sample": False, "num_return_sequences": 1, "eos_token_id": list(ends) or None}
         try:
             with warnings.catch_warnings(action="ignore"):
-                found = self.model.generate(ids, attention_mask=torch.ones_like(ids), **more, **how)
+                out = self.model.generate(ids, attention_mask=torch.ones_like(ids), **more, **how)
         except Exception:  # settings that transformers refuses, each in its own way
             return None
-        return before_end(found[0, asked.prompt.shape[1] :].tolist(), ends)
+        return before_end(out[0, questions.prompt.shape[1] :].tolist(), ends)
 
     def ids(self, lines: Sequence[str]) -> list[list[int]]:
         return self.tokenizer(list(lines))["input_ids"] if lines else []
 
 
-def by_settings(model: Model, tokenizer: Tokenizer, config: GenerateConfig, asked: Asked, new: int) -> list[int]:
-    """What our model writes by these settings, but for drawing and length."""
+def by_settings(model: Model, tokenizer: Tokenizer, config: GenerateConfig, questions: Asked, new: int) -> list[int]:
+    """Returns what our model writes by these settings, but for sampling and length."""
     greatest = {"max_new_tokens": new, "max_length": None, "max_length_ratio": None, "temperature": 0.0, "nbest": 1}
     config = replace(config, **greatest, **dict.fromkeys(SAMPLING))
-    source = None if asked.source is None else [closed(asked.source, [tokenizer.eos])]
-    ((best,),) = decode(model, tokenizer, config, source=source, prompt=cast("list[list[int]]", asked.prompt.tolist()))
+    source = None if questions.source is None else [closed(questions.source, [tokenizer.eos])]
+    ((best,),) = decode(
+        model, tokenizer, config, source=source, prompt=cast("list[list[int]]", questions.prompt.tolist())
+    )
     return best.ids
 
 
 def closed(source: Tensor, ends: Sequence[int]) -> list[int]:
-    """The first source with the end that a model reads in the place of its last token, since it may be full."""
+    """Returns the first source with the end that a model reads in the place of its last token, since it may be full."""
     row = cast("list[int]", source[0, :-1].tolist())
     return row if row[-1:] == list(ends[:1]) else [*row, *ends[:1]]
 
@@ -242,7 +244,10 @@ def before_end(ids: list[int], ends: Sequence[int]) -> list[int]:
 
 
 def outputs(out: Any, tokens: int, end: str) -> dict[str, Tensor | None]:
-    """What a class of transformers returns, by our names. tokens: of a row. end: the name of the last hidden states."""
+    """Returns what a class of transformers gives, by our names.
+
+    tokens: of a row. end: name of the last hidden states.
+    """
     logits = getattr(out, "logits", getattr(out, "prediction_logits", None))
     pair = getattr(out, "seq_relationship_logits", getattr(out, "sop_logits", None))
     if logits is not None and logits.ndim == 2:  # one number a token (ELECTRA), or of a pair of sentences (BERT)

@@ -131,7 +131,7 @@ def require_equal(found: Findings, what: str, against: str) -> None:
     """Raise UserError, naming the first layer, unless everything agrees."""
     output = NAMES.get(found.output, "hidden states")
     if not found.numbers:
-        raise UserError(f"{what} computes {output} that are no numbers, and so does {against}; its weights are spoilt")
+        raise UserError(f"{what} computes {output} that are not numbers, and so does {against}; its weights are spoilt")
     if not found.logits <= found.tolerance:
         begins = f"they part at {found.first}" if found.first else "no single layer says where"
         raise UserError(

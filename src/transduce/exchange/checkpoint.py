@@ -37,9 +37,9 @@ class Checkpoint(NamedTuple):
 
 
 def read(folder: Path, dtype: torch.dtype | None = torch.float32) -> Checkpoint:
-    """The model in a folder with config.json and safetensors. dtype: of its parameters; None: as in the files.
+    """Returns the model in a folder with config.json and safetensors. dtype: of parameters (None: as in files).
 
-    Names and shapes are checked before anything is allocated. Raises UserError that says what is wrong, or not known.
+    Names and shapes are checked before anything is allocated. Raises UserError for what is wrong or not known.
     """
     config, vocab_size, family = described(folder)
     files = Files(folder)
@@ -64,23 +64,25 @@ def read(folder: Path, dtype: torch.dtype | None = torch.float32) -> Checkpoint:
     return Checkpoint(model.eval(), config, vocab_size, family)
 
 
-def expressed(asked: Iterable[Family], config: ModelConfig, vocab_size: int) -> tuple[Family, dict[str, Any]] | None:
-    """The first of some families that can express a model, and its config.json."""
-    for family in asked:
+def expressed(
+    candidates: Iterable[Family], config: ModelConfig, vocab_size: int
+) -> tuple[Family, dict[str, Any]] | None:
+    """Returns the first of some families that can express a model, and its config.json."""
+    for family in candidates:
         if (data := family.express(config, vocab_size)) is not None:
             return family, data
     return None
 
 
 def require_room(model: Model, folder: Path) -> None:
-    """Raise UserError where tables that no file holds, such as those of positions, would be larger than all weights."""
+    """Raises UserError where tables that no file holds, such as those of positions, would outgrow all weights."""
     tables = sum(x.numel() * x.element_size() for x in model.buffers())
     if tables > max(1 << 30, 4 * sum(p.numel() * p.element_size() for p in model.parameters())):
         raise UserError(f"config.json of {folder} asks for tables of {tables:,} bytes beside the weights; correct it")
 
 
 def depth(config: ModelConfig) -> int:
-    """Layers of the deepest stack; those that share their weights count as one to a thousand."""
+    """Returns the layers of the deepest stack; those that share their weights count as one to a thousand."""
     stacks = [config.layers, *(getattr(config, side, None) for side in ("encoder_layers", "decoder_layers"))]
     counts = [
         stack if isinstance(stack, int) else sum(-(-run.times // 1000) if run.tied else run.times for run in stack)
@@ -91,15 +93,15 @@ def depth(config: ModelConfig) -> int:
 
 
 def described(folder: Path) -> tuple[ModelConfig, int, Family]:
-    """What config.json says. Raises UserError."""
+    """Returns what config.json says. Raises UserError."""
     remote_code.require_none(folder)
     unread.require_model(folder)
     data = read_json(folder / "config.json")
     kind = data.get("model_type")
     family = next((family for family in families() if family.model_type == kind), None)
     if family is None:
-        known = ", ".join(family.model_type for family in families())
-        raise UserError(f"{folder / 'config.json'} has model_type={kind!r}; known are {known}")
+        names = ", ".join(family.model_type for family in families())
+        raise UserError(f"{folder / 'config.json'} has model_type={kind!r}; known are {names}")
     listed: Any = data.get("architectures") or [family.architectures[0]]
     named = cast("list[Any]", listed)[0] if isinstance(listed, list) else listed
     if named not in family.architectures:
@@ -113,8 +115,8 @@ def described(folder: Path) -> tuple[ModelConfig, int, Family]:
             raise
         raise UserError(f"{folder / 'config.json'}: {error}") from None
     except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise UserError(f"{folder / 'config.json'} holds values that make no model ({told})") from error
+        problem = f"{type(error).__name__}: {error}"
+        raise UserError(f"{folder / 'config.json'} holds values that make no model ({problem})") from error
     fields.done()
     return headless(config, family, tensors), vocab_size, family
 
@@ -131,8 +133,8 @@ def headless(config: ModelConfig, family: Family, tensors: Collection[str]) -> M
     if not head or head & table.names(tensors).keys():
         return config
     bare = replace(config, head=NoHeadConfig(), heads=heads_of(bool(config.heads), pairs=False))
-    known = {name for line in table.rows for name in line.theirs}
-    return bare if all(known.issuperset(line.theirs) for line in family.table(bare).rows) else config
+    used = {name for line in table.rows for name in line.theirs}
+    return bare if all(used.issuperset(line.theirs) for line in family.table(bare).rows) else config
 
 
 def has_weights(folder: Path) -> bool:
@@ -143,39 +145,40 @@ def write(
     model: Model, config: ModelConfig, vocab_size: int, folder: Path, family: Family | None = None,
     more: Mapping[str, Any] | None = None, dtype: torch.dtype | None = None,
 ) -> Family:  # fmt: skip
-    """config.json and model.safetensors for the first family that can express the model; returns it.
+    """Writes config.json and model.safetensors for the first family that can express the model; returns it.
 
-    family: asked before all others, such as the one that the model was read from. more: what config.json says besides,
-    such as the ids of special tokens. dtype: of the tensors, by default as they are.
+    family: tried before all others, such as the one that the model was read from.
+    more: further keys of config.json, such as the ids of special tokens.
+    dtype: of the tensors (None: as they are).
 
     Raises UserError if none can, which names the first part without equivalent.
     """
-    asked = (*([] if family is None else [family]), *families())
-    found = expressed(asked, config, vocab_size)
-    if found is None and (other := reordered.sines_first(config)) is not None:
-        found, same = expressed(asked, other, vocab_size), reordered.permuted(model, config.width)
-        found, model, config = (found, same, other) if same is not None else (None, model, config)
-    if found is None:
-        raise UserError(nearest.told(config, vocab_size, families()))
-    family, data = found
-    padding, given = data.get("pad_token_id"), (more or {}).get("pad_token_id")
-    if padding is not None and given not in (None, padding):
+    candidates = (*([] if family is None else [family]), *families())
+    match = expressed(candidates, config, vocab_size)
+    if match is None and (other := reordered.sines_first(config)) is not None:
+        match, same = expressed(candidates, other, vocab_size), reordered.permuted(model, config.width)
+        match, model, config = (match, same, other) if same is not None else (None, model, config)
+    if match is None:
+        raise UserError(nearest.sentence(config, vocab_size, families()))
+    family, data = match
+    padding, own = data.get("pad_token_id"), (more or {}).get("pad_token_id")
+    if padding is not None and own not in (None, padding):
         raise UserError(
             f"a {family.model_type} counts positions from the id of its padding, here {padding}, but that of the "
-            f"tokeniser is {given}; train with model.positions.offset={given + 1} to export it"
+            f"tokeniser is {own}; train with model.positions.offset={own + 1} to export it"
         )
     dtype = dtype or next(model.parameters()).dtype
     tensors = {name: x.to(dtype) for name, x in family.table(config).write(model).items()}
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    said = str(dtype).removeprefix("torch.")
-    head = {"architectures": [family.architecture(config)], "model_type": family.model_type, "dtype": said}
+    dtype_name = str(dtype).removeprefix("torch.")
+    head = {"architectures": [family.architecture(config)], "model_type": family.model_type, "dtype": dtype_name}
     (folder / "config.json").write_text(json.dumps({**head, **data, **(more or {})}, indent=2) + "\n", "utf-8")
     return family
 
 
 class Budget(threading.local):
-    """How many tensors modules that this thread builds may still have. None: their parameters keep their numbers."""
+    """The number of tensors that modules of this thread may still have. None: their parameters keep their numbers."""
 
     left: float | None = None
 
@@ -185,9 +188,9 @@ budget = Budget()
 
 @contextmanager
 def without_numbers(most: int | None = None) -> Generator[None]:
-    """Inside, the parameters of modules that this thread builds go to the meta device at once; buffers stay.
+    """Puts the parameters of modules that this thread builds on the meta device at once; buffers stay.
 
-    most: tensors that there may be, since even those without numbers take time; UserError beyond.
+    most: tensors allowed, since even those without numbers take time; UserError beyond.
     """
     before, budget.left = budget.left, math.inf if most is None else most
     try:
@@ -197,7 +200,9 @@ def without_numbers(most: int | None = None) -> Generator[None]:
 
 
 def registered(module: nn.Module, name: str, parameter: nn.Parameter) -> nn.Parameter | None:
-    """PyTorch calls this for each parameter of any new module, in every thread; None: it stays as it is."""
+    """Returns a meta parameter for each one that PyTorch registers in a module, in any thread (None: it stays as it
+    is).
+    """
     if budget.left is None:
         return None
     if budget.left < 1:

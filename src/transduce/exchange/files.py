@@ -47,12 +47,12 @@ class Files:
                 raise UserError(f"{folder / INDEX} says that {name} is in {file}, but it is not; download both again")
 
     def index(self) -> dict[str, str]:
-        """Tensor name -> file name, all of them beside the index."""
+        """Returns tensor name -> file name, all of them beside the index."""
         path = self.folder / INDEX
-        found = cast("object", read_json(path).get("weight_map"))
-        if not isinstance(found, dict) or not found:
+        names = cast("object", read_json(path).get("weight_map"))
+        if not isinstance(names, dict) or not names:
             raise UserError(f"{path} has no weight_map, which says where each tensor is; download it again")
-        for name, file in cast("dict[str, Any]", found).items():
+        for name, file in cast("dict[str, Any]", names).items():
             if (
                 not isinstance(file, str)
                 or Path(file).name != file
@@ -60,18 +60,18 @@ class Files:
                 or not file.isprintable()
                 or not file.endswith(".safetensors")
             ):
-                raise UserError(f"{path} says that {name} is in {file!r}, which is no safetensors file beside it")
-        return cast("dict[str, str]", found)
+                raise UserError(f"{path} says that {name} is in {file!r}, which is not a safetensors file beside it")
+        return cast("dict[str, str]", names)
 
     def missing(self, file: Path) -> str:
         """Returns the sentence for a file that is not there."""
         names = sorted(p.name for p in self.folder.glob("*")) if self.folder.is_dir() else []
         if INDEX in names and file.name != SINGLE:
-            wanted = sorted({*self.index().values()})
-            lost = [name for name in wanted if name not in names]
+            files = sorted({*self.index().values()})
+            lost = [name for name in files if name not in names]
             more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
             return (
-                f"{self.folder} has {len(wanted) - len(lost)} of the {len(wanted)} files that {INDEX} names; download "
+                f"{self.folder} has {len(files) - len(lost)} of the {len(files)} files that {INDEX} names; download "
                 f"{lost[0]}{more}"
             )
         pickles = [name for name in names if name.endswith(PICKLES)]
@@ -87,7 +87,7 @@ class Files:
         return f"{file} does not exist; the folder of a model holds {SINGLE}, or {INDEX} and the files it names"
 
     def read(self, *names: str) -> list[Tensor]:
-        """The tensors of these names. Each is read from the file, not kept here."""
+        """Returns the tensors of these names. Each is read from the file, not kept here."""
         out: dict[str, Tensor] = {}
         for file in dict.fromkeys(self.where[name] for name in names):
             with opened(file) as reader:
@@ -97,7 +97,7 @@ class Files:
 
 @contextmanager
 def opened(file: Path) -> Generator[Any]:
-    """A safetensors file, whose header is checked against its length. Raises UserError where that fails."""
+    """Opens a safetensors file, whose header is checked against its length. Raises UserError where that fails."""
     try:
         with cast(Any, safe_open)(file, "pt") as reader:
             yield reader
@@ -110,7 +110,7 @@ def opened(file: Path) -> Generator[Any]:
 
 
 def damage(file: Path, reason: str) -> str:
-    """What is wrong with a file that is no safetensors."""
+    """Returns the sentence for a file that is not safetensors."""
     with suppress(OSError), file.open("rb") as stream:
         head = stream.read(4)
         if head == b"PK\x03\x04" or head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
@@ -119,7 +119,7 @@ def damage(file: Path, reason: str) -> str:
 
 
 def shape(sizes: list[int], dtype: torch.dtype, name: str, file: Path) -> Tensor:
-    """A tensor without numbers. Raises UserError for sizes that no tensor has."""
+    """Returns a tensor without numbers. Raises UserError for sizes that no tensor has."""
     try:
         return torch.empty(sizes, dtype=dtype, device="meta")
     except (RuntimeError, TypeError, OverflowError):
@@ -127,13 +127,13 @@ def shape(sizes: list[int], dtype: torch.dtype, name: str, file: Path) -> Tensor
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
-    """A JSON object. Raises UserError."""
+    """Returns a JSON object. Raises UserError."""
     try:
-        found: object = json.loads(path.read_text("utf-8"))
+        data: object = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; the folder of a model has one") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON ({error}); download it again") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds a {type(found).__name__}, not an object; download it again")
-    return cast("dict[str, Any]", found)
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds a {type(data).__name__}, not an object; download it again")
+    return cast("dict[str, Any]", data)

@@ -14,22 +14,22 @@ PARTS = (
 )  # fmt: skip
 
 
-def told(model: ModelConfig, vocab_size: int, families: tuple[Family, ...]) -> str:
-    """The sentence: the nearest family, and the first part of the model that it has no equivalent for."""
+def sentence(model: ModelConfig, vocab_size: int, families: tuple[Family, ...]) -> str:
+    """Returns the sentence: the nearest family, and the first part of the model that it has no equivalent for."""
     best: tuple[int, Family, list[tuple[str, Any, Any]]] | None = None
     for family in families:
         for usual in usual_models(family):
-            found = lacking(model, vocab_size, family, usual)
-            if found and (best is None or len(found) < best[0]):
-                best = len(found), family, found
+            lacks = lacking(model, vocab_size, family, usual)
+            if lacks and (best is None or len(lacks) < best[0]):
+                best = len(lacks), family, lacks
     if best is None:
         return (
             f"no class of transformers known here has these parts together: {model.mixer.kind}, "
             f"{model.feedforward.kind}, {model.residual.kind}, {model.norm.kind}, {model.positions.kind}"
         )
-    _, family, found = best
-    name, ours, theirs = found[0]
-    more = f"; {', '.join(part for part, *_ in found[1:])} differ too" if len(found) > 1 else ""
+    _, family, lacks = best
+    name, ours, theirs = lacks[0]
+    more = f"; {', '.join(part for part, *_ in lacks[1:])} differ too" if len(lacks) > 1 else ""
     return (
         f"no class of transformers known here expresses model.{name}={ours}: the nearest, {family.architectures[0]}, "
         f"has {theirs}{more}"
@@ -37,7 +37,7 @@ def told(model: ModelConfig, vocab_size: int, families: tuple[Family, ...]) -> s
 
 
 def usual_models(family: Family) -> Iterator[ModelConfig]:
-    """What a family reads from a config.json that says nothing."""
+    """Yields what a family reads from a config.json that says nothing."""
     for architecture in family.architectures:
         try:
             yield family.read(Fields({}, architecture))[0]
@@ -46,7 +46,9 @@ def usual_models(family: Family) -> Iterator[ModelConfig]:
 
 
 def lacking(model: ModelConfig, vocab_size: int, family: Family, usual: ModelConfig) -> list[tuple[str, Any, Any]]:
-    """(part, ours, theirs) of the fewest parts that must be the family's for it to express the model; [] if none do."""
+    """Returns (part, ours, Hugging Face's) of the fewest parts that must be the family's to express the model; or [].
+    none do.
+    """
     if type(usual) is not type(model):
         return []
     names = [name for name in PARTS if hasattr(model, name) and getattr(model, name) != getattr(usual, name)]
@@ -65,7 +67,7 @@ def lacking(model: ModelConfig, vocab_size: int, family: Family, usual: ModelCon
 def within(
     model: ModelConfig, vocab_size: int, family: Family, usual: ModelConfig, name: str, rest: dict[str, Any]
 ) -> tuple[str, Any, Any]:  # fmt: skip
-    """The same, down to the first value of the part for which it must be the family's."""
+    """Returns the same, down to the first value of the part for which it must be the family's."""
     ours, theirs = getattr(model, name), getattr(usual, name)
     if not is_dataclass(ours) or isinstance(ours, type) or type(ours) is not type(theirs):
         return name, kind(ours), kind(theirs)

@@ -1,4 +1,4 @@
-"""How tensors of a checkpoint become ours, and back: invertible, and by views where that is possible."""
+"""Conversions of tensors of a checkpoint into ours, and back: invertible, and by views where that is possible."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Op:
-    """`read` makes our tensors of theirs, `write` theirs of ours; one undoes the other."""
+    """`read` makes our tensors of Hugging Face's, `write` those of ours; one undoes the other."""
 
     def read(self, theirs: Sequence[Tensor]) -> list[Tensor]:
         return list(theirs)

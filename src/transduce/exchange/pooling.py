@@ -50,17 +50,19 @@ class Pooling:
         self.modes, self.prompt = modes, prompt
 
     def __call__(self, hidden: Tensor, layout: Layout, skip: int = 0) -> Tensor:
-        """skip: tokens at the beginning of a text that are not pooled."""
+        """Pools hidden states. skip: tokens at the beginning of a text that are not pooled."""
         return pooled(hidden, layout, self.modes, skip)
 
     @classmethod
     def read(cls, folder: Path, width: int) -> "Pooling":
         fields = Fields(read_json(folder / "config.json"))
-        if (found := fields.take("word_embedding_dimension", fields.take("embedding_dimension", width))) != width:
-            raise UserError(f"{folder / 'config.json'} pools vectors of {found} features, but the encoder has {width}")
+        if (features := fields.take("word_embedding_dimension", fields.take("embedding_dimension", width))) != width:
+            raise UserError(
+                f"{folder / 'config.json'} pools vectors of {features} features, but the encoder has {width}"
+            )
         old = [name for key, name in OLD.items() if fields.flag(key, False)]
-        given: Any = fields.take("pooling_mode", old or ["mean"])
-        names = cast("list[Any]", given) if isinstance(given, list) else [given]
+        modes: Any = fields.take("pooling_mode", old or ["mean"])
+        names = cast("list[Any]", modes) if isinstance(modes, list) else [modes]
         if unknown := [name for name in names if name not in MODES]:
             raise UserError(f"{folder / 'config.json'} has the mode {unknown[0]!r}; known are {', '.join(MODES)}")
         fields.take("embedding_dimension")
@@ -81,7 +83,7 @@ class Pooling:
 
 
 class Step(ABC):
-    """What follows: (B, M) -> (B, N), read from a folder and written to one."""
+    """A step after the pooling: (B, M) -> (B, N), read from a folder and written to one."""
 
     name: ClassVar[str]
 

@@ -10,10 +10,10 @@ LARGE = ("tokenizer.json", "vocab.json", "model.safetensors.index.json")  # mega
 
 
 def require_none(folder: Path) -> None:
-    """Raise UserError if a JSON file of a folder names classes of the folder's own (`auto_map`), at any depth.
+    """Raises UserError if a JSON file of a folder names classes of the folder's own (`auto_map`), at any depth.
 
-    A model, a tokeniser or a processor whose code is not known may compute anything, so what the other files say is no
-    answer either. A token called auto_map in a vocabulary is no code.
+    A model, a tokeniser or a processor whose code is not known may compute anything, so the other files are no answer
+    either. A token called auto_map in a vocabulary is not code.
     """
     for path in sorted(folder.glob("*.json")):
         try:
@@ -36,7 +36,7 @@ def require_none(folder: Path) -> None:
 
 
 def names_code(data: object) -> bool:
-    """Whether there is an auto_map somewhere that names something."""
+    """Says whether an auto_map somewhere names something."""
     rest = [data]
     while rest:
         one = rest.pop()

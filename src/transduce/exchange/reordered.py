@@ -14,7 +14,7 @@ from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
 from transduce.model.positions.absolute import SinusoidalConfig
 
-# Names of parameters -> the axis of theirs that is the stream; None: they have none.
+# Names of parameters -> their axis that is the stream (None: they have none).
 AXES: tuple[tuple[str, int | None], ...] = (
     (r".*\.(q|k|v|up|gate)\.weight", 1),
     (r".*\.(q|k|v|up|gate)\.bias", None),
@@ -27,7 +27,7 @@ AXES: tuple[tuple[str, int | None], ...] = (
 
 
 def sines_first(config: ModelConfig) -> ModelConfig | None:
-    """The config of the model with its features in that order; None where it is so already, or has no sinusoids."""
+    """Returns the config of the model with its features in that order (None: it is so already, or has no sinusoids)."""
     places = config.positions
     if not isinstance(places, SinusoidalConfig) or places.order != "interleaved":
         return None
@@ -35,15 +35,15 @@ def sines_first(config: ModelConfig) -> ModelConfig | None:
 
 
 def permuted(model: Model, width: int) -> Model | None:
-    """A copy whose weights are those of features 0, 2, 4, ..., 1, 3, 5, ...; to be written, since its sinusoids stay.
+    """Returns a copy whose weights are those of features 0, 2, 4, ..., 1, 3, 5, ...; to be written: its sinusoids stay.
 
     None where it has parameters that are not known here."""
     axes: dict[str, int | None] = {}
     for name, _ in model.named_parameters():
-        found = [axis for pattern, axis in AXES if re.fullmatch(pattern, name)]
-        if not found:
+        axis_of = [axis for pattern, axis in AXES if re.fullmatch(pattern, name)]
+        if not axis_of:
             return None
-        axes[name] = found[0]
+        axes[name] = axis_of[0]
     order = torch.cat([torch.arange(0, width, 2), torch.arange(1, width, 2)])
     out = copy.deepcopy(model)
     with torch.no_grad():

@@ -18,22 +18,20 @@ AWKWARD = (
 
 
 def lines(count: int = 1000) -> list[str]:
-    """`count` lines: awkward ones, then names of countries, languages and months, alone and in rows."""
+    """Returns `count` lines: awkward ones, then names of countries, languages and months, alone and in rows."""
     return list(islice(_lines(), count))
 
 
 def _lines() -> Iterator[str]:
     yield from AWKWARD
-    found = [_names(Locale.parse(code)) for code in LOCALES.split()]
+    languages = [_names(Locale.parse(code)) for code in LOCALES.split()]
     for start in range(0, 1 << 30, 6):
-        for names in found:
-            chosen = names[start % len(names) :][:6]
-            yield from (" ".join(chosen), chosen[0], f"{chosen[-1]}, {start * 37} ({chosen[0]}).")
+        for names in languages:
+            six = names[start % len(names) :][:6]
+            yield from (" ".join(six), six[0], f"{six[-1]}, {start * 37} ({six[0]}).")
 
 
 def _names(locale: Locale) -> list[str]:
-    found = cast(Any, locale)
-    tables: list[dict[Any, Any]] = [
-        dict(x) for x in (found.territories, found.languages, found.months["format"]["wide"])
-    ]
+    data = cast(Any, locale)
+    tables: list[dict[Any, Any]] = [dict(x) for x in (data.territories, data.languages, data.months["format"]["wide"])]
     return [str(table[key]) for table in tables for key in sorted(table)]

@@ -27,7 +27,10 @@ ASSUMED = "{} has no modules.json, so a text's vector is the mean of its hidden 
 
 
 class Prompts(NamedTuple):
-    """What may be put before texts, by name. default: the name of what is, unless another is asked for."""
+    """Texts that may be put before others, by name.
+
+    default: the name of the one that is, unless another is asked for.
+    """
 
     texts: dict[str, str]
     default: str | None = None
@@ -38,7 +41,7 @@ class Prompts(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """How texts become tokens. most: tokens of a text; None: as many as the model has positions for."""
+    """The way from texts to tokens. most: tokens of a text (None: as many as the model has positions for)."""
 
     most: int | None = None
     lower: bool = False
@@ -55,7 +58,7 @@ class Places(NamedTuple):
 
 
 def places(folder: Path) -> Places:
-    """Where everything is, by modules.json. Raises UserError for modules that are not known, or of another order."""
+    """Returns where everything is, by modules.json. Raises UserError for unknown modules, or another order."""
     remote_code.require_none(folder)
     path = folder / MODULES
     if not path.is_file():
@@ -64,40 +67,42 @@ def places(folder: Path) -> Places:
         listed: Any = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON ({error}); download it again") from None
-    found = list[tuple[str, Path]]()
+    modules = list[tuple[str, Path]]()
     for module in cast("list[Any]", listed) if isinstance(listed, list) else [listed]:
         fields = cast("dict[str, Any]", module) if isinstance(module, dict) else {}
         kind, place = fields.get("type"), fields.get("path")
         if not isinstance(kind, str) or not isinstance(place, str) or Path(place).name != place or "\\" in place:
-            raise UserError(f"{path} lists {module!r}, which is no type and no folder beside it; download it again")
+            raise UserError(
+                f"{path} lists {module!r}, which is neither a type nor a folder beside it; download it again"
+            )
         package, _, _ = kind.partition(".")
         if package != PACKAGE:
             raise UserError(f"{path} names {kind}, code of the folder's own, which is never run here; {OWN_MODULES}")
-        found.append((kind.rpartition(".")[2], folder / place))
-    kinds = [kind for kind, _ in found]
+        modules.append((kind.rpartition(".")[2], folder / place))
+    kinds = [kind for kind, _ in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or (set(kinds[2:]) - STEPS.keys()):
-        known = ", ".join(STEPS)
-        raise UserError(f"{path} lists {', '.join(kinds)}; known are Transformer, Pooling, and then any of {known}")
-    return Places(found[0][1], found[1][1], [(STEPS[kind], where) for kind, where in found[2:]])
+        names = ", ".join(STEPS)
+        raise UserError(f"{path} lists {', '.join(kinds)}; known are Transformer, Pooling, and then any of {names}")
+    return Places(modules[0][1], modules[1][1], [(STEPS[kind], where) for kind, where in modules[2:]])
 
 
 def reading(folder: Path, encoder: Path) -> Reading:
-    """How texts become tokens. encoder: the folder of the encoder."""
+    """Returns how texts become tokens. encoder: the folder of the encoder."""
     path = next(iter(sorted(encoder.glob("sentence_*_config.json"))), None)
     fields = Fields({} if path is None else read_json(path))
     own = Fields(read_json(folder / OWN)) if (folder / OWN).is_file() else Fields({})
     texts: Any = own.take("prompts", {})
     default = own.take("default_prompt_name")
     if not isinstance(texts, dict) or not all(isinstance(x, str) for x in cast("dict[str, Any]", texts).values()):
-        raise UserError(f"{folder / OWN} has prompts={texts!r}, which are no texts by name; download it again")
+        raise UserError(f"{folder / OWN} has prompts={texts!r}, which are not texts by name; download it again")
     prompts = Prompts(cast("dict[str, str]", texts), default)
     if default is not None and default not in prompts.texts:
-        raise UserError(f"{folder / OWN} has default_prompt_name={default!r}, which is none of its prompts")
+        raise UserError(f"{folder / OWN} has default_prompt_name={default!r}, which is not one of its prompts")
     most = fields.whole("max_seq_length", 1) if fields.left.get("max_seq_length") is not None else None
     config = encoder / "tokenizer_config.json"
     if most is None and config.is_file():
-        given = read_json(config).get("model_max_length")
-        most = given if isinstance(given, int) and not isinstance(given, bool) and given > 0 else None
+        stated = read_json(config).get("model_max_length")
+        most = stated if isinstance(stated, int) and not isinstance(stated, bool) and stated > 0 else None
     return Reading(most, fields.flag("do_lower_case", False), prompts)
 
 
@@ -107,14 +112,14 @@ def tokenizer_of(folder: Path) -> tokenizers.Tokenizer:
 
 
 def steps_of(rest: Sequence[tuple[type[Step], Path]], width: int) -> list[Step]:
-    """What follows the pooling, to a vector of `width` features. Raises UserError where one does not fit."""
-    made = [kind.read(folder) for kind, folder in rest]
-    for step, (_, folder) in zip(made, rest, strict=True):
+    """Returns what follows the pooling, to a vector of `width` features. Raises UserError where one does not fit."""
+    steps = [kind.read(folder) for kind, folder in rest]
+    for step, (_, folder) in zip(steps, rest, strict=True):
         if isinstance(step, Dense):
             if step.weight.shape[1] != width:
                 raise UserError(f"{folder} maps {step.weight.shape[1]} features, but gets {width}; download it again")
             width = step.weight.shape[0]
-    return made
+    return steps
 
 
 def keep(folder: Path, out: Path) -> None:
@@ -132,7 +137,7 @@ def keep(folder: Path, out: Path) -> None:
 
 
 def write_folder(folder: Path, width: int, pooling: Pooling, steps: Sequence[Step], how: Reading) -> None:
-    """All but the encoder and its tokeniser."""
+    """Writes all but the encoder and its tokeniser."""
     kinds = ["Transformer", "Pooling", *(step.name for step in steps)]
     names = ["", *(f"{i}_{kind}" for i, kind in enumerate(kinds[1:], 1))]
     listed = [
@@ -143,6 +148,6 @@ def write_folder(folder: Path, width: int, pooling: Pooling, steps: Sequence[Ste
     for step, name in zip(steps, names[2:], strict=True):
         step.write(folder / name)
     own = {"prompts": how.prompts.texts, "default_prompt_name": how.prompts.default}
-    said = {"max_seq_length": how.most, "do_lower_case": how.lower}
-    for name, data in ((MODULES, listed), (OWN, own), (TOKENS, said)):
+    settings = {"max_seq_length": how.most, "do_lower_case": how.lower}
+    for name, data in ((MODULES, listed), (OWN, own), (TOKENS, settings)):
         (folder / name).write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -52,7 +52,7 @@ class SentenceEncoder:
         how: Reading = Reading(), *, told: str = "",  # noqa: B008
     ) -> None:  # fmt: skip
         if found.model.writes:
-            raise UserError("this model is no encoder, so it gives no vectors of texts; use transduce generate")
+            raise UserError("this model is not an encoder, so it gives no vectors of texts; use transduce generate")
         self.found, self.model, self.tokenizer, self.how, self.told = found, found.model, tokenizer, how, told
         self.pooling, self.steps, self.files = pooling, list(steps), dict[str, bytes]()
         self.max_tokens = min((x for x in (how.most, found.model.limit) if x is not None), default=512)
@@ -68,7 +68,7 @@ class SentenceEncoder:
 
     @classmethod
     def read(cls, folder: str | Path, encoder: Encoder | None = None) -> "SentenceEncoder":
-        """Of a folder with modules.json; without it, of an encoder, whose hidden states are averaged.
+        """Reads a folder with modules.json; without that file, an encoder, whose hidden states are averaged.
 
         encoder: in the place of the one in the folder.
 
@@ -78,24 +78,24 @@ class SentenceEncoder:
         if encoder is None:
             require_intact(folder)
         where = places(folder)
-        found, how = encoder or Encoder(*checkpoint.read(where.encoder)), reading(folder, where.encoder)
-        width = found.config.width
+        loaded, how = encoder or Encoder(*checkpoint.read(where.encoder)), reading(folder, where.encoder)
+        width = loaded.config.width
         pooling = Pooling() if where.pooling is None else Pooling.read(where.pooling, width)
         steps = steps_of(where.rest, len(pooling.modes) * width)
-        out = cls(found, tokenizer_of(where.encoder), pooling, steps, how, told=where.told)
+        out = cls(loaded, tokenizer_of(where.encoder), pooling, steps, how, told=where.told)
         paths = [where.encoder / name for name in KEPT]
         out.files = {path.name: path.read_bytes() for path in paths if path.is_file()}
         return out
 
     @classmethod
     def of(cls, model: Model, config: ModelConfig, tokenizer: Tokenizer) -> "SentenceEncoder":
-        """Of a model that is at hand; its hidden states are averaged. Raises UserError if it is no encoder."""
-        found = Encoder(model, config, tokenizer.vocab_size)
+        """Wraps a model; its hidden states are averaged. Raises UserError if it is not an encoder."""
+        encoder = Encoder(model, config, tokenizer.vocab_size)
         copy = tokenizers.Tokenizer.from_str(tokenizer.tokenizer.to_str())
-        return cls(found, copy, Pooling(), told="vectors are means of hidden states")
+        return cls(encoder, copy, Pooling(), told="vectors are means of hidden states")
 
     def write(self, folder: str | Path) -> None:
-        """The same folder anew, which sentence-transformers and transformers open."""
+        """Writes the same folder anew, which sentence-transformers and transformers open."""
         folder = Path(folder)
         checkpoint.write(self.model, self.found.config, self.found.vocab_size, folder, self.found.family)
         for name, data in self.files.items():
@@ -107,7 +107,7 @@ class SentenceEncoder:
 
     @property
     def features(self) -> int:
-        """Numbers in the vector of a text."""
+        """Returns the numbers in the vector of a text."""
         x = torch.zeros(1, len(self.pooling.modes) * self.found.config.width)
         for step in self.steps:
             x = step(x)
@@ -117,7 +117,9 @@ class SentenceEncoder:
         self, texts: Sequence[str], *, batch_tokens: int = 4096, precision: Precision = "fp32",
         prompt: str | None = None,
     ) -> Vectors:  # fmt: skip
-        """(N, features), a row for each text. prompt: put before every text; None: the default of the folder.
+        """Returns (N, features), a row for each text.
+
+        prompt: put before every text (None: the default of the folder).
 
         Texts of about one length share a batch of at most `batch_tokens` tokens, so that little is padding, or nothing.
         bf16: products in bfloat16; norms, sums and vectors stay in float32.
@@ -138,7 +140,7 @@ class SentenceEncoder:
         return out
 
     def vectors(self, model: Model, rows: Sequence[tokenizers.Encoding], skip: int = 0) -> Tensor:
-        """(B, features) of a batch. skip: tokens at the beginning that are not pooled."""
+        """Returns (B, features) of a batch. skip: tokens at the beginning that are not pooled."""
         layout = layout_of([len(row) for row in rows], self.model.device)
         ids = grid([row.ids for row in rows], layout)
         if getattr(model.towers()[0].embed, "types", None) is not None:
@@ -150,7 +152,7 @@ class SentenceEncoder:
         return x
 
     def encode(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
-        """The tokens of each text, with those that the tokeniser puts around it. Raises UserError if there are none."""
+        """Returns the tokens of each text, with those around it. Raises UserError for a text without any."""
         try:
             rows = self.tokenizer.encode_batch_fast(list(texts))
         except TypeError:  # all that the library says about half of a surrogate pair
@@ -164,13 +166,13 @@ class SentenceEncoder:
         return rows
 
     def beginning(self, prompt: str) -> int:
-        """Tokens of a prompt at the beginning of a text, without the one that closes a text."""
+        """Returns the tokens of a prompt at the beginning of a text, without the one that closes a text."""
         row = self.tokenizer.encode(prompt)
         return len(row) - row.special_tokens_mask[-1]
 
 
 def batches(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Numbers of texts, the shortest first, in batches of at most `most` tokens, or of one text.
+    """Returns numbers of texts, the shortest first, in batches of at most `most` tokens, or of one text.
 
     A batch ends before a longer text where it has ENOUGH tokens already: a small batch costs less than padding.
     """
@@ -185,7 +187,7 @@ def batches(lengths: Sequence[int], most: int) -> list[list[int]]:
 
 
 def side_by_side(work: Callable[[list[int]], None], jobs: Sequence[list[int]], threads: int) -> None:
-    """Do all jobs: where there are enough, each on a thread of its own, since several threads in one job wait for each
+    """Does all jobs: where they are enough, each on a thread of its own, since several threads in one job wait for each
     other at every product."""
     if threads == 1 or len(jobs) < 2 * threads:
         for job in jobs:
@@ -206,6 +208,6 @@ def layout_of(lengths: Sequence[int], device: torch.device) -> Layout:
 
 
 def grid(rows: Sequence[Sequence[int]], layout: Layout) -> Tensor:
-    """(B, T) with zeros where there is padding."""
+    """Returns (B, T) with zeros where there is padding."""
     width = layout.positions.shape[1]
     return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=layout.positions.device)

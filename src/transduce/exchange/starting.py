@@ -15,7 +15,9 @@ CONFIG = "config.yaml"
 
 
 def of_run(spec: str, changes: list[tuple[str, Any]]) -> tuple[str, list[tuple[str, Any]]]:
-    """A recipe and its changes, where a run stands for its own recipe, to be trained further under another name."""
+    """Returns a recipe and its changes, where a run stands for its own recipe, to be trained further under another
+    name.
+    """
     path = Path(spec)
     if not (path / CONFIG).is_file() or not (path / "checkpoints").is_dir():
         return spec, changes
@@ -39,21 +41,23 @@ def complete(
         raise UserError(f"{odd} is asked for, but start={where} brings its own tokeniser; leave it out")
     run = None if out is None else out / str(plain(data.get("name")))
     if run is not None and (run / CONFIG).is_file() and any((run / "checkpoints").glob("step-*")):
-        begun = read_config(run)
-        if begun.get("start") == where:
-            return laid_on(data, begun["model"], begun["tokenizer"], changes), None
-    found = start.read(str(where))
-    model, tokenizer = config.to_data(found.recipe.model), config.to_data(found.recipe.tokenizer)
-    return laid_on(data, model, tokenizer, changes), found
+        old = read_config(run)
+        if old.get("start") == where:
+            return laid_on(data, old["model"], old["tokenizer"], changes), None
+    begin = start.read(str(where))
+    model, tokenizer = config.to_data(begin.recipe.model), config.to_data(begin.recipe.tokenizer)
+    return laid_on(data, model, tokenizer, changes), begin
 
 
 def laid_on(
     data: dict[str, Any], model: dict[str, Any], tokenizer: Any, changes: Iterable[tuple[str, Any]]
 ) -> dict[str, Any]:  # fmt: skip
-    """A recipe's plain data with the model and tokeniser of its start, its own head, and the changes of the model."""
-    out, asked = {**data, "model": dict(model), "tokenizer": tokenizer}, data.get("model")
-    if isinstance(asked, Mapping) and "head" in asked:
-        out["model"]["head"] = cast("Mapping[str, Any]", asked)["head"]
+    """Returns a recipe's plain data with the model and tokeniser of its start, its own head, and the changes of the
+    model.
+    """
+    out, own = {**data, "model": dict(model), "tokenizer": tokenizer}, data.get("model")
+    if isinstance(own, Mapping) and "head" in own:
+        out["model"]["head"] = cast("Mapping[str, Any]", own)["head"]
     for key, value in changes:
         if key.split(".")[0] == "model":
             config.override(out, key, value)

@@ -46,17 +46,17 @@ def adapter(folder: Path) -> str:
         base = None
     of = f" of {base}" if isinstance(base, str) and base else ""
     return (
-        f"{folder} holds an adapter{of} (peft), which is no model by itself; merge it into its model, "
+        f"{folder} holds an adapter{of} (peft), which is not a model by itself; merge it into its model, "
         f"peft.PeftModel.from_pretrained(MODEL, {str(folder)!r}).merge_and_unload().save_pretrained(NEW), and open NEW"
     )
 
 
-def other_class(folder: Path, kind: str, named: str, known: Sequence[str]) -> str:
+def other_class(folder: Path, kind: str, named: str, classes: Sequence[str]) -> str:
     """Returns the sentence for a class that is not read."""
-    said = f"{folder / 'config.json'} is of a {named!r}"
+    start = f"{folder / 'config.json'} is of a {named!r}"
     if named.endswith(CLASSIFIERS):
-        return f"{said}, the head of which is not read here; {without_head(folder)}"
-    return f"{said}; known of {kind} are {', '.join(known)}"
+        return f"{start}, the head of which is not read here; {without_head(folder)}"
+    return f"{start}; known of {kind} are {', '.join(classes)}"
 
 
 def explanation(path: Path) -> str:
@@ -84,7 +84,7 @@ def explanation(path: Path) -> str:
                 "made of, with config.json and safetensors"
             )
     if inside := [f"{kind} ({listed(some)})" for kind, some in models(path).items() if some]:
-        return f"{path} is no model itself, but holds {' and '.join(inside)}; give one of them"
+        return f"{path} is not a model itself, but holds {' and '.join(inside)}; give one of them"
     folders = [f"{name}/" for name in names if (path / name).is_dir()]
     files = [name for name in names if f"{name}/" not in folders]
     return f"{path} has neither config.yaml nor config.json, only {listed(folders + files)}; give {READ}"
@@ -95,7 +95,7 @@ def models(path: Path) -> dict[str, list[str]]:
 
     A hub's cache has them three folders down. Of a large tree, the first thousand folders are looked at.
     """
-    found, rest, looked = {"runs": list[str](), "models": list[str]()}, [path], 0
+    folders, rest, looked = {"runs": list[str](), "models": list[str]()}, [path], 0
     for _ in range(DEEPEST):
         below = list[Path]()
         for folder in sorted(one for parent in rest for one in folders_of(parent))[: MOST - looked]:
@@ -104,9 +104,9 @@ def models(path: Path) -> dict[str, list[str]]:
             if kind is None:
                 below.append(folder)
             else:
-                found[kind].append(str(folder.relative_to(path)))
+                folders[kind].append(str(folder.relative_to(path)))
         rest = below
-    return found
+    return folders
 
 
 def folders_of(folder: Path) -> list[Path]:

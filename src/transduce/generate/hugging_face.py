@@ -167,7 +167,7 @@ def number(data: Mapping[str, Any], key: str, *, whole: bool = False) -> Any:
     if value is None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e300:
-        raise UserError(f"{key}={value!r} is no number to decode with")
+        raise UserError(f"{key}={value!r} is not a number to decode with")
     if whole and value != int(value):
         raise UserError(f"{key}={value} must be a whole number")
     return int(value) if whole else float(value)

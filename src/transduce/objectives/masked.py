@@ -95,6 +95,6 @@ class MaskedConfig(ObjectiveConfig):
         self.require_head(model)
         mask = tokenizer.mask if self.mask is None else self.mask
         if not 0 <= mask < tokenizer.vocab_size:
-            raise UserError(f"objective.mask={mask} is no id of the {tokenizer.vocab_size} tokens; leave it out")
+            raise UserError(f"objective.mask={mask} is not an id of the {tokenizer.vocab_size} tokens; leave it out")
         never = tuple(sorted(tokenizer.silent)) if self.never is None else self.never
         return replace(self, mask=mask, never=never).build()

@@ -172,7 +172,7 @@ def finished(
 
 
 def tidied(tokenizer: tokenizers.Tokenizer, parts: Parts, *, own: bool = False) -> None:
-    """Takes spaces before marks out of what is decoded, where the folder says so; pairs of bytes keep theirs."""
+    """Takes spaces before marks out of what is decoded, where the folder says so; pairs of bytes keep them."""
     pairs = isinstance(tokenizer.model, models.BPE) and not parts.flag(DESPITE, False) and not own
     if parts.flag("clean_up_tokenization_spaces", False) and not pairs and tokenizer.decoder is not None:
         steps = [decoders.Replace(old, old.replace(" ", "")) for old in TIDY]

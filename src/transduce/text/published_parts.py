@@ -164,7 +164,7 @@ def from_merges(parts: Parts) -> Parts:
     except Exception as error:  # a line that is no pair, or a pair that is not in the vocabulary
         raise UserError(f"merges.txt and vocab.json of {folder} do not fit together ({error})") from None
     if len(ids) < len(vocabulary):
-        raise UserError(f"{folder / 'vocab.json'} gives ids that are no numbers; download it again")
+        raise UserError(f"{folder / 'vocab.json'} gives ids that are not numbers; download it again")
     return parts._replace(vocabulary=ids, merges=merges)
 
 

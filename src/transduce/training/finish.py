@@ -70,7 +70,7 @@ def try_average(session: Session) -> tuple[tuple[float, float] | None, list[int]
 
 
 def last_regular(checkpoints: Path, most: int, say: Callable[[str], None]) -> list[int]:
-    """Returns the steps of the last intact checkpoints that were saved on schedule, in order. `say` hears of others."""
+    """Returns the steps of the last intact checkpoints that were saved on schedule, in order. `say` names the rest."""
     steps: list[int] = []
     for step in reversed(checkpoint.steps(checkpoints)):
         path = checkpoints / checkpoint.name(step)

@@ -157,7 +157,7 @@ class Session:
         set_rng_state(rng, self.moving.device)
         if position.best_step is not None and position.best_step != position.step:
             best = self.run.checkpoints / checkpoint.name(position.best_step)
-            problem = checkpoint.fault(best) if best.exists() else "it is gone"
+            problem = checkpoint.fault(best) if best.exists() else "it is missing"
             if problem is not None:
                 self.say(
                     f"the best checkpoint, {best.name}, cannot be used: {problem}; the next validation is the best"

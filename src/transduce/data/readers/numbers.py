@@ -51,6 +51,6 @@ def plain(values: Sequence[Any], column: str) -> NDArray[np.float64]:
             out[row] = math.nan
         if not math.isfinite(out[row]):
             raise UserError(
-                f"row {row + 1} of the column `{column}` is {value!r}, which is not a number; mend or remove it"
+                f"row {row + 1} of the column `{column}` is {value!r}, which is not a number; correct or remove it"
             )
     return out

@@ -32,7 +32,7 @@ MOST = 10_000  # layers whose groups are counted one by one
 
 
 class Albert(Encoding):
-    """What stands on the blocks is what the class asks for, and what the files hold besides."""
+    """ALBERT. What stands on the blocks is what the class asks for, and what the files hold besides."""
 
     model_type: ClassVar[str] = "albert"
     more_heads: ClassVar[bool] = True
@@ -64,13 +64,13 @@ class Albert(Encoding):
         return model, fields.whole("vocab_size", 30000)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = encoder_of(model)
-        if found is None or not found.table.types or found.table.size in (None, found.model.width):
+        parts = encoder_of(model)
+        if parts is None or not parts.table.types or parts.table.size in (None, parts.model.width):
             return None
-        own, size = found.model, found.table.size
-        if not found.plain(types=found.table.types, size=size) or found.positions.offset:
+        own, size = parts.model, parts.table.size
+        if not parts.plain(types=parts.table.types, size=size) or parts.positions.offset:
             return None
-        if not masked_or_none(own, found.feedforward.activation, size) or (pair_of(own) and own.head == NO_HEAD):
+        if not masked_or_none(own, parts.feedforward.activation, size) or (pair_of(own) and own.head == NO_HEAD):
             return None
         runs = [LayerConfig()] * own.layers if isinstance(own.layers, int) else [*own.layers]
         times = [run.times for run in runs]
@@ -79,7 +79,7 @@ class Albert(Encoding):
         if sum(times) > MOST or times != counts(sum(times), len(times)):
             return None
         return {
-            **found.written(vocab_size), "embedding_size": size, "num_hidden_layers": sum(times),
+            **parts.written(vocab_size), "embedding_size": size, "num_hidden_layers": sum(times),
             "num_hidden_groups": len(times), "inner_group_num": 1,
         }  # fmt: skip
 
@@ -107,7 +107,7 @@ class Albert(Encoding):
 
 
 def counts(depth: int, groups: int) -> list[int]:
-    """Layers of each group: layer i is of group floor(i / (depth / groups)), in floating point as it is computed there.
+    """Returns the layers of each group: layer i is of group floor(i / (depth / groups)), in floating point as there.
 
     Raises UserError if a group has none.
     """
@@ -117,5 +117,5 @@ def counts(depth: int, groups: int) -> list[int]:
         raise UserError(
             f"config.json has num_hidden_layers={depth} and num_hidden_groups={groups}; a group needs a layer"
         )
-    found = Counter(int(i / (depth / groups)) for i in range(depth))
-    return [found[group] for group in range(groups)]
+    sizes = Counter(int(i / (depth / groups)) for i in range(depth))
+    return [sizes[group] for group in range(groups)]

@@ -85,22 +85,22 @@ class Bart(Family):
             head=NoHeadConfig() if bare else LinearHeadConfig(bias=self.biased and fields.holds("final_logits_bias")),
         )
         above = layers_of(count[0], mixer[0], feed[0], model)
-        known = {
+        usual = {
             "normalize_before": self.pre, "add_final_layer_norm": self.pre, "normalize_embedding": self.normed,
             "static_position_embeddings": not self.learned, "add_bias_logits": False,
         }  # fmt: skip
-        for key, value in {**known, "num_hidden_layers": count[0]}.items():
+        for key, value in {**usual, "num_hidden_layers": count[0]}.items():
             fields.only(key, value)
         for key in SPENT.split():
             fields.take(key)
         return (model if above == count[1] else replace(model, encoder_layers=above)), rows
 
     def tables(self, fields: Fields, vocab_size: int) -> tuple[Tie, int, int | None]:
-        """How tables are tied, tokens of the target, and those of the source where they are others."""
+        """Returns how tables are tied, tokens of the target, and those of the source where they are others."""
         return "all" if fields.flag("tie_word_embeddings", True) else "none", vocab_size, None
 
     def positions(self, limit: int, pad: int | None) -> LearnedConfig | SinusoidalConfig:
-        """pad: the id of padding, from which some families count."""
+        """Returns the positions. pad: the id of padding, from which some families count."""
         if self.learned:
             return LearnedConfig(limit=limit, offset=2)
         if limit > MOST:
@@ -108,17 +108,17 @@ class Bart(Family):
         return SinusoidalConfig(limit=limit, order="halves")
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found, places = sides(model), model.positions
-        if found is None or not isinstance(model, EncoderDecoderConfig):
+        both, places = sides(model), model.positions
+        if both is None or not isinstance(model, EncoderDecoderConfig):
             return None
         if not isinstance(places, LearnedConfig | SinusoidalConfig) or not (self.learned or places.limit <= MOST):
             return None
-        above, below = found
+        above, below = both
         assert below is not None
         tied, feeds = self.tied(model, vocab_size), (above.feedforward, below.feedforward)
         plain = (
             tied is not None
-            and all(self.usual(model, one.mixer) for one in found if one is not None)
+            and all(self.usual(model, one.mixer) for one in both if one is not None)
             and matches(model.residual, PreNormConfig() if self.pre else PostNormConfig())
             and model.norm == LayerNorm()
             and places == self.positions(places.limit, places.offset - 1)
@@ -144,7 +144,7 @@ class Bart(Family):
         return whole and matches(replace(mixer, size=None), AttentionConfig(heads=mixer.heads))
 
     def tied(self, model: EncoderDecoderConfig, vocab_size: int) -> dict[str, Any] | None:
-        """What config.json says of tables; None: it cannot say this."""
+        """Returns what config.json says of tables (None: it cannot say this)."""
         if model.tie_embeddings not in ("all", "none") or model.source_vocab not in (None, vocab_size):
             return None
         return {"vocab_size": vocab_size, "tie_word_embeddings": model.tie_embeddings == "all"}
@@ -154,10 +154,10 @@ class Bart(Family):
 
     def table(self, model: ModelConfig) -> Table:
         assert isinstance(model, EncoderDecoderConfig)
-        found, bare = sides(model), isinstance(model.head, NoHeadConfig)
-        assert found is not None
+        both, bare = sides(model), isinstance(model.head, NoHeadConfig)
+        assert both is not None
         rows, extras = list[Row](), list[Extra]()
-        for name, one in zip(SIDES, found, strict=True):
+        for name, one in zip(SIDES, both, strict=True):
             assert one is not None
             rows += self.stack(one, name)
             positions = f"model.{name}.embed_positions.weight"
@@ -173,20 +173,20 @@ class Bart(Family):
         return Table((*ends, *rows), "model.", copies=copies, bare=bare, extras=tuple(extras))
 
     def silent(self, model: ModelConfig) -> tuple[str, ...]:
-        """Versions are of fairseq, from which the weights came."""
+        """Returns the versions that files hold: of fairseq, from which the weights came."""
         return (r"(^|\.)(encoder|decoder)\.version$",)
 
     def writes(self, model: ModelConfig) -> bool:
-        """Whether sines stand in a file of theirs."""
+        """Says whether sines stand in a file of this family."""
         return True
 
     def ends(self, model: EncoderDecoderConfig) -> tuple[list[Row], tuple[tuple[str, str], ...]]:
-        """The rows of tables, and which tensors may repeat them."""
+        """Returns the rows of tables, and which tensors may repeat them."""
         own = [row("lm_head.weight", "decoder.head.weight")] * (not isinstance(model.head, NoHeadConfig))
         shared, (source, target) = "model.shared.weight", (f"model.{x}.embed_tokens.weight" for x in SIDES)
         if model.tie_embeddings == "all":
             return [row(shared, "encoder.embed.weight")], tuple((x, shared) for x in (source, target, "lm_head.weight"))
-        # Theirs computes with the tables of both sides; the third is in the file all the same.
+        # Hugging Face computes with the tables of both stacks; the third is in the file all the same.
         first = row((source, shared), "encoder.embed.weight", FIRST)
         return [first, row(target, "decoder.embed.weight"), *own], ()
 
@@ -211,7 +211,7 @@ def sines_of(places: SinusoidalConfig, width: int, parameters: Mapping[str, Tens
 
 
 def no_bias(parameters: Mapping[str, Tensor]) -> Tensor:
-    """Theirs adds one to all logits, ours has none."""
+    """Returns zeros: Hugging Face adds a bias to all logits, ours has none."""
     table = parameters.get("decoder.embed.weight", parameters["encoder.embed.weight"])
     return torch.zeros(1, table.shape[0])
 

@@ -24,7 +24,7 @@ HEAD = ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"
 
 
 class Bert(Encoding):
-    """What stands on the blocks is what the class asks for, and what the files hold besides."""
+    """BERT. What stands on the blocks is what the class asks for, and what the files hold besides."""
 
     model_type: ClassVar[str] = "bert"
     more_heads: ClassVar[bool] = True
@@ -47,13 +47,13 @@ class Bert(Encoding):
         return model, fields.whole("vocab_size", 30522)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = encoder_of(model)
-        if found is None or not found.table.types or not found.plain(types=found.table.types):
+        parts = encoder_of(model)
+        if parts is None or not parts.table.types or not parts.plain(types=parts.table.types):
             return None
-        layers, offset = found.model.layers, found.positions.offset
-        if offset or not isinstance(layers, int) or not masked_or_none(found.model, found.feedforward.activation):
+        layers, offset = parts.model.layers, parts.positions.offset
+        if offset or not isinstance(layers, int) or not masked_or_none(parts.model, parts.feedforward.activation):
             return None
-        return {**found.written(vocab_size), "num_hidden_layers": layers}
+        return {**parts.written(vocab_size), "num_hidden_layers": layers}
 
     def architecture(self, model: ModelConfig) -> str:
         assert isinstance(model, EncoderConfig)

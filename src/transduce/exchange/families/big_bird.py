@@ -34,7 +34,7 @@ HEAD = ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"
 
 
 class BigBird(Encoding):
-    """What its class computes in evaluation, of each text alone; padded to a longer one, it moves the last block."""
+    """BigBird as its class computes in evaluation, each text alone; padded to a longer one it moves the last block."""
 
     model_type: ClassVar[str] = "big_bird"
     more_heads: ClassVar[bool] = True
@@ -74,17 +74,17 @@ class BigBird(Encoding):
             own = {"attention_type": "original_full"}
         else:
             return None
-        found = encoder_of(replace(model, mixer=AttentionConfig(heads=a.heads), scale_embedding=False))
-        if found is None or not found.table.types or not found.plain(types=found.table.types):
+        parts = encoder_of(replace(model, mixer=AttentionConfig(heads=a.heads), scale_embedding=False))
+        if parts is None or not parts.table.types or not parts.plain(types=parts.table.types):
             return None
-        if found.positions.offset or not isinstance(model.layers, int):
+        if parts.positions.offset or not isinstance(model.layers, int):
             return None
         own |= {"use_bias": a.bias, "rescale_embeddings": model.scale_embedding, "num_hidden_layers": model.layers}
-        if not masked_or_none(found.model, found.feedforward.activation) or not found.model.heads:
+        if not masked_or_none(parts.model, parts.feedforward.activation) or not parts.model.heads:
             return None  # all classes have a pooler
-        if pair_of(found.model) and found.model.head == NO_HEAD:
+        if pair_of(parts.model) and parts.model.head == NO_HEAD:
             return None
-        return {**found.written(vocab_size), **own}
+        return {**parts.written(vocab_size), **own}
 
     def architecture(self, model: ModelConfig) -> str:
         assert isinstance(model, EncoderConfig)
@@ -110,5 +110,5 @@ class BigBird(Encoding):
 
 
 def full(heads: int, bias: bool) -> AttentionConfig:
-    """The last map has a bias in any case."""
+    """Returns full attention, whose last map has a bias in any case."""
     return AttentionConfig(heads=heads, bias=bias, out_bias=None if bias else True)

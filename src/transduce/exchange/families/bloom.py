@@ -48,18 +48,18 @@ class Bloom(Classic):
         return model, fields.whole("vocab_size", 250880)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = classic.parts_of(model, AlibiConfig, embedding=TableConfig(norm=True))
-        if found is None or found.positions != AlibiConfig() or not classic.is_affine(found.norm):
+        parts = classic.parts_of(model, AlibiConfig, embedding=TableConfig(norm=True))
+        if parts is None or parts.positions != AlibiConfig() or not classic.is_affine(parts.norm):
             return None
-        if not classic.plain(found.mixer) or not matches(model.residual, PreNormConfig()):
+        if not classic.plain(parts.mixer) or not matches(model.residual, PreNormConfig()):
             return None
-        if not matches(found.feedforward, MLPConfig(hidden=found.feedforward.hidden, activation="gelu-tanh")):
+        if not matches(parts.feedforward, MLPConfig(hidden=parts.feedforward.hidden, activation="gelu-tanh")):
             return None
-        if found.feedforward.hidden not in (None, 4 * model.width):
+        if parts.feedforward.hidden not in (None, 4 * model.width):
             return None
         return {
-            "hidden_size": model.width, "n_head": found.mixer.heads, "n_layer": found.layers, "vocab_size": vocab_size,
-            "layer_norm_epsilon": found.norm.eps, "tie_word_embeddings": found.tied,
+            "hidden_size": model.width, "n_head": parts.mixer.heads, "n_layer": parts.layers, "vocab_size": vocab_size,
+            "layer_norm_epsilon": parts.norm.eps, "tie_word_embeddings": parts.tied,
         }  # fmt: skip
 
     def table(self, model: ModelConfig) -> Table:

@@ -56,14 +56,14 @@ class Cohere(Llama):
         if not matches(residual, ParallelConfig(dropout=residual.dropout)):
             return None
         own = {"logit_scale": head.scale} if isinstance(head, LinearHeadConfig) else {}
-        told = super().uniform(
+        result = super().uniform(
             replace(
                 model, residual=PreNormConfig(dropout=residual.dropout), norm=RMSNorm(eps=cast("LayerNorm", norm).eps),
                 head=replace(head, scale=1.0) if isinstance(head, LinearHeadConfig) else head,
             ),
             [one._replace(positions=halved(one.positions)) for one in layers],
         )  # fmt: skip
-        return None if told is None else (told[0], {**own, **told[1]})
+        return None if result is None else (result[0], {**own, **result[1]})
 
     def written(self, mixer: AttentionConfig, norm: RMSNorm) -> dict[str, Any] | None:
         plain = AttentionConfig(heads=mixer.heads, kv_heads=mixer.kv_heads, bias=mixer.bias)
@@ -71,7 +71,7 @@ class Cohere(Llama):
 
 
 def halved(places: PositionsConfig) -> PositionsConfig:
-    """Positions of neighbours as those of halves, and the other way round, which cannot be written."""
+    """Returns positions of neighbours as those of halves, and the other way round, which cannot be written."""
     return replace(places, interleaved=not places.interleaved) if isinstance(places, RotaryConfig) else places
 
 
@@ -94,13 +94,13 @@ class Cohere2(Cohere):
         return layered(model, windowed(layers, types, size))
 
     def uniform(self, model: DecoderConfig, layers: list[One]) -> tuple[DecoderConfig, dict[str, Any]] | None:
-        found = windows(layers)
-        if found is None or found[2] is None:
+        slides = windows(layers)
+        if slides is None or slides[2] is None:
             return None
-        plain, types, size = found
+        plain, types, size = slides
         places = plain[types.index(SLIDING)].positions
         for one, kind in zip(plain, types, strict=True):
             if one.positions != (places if kind == SLIDING else NoPositionsConfig()):
                 return None
-        told = super().uniform(model, [one._replace(positions=places) for one in plain])
-        return None if told is None else (told[0], {**told[1], "sliding_window": size, "layer_types": types})
+        result = super().uniform(model, [one._replace(positions=places) for one in plain])
+        return None if result is None else (result[0], {**result[1], "sliding_window": size, "layer_types": types})

@@ -43,10 +43,10 @@ class CTRL(Classic):
         return model, fields.whole("vocab_size", 246534)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = classic.parts_of(model, SinusoidalConfig, scaled=True, head_bias=True)
-        if found is None or found.norm != LayerNorm(eps=EPS) or not classic.plain(found.mixer):
+        parts = classic.parts_of(model, SinusoidalConfig, scaled=True, head_bias=True)
+        if parts is None or parts.norm != LayerNorm(eps=EPS) or not classic.plain(parts.mixer):
             return None
-        places, feed = found.positions, found.feedforward
+        places, feed = parts.positions, parts.feedforward
         if places != SinusoidalConfig(limit=places.limit, order="halves") or not matches(
             model.residual, PreNormConfig()
         ):
@@ -54,9 +54,9 @@ class CTRL(Classic):
         if not feed.bias or feed.activation != "relu":
             return None
         return {
-            "n_embd": model.width, "n_head": found.mixer.heads, "n_layer": found.layers, "vocab_size": vocab_size,
+            "n_embd": model.width, "n_head": parts.mixer.heads, "n_layer": parts.layers, "vocab_size": vocab_size,
             "n_positions": places.limit, "dff": feed.hidden or 4 * model.width, "layer_norm_epsilon": EPS,
-            "tie_word_embeddings": found.tied,
+            "tie_word_embeddings": parts.tied,
         }  # fmt: skip
 
     def table(self, model: ModelConfig) -> Table:

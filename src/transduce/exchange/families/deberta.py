@@ -99,7 +99,7 @@ class DebertaV2(Family):
         return DisentangledConfig(heads=heads, shared=fields.flag("share_att_key", False), **terms(fields))
 
     def distances(self, fields: Fields, limit: int, norm: LayerNorm) -> RelativeTableConfig | None:
-        """The table of distances, if the layers have one."""
+        """Returns the table of distances, if the layers have one."""
         reach, buckets = number(fields, "max_relative_positions", -1), number(fields, "position_buckets", -1)
         names = {"none": None, "layer_norm": norm}
         normed = fields.one_of("norm_rel_ebd", names, "none")
@@ -110,7 +110,7 @@ class DebertaV2(Family):
         return RelativeTableConfig(max_distance=max(reach, 0) or limit, buckets=max(buckets, 0) or None, norm=normed)
 
     def convolution(self, fields: Fields) -> ConvolutionConfig | None:
-        """What stands beside the first layer."""
+        """Returns what stands beside the first layer."""
         kernel, activation = number(fields, "conv_kernel_size"), fields.one_of("conv_act", BESIDE, "tanh")
         fields.only("conv_groups", 1)
         if kernel and kernel % 2 == 0:
@@ -118,10 +118,10 @@ class DebertaV2(Family):
         return convolution(kernel, activation) if kernel else None
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = found_in(model)
-        if found is None:
+        parts = found_in(model)
+        if parts is None:
             return None
-        model, a, f, n, e, table, absolute, beside, depth = found
+        model, a, f, n, e, table, absolute, beside, depth = parts
         own = self.written(a, table, beside, n)
         if own is None or e != embedding(e.size, e.types) or e.size == model.width or not (f.bias and n.bias):
             return None
@@ -142,7 +142,7 @@ class DebertaV2(Family):
         self, mixer: DisentangledConfig, table: RelativeTableConfig | None, beside: ConvolutionConfig | None,
         norm: LayerNorm,
     ) -> dict[str, Any] | None:  # fmt: skip
-        """The keys that only this version has; None: it cannot express the parts."""
+        """Returns the keys that only this version has (None: it cannot express the parts)."""
         plain = DisentangledConfig(heads=mixer.heads, c2p=mixer.c2p, p2c=mixer.p2c, shared=mixer.shared)
         own: dict[str, Any] = {"share_att_key": mixer.shared}
         if not matches(mixer, plain) or (table is not None and table.norm not in (None, norm)):
@@ -160,29 +160,29 @@ class DebertaV2(Family):
         return self.architectures[model.head == NO_HEAD]
 
     def table(self, model: ModelConfig) -> Table:
-        found = found_in(model)
-        assert found is not None
+        parts = found_in(model)
+        assert parts is not None
         theirs = "deberta.encoder.layer.{i}"
         block = [
-            *self.maps(f"{theirs}.attention.self", found),
+            *self.maps(f"{theirs}.attention.self", parts),
             *pair(f"{theirs}.attention.output.dense", f"{MIXER}.out"),
             *pair(f"{theirs}.attention.output.LayerNorm", AFTER_MIXER),
             *pair(f"{theirs}.intermediate.dense", f"{FEED}.up"),
             *pair(f"{theirs}.output.dense", f"{FEED}.down"),
             *pair(f"{theirs}.output.LayerNorm", AFTER_FEED),
         ]
-        rows, copies = [*begin(found), *layers(block, found.depth)], list[tuple[str, str]]()
-        if found.table is not None:
+        rows, copies = [*begin(parts), *layers(block, parts.depth)], list[tuple[str, str]]()
+        if parts.table is not None:
             rows.append(row("deberta.encoder.rel_embeddings.weight", f"{MIXER}.positions.weight").at(0))
-            if found.table.norm is not None:
+            if parts.table.norm is not None:
                 rows += layers(pair("deberta.encoder.LayerNorm", f"{MIXER}.positions.norm"), 1)
-        if found.beside is not None:
+        if parts.beside is not None:
             value = "stack.blocks.0.beside.value"
-            rows += pair("deberta.encoder.conv.conv", value, Taps(found.beside.kernel))
+            rows += pair("deberta.encoder.conv.conv", value, Taps(parts.beside.kernel))
             rows += pair("deberta.encoder.conv.LayerNorm", "stack.blocks.0.beside_residual.norm")
-        bare = found.model.head == NO_HEAD
+        bare = parts.model.head == NO_HEAD
         if not bare:
-            head, copies = masked_head(HEAD, "deberta", found.model)
+            head, copies = masked_head(HEAD, "deberta", parts.model)
             rows += head
         return Table(tuple(rows), "deberta.", tuple(copies), bare, (*ENDINGS, *RENAMED))
 
@@ -190,9 +190,9 @@ class DebertaV2(Family):
         bare = getattr(model, "head", None) == NO_HEAD
         return (*SILENT, *(UNREAD if bare else ()))
 
-    def maps(self, theirs: str, found: Parts) -> list[Row]:
-        """Rows of queries, keys and values."""
-        names, own = {"query_proj": "q", "key_proj": "k", "value_proj": "v"}, found.own_maps
+    def maps(self, theirs: str, parts: Parts) -> list[Row]:
+        """Returns the rows of queries, keys and values."""
+        names, own = {"query_proj": "q", "key_proj": "k", "value_proj": "v"}, parts.own_maps
         names |= {name: ours for name, ours in (("pos_key_proj", "pos_k"), ("pos_query_proj", "pos_q")) if ours in own}
         return [one for name, ours in names.items() for one in pair(f"{theirs}.{name}", f"{MIXER}.{ours}")]
 
@@ -231,12 +231,12 @@ class Deberta(DebertaV2):
             {"max_relative_positions": reach} if table == RelativeTableConfig(max_distance=reach, norm=None) else None
         )
 
-    def maps(self, theirs: str, found: Parts) -> list[Row]:
-        heads, width = found.mixer.heads, found.model.width
+    def maps(self, theirs: str, parts: Parts) -> list[Row]:
+        heads, width = parts.mixer.heads, parts.model.width
         rows = [
             row(f"{theirs}.in_proj.weight", tuple(f"{MIXER}.{x}.weight" for x in "qkv"), Fused(heads, width // heads)),
             row(f"{theirs}.q_bias", f"{MIXER}.q.bias"),
             row(f"{theirs}.v_bias", f"{MIXER}.v.bias"),
         ]
-        rows += pair(f"{theirs}.pos_proj", f"{MIXER}.pos_k", bias=False) if "pos_k" in found.own_maps else []
-        return rows + (pair(f"{theirs}.pos_q_proj", f"{MIXER}.pos_q") if "pos_q" in found.own_maps else [])
+        rows += pair(f"{theirs}.pos_proj", f"{MIXER}.pos_k", bias=False) if "pos_k" in parts.own_maps else []
+        return rows + (pair(f"{theirs}.pos_q_proj", f"{MIXER}.pos_q") if "pos_q" in parts.own_maps else [])

@@ -1,4 +1,4 @@
-"""What families of decoders with attention, LayerNorm and an MLP share: what they can express, and their ends."""
+"""Families of decoders with attention, LayerNorm and an MLP: what they can express, and their ends."""
 
 import math
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def parts_of(
     model: ModelConfig, positions: type[Places], *, embedding: EmbeddingConfig = PLAIN, scaled: bool = False,
     head_bias: bool = False,
 ) -> Parts[AttentionConfig, MLPConfig, LayerNorm, Places] | None:  # fmt: skip
-    """The parts, if the model is a decoder of equal layers of attention and MLP, with these ends or without a head."""
+    """Returns the parts of a decoder of equal layers of attention and MLP, with these ends or no head, or None."""
     if not isinstance(model, DecoderConfig) or not isinstance(model.layers, int) or model.scale_embedding != scaled:
         return None
     if model.head not in (LinearHeadConfig(bias=head_bias), NoHeadConfig()) or model.embedding != embedding:
@@ -54,9 +54,9 @@ def parts_of(
     return Parts[AttentionConfig, MLPConfig, LayerNorm, Places](a, f, n, p, model.layers, tied)
 
 
-def plain(mixer: AttentionConfig, **kept: Any) -> bool:
-    """Whether attention has nothing but heads and what is `kept`."""
-    return matches(mixer, AttentionConfig(heads=mixer.heads, **kept))
+def plain(mixer: AttentionConfig, **options: Any) -> bool:
+    """Says whether attention has nothing but heads and `options`."""
+    return matches(mixer, AttentionConfig(heads=mixer.heads, **options))
 
 
 def is_affine(norm: LayerNorm) -> bool:
@@ -68,21 +68,21 @@ def headless(model: ModelConfig) -> bool:
 
 
 def head_of(fields: Fields, base: str, tied: bool, bias: bool = False) -> HeadConfig:
-    """The head of a class. base: the class without one, whose weights are all there is of a head if it is tied."""
+    """Returns the head of a class. base: the class without one, which has all weights if the head is tied."""
     absent = fields.architecture == base and (bias or not tied)
     return NoHeadConfig() if absent else LinearHeadConfig(bias=bias)
 
 
 def either(fields: Fields, *keys: str, default: int) -> int:
-    """A number that has had several names, the first of which is the newest."""
-    found = [fields.whole(key) for key in keys if fields.left.get(key) is not None]
-    if len(set(found)) > 1:
-        raise UserError(f"config.json has {' and '.join(keys)} of different values, {found}; they are one number")
-    return found[0] if found else default
+    """Returns a number that has had several names, the first of which is the newest."""
+    numbers = [fields.whole(key) for key in keys if fields.left.get(key) is not None]
+    if len(set(numbers)) > 1:
+        raise UserError(f"config.json has {' and '.join(keys)} of different values, {numbers}; they are one number")
+    return numbers[0] if numbers else default
 
 
 class Names(NamedTuple):
-    """Where a block of ours keeps its parts. norms: before mixer and feed-forward, or one before both."""
+    """The names of the parts in a block of ours. norms: before mixer and feed-forward, or one before both."""
 
     mixer: str
     feed: str
@@ -99,13 +99,13 @@ def names_of(residual: ResidualConfig) -> Names:
 
 
 def projections(theirs: Sequence[str], mixer: str, *, bias: bool = True, out_bias: bool | None = None) -> list[Row]:
-    """Rows of queries, keys, values and the last map. theirs: their names, in this order."""
+    """Returns rows of queries, keys, values and the last map. theirs: the names of Hugging Face, in this order."""
     ours = zip(theirs, ("q", "k", "v", "out"), (bias, bias, bias, bias if out_bias is None else out_bias), strict=True)
     return [line for name, own, has in ours for line in pair(name, f"{mixer}.{own}", bias=has)]
 
 
 def table_of(model: ModelConfig, rows: Sequence[Row], embed: str, prefix: str, head: str = "lm_head") -> Table:
-    """The table of all rows, to which those of embedding and head are added. embed, head: theirs, in the class with a
+    """Returns the table of all rows, with those of embedding and head. embed, head: their names in the class with a
     head; names of the class without one have no prefix."""
     assert isinstance(model, DecoderConfig)
     own, copies = [row(embed, "embed.weight")], list[tuple[str, str]]()
@@ -121,7 +121,7 @@ def table_of(model: ModelConfig, rows: Sequence[Row], embed: str, prefix: str, h
 
 
 def require_pairs(fraction: float, size: int) -> None:
-    """Raise UserError unless the part of a head that is turned is whole pairs."""
+    """Raises UserError unless the part of a head that is turned is whole pairs."""
     turned = int(size * fraction)
     if not 0 < fraction <= 1 or turned % 2 or not turned:
         raise UserError(
@@ -131,7 +131,7 @@ def require_pairs(fraction: float, size: int) -> None:
 
 
 def part_of(turned: int, size: int) -> float:
-    """The fraction of a head's features of which `turned` are left when it is rounded down."""
+    """Returns the fraction of a head's features of which `turned` are left when it is rounded down."""
     fraction = turned / size
     return fraction if int(size * fraction) == turned else math.nextafter(fraction, 2.0)
 
@@ -141,15 +141,18 @@ def turned_of(places: RotaryConfig, size: int) -> int:
 
 
 def most(fields: Fields, *keys: str, default: int) -> int:
-    """A number of positions, which are held in a table."""
-    found = either(fields, *keys, default=default)
-    if found > MOST:
-        raise UserError(f"config.json has {keys[0]}={found:,}; the most that is read here is {MOST:,}")
-    return found
+    """Returns a number of positions, for which a table has rows."""
+    limit = either(fields, *keys, default=default)
+    if limit > MOST:
+        raise UserError(f"config.json has {keys[0]}={limit:,}; the most that is read here is {MOST:,}")
+    return limit
 
 
 def rotary_of(fields: Fields, limit: int, size: int, base: float, fraction: float) -> RotaryConfig:
-    """Rotary positions of a part of each head of `size` features. base, fraction: where rope_parameters has none."""
+    """Returns rotary positions of a part of each head of `size` features.
+
+    base, fraction: where rope_parameters has none.
+    """
     fields.left["partial_rotary_factor"] = fraction
     places = whole(rotary(fields, limit, base, partial=True))
     require_pairs(places.fraction, size)
@@ -164,12 +167,12 @@ def whole(places: RotaryConfig) -> RotaryConfig:
 
 
 def turns(places: RotaryConfig) -> bool:
-    """Whether `rope_parameters` can say it."""
+    """Says whether `rope_parameters` can say it."""
     return expressible(places, partial=True) and not isinstance(places.scaling, ProportionalScalingConfig)
 
 
 def rope_parameters(places: RotaryConfig, size: int) -> dict[str, Any]:
-    """What `rotary_of` reads. The fraction is of whole pairs, to which theirs do not round."""
+    """Returns what `rotary_of` reads. The fraction is of whole pairs, to which Hugging Face does not round."""
     turned = turned_of(places, size)
     exact = places.fraction if int(size * places.fraction) == turned else part_of(turned, size)
     return {**written(places), "partial_rotary_factor": exact}

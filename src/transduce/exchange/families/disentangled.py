@@ -1,4 +1,4 @@
-"""What the versions of DeBERTa share: how their parts are laid, and what config.json says of them."""
+"""DeBERTa, in all versions: how its parts are laid, and what config.json says of them."""
 
 from typing import Any, NamedTuple
 
@@ -48,14 +48,14 @@ class Parts(NamedTuple):
 
     @property
     def own_maps(self) -> set[str]:
-        """Those of the vectors of distances."""
+        """Returns the maps of the vectors of distances."""
         if self.table is None or self.mixer.shared:
             return set()
         return {name for name, there in (("pos_k", self.mixer.c2p), ("pos_q", self.mixer.p2c)) if there}
 
 
 def found_in(model: ModelConfig) -> Parts | None:
-    """The parts, if the model is a Post-LN encoder of disentangled attention whose layers are laid as in DeBERTa."""
+    """Returns the parts, if the model is a Post-LN encoder of disentangled attention, laid as in DeBERTa."""
     if not isinstance(model, EncoderConfig) or model.scale_embedding:
         return None
     a, f, n, e, p = model.mixer, model.feedforward, model.norm, model.embedding, model.positions
@@ -78,7 +78,10 @@ def found_in(model: ModelConfig) -> Parts | None:
 
 
 def laid(depth: int, table: RelativeTableConfig | None, beside: ConvolutionConfig | None) -> Layers:
-    """Layers, the first with what stands beside it. table: of distances, where others are added to the embedding."""
+    """Returns layers, the first with what stands beside it.
+
+    table: of distances, where others are added to the embedding.
+    """
     if table is None and beside is None:
         return depth
     first = (LayerConfig(positions=table, beside=beside),) if beside is not None else ()
@@ -95,28 +98,28 @@ def convolution(kernel: int, activation: Activation) -> ConvolutionConfig:
 
 
 def terms(fields: Fields) -> dict[str, bool]:
-    """Which of the terms with distances there are."""
-    found: Any = fields.take("pos_att_type", [])
-    names: Any = [x.strip() for x in found.lower().split("|")] if isinstance(found, str) else found
+    """Returns which of the terms with distances the model has."""
+    stated: Any = fields.take("pos_att_type", [])
+    names: Any = [x.strip() for x in stated.lower().split("|")] if isinstance(stated, str) else stated
     if names not in ([], ["c2p"], ["p2c"], ["c2p", "p2c"], ["p2c", "c2p"]):
-        raise UserError(f"config.json has pos_att_type={found!r}; it must be a list of c2p and p2c, each once at most")
+        raise UserError(f"config.json has pos_att_type={stated!r}; it must be a list of c2p and p2c, each once at most")
     return {"c2p": "c2p" in names, "p2c": "p2c" in names}
 
 
 def number(fields: Fields, key: str, default: int = 0) -> int:
-    """A whole number, where those below 1 say that there is none."""
+    """Returns a whole number, where those below 1 say that the model has none."""
     value = fields.take(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < min(default, 0):
         raise UserError(f"config.json has {key}={value!r}; it must be a whole number, at least {min(default, 0)}")
     return value
 
 
-def begin(found: Parts) -> list[Row]:
-    """Rows of the embedding."""
+def begin(parts: Parts) -> list[Row]:
+    """Returns the rows of the embedding."""
     theirs = "deberta.embeddings"
     rows = [row(f"{theirs}.word_embeddings.weight", "embed.weight"), *pair(f"{theirs}.LayerNorm", "embed.norm")]
-    if found.absolute is not None:
+    if parts.absolute is not None:
         rows.append(row(f"{theirs}.position_embeddings.weight", "embed.positions.weight"))
-    if found.embedding.types:
+    if parts.embedding.types:
         rows.append(row(f"{theirs}.token_type_embeddings.weight", "embed.types"))
-    return rows + (pair(f"{theirs}.embed_proj", "embed.project", bias=False) if found.embedding.size else [])
+    return rows + (pair(f"{theirs}.embed_proj", "embed.project", bias=False) if parts.embedding.size else [])

@@ -57,16 +57,16 @@ class DistilBert(Encoding):
         return model, fields.whole("vocab_size", 30522)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = encoder_of(model)
-        if found is None or not found.plain() or found.positions.offset or found.norm != LayerNorm(eps=EPS):
+        parts = encoder_of(model)
+        if parts is None or not parts.plain() or parts.positions.offset or parts.norm != LayerNorm(eps=EPS):
             return None
-        own, activation = found.model, found.feedforward.activation
+        own, activation = parts.model, parts.feedforward.activation
         if not isinstance(own.layers, int) or not masked_or_none(own, activation):
             return None
         return {
-            "dim": own.width, "n_layers": own.layers, "n_heads": found.mixer.heads, "vocab_size": vocab_size,
-            "hidden_dim": found.feedforward.hidden or 4 * own.width, "activation": named(ACTIVATIONS, activation),
-            "max_position_embeddings": found.positions.limit, "tie_word_embeddings": own.tie_embeddings,
+            "dim": own.width, "n_layers": own.layers, "n_heads": parts.mixer.heads, "vocab_size": vocab_size,
+            "hidden_dim": parts.feedforward.hidden or 4 * own.width, "activation": named(ACTIVATIONS, activation),
+            "max_position_embeddings": parts.positions.limit, "tie_word_embeddings": own.tie_embeddings,
         }  # fmt: skip
 
     def architecture(self, model: ModelConfig) -> str:

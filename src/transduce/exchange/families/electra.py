@@ -52,16 +52,16 @@ class Electra(Encoding):
         return fields.architecture
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = encoder_of(model)
-        if found is None or not found.table.types or not found.plain(types=found.table.types, size=found.table.size):
+        parts = encoder_of(model)
+        if parts is None or not parts.table.types or not parts.plain(types=parts.table.types, size=parts.table.size):
             return None
-        own, layers, size = found.model, found.model.layers, found.table.size
-        if found.positions.offset or not isinstance(layers, int) or size == own.width:
+        own, layers, size = parts.model, parts.model.layers, parts.table.size
+        if parts.positions.offset or not isinstance(layers, int) or size == own.width:
             return None
-        discriminator = DiscriminatorHeadConfig(activation=found.feedforward.activation)
+        discriminator = DiscriminatorHeadConfig(activation=parts.feedforward.activation)
         if own.head != discriminator and not masked_or_none(own, "gelu", size):
             return None
-        return {**found.written(vocab_size), "num_hidden_layers": layers, "embedding_size": size or own.width}
+        return {**parts.written(vocab_size), "num_hidden_layers": layers, "embedding_size": size or own.width}
 
     def architecture(self, model: ModelConfig) -> str:
         assert isinstance(model, EncoderConfig)

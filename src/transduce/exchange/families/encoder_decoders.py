@@ -18,12 +18,12 @@ class Side(NamedTuple):
 
     @property
     def feedforward(self) -> FeedForwardConfig | None:
-        """That of all layers; None: they differ."""
+        """Returns that of all layers (None: they differ)."""
         return self.feedforwards[0] if all(matches(one, self.feedforwards[0]) for one in self.feedforwards) else None
 
 
 def side(model: ModelConfig, layers: Layers, encodes: bool) -> Side | None:
-    """A stack of attention, if nothing but feed-forwards differs from layer to layer."""
+    """Returns a stack of attention, if nothing but feed-forwards differs from layer to layer."""
     usual = model.encoder_mixer if encodes and isinstance(model, EncoderDecoderConfig) else None
     mixers = [run.mixer or usual or model.mixer for run in runs(layers)]
     plain = all(
@@ -41,7 +41,7 @@ def side(model: ModelConfig, layers: Layers, encodes: bool) -> Side | None:
 
 
 def sides(model: ModelConfig) -> tuple[Side, Side | None] | None:
-    """Encoder and decoder, or an encoder alone; None: another model, or one whose decoder reads in another way."""
+    """Returns encoder and decoder, or an encoder alone (None: another model, or a decoder that reads differently)."""
     if isinstance(model, EncoderConfig):
         alone = side(model, model.layers, encodes=True)
         return None if alone is None else (alone, None)
@@ -57,7 +57,7 @@ def sides(model: ModelConfig) -> tuple[Side, Side | None] | None:
 
 
 def layers_of(count: int, mixer: AttentionConfig, feed: FeedForwardConfig, model: ModelConfig) -> Layers:
-    """Equal layers, of which no more is said than differs from the model's."""
+    """Returns equal layers, of which no more is said than differs from the model's."""
     if mixer == model.mixer and feed == model.feedforward:
         return count
     return (LayerConfig(

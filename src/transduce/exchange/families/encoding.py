@@ -1,4 +1,4 @@
-"""What the encoders of BERT's line share: their parts, their config.json, their tables."""
+"""Encoders of BERT's line: their parts, their config.json, their tables."""
 
 from typing import Any, NamedTuple
 
@@ -39,14 +39,14 @@ class Encoding(Family):
 
 
 def read_encoder(fields: Fields, activation: Activation, **parts: Any) -> EncoderConfig:
-    """The encoder of the keys that BERT and its relatives share. parts: the rest of `EncoderConfig`.
+    """Returns the encoder of the keys that BERT and its relatives share. parts: the rest of `EncoderConfig`.
 
-    Raises UserError for what a class does that is no such encoder.
+    Raises UserError for what no such encoder does.
     """
     no_decoder(fields)
     fields.only("position_embedding_type", "absolute")
     fields.take("classifier_dropout_prob")
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "width": fields.whole("hidden_size", 768),
         "mixer": AttentionConfig(heads=fields.whole("num_attention_heads", 12)),
         "feedforward": MLPConfig(hidden=fields.whole("intermediate_size", 3072), activation=activation),
@@ -54,12 +54,12 @@ def read_encoder(fields: Fields, activation: Activation, **parts: Any) -> Encode
         "tie_embeddings": fields.flag("tie_word_embeddings", True),
     }
     return EncoderConfig(
-        residual=PostNormConfig(), init=NormalInit(), scale_embedding=False, **given, **parts
+        residual=PostNormConfig(), init=NormalInit(), scale_embedding=False, **options, **parts
     )  # fmt: skip
 
 
 def no_decoder(fields: Fields) -> None:
-    """Raise UserError if the class makes a decoder of these weights."""
+    """Raises UserError if the class makes a decoder of these weights."""
     for key in ("is_decoder", "add_cross_attention"):
         if fields.data.get(key):
             raise UserError(f"config.json has {key}={fields.data[key]}, an encoder used as a decoder, not read here")
@@ -76,11 +76,11 @@ class Parts(NamedTuple):
     table: TableConfig
 
     def plain(self, **table: Any) -> bool:
-        """Whether the embedding is a table with a norm, and nothing else than `table` says."""
+        """Says whether the embedding is a table with a norm, and nothing else than `table` says."""
         return self.table == TableConfig(norm=True, **table)
 
     def written(self, vocab_size: int) -> dict[str, Any]:
-        """The keys that all have, but for layers."""
+        """Returns the keys that all have, but for layers."""
         return {
             "hidden_size": self.model.width, "num_attention_heads": self.mixer.heads, "vocab_size": vocab_size,
             "intermediate_size": self.feedforward.hidden or 4 * self.model.width, "layer_norm_eps": self.norm.eps,
@@ -91,7 +91,7 @@ class Parts(NamedTuple):
 
 
 def encoder_of(model: ModelConfig) -> Parts | None:
-    """Its parts, if a model is a Post-LN encoder of plain attention whose embedding has positions and a norm."""
+    """Returns the parts of a Post-LN encoder of plain attention whose embedding has positions and a norm, or None."""
     if not isinstance(model, EncoderConfig) or model.scale_embedding:
         return None
     if model.heads and pooler_of(model) is None:
@@ -116,8 +116,8 @@ def heads_of(pooler: bool, pairs: bool) -> dict[str, HeadConfig]:
 def pooler_of(model: ModelConfig) -> str | None:
     """Returns the name of the only head beside the main one, if it has the pooler of this line."""
     (name, *more) = model.heads or ("",)
-    known = name and not more and any(matches(model.heads[name], one) for one in (POOLER, PAIR))
-    return name if known else None
+    matched = name and not more and any(matches(model.heads[name], one) for one in (POOLER, PAIR))
+    return name if matched else None
 
 
 def pair_of(model: ModelConfig) -> str | None:
@@ -133,7 +133,7 @@ def rows_of_heads(model: ModelConfig, pooler: str, classes: str = "") -> list[Ro
 
 
 def masked_or_none(model: EncoderConfig, activation: Activation, size: int | None = None) -> bool:
-    """Whether its head is none, or that of a masked language model. size: of the table, where it is not the width."""
+    """Says whether its head is none, or that of a masked language model. size: of the table, if not the width."""
     head = TransformHeadConfig(activation=activation, size=None if model.tie_embeddings else size)
     return model.head in (NO_HEAD, head)
 
@@ -141,7 +141,7 @@ def masked_or_none(model: EncoderConfig, activation: Activation, size: int | Non
 def masked_head(
     names: tuple[str, str, str], base: str, model: EncoderConfig
 ) -> tuple[list[Row], list[tuple[str, str]]]:
-    """Rows and copies of that head. names: of its linear map, its norm, and what holds decoder and bias."""
+    """Returns rows and copies of that head. names: of its linear map, its norm, and what holds decoder and bias."""
     dense, norm, last = names
     rows, table = [*pair(dense, "head.dense"), *pair(norm, "head.norm")], f"{base}.embeddings.word_embeddings.weight"
     if model.tie_embeddings:
@@ -155,8 +155,9 @@ def table(
     base: str, model: EncoderConfig, ends: list[Row], copies: list[tuple[str, str]], project: str = "",
     classes: str = "",
 ) -> Table:  # fmt: skip
-    """The table of a model whose blocks are named as in BERT. base: what stands before them. project: name of the map
-    from embeddings to the width. classes: that of the classes of pairs."""
+    """Returns the table of a model whose blocks are named as in BERT. base: what stands before them. project: name of
+    the map from embeddings to the width. classes: that of the classes of pairs.
+    """
     assert isinstance(model.layers, int)
     theirs = f"{base}.encoder.layer.{{i}}"
     rows = [
@@ -174,7 +175,7 @@ def table(
 def whole(
     base: str, model: EncoderConfig, rows: list[Row], copies: list[tuple[str, str]], project: str = ""
 ) -> Table:  # fmt: skip
-    """The table of a model of this line. rows: of all but the embedding."""
+    """Returns the table of a model of this line. rows: of all but the embedding."""
     assert isinstance(model.embedding, TableConfig)
     theirs = f"{base}.embeddings"
     begin = [

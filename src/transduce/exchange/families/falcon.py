@@ -56,12 +56,12 @@ class Falcon(Classic):
         return model, fields.whole("vocab_size", 65024)
 
     def groups(self, fields: Fields, heads: int) -> int:
-        given, single = fields.whole("num_kv_heads", heads), fields.flag("multi_query", True)
+        stated, single = fields.whole("num_kv_heads", heads), fields.flag("multi_query", True)
         if is_new(fields):
-            return given
-        if not single and given != heads:
+            return stated
+        if not single and stated != heads:
             raise UserError(
-                f"config.json has num_kv_heads={given} for {heads} heads without new_decoder_architecture and without "
+                f"config.json has num_kv_heads={stated} for {heads} heads without new_decoder_architecture and without "
                 "multi_query, which no class computes"
             )
         return 1 if single else heads
@@ -85,11 +85,11 @@ class Falcon(Classic):
         return ALIBI
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found, alibi = classic.parts_of(model, PositionsConfig), model.positions == ALIBI
-        if found is None or not classic.is_affine(found.norm):
+        parts, alibi = classic.parts_of(model, PositionsConfig), model.positions == ALIBI
+        if parts is None or not classic.is_affine(parts.norm):
             return None
-        mixer, places, residual = found.mixer, found.positions, model.residual
-        if not classic.plain(mixer, bias=mixer.bias, kv_heads=mixer.kv_heads) or found.feedforward.bias != mixer.bias:
+        mixer, places, residual = parts.mixer, parts.positions, model.residual
+        if not classic.plain(mixer, bias=mixer.bias, kv_heads=mixer.kv_heads) or parts.feedforward.bias != mixer.bias:
             return None
         if not alibi and not (isinstance(places, RotaryConfig) and places.fraction == 1 and classic.turns(places)):
             return None
@@ -101,11 +101,11 @@ class Falcon(Classic):
         if new and not parallel:
             return None
         return {
-            "hidden_size": model.width, "num_attention_heads": mixer.heads, "num_hidden_layers": found.layers,
+            "hidden_size": model.width, "num_attention_heads": mixer.heads, "num_hidden_layers": parts.layers,
             "num_kv_heads": groups, "multi_query": groups == 1, "new_decoder_architecture": new, "alibi": alibi,
             "parallel_attn": parallel, "num_ln_in_parallel_attn": 2 if each else 1, "bias": mixer.bias,
-            "ffn_hidden_size": found.feedforward.hidden or 4 * model.width, "layer_norm_epsilon": found.norm.eps,
-            "activation": named(ACTIVATIONS, found.feedforward.activation), "tie_word_embeddings": found.tied,
+            "ffn_hidden_size": parts.feedforward.hidden or 4 * model.width, "layer_norm_epsilon": parts.norm.eps,
+            "activation": named(ACTIVATIONS, parts.feedforward.activation), "tie_word_embeddings": parts.tied,
             "vocab_size": vocab_size,
             **({"rope_parameters": written(places), "max_position_embeddings": longest(places)}
                if isinstance(places, RotaryConfig) else {}),
@@ -137,5 +137,5 @@ class Falcon(Classic):
 
 
 def is_new(fields: Fields) -> bool:
-    """The decoder of 40B: key heads of their own number, always parallel."""
+    """Says whether it is the decoder of 40B: key heads of their own number, always parallel."""
     return fields.left.get("new_decoder_architecture") is True

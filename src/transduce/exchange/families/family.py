@@ -46,11 +46,11 @@ class Fields:
         self.data, self.left = data, {key: x for key, x in data.items() if key not in HARMLESS}
 
     def holds(self, name: str) -> bool:
-        """Whether the files have a tensor of this name, whatever stands before it."""
+        """Says whether the files have a tensor of this name, whatever stands before it."""
         return any(one == name or one.endswith(f".{name}") for one in self.tensors)
 
     def whole(self, key: str, default: int | None = None) -> int:
-        """A number of things, at least 1."""
+        """Returns a number of things, at least 1."""
         value = self.take(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UserError(f"config.json has {key}={value!r}; it must be a whole number, at least 1")
@@ -68,36 +68,36 @@ class Fields:
             raise UserError(f"config.json has {key}={value!r}; it must be true or false")
         return value
 
-    def one_of(self, key: str, known: Mapping[str, T], default: str | None = None) -> T:
+    def one_of(self, key: str, values: Mapping[str, T], default: str | None = None) -> T:
         value = self.take(key, default)
-        if not isinstance(value, str) or value not in known:
-            raise UserError(f"config.json has {key}={value!r}, which is not known here; known are {', '.join(known)}")
-        return known[value]
+        if not isinstance(value, str) or value not in values:
+            raise UserError(f"config.json has {key}={value!r}, which is not known here; known are {', '.join(values)}")
+        return values[value]
 
     def take(self, key: str, default: Any = None) -> Any:
-        """The value of a key as it stands; the default where there is none, or null."""
+        """Returns the value of a key as it stands; the default where it is missing or null."""
         value = self.left.pop(key, None)
         return default if value is None else value
 
     def only(self, key: str, value: Any) -> None:
-        """A key that may be there with one value."""
-        found = self.take(key, value)
-        if found != value:
-            raise UserError(f"config.json has {key}={found!r}, but only {value!r} is known here")
+        """Takes a key that may only have one value."""
+        stated = self.take(key, value)
+        if stated != value:
+            raise UserError(f"config.json has {key}={stated!r}, but only {value!r} is known here")
 
     def done(self) -> None:
-        """Raise UserError if something is left that says anything."""
+        """Raises UserError if something is left that says anything."""
         left = [f"{key}={value!r}" for key, value in self.left.items() if value is not None and value is not False]
         if left:
             raise UserError(f"config.json has {', '.join(left[:3])}, which this family does not know")
 
 
 class Family(ABC):
-    """What is known of a model_type of config.json. One file in this folder may define several; they are found there.
+    """A model_type of config.json. One file in this folder may define several; they are found there.
 
     architectures: the classes whose weights are read here; the first is written, unless `architecture` says another.
-    rank: where several families can express a model, the smallest is asked first.
-    more_heads: whether it knows heads beside the main one.
+    rank: where several families can express a model, the smallest comes first.
+    more_heads: it knows heads beside the main one.
     """
 
     model_type: ClassVar[str]
@@ -107,23 +107,26 @@ class Family(ABC):
 
     @abstractmethod
     def read(self, fields: Fields) -> tuple[ModelConfig, int]:
-        """The model, and the number of tokens in its vocabulary. Raises UserError for what it cannot express."""
+        """Returns the model, and the number of tokens in its vocabulary.
+
+        Raises UserError for what it cannot express.
+        """
 
     @abstractmethod
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        """The config.json of a model; None: the family cannot express it."""
+        """Returns the config.json of a model (None: the family cannot express it)."""
 
     def express(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
         """Returns the same; None, too, where a model has more heads than the family knows."""
         return None if model.heads and not self.more_heads else self.write(model, vocab_size)
 
     def architecture(self, model: ModelConfig) -> str:
-        """The class of transformers that a model is written for."""
+        """Returns the class of transformers that a model is written for."""
         return self.architectures[0]
 
     @abstractmethod
     def table(self, model: ModelConfig) -> Table:
-        """Which of its tensors are which."""
+        """Returns which of its tensors are which."""
 
     def silent(self, model: ModelConfig) -> tuple[str, ...]:
         """Returns patterns of names, anywhere in which they may match, of tensors that files hold and no class reads.
@@ -142,11 +145,11 @@ def stacks_of(model: ModelConfig) -> list[Layers]:
 
 @functools.cache
 def families() -> tuple[Family, ...]:
-    """One of every family that is defined in this folder, in the order in which they are asked to express a model."""
+    """Returns one of every family in this folder, in the order in which they are tried to express a model."""
     package = importlib.import_module(__name__.rpartition(".")[0])
     modules = [
         importlib.import_module(f"{package.__name__}.{file.name}") for file in pkgutil.iter_modules(package.__path__)
     ]
-    found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
-    known = [one for one in found if issubclass(one, Family) and not inspect.isabstract(one)]
-    return tuple(one() for one in sorted(known, key=lambda one: (one.rank, one.model_type)))
+    classes = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
+    concrete = [one for one in classes if issubclass(one, Family) and not inspect.isabstract(one)]
+    return tuple(one() for one in sorted(concrete, key=lambda one: (one.rank, one.model_type)))

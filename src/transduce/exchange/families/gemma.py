@@ -97,10 +97,10 @@ class Gemma2(Gemma):
         return replace(super().mixer(fields, heads, norm), scale=scale**-0.5, softcap=self.cap(fields, "attn"))
 
     def cap(self, fields: Fields, of: str) -> float | None:
-        """A softcap; null is none, even if there is a default."""
+        """Returns a softcap; null is none, even if the class has a default."""
         key = f"{of}_logit_softcapping"
-        found = fields.left.pop(key, self.caps[key])
-        return None if found is None else Fields({key: found}).number(key)
+        stated = fields.left.pop(key, self.caps[key])
+        return None if stated is None else Fields({key: stated}).number(key)
 
     def varied(self, fields: Fields, model: DecoderConfig) -> DecoderConfig:
         cap, depth, size = self.cap(fields, "final"), cast("int", model.layers), window(fields, 4096)
@@ -115,19 +115,19 @@ class Gemma2(Gemma):
         return layered(model, self.turned(fields, layers, types))
 
     def turned(self, fields: Fields, layers: list[One], types: list[str]) -> list[One]:
-        """The layers with positions of their own."""
+        """Returns the layers with positions of their own."""
         return layers
 
     def uniform(self, model: DecoderConfig, layers: list[One]) -> tuple[DecoderConfig, dict[str, Any]] | None:
-        found, residual, cap = windows(layers), model.residual, None
-        if found is None or not matches(residual, SandwichConfig(dropout=residual.dropout)):
+        slides, residual, cap = windows(layers), model.residual, None
+        if slides is None or not matches(residual, SandwichConfig(dropout=residual.dropout)):
             return None
-        plain, types, size = found
+        plain, types, size = slides
         if isinstance(model.head, LinearHeadConfig):
             cap, model = model.head.softcap, replace(model, head=replace(model.head, softcap=None))
-        told = super().uniform(replace(model, residual=PreNormConfig(dropout=residual.dropout)), plain)
+        result = super().uniform(replace(model, residual=PreNormConfig(dropout=residual.dropout)), plain)
         own = {"sliding_window": size or 4096, "layer_types": types, "final_logit_softcapping": cap}
-        return None if told is None else (told[0], {**own, **told[1]})
+        return None if result is None else (result[0], {**own, **result[1]})
 
     def written(self, mixer: AttentionConfig, norm: RMSNorm) -> dict[str, Any] | None:
         if mixer.scale is None and mixer.size is None:
@@ -158,14 +158,14 @@ class Gemma3(Gemma2):
         return norm
 
     def places(self, fields: Fields, limit: int, size: int) -> RotaryConfig:
-        """Of the layers that see everything; those of the others are kept for `turned`."""
-        found = fields.take("rope_parameters", {})
-        if not isinstance(found, dict) or not set(cast("dict[str, Any]", found)) <= {FULL, SLIDING}:
-            raise UserError(f"config.json has rope_parameters={found!r}; it must have {FULL} and {SLIDING} only")
-        both: dict[str, Any] = {key: x or {} for key, x in cast("dict[str, Any]", found).items()}
+        """Returns those of the layers that see everything; those of the others are kept for `turned`."""
+        stated = fields.take("rope_parameters", {})
+        if not isinstance(stated, dict) or not set(cast("dict[str, Any]", stated)) <= {FULL, SLIDING}:
+            raise UserError(f"config.json has rope_parameters={stated!r}; it must have {FULL} and {SLIDING} only")
+        both: dict[str, Any] = {key: x or {} for key, x in cast("dict[str, Any]", stated).items()}
         scaling, base = fields.take("rope_scaling", {}), fields.number("rope_theta", 1_000_000.0)
         if not all(isinstance(x, dict) for x in (scaling, *both.values())):
-            raise UserError(f"config.json has rope_parameters={found!r}; it and rope_scaling must be objects")
+            raise UserError(f"config.json has rope_parameters={stated!r}; it and rope_scaling must be objects")
         local = fields.number("rope_local_base_freq", 10_000.0)
         fields.left["rope_parameters"] = inner(both.get(SLIDING, {}), limit, local)
         return inner({**both.get(FULL, {}), **scaling}, limit, base)
@@ -186,9 +186,9 @@ class Gemma3(Gemma2):
             return None
         if longest(a) != longest(b):
             return None
-        told = super().uniform(model, [one._replace(positions=a) for one in layers])
+        result = super().uniform(model, [one._replace(positions=a) for one in layers])
         both = {FULL: written(a), SLIDING: written(b)}
-        return None if told is None else (told[0], {**told[1], "rope_parameters": both})
+        return None if result is None else (result[0], {**result[1], "rope_parameters": both})
 
     def written(self, mixer: AttentionConfig, norm: RMSNorm) -> dict[str, Any] | None:
         return None if mixer.softcap is not None else super().written(mixer, norm)

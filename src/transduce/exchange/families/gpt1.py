@@ -47,18 +47,18 @@ class GPT1(Classic):
         return model, fields.whole("vocab_size", 40478)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = classic.parts_of(model, LearnedConfig)
-        if found is None or found.positions.offset or not classic.is_affine(found.norm):
+        parts = classic.parts_of(model, LearnedConfig)
+        if parts is None or parts.positions.offset or not classic.is_affine(parts.norm):
             return None
-        feed = found.feedforward
+        feed = parts.feedforward
         if not feed.bias or feed.hidden not in (None, 4 * model.width) or feed.activation not in AFN.values():
             return None
-        if not classic.plain(found.mixer) or not matches(model.residual, PostNormConfig()):
+        if not classic.plain(parts.mixer) or not matches(model.residual, PostNormConfig()):
             return None
         return {
-            "n_embd": model.width, "n_head": found.mixer.heads, "n_layer": found.layers, "vocab_size": vocab_size,
-            "n_positions": found.positions.limit, "afn": named(AFN, feed.activation),
-            "layer_norm_epsilon": found.norm.eps, "tie_word_embeddings": found.tied,
+            "n_embd": model.width, "n_head": parts.mixer.heads, "n_layer": parts.layers, "vocab_size": vocab_size,
+            "n_positions": parts.positions.limit, "afn": named(AFN, feed.activation),
+            "layer_norm_epsilon": parts.norm.eps, "tie_word_embeddings": parts.tied,
         }  # fmt: skip
 
     def table(self, model: ModelConfig) -> Table:

@@ -43,22 +43,22 @@ class GPT2(Family):
         return model, fields.whole("vocab_size", 50257)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = decoder_of(model, AttentionConfig, MLPConfig, LayerNorm, LearnedConfig)
-        if found is None:
+        parts = decoder_of(model, AttentionConfig, MLPConfig, LayerNorm, LearnedConfig)
+        if parts is None:
             return None
-        mixer, feed, norm, positions = found.mixer, found.feedforward, found.norm, found.positions
+        mixer, feed, norm, positions = parts.mixer, parts.feedforward, parts.norm, parts.positions
         plain = AttentionConfig(heads=mixer.heads, scale=mixer.scale, dropout=mixer.dropout)
         if not matches(mixer, plain) or mixer.scale not in (None, 1.0) or positions.offset:
             return None
         if not feed.bias or norm != LayerNorm(eps=norm.eps):
             return None
         return {
-            "n_embd": model.width, "n_head": mixer.heads, "n_layer": found.layers, "vocab_size": vocab_size,
+            "n_embd": model.width, "n_head": mixer.heads, "n_layer": parts.layers, "vocab_size": vocab_size,
             "n_inner": feed.hidden or 4 * model.width, "n_positions": positions.limit,
             "n_ctx": positions.limit,  # the same under the older name, by which llama.cpp reads it
             "layer_norm_epsilon": norm.eps,
             "activation_function": named(ACTIVATIONS, feed.activation), "scale_attn_weights": mixer.scale is None,
-            "tie_word_embeddings": found.tied,
+            "tie_word_embeddings": parts.tied,
         }  # fmt: skip
 
     def table(self, model: ModelConfig) -> Table:

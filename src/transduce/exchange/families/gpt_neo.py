@@ -47,30 +47,30 @@ class GPTNeo(Classic):
         )
         every = One(model.mixer, model.feedforward, model.positions)
         local = every._replace(mixer=attention(heads, fields.whole("window_size", 256)))
-        found = [local if kind == "local" else every for kind in kinds(fields, depth)]
+        mixers = [local if kind == "local" else every for kind in kinds(fields, depth)]
         for key in ("resid_dropout", "embed_dropout", *classic.SUMMARY):
             fields.take(key)
-        return layered(model, found), fields.whole("vocab_size", 50257)
+        return layered(model, mixers), fields.whole("vocab_size", 50257)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
         every = each(model) or []
-        found = classic.parts_of(replace(model, layers=len(every) or 1), LearnedConfig)
-        if found is None or found.positions.offset or not classic.is_affine(found.norm) or not found.feedforward.bias:
+        parts = classic.parts_of(replace(model, layers=len(every) or 1), LearnedConfig)
+        if parts is None or parts.positions.offset or not classic.is_affine(parts.norm) or not parts.feedforward.bias:
             return None
-        if not every or any(one[1:] != (found.feedforward, found.positions) for one in every):
+        if not every or any(one[1:] != (parts.feedforward, parts.positions) for one in every):
             return None
         mixers = [one.mixer for one in every if isinstance(one.mixer, AttentionConfig)]
         windows = {mixer.window for mixer in mixers} - {None}
         if len(mixers) != len(every) or len(windows) > 1 or not matches(model.residual, PreNormConfig()):
             return None
-        if not all(matches(mixer, attention(found.mixer.heads, mixer.window)) for mixer in mixers):
+        if not all(matches(mixer, attention(parts.mixer.heads, mixer.window)) for mixer in mixers):
             return None
         return {
-            "hidden_size": model.width, "num_heads": found.mixer.heads, "num_layers": found.layers,
+            "hidden_size": model.width, "num_heads": parts.mixer.heads, "num_layers": parts.layers,
             "attention_types": [[[KINDS[mixer.window is not None] for mixer in mixers], 1]],
-            "window_size": windows.pop() if windows else 256, "max_position_embeddings": found.positions.limit,
-            "intermediate_size": found.feedforward.hidden or 4 * model.width, "layer_norm_epsilon": found.norm.eps,
-            "activation_function": named(ACTIVATIONS, found.feedforward.activation), "tie_word_embeddings": found.tied,
+            "window_size": windows.pop() if windows else 256, "max_position_embeddings": parts.positions.limit,
+            "intermediate_size": parts.feedforward.hidden or 4 * model.width, "layer_norm_epsilon": parts.norm.eps,
+            "activation_function": named(ACTIVATIONS, parts.feedforward.activation), "tie_word_embeddings": parts.tied,
             "vocab_size": vocab_size,
         }  # fmt: skip
 
@@ -96,22 +96,22 @@ class GPTNeo(Classic):
 
 
 def attention(heads: int, window: int | None) -> AttentionConfig:
-    """Scores are not scaled."""
+    """Returns attention whose scores are not scaled."""
     return AttentionConfig(heads=heads, window=window, bias=False, out_bias=True, scale=1.0)
 
 
 def kinds(fields: Fields, depth: int) -> list[str]:
-    """The kind of each layer: of [[["global", "local"], 12]], both by turns, twelve times."""
-    given = fields.take("attention_types", [[list(KINDS), 12]])
-    told = f"config.json has attention_types={given!r}, which are not {depth} layers of global or local attention"
+    """Returns the kind of each layer: of [[["global", "local"], 12]], both by turns, twelve times."""
+    stated = fields.take("attention_types", [[list(KINDS), 12]])
+    message = f"config.json has attention_types={stated!r}, which are not {depth} layers of global or local attention"
     out: list[str] = []
-    for item in cast("list[Any]", given) if isinstance(given, list) else [None]:
+    for item in cast("list[Any]", stated) if isinstance(stated, list) else [None]:
         match item:
             case [[*names], int(times)] if all(name in KINDS for name in names) and times * len(names) <= DEEPEST:
                 out += cast("list[str]", names) * times
             case _:
-                raise UserError(told)
+                raise UserError(message)
     if len(out) != depth:
-        raise UserError(told)
+        raise UserError(message)
     fields.only("attention_layers", out)
     return out

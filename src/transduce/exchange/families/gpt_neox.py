@@ -49,21 +49,21 @@ class GPTNeoX(Classic):
         return model, fields.whole("vocab_size", 50432)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = classic.parts_of(model, RotaryConfig)
-        if found is None or not classic.is_affine(found.norm) or not found.feedforward.bias:
+        parts = classic.parts_of(model, RotaryConfig)
+        if parts is None or not classic.is_affine(parts.norm) or not parts.feedforward.bias:
             return None
-        places, parallel = found.positions, matches(model.residual, ParallelConfig(norms="each"))
+        places, parallel = parts.positions, matches(model.residual, ParallelConfig(norms="each"))
         if not parallel and not matches(model.residual, PreNormConfig()):
             return None
-        if not classic.plain(found.mixer, bias=found.mixer.bias) or not classic.turns(places):
+        if not classic.plain(parts.mixer, bias=parts.mixer.bias) or not classic.turns(places):
             return None
         return {
-            "hidden_size": model.width, "num_attention_heads": found.mixer.heads, "num_hidden_layers": found.layers,
-            "intermediate_size": found.feedforward.hidden or 4 * model.width, "layer_norm_eps": found.norm.eps,
-            "hidden_act": named(ACTIVATIONS, found.feedforward.activation), "attention_bias": found.mixer.bias,
-            "rope_parameters": classic.rope_parameters(places, model.width // found.mixer.heads),
+            "hidden_size": model.width, "num_attention_heads": parts.mixer.heads, "num_hidden_layers": parts.layers,
+            "intermediate_size": parts.feedforward.hidden or 4 * model.width, "layer_norm_eps": parts.norm.eps,
+            "hidden_act": named(ACTIVATIONS, parts.feedforward.activation), "attention_bias": parts.mixer.bias,
+            "rope_parameters": classic.rope_parameters(places, model.width // parts.mixer.heads),
             "max_position_embeddings": longest(places),
-            "use_parallel_residual": parallel, "tie_word_embeddings": found.tied, "vocab_size": vocab_size,
+            "use_parallel_residual": parallel, "tie_word_embeddings": parts.tied, "vocab_size": vocab_size,
         }  # fmt: skip
 
     def table(self, model: ModelConfig) -> Table:

@@ -55,20 +55,20 @@ class GPTJ(Classic):
         return model, fields.whole("vocab_size", 50400)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = classic.parts_of(model, RotaryConfig, head_bias=True)
-        if found is None or not classic.is_affine(found.norm) or not found.feedforward.bias:
+        parts = classic.parts_of(model, RotaryConfig, head_bias=True)
+        if parts is None or not classic.is_affine(parts.norm) or not parts.feedforward.bias:
             return None
-        places = found.positions
+        places = parts.positions
         if places != RotaryConfig(limit=places.limit, fraction=places.fraction, interleaved=True):
             return None
-        if not classic.plain(found.mixer, bias=False) or not matches(model.residual, ParallelConfig()):
+        if not classic.plain(parts.mixer, bias=False) or not matches(model.residual, ParallelConfig()):
             return None
         return {
-            "n_embd": model.width, "n_head": found.mixer.heads, "n_layer": found.layers, "vocab_size": vocab_size,
-            "n_inner": found.feedforward.hidden or 4 * model.width, "n_positions": places.limit,
-            "rotary_dim": classic.turned_of(places, model.width // found.mixer.heads),
-            "activation_function": named(ACTIVATIONS, found.feedforward.activation),
-            "layer_norm_epsilon": found.norm.eps, "tie_word_embeddings": found.tied,
+            "n_embd": model.width, "n_head": parts.mixer.heads, "n_layer": parts.layers, "vocab_size": vocab_size,
+            "n_inner": parts.feedforward.hidden or 4 * model.width, "n_positions": places.limit,
+            "rotary_dim": classic.turned_of(places, model.width // parts.mixer.heads),
+            "activation_function": named(ACTIVATIONS, parts.feedforward.activation),
+            "layer_norm_epsilon": parts.norm.eps, "tie_word_embeddings": parts.tied,
         }  # fmt: skip
 
     def table(self, model: ModelConfig) -> Table:

@@ -87,21 +87,21 @@ class Llama(Family):
         return rotary(fields, limit, self.base, self.partial)
 
     def varied(self, fields: Fields, model: DecoderConfig) -> DecoderConfig:
-        """The model with what it has beyond LLaMA, and with layers that differ."""
+        """Returns the model with what it has beyond LLaMA, and with layers that differ."""
         return model
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
         layers = each(model)
-        told = self.uniform(model, layers) if layers and isinstance(model, DecoderConfig) else None
-        if told is None:
+        result = self.uniform(model, layers) if layers and isinstance(model, DecoderConfig) else None
+        if result is None:
             return None
-        same, varied = told
+        same, varied = result
         same = replace(same, head=LinearHeadConfig()) if isinstance(same.head, NoHeadConfig) else same
-        found = decoder_of(same, AttentionConfig, GatedConfig, RMSNorm, RotaryConfig)
-        if found is None or found.norm.part != 1.0 or found.norm.offset != self.offset:
+        parts = decoder_of(same, AttentionConfig, GatedConfig, RMSNorm, RotaryConfig)
+        if parts is None or parts.norm.part != 1.0 or parts.norm.offset != self.offset:
             return None
-        mixer, feed, places = found.mixer, found.feedforward, found.positions
-        own = self.written(mixer, found.norm)
+        mixer, feed, places = parts.mixer, parts.feedforward, parts.positions
+        own = self.written(mixer, parts.norm)
         if own is None or not expressible(places, self.partial) or (feed.bias and "mlp_bias" not in own):
             return None
         if self.even and model.width % mixer.heads:
@@ -109,21 +109,22 @@ class Llama(Family):
         ids = ("bos_token_id", "eos_token_id", "pad_token_id") if vocab_size <= self.ids else ()
         return {
             **dict.fromkeys(ids),  # else the class takes its own, beyond the table
-            "hidden_size": model.width, "num_attention_heads": mixer.heads, "num_hidden_layers": found.layers,
+            "hidden_size": model.width, "num_attention_heads": mixer.heads, "num_hidden_layers": parts.layers,
             "num_key_value_heads": mixer.kv_heads or mixer.heads, "head_dim": mixer.head_dim(model.width),
-            "intermediate_size": feed.hidden or -(-8 * model.width // 24) * 8, self.norm_eps: found.norm.eps,
+            "intermediate_size": feed.hidden or -(-8 * model.width // 24) * 8, self.norm_eps: parts.norm.eps,
             self.act[0]: named(ACTIVATIONS, feed.activation), "max_position_embeddings": longest(places),
-            "rope_parameters": written(places), "tie_word_embeddings": found.tied, "vocab_size": vocab_size,
+            "rope_parameters": written(places), "tie_word_embeddings": parts.tied, "vocab_size": vocab_size,
             **own, **({"mlp_bias": feed.bias} if "mlp_bias" in own else {}), **varied,
         }  # fmt: skip
 
     def uniform(self, model: DecoderConfig, layers: list[One]) -> tuple[DecoderConfig, dict[str, Any]] | None:
-        """The model without what it has beyond LLaMA, its layers equal, and what config.json says of that; None: it
-        cannot say it. The inverse of `varied`."""
+        """Returns the model without what it has beyond LLaMA, its layers equal, and what config.json says of that.
+
+        None: it cannot say it. The inverse of `varied`."""
         return (layered(model, layers), {}) if all(one == layers[0] for one in layers) else None
 
     def written(self, mixer: AttentionConfig, norm: RMSNorm) -> dict[str, Any] | None:
-        """What config.json says of attention, beyond heads; None: it cannot say this."""
+        """Returns what config.json says of attention, beyond heads (None: it cannot say this)."""
         plain = AttentionConfig(heads=mixer.heads, kv_heads=mixer.kv_heads, size=mixer.size, bias=mixer.bias)
         return {"attention_bias": mixer.bias, "mlp_bias": False} if matches(mixer, plain) else None
 

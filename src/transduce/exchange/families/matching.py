@@ -1,4 +1,4 @@
-"""What `Family.write` asks of a model: whether it is of given parts, and no more than they can say."""
+"""Questions of `Family.write` to a model: whether it is of given parts, and no more than they can say."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,7 +29,7 @@ class Parts(NamedTuple, Generic[Mixer, Feed, Norm, Places]):
 def decoder_of(
     model: ModelConfig, mixer: type[Mixer], feed: type[Feed], norm: type[Norm], positions: type[Places]
 ) -> Parts[Mixer, Feed, Norm, Places] | None:
-    """The parts, if the model is a Pre-LN decoder of equal layers, plain at both ends, and of parts of these types."""
+    """Returns the parts of a Pre-LN decoder of equal layers, plain at both ends, with parts of these types, or None."""
     if not isinstance(model, DecoderConfig) or not isinstance(model.layers, int) or model.scale_embedding:
         return None
     if model.head != LinearHeadConfig() or model.embedding != TableConfig():
@@ -43,11 +43,11 @@ def decoder_of(
 
 
 def matches(part: Any, other: Any) -> bool:
-    """Whether two parts are equal in everything that is not about training."""
+    """Says whether two parts are equal in everything that is not about training."""
     quiet = {"dropout": 0.0} if hasattr(part, "dropout") else {}
     return type(part) is type(other) and replace(part, **quiet) == replace(other, **quiet)
 
 
 def named(names: Mapping[str, Any], value: Any) -> str:
-    """The first of their names for a value of ours."""
+    """Returns the first name of Hugging Face for a value of ours."""
     return next(name for name, one in names.items() if one == value)

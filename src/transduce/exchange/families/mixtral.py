@@ -16,22 +16,27 @@ from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.norms.norm import RMSNorm
 
 
-def matching(found: ExpertsConfig, **kept: Any) -> bool:
-    """Whether experts are gated, and have nothing more than what is `kept`."""
+def matching(experts_config: ExpertsConfig, **options: Any) -> bool:
+    """Says whether experts are gated, and have nothing more than `options`."""
     plain = ExpertsConfig(
-        experts=found.experts, top=found.top, inner=found.inner, balance=found.balance, z_loss=found.z_loss, **kept
+        experts=experts_config.experts,
+        top=experts_config.top,
+        inner=experts_config.inner,
+        balance=experts_config.balance,
+        z_loss=experts_config.z_loss,
+        **options,
     )
-    return found == plain and isinstance(found.inner, GatedConfig) and not found.inner.bias
+    return experts_config == plain and isinstance(experts_config.inner, GatedConfig) and not experts_config.inner.bias
 
 
 def quiet(fields: Fields) -> None:
-    """Take what is of training alone."""
+    """Takes the keys of training alone."""
     for key in ("output_router_logits", "router_aux_loss_coef", "router_jitter_noise"):
         fields.take(key)
 
 
 def counted(fields: Fields, key: str, default: int) -> int:
-    """A number of experts. Raises UserError if there are fewer tensors: a model of so many takes time to assemble."""
+    """Returns a number of experts. Raises UserError if the files have fewer tensors: assembling so many takes time."""
     count = fields.whole(key, default)
     if fields.tensors and count > len(fields.tensors):
         raise UserError(f"config.json has {key}={count:,}, but the files have only {len(fields.tensors)} tensors")
@@ -56,14 +61,14 @@ class Mixtral(Mistral):
         )
 
     def uniform(self, model: DecoderConfig, layers: list[One]) -> tuple[DecoderConfig, dict[str, Any]] | None:
-        found = layers[0].feedforward
-        if not isinstance(found, ExpertsConfig) or not found.normalised:
+        experts = layers[0].feedforward
+        if not isinstance(experts, ExpertsConfig) or not experts.normalised:
             return None
-        if not matching(found, normalise=found.normalise) or any(one.feedforward != found for one in layers):
+        if not matching(experts, normalise=experts.normalise) or any(one.feedforward != experts for one in layers):
             return None
-        told = super().uniform(model, [one._replace(feedforward=found.inner) for one in layers])
-        own = {"num_local_experts": found.experts, "num_experts_per_tok": found.top}
-        return None if told is None else (told[0], {**told[1], **own})
+        result = super().uniform(model, [one._replace(feedforward=experts.inner) for one in layers])
+        own = {"num_local_experts": experts.experts, "num_experts_per_tok": experts.top}
+        return None if result is None else (result[0], {**result[1], **own})
 
     def feed(self, theirs: str, ours: str, feed: FeedForwardConfig) -> list[Row]:
         assert isinstance(feed, ExpertsConfig)

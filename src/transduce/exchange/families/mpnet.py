@@ -60,13 +60,13 @@ class MPNet(Encoding):
         return model, fields.whole("vocab_size", 30527)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = encoder_of(model)
-        if found is None or not found.plain() or found.positions.offset != PADDING + 1 or pair_of(found.model):
+        parts = encoder_of(model)
+        if parts is None or not parts.plain() or parts.positions.offset != PADDING + 1 or pair_of(parts.model):
             return None
         depth = depth_of(model.layers)
-        if model.layers != laid(depth) or not masked_or_none(found.model, "gelu"):
+        if model.layers != laid(depth) or not masked_or_none(parts.model, "gelu"):
             return None
-        data = {**found.written(vocab_size), "num_hidden_layers": depth, "pad_token_id": PADDING}
+        data = {**parts.written(vocab_size), "num_hidden_layers": depth, "pad_token_id": PADDING}
         del data["type_vocab_size"]
         return {**data, "relative_attention_num_buckets": DISTANCES.buckets}
 

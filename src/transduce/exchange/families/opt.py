@@ -62,11 +62,11 @@ class OPT(Classic):
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
         size = model.embedding.size if isinstance(model.embedding, TableConfig) else None
         narrow = TableConfig() if size is None else TableConfig(size=size, bias=False, project_first=True)
-        found = classic.parts_of(model, LearnedConfig, embedding=narrow)
-        if found is None or found.positions.offset != OFFSET or (size is not None and not found.tied):
+        parts = classic.parts_of(model, LearnedConfig, embedding=narrow)
+        if parts is None or parts.positions.offset != OFFSET or (size is not None and not parts.tied):
             return None
-        bias, norm, first = found.mixer.bias, found.norm, isinstance(model.residual, PreNormConfig)
-        if not classic.plain(found.mixer, bias=bias) or found.feedforward.bias != bias:
+        bias, norm, first = parts.mixer.bias, parts.norm, isinstance(model.residual, PreNormConfig)
+        if not classic.plain(parts.mixer, bias=bias) or parts.feedforward.bias != bias:
             return None
         if norm != LayerNorm(eps=EPS, bias=norm.gain, gain=norm.gain):
             return None
@@ -74,16 +74,16 @@ class OPT(Classic):
         if not matches(model.residual, PreNormConfig(final_norm=final) if first else PostNormConfig()):
             return None
         return {
-            "hidden_size": model.width, "num_attention_heads": found.mixer.heads, "num_hidden_layers": found.layers,
-            "ffn_dim": found.feedforward.hidden or 4 * model.width, "enable_bias": bias, "do_layer_norm_before": first,
-            "activation_function": named(ACTIVATIONS, found.feedforward.activation), "vocab_size": vocab_size,
+            "hidden_size": model.width, "num_attention_heads": parts.mixer.heads, "num_hidden_layers": parts.layers,
+            "ffn_dim": parts.feedforward.hidden or 4 * model.width, "enable_bias": bias, "do_layer_norm_before": first,
+            "activation_function": named(ACTIVATIONS, parts.feedforward.activation), "vocab_size": vocab_size,
             "layer_norm_elementwise_affine": norm.gain, "_remove_final_layer_norm": first and not final,
-            "max_position_embeddings": found.positions.limit, "word_embed_proj_dim": size or model.width,
-            "tie_word_embeddings": found.tied,
+            "max_position_embeddings": parts.positions.limit, "word_embed_proj_dim": size or model.width,
+            "tie_word_embeddings": parts.tied,
         }  # fmt: skip
 
     def silent(self, model: ModelConfig) -> tuple[str, ...]:
-        """The version is that of fairseq, from which the weights came."""
+        """Returns the version: that of fairseq, from which the weights came."""
         return (r"(^|\.)decoder\.version$",)
 
     def table(self, model: ModelConfig) -> Table:

@@ -52,19 +52,19 @@ class Phi(Classic):
         return model, fields.whole("vocab_size", 51200)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = classic.parts_of(model, RotaryConfig, head_bias=True)
-        if found is None or not classic.is_affine(found.norm) or not found.feedforward.bias:
+        parts = classic.parts_of(model, RotaryConfig, head_bias=True)
+        if parts is None or not classic.is_affine(parts.norm) or not parts.feedforward.bias:
             return None
-        mixer, norm, places = found.mixer, found.norm, found.positions
+        mixer, norm, places = parts.mixer, parts.norm, parts.positions
         if not matches(model.residual, ParallelConfig()) or not classic.turns(places):
             return None
         if not classic.plain(mixer, kv_heads=mixer.kv_heads, qk_norm=None if mixer.qk_norm is None else norm):
             return None
         return {
-            "hidden_size": model.width, "num_attention_heads": mixer.heads, "num_hidden_layers": found.layers,
+            "hidden_size": model.width, "num_attention_heads": mixer.heads, "num_hidden_layers": parts.layers,
             "num_key_value_heads": mixer.kv_heads or mixer.heads, "qk_layernorm": mixer.qk_norm is not None,
-            "intermediate_size": found.feedforward.hidden or 4 * model.width, "layer_norm_eps": norm.eps,
-            "hidden_act": named(ACTIVATIONS, found.feedforward.activation), "tie_word_embeddings": found.tied,
+            "intermediate_size": parts.feedforward.hidden or 4 * model.width, "layer_norm_eps": norm.eps,
+            "hidden_act": named(ACTIVATIONS, parts.feedforward.activation), "tie_word_embeddings": parts.tied,
             "rope_parameters": classic.rope_parameters(places, model.width // mixer.heads),
             "max_position_embeddings": longest(places),
             "vocab_size": vocab_size,

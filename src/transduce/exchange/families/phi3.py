@@ -41,11 +41,11 @@ class Phi3(Llama):
     def places(self, fields: Fields, limit: int, size: int) -> RotaryConfig:
         fields.left.setdefault("original_max_position_embeddings", 4096)
         for key in ("rope_parameters", "rope_scaling"):
-            if isinstance(found := fields.left.get(key), dict):
+            if isinstance(scaling := fields.left.get(key), dict):
                 names = {"su": "longrope", "yarn": "longrope"}  # as the first releases called it
                 fields.left[key] = {
                     k: names.get(x, x) if k in ("type", "rope_type") and isinstance(x, str) else x
-                    for k, x in found.items()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+                    for k, x in scaling.items()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
                 }
         places = super().places(fields, limit, size)
         if places.scaling is not None and not isinstance(places.scaling, LongRopeScalingConfig):
@@ -55,9 +55,9 @@ class Phi3(Llama):
         return places
 
     def uniform(self, model: DecoderConfig, layers: list[One]) -> tuple[DecoderConfig, dict[str, Any]] | None:
-        places, told = layers[0].positions, super().uniform(model, layers)
+        places, result = layers[0].positions, super().uniform(model, layers)
         feed = layers[0].feedforward
-        if told is None or not isinstance(places, RotaryConfig) or not isinstance(feed, GatedConfig):
+        if result is None or not isinstance(places, RotaryConfig) or not isinstance(feed, GatedConfig):
             return None
         mixer = layers[0].mixer
         turned = int(mixer.head_dim(model.width) * places.fraction) if isinstance(mixer, AttentionConfig) else 1
@@ -66,7 +66,7 @@ class Phi3(Llama):
         if places.scaling is not None and not isinstance(places.scaling, LongRopeScalingConfig):
             return None
         original = longest(places) if places.scaling is None else places.scaling.original
-        return told[0], {"original_max_position_embeddings": original}
+        return result[0], {"original_max_position_embeddings": original}
 
     def written(self, mixer: AttentionConfig, norm: RMSNorm) -> dict[str, Any] | None:
         plain = AttentionConfig(heads=mixer.heads, kv_heads=mixer.kv_heads, window=mixer.window, bias=False)

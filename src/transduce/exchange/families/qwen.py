@@ -26,7 +26,7 @@ from transduce.model.norms.norm import RMSNorm
 
 
 def used(fields: Fields) -> int | None:
-    """sliding_window, if use_sliding_window; else transformers forget it."""
+    """Returns sliding_window, if use_sliding_window; else transformers forget it."""
     if fields.flag("use_sliding_window", False):
         return window(fields, 4096)
     fields.take("sliding_window")
@@ -56,19 +56,19 @@ class Qwen2(Llama):
         return layered(model, windowed([One(model.mixer, model.feedforward, model.positions)] * depth, types, size))
 
     def slides(self, layer: int, first: int) -> bool:
-        """Whether a layer has a window, where config.json has only max_window_layers."""
+        """Says whether a layer has a window, where config.json has only max_window_layers."""
         return layer >= first
 
     def uniform(self, model: DecoderConfig, layers: list[One]) -> tuple[DecoderConfig, dict[str, Any]] | None:
-        found = windows(layers)
-        if found is None:
+        slides = windows(layers)
+        if slides is None:
             return None
-        plain, types, size = found
-        told = super().uniform(model, plain)
-        if told is None:
+        plain, types, size = slides
+        result = super().uniform(model, plain)
+        if result is None:
             return None
         own = {"sliding_window": size, "layer_types": types, "max_window_layers": len(layers)}
-        return told[0], {"use_sliding_window": size is not None, **own}
+        return result[0], {"use_sliding_window": size is not None, **own}
 
     def written(self, mixer: AttentionConfig, norm: RMSNorm) -> dict[str, Any] | None:
         plain = AttentionConfig(heads=mixer.heads, kv_heads=mixer.kv_heads, size=mixer.size, out_bias=False)

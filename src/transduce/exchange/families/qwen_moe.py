@@ -60,7 +60,7 @@ class Qwen3Moe(Qwen3):
         ])  # fmt: skip
 
     def slid(self, fields: Fields, model: DecoderConfig) -> DecoderConfig:
-        """The model with its windows: in all layers, or in none."""
+        """Returns the model with its windows: in all layers, or in none."""
         fields.take("max_window_layers")  # of another family: its class does not look at it
         return replace(model, mixer=replace(cast("AttentionConfig", model.mixer), window=used(fields)))
 
@@ -72,29 +72,29 @@ class Qwen3Moe(Qwen3):
         dense = {one.feedforward for one in layers if not isinstance(one.feedforward, ExpertsConfig)}
         if len(sparse) != 1 or len(dense) > 1:
             return None
-        found = next(iter(sparse))
-        extra = {"shared": 1, "shared_gate": True, "shared_inner": found.shared_inner} if self.gated else {}
-        if not matching(found, normalise=found.normalise, **extra):
+        experts = next(iter(sparse))
+        extra = {"shared": 1, "shared_gate": True, "shared_inner": experts.shared_inner} if self.gated else {}
+        if not matching(experts, normalise=experts.normalise, **extra):
             return None
-        inner, other = cast("GatedConfig", found.inner), cast("GatedConfig", found.shared_inner or found.inner)
+        inner, other = cast("GatedConfig", experts.inner), cast("GatedConfig", experts.shared_inner or experts.inner)
         plain = next(iter(dense), inner)
         if replace(other, hidden=inner.hidden) != inner or not isinstance(plain, GatedConfig):
             return None
         if replace(plain, hidden=inner.hidden, dropout=inner.dropout) != inner or None in (inner.hidden, other.hidden):
             return None
-        told = super().uniform(model, [one._replace(feedforward=plain) for one in layers])
+        result = super().uniform(model, [one._replace(feedforward=plain) for one in layers])
         own = {
-            "num_experts": found.experts, "num_experts_per_tok": found.top, "moe_intermediate_size": inner.hidden,
-            "norm_topk_prob": found.normalised, "decoder_sparse_step": 1,
+            "num_experts": experts.experts, "num_experts_per_tok": experts.top, "moe_intermediate_size": inner.hidden,
+            "norm_topk_prob": experts.normalised, "decoder_sparse_step": 1,
             "mlp_only_layers": [i for i, one in enumerate(layers) if one.feedforward in dense],
             **({"shared_expert_intermediate_size": other.hidden} if self.gated else {}),
         }  # fmt: skip
-        return None if told is None or not self.sliding(told[1]) else (told[0], {**told[1], **own})
+        return None if result is None or not self.sliding(result[1]) else (result[0], {**result[1], **own})
 
-    def sliding(self, told: dict[str, Any]) -> bool:
-        """Whether config.json can say of the windows what was `told`."""
-        del told["max_window_layers"]
-        return len(set(told.pop("layer_types"))) == 1
+    def sliding(self, data: dict[str, Any]) -> bool:
+        """Says whether config.json can say of the windows what `data` says."""
+        del data["max_window_layers"]
+        return len(set(data.pop("layer_types"))) == 1
 
     def feed(self, theirs: str, ours: str, feed: FeedForwardConfig) -> list[Row]:
         if not isinstance(feed, ExpertsConfig):
@@ -130,5 +130,5 @@ class Qwen2Moe(Qwen3Moe):
     def slides(self, layer: int, first: int) -> bool:
         return layer % 2 == 0 and layer < first
 
-    def sliding(self, told: dict[str, Any]) -> bool:
+    def sliding(self, data: dict[str, Any]) -> bool:
         return True

@@ -54,15 +54,15 @@ class Roberta(Encoding):
         return model, fields.whole("vocab_size", self.vocab_size)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = encoder_of(model)
-        if found is None or not found.table.types or not found.plain(types=found.table.types):
+        parts = encoder_of(model)
+        if parts is None or not parts.table.types or not parts.plain(types=parts.table.types):
             return None
-        layers, offset = found.model.layers, found.positions.offset
-        if not offset or not isinstance(layers, int) or pair_of(found.model):
+        layers, offset = parts.model.layers, parts.positions.offset
+        if not offset or not isinstance(layers, int) or pair_of(parts.model):
             return None
-        if not masked_or_none(found.model, "gelu"):
+        if not masked_or_none(parts.model, "gelu"):
             return None
-        return {**found.written(vocab_size), "num_hidden_layers": layers, "pad_token_id": offset - 1}
+        return {**parts.written(vocab_size), "num_hidden_layers": layers, "pad_token_id": offset - 1}
 
     def architecture(self, model: ModelConfig) -> str:
         assert isinstance(model, EncoderConfig)

@@ -20,10 +20,11 @@ MOST = 1 << 21  # positions, whose angles are held in a table
 
 
 def rotary(fields: Fields, limit: int, base: float = 10_000.0, partial: bool = False) -> RotaryConfig:
-    """The one kind of rotary positions of a config.json.
+    """Returns the one kind of rotary positions of a config.json.
 
-    limit: its max_position_embeddings. base: rope_theta where nothing says it. partial: its class knows
-    partial_rotary_factor.
+    limit: its max_position_embeddings.
+    base: rope_theta where nothing says it.
+    partial: its class knows partial_rotary_factor.
     """
     base = fields.number("rope_theta", base)
     fraction = fields.number("partial_rotary_factor", 1.0) if partial else 1.0
@@ -33,12 +34,12 @@ def rotary(fields: Fields, limit: int, base: float = 10_000.0, partial: bool = F
 
 
 def inner(
-    found: Any, limit: int, base: float, fraction: float = 1.0, original: Any = None, partial: bool = False
+    stated: Any, limit: int, base: float, fraction: float = 1.0, original: Any = None, partial: bool = False
 ) -> RotaryConfig:
-    """What one `rope_parameters` says; the rest is what holds where it says nothing. Raises UserError."""
-    if not isinstance(found, dict):
-        raise UserError(f"config.json has rope_parameters={found!r}; it must be an object")
-    left = dict(cast("dict[str, Any]", found))
+    """Returns what one `rope_parameters` says; the rest is what holds where it says nothing. Raises UserError."""
+    if not isinstance(stated, dict):
+        raise UserError(f"config.json has rope_parameters={stated!r}; it must be an object")
+    left = dict(cast("dict[str, Any]", stated))
     old = left.pop("type", "default")
     kind = left.pop("rope_type", old)
     if original is not None:
@@ -119,12 +120,12 @@ READ: Mapping[str, Callable[[Fields, int], ScalingConfig | None]] = {
 
 
 def longest(places: RotaryConfig) -> int:
-    """What transformers call max_position_embeddings: of dynamic scaling, where it begins."""
+    """Returns what transformers call max_position_embeddings: of dynamic scaling, where it begins."""
     return places.scaling.original if isinstance(places.scaling, DynamicScalingConfig) else places.limit
 
 
 def written(places: RotaryConfig) -> dict[str, Any]:
-    """One `rope_parameters`."""
+    """Returns one `rope_parameters`."""
     own: dict[str, Any] = {"rope_type": "default" if places.scaling is None else places.scaling.kind}
     own["rope_theta"] = places.base
     if places.fraction != 1.0:
@@ -155,8 +156,8 @@ def given(**values: float | None) -> dict[str, float]:
 
 
 def expressible(places: RotaryConfig, partial: bool = False) -> bool:
-    """Whether config.json can say it. partial: for a class that knows partial_rotary_factor."""
-    known = places.scaling is None or places.scaling.kind in READ
+    """Says whether config.json can say it. partial: for a class that knows partial_rotary_factor."""
+    readable = places.scaling is None or places.scaling.kind in READ
     if isinstance(places.scaling, ProportionalScalingConfig) and places.fraction != 1.0:
         return False
-    return known and not places.interleaved and (places.fraction == 1.0 or partial)
+    return readable and not places.interleaved and (places.fraction == 1.0 or partial)

@@ -54,16 +54,16 @@ class SmolLM3(Llama):
         return layered(model, windowed(layers, types, size))
 
     def uniform(self, model: DecoderConfig, layers: list[One]) -> tuple[DecoderConfig, dict[str, Any]] | None:
-        found = windows(layers)
+        slides = windows(layers)
         turned = [not isinstance(one.positions, NoPositionsConfig) for one in layers]
-        if found is None or not any(turned):
+        if slides is None or not any(turned):
             return None
-        plain, types, size = found
+        plain, types, size = slides
         places = plain[turned.index(True)].positions
-        told = super().uniform(model, [
+        result = super().uniform(model, [
             one if on else one._replace(positions=places) for one, on in zip(plain, turned, strict=True)
         ])  # fmt: skip
-        if told is None:
+        if result is None:
             return None
         own = {"use_sliding_window": size is not None, "sliding_window": size, "layer_types": types}
-        return told[0], {"no_rope_layers": [int(on) for on in turned], **own}
+        return result[0], {"no_rope_layers": [int(on) for on in turned], **own}

@@ -61,14 +61,14 @@ class Switch(T5):
         return MLPConfig(hidden=fields.whole("d_ff", self.usual["d_ff"]), activation=activation, bias=False)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = said(model)
-        if found is None:
+        line = said(model)
+        if line is None:
             return None
         tied = isinstance(model, EncoderDecoderConfig) and model.tie_embeddings == "all"
         apart = isinstance(model, EncoderDecoderConfig) and model.tie_embeddings == "none"
-        if found.below is not None and (not (tied or apart) or (found.scaled != tied and model.head != NoHeadConfig())):
+        if line.below is not None and (not (tied or apart) or (line.scaled != tied and model.head != NoHeadConfig())):
             return None
-        stacks = [side.feedforwards for side in (found.above, found.below) if side is not None]
+        stacks = [side.feedforwards for side in (line.above, line.below) if side is not None]
         kinds = {feed for stack in stacks for feed in stack}
         experts = next((feed for feed in kinds if isinstance(feed, ExpertsConfig)), None)
         if experts is None or not isinstance(experts.inner, MLPConfig) or not kinds <= {experts, experts.inner}:
@@ -77,7 +77,7 @@ class Switch(T5):
         if experts.top > 1 or experts.normalised or experts.shared or inner.bias or None in every:
             return None
         return {
-            **found.numbers, "vocab_size": vocab_size, "d_ff": inner.hidden or 4 * model.width,
+            **line.numbers, "vocab_size": vocab_size, "d_ff": inner.hidden or 4 * model.width,
             "dense_act_fn": named(ACTIVATIONS, inner.activation), "tie_word_embeddings": not apart,
             "num_experts": experts.experts, "router_bias": experts.router_bias,
             "expert_capacity": experts.capacity or ALL, "router_aux_loss_coef": experts.balance,
@@ -100,12 +100,12 @@ class Switch(T5):
 
 
 def sparse(layer: int, every: int) -> bool:
-    """Whether a layer has experts: the second of every so many."""
+    """Says whether a layer has experts: the second of every so many."""
     return every == 1 or (every > 0 and layer % every == 1)
 
 
 def mixed(fields: Fields, side: str, depth: Layers, experts: ExpertsConfig) -> Layers:
-    """The layers of one side."""
+    """Returns the layers of one stack."""
     assert isinstance(depth, int)
     count = natural(fields, f"num_sparse_{side}_layers", 3)
     every = natural(fields, f"{side}_sparse_step", depth // count if count else depth)
@@ -116,7 +116,7 @@ def mixed(fields: Fields, side: str, depth: Layers, experts: ExpertsConfig) -> L
 
 
 def every_of(stack: tuple[FeedForwardConfig, ...]) -> int | None:
-    """Every how many layers there are experts; None: not evenly."""
+    """Returns n where every n-th layer has experts (None: not evenly)."""
     kinds = [isinstance(feed, ExpertsConfig) for feed in stack]
     return next((n for n in range(len(kinds) + 1) if [sparse(i, n) for i in range(len(kinds))] == kinds), None)
 

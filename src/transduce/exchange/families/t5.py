@@ -69,7 +69,9 @@ class T5(Family):
         return model, vocab_size
 
     def tying(self, fields: Fields) -> tuple[Tie, bool]:
-        """How tables are tied, which only the tensors tell, and whether hidden states are scaled before the head."""
+        """Returns how tables are tied, which only the tensors tell, and whether hidden states are scaled before the
+        head.
+        """
         tied = fields.flag("tie_word_embeddings", True)
         return own_head(fields), fields.flag("scale_decoder_outputs", tied)
 
@@ -79,22 +81,22 @@ class T5(Family):
         if gate not in ("", "gated"):
             raise UserError(f"config.json has feed_forward_proj={kind!r}; it must be `relu`, `gated-gelu`, or alike")
         activation = fields.one_of("dense_act_fn", ACTIVATIONS, "gelu_new" if kind == "gated-gelu" else last)
-        made = GatedConfig if fields.flag("is_gated_act", gate == "gated") else MLPConfig
-        return made(hidden=fields.whole("d_ff", self.usual["d_ff"]), activation=activation, bias=False)
+        cls = GatedConfig if fields.flag("is_gated_act", gate == "gated") else MLPConfig
+        return cls(hidden=fields.whole("d_ff", self.usual["d_ff"]), activation=activation, bias=False)
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        found = said(model)
-        if found is None or (isinstance(model, EncoderDecoderConfig) and not model.one_table):
+        line = said(model)
+        if line is None or (isinstance(model, EncoderDecoderConfig) and not model.one_table):
             return None
-        feed, below = found.above.feedforward, found.below
+        feed, below = line.above.feedforward, line.below
         if not isinstance(feed, MLPConfig | GatedConfig) or feed.bias or (below and below.feedforward != feed):
             return None
         gated, activation = isinstance(feed, GatedConfig), named(ACTIVATIONS, feed.activation)
         usual = 4 * model.width if not gated else -(-8 * model.width // 24) * 8
         return {
-            **found.numbers, "vocab_size": vocab_size, "d_ff": feed.hidden or usual,
+            **line.numbers, "vocab_size": vocab_size, "d_ff": feed.hidden or usual,
             "feed_forward_proj": f"gated-{activation}" if gated else activation, "dense_act_fn": activation,
-            "is_gated_act": gated, "tie_word_embeddings": found.scaled, "scale_decoder_outputs": found.scaled,
+            "is_gated_act": gated, "tie_word_embeddings": line.scaled, "scale_decoder_outputs": line.scaled,
         }  # fmt: skip
 
     def architecture(self, model: ModelConfig) -> str:
@@ -103,12 +105,12 @@ class T5(Family):
         return self.architectures[isinstance(model.head, NoHeadConfig)]
 
     def table(self, model: ModelConfig) -> Table:
-        found = sides(model)
-        assert found is not None
-        return table(model, found, self.feed_rows)
+        both = sides(model)
+        assert both is not None
+        return table(model, both, self.feed_rows)
 
     def silent(self, model: ModelConfig) -> tuple[str, ...]:
-        """Early files hold positions for what reads the source, with which nothing has ever computed."""
+        """Returns names of early files: positions for what reads the source, with which nothing has ever computed."""
         unread = (r"(^|\.)EncDecAttention\.relative_attention_bias\.weight$",)
         return (r"^decoder\.",) if isinstance(model, EncoderConfig) else unread
 
@@ -145,7 +147,7 @@ def own_head(fields: Fields) -> Tie:
 
 
 class Said(NamedTuple):
-    """What all of this line say alike: the sides, and whether hidden states are scaled before the head."""
+    """The keys that all of this line have: the stacks, and whether hidden states are scaled before the head."""
 
     above: Side
     below: Side | None
@@ -154,11 +156,11 @@ class Said(NamedTuple):
 
 
 def said(model: ModelConfig) -> Said | None:
-    """What config.json says of a model, but for its feed-forwards and how it is tied; None: it is no such model."""
-    found, norm, places = sides(model), model.norm, model.positions
-    if found is None or not isinstance(norm, RMSNorm) or not isinstance(places, T5Config):
+    """Returns what config.json says of a model, but for its feed-forwards and how it is tied (None: another model)."""
+    both, norm, places = sides(model), model.norm, model.positions
+    if both is None or not isinstance(norm, RMSNorm) or not isinstance(places, T5Config):
         return None
-    above, below = found
+    above, below = both
     mixer, head = above.mixer, model.head
     scaled = isinstance(head, LinearHeadConfig) and head.scale == model.width**-0.5
     plain = (
@@ -185,9 +187,9 @@ def said(model: ModelConfig) -> Said | None:
     return Said(above, below, scaled, numbers)
 
 
-def table(model: ModelConfig, found: tuple[Side, Side | None], feed: Feed) -> Table:
-    """The tensors of both stacks. feed: the rows of a feed-forward, whose names begin as is said."""
-    above, below = found
+def table(model: ModelConfig, both: tuple[Side, Side | None], feed: Feed) -> Table:
+    """Returns the tensors of both stacks. feed: the rows of a feed-forward, whose names begin as is said."""
+    above, below = both
     rows = stack(above, "encoder", "encoder." if below else "", feed)
     first = "encoder.embed.weight" if below else "embed.weight"
     copies = [("encoder.embed_tokens.weight", "shared.weight")]
@@ -200,7 +202,7 @@ def table(model: ModelConfig, found: tuple[Side, Side | None], feed: Feed) -> Ta
     elif not isinstance(model.head, NoHeadConfig):
         copies.append(("lm_head.weight", "shared.weight"))
     if not model.one_table:
-        tables = ("encoder.embed_tokens.weight", "shared.weight")  # theirs computes with the first of them only
+        tables = ("encoder.embed_tokens.weight", "shared.weight")  # Hugging Face computes with the first of them only
         rows += [row(tables, first, FIRST), row("decoder.embed_tokens.weight", "decoder.embed.weight")]
         return Table(tuple(rows))
     copies.append(("decoder.embed_tokens.weight", "shared.weight"))

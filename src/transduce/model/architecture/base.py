@@ -90,7 +90,7 @@ class ModelConfig(Part):
             if not name.isidentifier() or hasattr(nn.ModuleDict, name):
                 raise UserError(f"heads.{clipped(name)} cannot have that name; use another, such as heads.pair")
             if isinstance(head, NoHeadConfig):
-                raise UserError(f"heads.{name} is none; leave it out")
+                raise UserError(f"heads.{name} has the kind none; leave it out")
         require_layers(layers=self.layers)
         acts = self.positions.acts
         mixers = list(self.mixers())

@@ -61,7 +61,7 @@ def expanded(layers: Any, own: str) -> Any:
         require_at_most(MOST, layers=len(names) * times)
         layers = names * times
     if isinstance(layers, str) and not layers.strip().isdecimal():
-        raise UserError(f"layers={layers} is no number, and no list such as `[delta, delta, attention] * 4`")
+        raise UserError(f"layers={layers} is neither a number nor a list such as `[delta, delta, attention] * 4`")
     if not isinstance(layers, list):
         return layers
     return [

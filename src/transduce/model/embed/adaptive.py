@@ -81,7 +81,7 @@ class AdaptiveEmbedding(Embedding):
         return dropout(self.positions.inside(x, layout.inner), self.p, self.training)
 
     def tokens(self, ids: Tensor) -> Tensor:
-        """(B, T) -> (B, T, M). Every band looks at every token, and gives zeros for those of others: since bands grow
+        """(B, T) -> (B, T, M). Every band looks at every token, and gives zeros outside its own: since bands grow
         narrow quickly this costs little, and no shape depends on the data."""
         total, first = None, 0
         for i, table in enumerate(self.bands.tables):

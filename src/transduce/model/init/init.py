@@ -127,7 +127,7 @@ def by_role(rules: Rules, role: Role, model: nn.Module, name: str) -> Initialise
         *path, last = name.split(".")
         part = type(model.get_submodule(".".join(path))).__name__
         raise UserError(
-            f"`{last}` of {part} is no matrix, and no scheme knows what it starts from; declare it in start(), as "
+            f"`{last}` of {part} is not a matrix, and no scheme knows what it starts from; declare it in start(), as "
             f"docs/adding-a-mixer.md shows"
         )
     return rules[role]

@@ -112,7 +112,7 @@ class RMSNorm(NormConfig):
     def __post_init__(self) -> None:
         require_eps(self.eps)
         if not 0 < self.part <= 1:
-            raise UserError(f"part={self.part} is no share of the features; use a number up to 1, such as 0.0625")
+            raise UserError(f"part={self.part} is not a share of the features; use a number up to 1, such as 0.0625")
 
     def build(self, width: int) -> nn.Module:
         if self.offset:
