@@ -117,7 +117,7 @@ def test_bleu_is_shown_where_a_reference_has_four_words(
     split = split_of(made, ["x", "y"], targets)
     found = measured(made, split)
     assert found.values["bleu"].means is means
-    assert ("BLEU" in found.told()) is means
+    assert ("BLEU" in found.line()) is means
 
 
 def test_a_reference_may_be_written_otherwise_than_the_tokeniser_writes(

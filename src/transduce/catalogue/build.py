@@ -26,20 +26,20 @@ class Holder:
 
 def whole(name: str) -> Built:
     """Returns the shape of an entry, if all of it can be built. Raises UserError."""
-    found = built(entry(name))
-    if found.beside:
-        missing = ", ".join(part.replace("_", " ") for part in found.beside)
+    shape = built(entry(name))
+    if shape.beside:
+        missing = ", ".join(part.replace("_", " ") for part in shape.beside)
         raise UserError(f"{name} cannot be built: it has parts that are none of ours ({missing})")
-    return found
+    return shape
 
 
 def config_of(name: str, overrides: Iterable[tuple[str, Any]] = ()) -> tuple[ModelConfig, int]:
     """Returns the model of an entry with dotted overrides such as ("layers", 4), and the rows of its vocabulary."""
-    found = whole(name)
-    data: dict[str, Any] = {"model": to_data(found.model)}
+    shape = whole(name)
+    data: dict[str, Any] = {"model": to_data(shape.model)}
     for dotted, value in overrides:
         override(data, f"model.{dotted}", value)
-    return from_data(Holder, data).model, found.vocab_size
+    return from_data(Holder, data).model, shape.vocab_size
 
 
 def section(name: str) -> dict[str, Any] | None:

@@ -66,16 +66,16 @@ class Share(NamedTuple):
 
 def sampled(layers: Layers) -> tuple[tuple[LayerConfig, ...], list[Share]]:
     """Returns every kind of layer at most twice, and how many layers each stands for."""
-    found: dict[LayerConfig, int] = {}
+    depths: dict[LayerConfig, int] = {}
     for run in runs(layers):
         key = run if run.tied else replace(run, times=1)
-        found[key] = found.get(key, 0) + (1 if run.tied else run.times)
-    kept, shares = list[LayerConfig](), list[Share]()
-    for kind, times in found.items():
+        depths[key] = depths.get(key, 0) + (1 if run.tied else run.times)
+    kinds, shares = list[LayerConfig](), list[Share]()
+    for kind, times in depths.items():
         for layers in (1,) if times == 1 else (times - 1, 1):
-            kept.append(kind)
+            kinds.append(kind)
             shares.append(Share(layers, layers * kind.times))
-    return tuple(kept), shares
+    return tuple(kinds), shares
 
 
 def small(model: ModelConfig) -> tuple[ModelConfig, list[list[Share]]]:
@@ -153,7 +153,7 @@ def states(built: Model, blocks: Mapping[Block, Share], width: int) -> tuple[int
     meta, half, context = torch.device("meta"), torch.bfloat16, built.limit or LONG
     built.to(half)
 
-    def held(tokens: int) -> int:
+    def state_bytes(tokens: int) -> int:
         return sum(
             blocks[block].applied * nbytes(block.init_state(1, tokens, device=meta, dtype=half)) for block in decoding
         )
@@ -163,4 +163,4 @@ def states(built: Model, blocks: Mapping[Block, Share], width: int) -> tuple[int
         return sum(blocks[block].applied * nbytes(block.remember(source, layout)) for block in decoding)
 
     decoding = cast("list[Block]", list(built.stacks()[-1].blocks))
-    return held(9) - held(8), context, held(context), remembered(9) - remembered(8)
+    return state_bytes(9) - state_bytes(8), context, state_bytes(context), remembered(9) - remembered(8)

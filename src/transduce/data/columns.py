@@ -36,7 +36,7 @@ class Columns:
 
     @property
     def given(self) -> Sequence[Any]:
-        """The first column."""
+        """Returns the first column."""
         return next(iter(self.values.values()))
 
     def take(self, rows: Sequence[int]) -> "Columns":

@@ -79,7 +79,7 @@ class Dates(DataConfig):
         return []
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
-        """The three splits; no text stands twice in one. Raises UserError for an unknown locale."""
+        """Returns the three splits; no text stands twice in one. Raises UserError for an unknown locale."""
         sizes = {"train": self.train_size, "valid": self.valid_size, "test": self.test_size}
         days: dict[str, list[date]] = {split: [] for split in sizes}
         for ordinal in range(date(self.first_year, 1, 1).toordinal(), date(self.last_year, 12, 31).toordinal() + 1):
@@ -98,7 +98,7 @@ class Dates(DataConfig):
             return not twice or careless(pattern.fill(day.weekday(), day.month, day.day, "y")) not in twice
 
         rng = np.random.default_rng((self.seed, number))
-        found: dict[str, str] = {}
+        dates: dict[str, str] = {}
         for _ in range(20):  # most draws are kept; more rounds mean that there are hardly any texts left to find
             for where, how, care, *whens in rng.random((size, 3 + 5)).tolist():
                 choice = ways[int(where * len(ways))]
@@ -110,24 +110,24 @@ class Dates(DataConfig):
                 text = pattern.write(day)
                 if care < self.noise:
                     text = (text.lower(), text.translate(COMMAS), careless(text))[int(care / self.noise * 3)]
-                found.setdefault(text, day.isoformat())
-                if len(found) == size:
-                    return Columns({SOURCE: list(found), TARGET: list(found.values())})
+                dates.setdefault(text, day.isoformat())
+                if len(dates) == size:
+                    return Columns({SOURCE: list(dates), TARGET: list(dates.values())})
         raise UserError(
-            f"{size} different dates are asked for, but hardly more than {len(found)} can be written in "
+            f"{size} different dates are asked for, but hardly more than {len(dates)} can be written in "
             f"{len(self.locales)} locales and the years {self.first_year}-{self.last_year}; ask for fewer"
         )
 
 
 def split_of(day: date) -> str:
-    """The split that a day belongs to, by its hash alone."""
+    """Returns the split that a day belongs to, by its hash alone."""
     percent = int.from_bytes(hashlib.blake2b(day.isoformat().encode(), digest_size=4).digest()) % 100
     return "train" if percent < 90 else "valid" if percent < 95 else "test"
 
 
 @cache
 def unclear(names: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
-    """For a set of locales: the shapes whose day and month change places, and the texts that mean two days."""
+    """Returns, for locales, the shapes whose day and month change places, and the texts that mean two days."""
     ways = [pattern for name in names for pattern in patterns(name)]
     shapes = contradictory(ways)
     return shapes, collisions([pattern for pattern in ways if not (pattern.numeric and pattern.shape in shapes)])

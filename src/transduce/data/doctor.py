@@ -59,7 +59,7 @@ class Split:
 
     @property
     def truncated(self) -> float:
-        """Share of examples that are cut off or dropped."""
+        """Returns the share of examples that are cut off or dropped."""
         return self.overlong / max(self.examples, 1)
 
 
@@ -92,7 +92,7 @@ class Findings:
     unread: tuple[str, ...] = ()  # a sentence for each kind of file or column that is not read
 
     def advice(self) -> list[str]:
-        """A sentence for each finding that usually means a mistake, with what to do about it."""
+        """Returns a sentence for each finding that usually means a mistake, with what to do about it."""
         out = list(self.unread)
         if self.header is not None:
             names = " and ".join(f"`{name}`" for name in self.header)
@@ -130,8 +130,9 @@ def examine(
     rows: int = 4,
     unread: Sequence[str] = (),
 ) -> Findings:
-    """Findings about every split; `encoded` are the same texts as ids, `rows` those to preview, `unread` what is said
-    of what was not read."""
+    """Returns findings about every split; `encoded` are the same texts as ids, `rows` those to preview, `unread` what
+    is said of what was not read.
+    """
     sizes = {name: _split(columns, encoded[name], tokenizer, config) for name, columns in splits.items()}
     loader = Loader(encoded["train"], config, seed=seed)
     padding, batches = _padding(loader)
@@ -153,7 +154,7 @@ def examine(
 
 
 def header(splits: Mapping[str, Columns]) -> tuple[str, ...] | None:
-    """The first row of a split of several columns, if all it holds are words that usually name columns.
+    """Returns the first row of a split of several columns, if it only has words that usually name columns.
 
     Of any split, since the first line of the training file may have been held out for validation.
     """
@@ -181,7 +182,7 @@ def _split(columns: Columns, examples: Examples, tokenizer: Tokenizer | None, co
 
 
 def lengths(values: Sequence[Any], ids: Ragged, unk: int | None) -> Lengths:
-    """Lengths, unknown tokens and empty texts of one column."""
+    """Returns lengths, unknown tokens and empty texts of one column."""
     texts = [value for value in values if isinstance(value, str)]
     counts = ids.lengths
     unknown = 0 if unk is None else int((ids.flat == unk).sum())
@@ -210,13 +211,13 @@ def histogram(lengths: Index) -> tuple[Bar, ...]:
 
 
 def overlap(first: Columns, second: Columns) -> int:
-    """Examples of `second` whose first column stands in `first` too."""
-    known = set(first.given)
-    return sum(value in known for value in second.given)
+    """Returns how many examples of `second` have a first column that stands in `first` too."""
+    first_inputs = set(first.given)
+    return sum(value in first_inputs for value in second.given)
 
 
 def _padding(loader: Loader, most: int = 200) -> tuple[float, int]:
-    """Share of empty slots in an epoch (in its first batches, where there are many), and the number of its batches."""
+    """Returns the share of empty slots in an epoch (in its first batches, where it has many), and its batches."""
     size = loader.size(0)
     slots = tokens = 0
     for index in range(min(size, most)):
@@ -227,7 +228,7 @@ def _padding(loader: Loader, most: int = 200) -> tuple[float, int]:
 
 
 def preview(loader: Loader, tokenizer: Tokenizer, rows: int) -> tuple[Row, ...]:
-    """The first rows of the first batch as they will be trained on, padding left out."""
+    """Returns the first rows of the first batch as they will be trained on, padding left out."""
     batch, out = loader.batch(0, 0), list[Row]()
     for row in range(min(rows, len(batch.inputs))):
         target: list[Token] = []
@@ -236,9 +237,9 @@ def preview(loader: Loader, tokenizer: Tokenizer, rows: int) -> tuple[Row, ...]:
             out.append(Row((), tuple(Token(text, False) for text in tokenizer.pieces(ids))))
             continue
         columns = (_ints(x[row]) for x in (batch.inputs, batch.targets, batch.layout.positions))
-        for read, predicted, position in zip(*columns, strict=True):
+        for token, predicted, position in zip(*columns, strict=True):
             if position == 0:
-                target.append(Token(tokenizer.pieces([read])[0], False))
+                target.append(Token(tokenizer.pieces([token])[0], False))
             if predicted >= 0:
                 target.append(Token(tokenizer.pieces([predicted])[0], True))
         source: list[Token] = []

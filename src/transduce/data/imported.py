@@ -11,11 +11,11 @@ from transduce.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Imported(DataConfig):
-    """What an imported model has in the place of data.
+    """The place of data in the recipe of an imported model.
 
     origin: where the model was.
-    ends: whether a text has an end.
-    sentences: whether that folder says how texts become vectors.
+    ends: a text has an end.
+    sentences: that folder says how texts become vectors.
     """
 
     kind: ClassVar[str] = "imported"

@@ -35,11 +35,11 @@ class Lanes:
 
     @property
     def longest(self) -> int:
-        """Tokens of a lane."""
+        """Returns tokens of a lane."""
         return -(-(len(self.stream) - 1) // self.rows)
 
     def plan(self, rng: np.random.Generator) -> list[Strip]:
-        """Whole strips only; each epoch begins a few tokens later than the first could. Raises UserError."""
+        """Returns whole strips only; each epoch begins a few tokens later than the first could. Raises UserError."""
         room = len(self.stream) - 1
         if room < self.rows * self.width:
             raise UserError(
@@ -52,7 +52,7 @@ class Lanes:
         return [Strip(starts + at, lengths, at) for at in range(0, lane - self.width + 1, self.width)]
 
     def fixed(self) -> list[Strip]:
-        """Every token but the first is a target once. Raises UserError."""
+        """Returns strips in which every token but the first is a target once. Raises UserError."""
         room = len(self.stream) - 1
         if room < 1:
             raise UserError(f"the text has {len(self.stream)} tokens, but predicting takes two; give a longer text")

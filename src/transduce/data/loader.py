@@ -17,12 +17,12 @@ from transduce.model.batch import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class BatchConfig:
-    """How examples become batches.
+    """The way from examples to batches.
 
     batch_tokens: slots of a batch, padding included: rows * (longest source + longest target), or rows * row length for
         language modelling. A single longer row is a batch of its own.
     max_length: slots of a row on either side, <s> or </s> included.
-    overlong: what happens to a longer example: cut off, or left out. Packed documents are split instead.
+    overlong: a longer example is cut off (truncate), or left out (drop). Packed documents are split instead.
     packing: several examples per row, kept apart by the layout.
     carry: of one stream of text: each batch goes on where the last one ended, with what the model then remembered, but
         no gradient reaches back.
@@ -92,15 +92,17 @@ class Loader:
         self._lock = threading.Lock()
 
     def size(self, epoch: int) -> int:
-        """Batches of this rank in an epoch."""
+        """Returns the batches of this rank in an epoch."""
         return len(self._plan(epoch)) // self.ranks
 
     def batch(self, epoch: int, index: int) -> Batch:
-        """The batch at a place; always the same one."""
+        """Returns the batch at a place; always the same one."""
         return self.rows.build(self._plan(epoch)[index * self.ranks + self.rank])
 
     def stream(self, cursor: Cursor = START, skip: frozenset[Cursor] = frozenset()) -> Iterator[tuple[Cursor, Batch]]:
-        """Batches from `cursor` on, epoch after epoch without end, each with its place; those in `skip` left out."""
+        """Yields batches from `cursor` on, epoch after epoch without end, each with its place; those in `skip` left
+        out.
+        """
         if self.config.workers == 0:
             for place in self._places(cursor, skip):
                 yield place, self.batch(*place)
@@ -118,7 +120,7 @@ class Loader:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def once(self) -> Iterator[Batch]:
-        """Every example once, in a fixed order, the short first; nothing is dropped, and ranks are not told apart."""
+        """Yields every example once, in a fixed order, the short first; drops nothing, and ranks share all."""
         rows = self.examples.rows(self.config, drop=False) if self.config.overlong == "drop" else self.rows
         for group in rows.fixed():
             yield rows.build(group)

@@ -1,4 +1,4 @@
-"""How people of a place write a date: patterns out of Babel's locale data (Unicode CLDR)."""
+"""Dates as people of a place write them: patterns out of Babel's locale data (Unicode CLDR)."""
 
 import functools
 import unicodedata
@@ -37,35 +37,35 @@ class Pattern(NamedTuple):
     digits: str  # ten, for the year
 
     def write(self, day: date) -> str:
-        """The date as text."""
+        """Returns the date as text."""
         year = f"{day.year:04d}".translate(dict(zip(range(48, 58), self.digits, strict=True)))
         return self.fill(day.weekday(), day.month, day.day, year)
 
     def fill(self, weekday: int, month: int, day: int, year: str) -> str:
-        """The template with its parts: weekday 0-6, month 1-12, day 1-31, the year as text."""
+        """Returns the template with its parts: weekday 0-6, month 1-12, day 1-31, the year as text."""
         e = self.weekdays[weekday] if self.weekdays else ""
         return self.template.format(e=e, d=self.days[day - 1], m=self.months[month - 1], y=year)
 
     @property
     def numeric(self) -> bool:
-        """Whether the month is a number, with nothing beside it that says so."""
+        """Says whether the month is a number, and nothing beside it says so."""
         return all(c in self.digits for c in self.months[10])
 
     @property
     def shape(self) -> str:
-        """Digits, where the year is, and what stands between: "0/0/y" of any date in numbers with such strokes."""
+        """Returns digits, the year and what stands between: "0/0/y" of any date in numbers with such strokes."""
         core = self.template[min(map(self.template.index, FIELDS)) : max(map(self.template.index, FIELDS)) + 3]
         return core.format(d=self.digits[0], m=self.digits[0], y="y")
 
     @property
     def day_first(self) -> bool:
-        """Whether the day comes before the month."""
+        """Says whether the day comes before the month."""
         return self.template.index("{d}") < self.template.index("{m}")
 
 
 @functools.cache
 def patterns(name: str) -> tuple[Pattern, ...]:
-    """Every way in which a locale writes a day of the Gregorian calendar with a year of four digits.
+    """Returns every way in which a locale writes a day of the Gregorian calendar with a year of four digits.
 
     Where the locale has digits of its own, each pattern comes with these and with 0-9. All white space becomes the
     plain space and marks of direction go, as people type them. Raises UserError for a locale that Babel does not know.
@@ -81,12 +81,12 @@ def patterns(name: str) -> tuple[Pattern, ...]:
     formats: list[Any] = [locale.date_formats[length] for length in LENGTHS]
     formats += [locale.datetime_skeletons[s] for s in SKELETONS if s in locale.datetime_skeletons]
     system = DIGITS.get(locale.default_numbering_system)
-    found: dict[Pattern, None] = {}
+    every: dict[Pattern, None] = {}
     for digits in ["0123456789", *([_digits(system)] if system else [])]:
         for pattern in dict.fromkeys(str(f) for f in formats):
             if (built := _build(locale, pattern, digits)) and len(built.write(date(2020, 11, 25))) <= LONGEST:
-                found[built] = None
-    return tuple(found)
+                every[built] = None
+    return tuple(every)
 
 
 def _digits(script: str) -> str:
@@ -95,7 +95,7 @@ def _digits(script: str) -> str:
 
 
 def _build(locale: Any, pattern: str, digits: str) -> Pattern | None:
-    """The pattern in our form; None where it has a field beside day, month, year and weekday, or a short year."""
+    """Returns the pattern in our form (None: it has a field beside day, month, year and weekday, or a short year)."""
     from babel.dates import tokenize_pattern
 
     template, weekdays, days, months = "", (), (), ()
@@ -142,28 +142,28 @@ def _each(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def contradictory(ways: Sequence[Pattern]) -> frozenset[str]:
-    """The shapes of dates in numbers in which some people put the day first and others the month."""
+    """Returns the shapes of dates in numbers in which some people put the day first and others the month."""
     orders: dict[str, set[bool]] = {}
     for pattern in ways:
         if pattern.numeric:
             orders.setdefault(pattern.shape, set()).add(pattern.day_first)
-    return frozenset(shape for shape, found in orders.items() if len(found) > 1)
+    return frozenset(shape for shape, forms in orders.items() if len(forms) > 1)
 
 
 def collisions(ways: Sequence[Pattern]) -> frozenset[str]:
-    """Every text, made careless, that means two days of the same year; the year stands as "y"."""
-    meant: dict[str, tuple[int, int]] = {}
+    """Returns every text, made careless, that means two days of the same year; the year stands as "y"."""
+    days: dict[str, tuple[int, int]] = {}
     twice: set[str] = set()
     for pattern in ways:
         names = tuple(map(careless, pattern.weekdays)), pattern.days, tuple(map(careless, pattern.months))
         folded = Pattern(careless(pattern.template), *names, pattern.digits)
         for month, day, weekday in product(range(1, 13), range(1, 32), range(7 if pattern.weekdays else 1)):
             text = folded.fill(weekday, month, day, "y")
-            if meant.setdefault(text, (month, day)) != (month, day):
+            if days.setdefault(text, (month, day)) != (month, day):
                 twice.add(text)
     return frozenset(twice)
 
 
 def careless(text: str) -> str:
-    """Text in lower case, without commas."""
+    """Returns text in lower case, without commas."""
     return text.lower().translate(COMMAS)

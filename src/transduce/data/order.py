@@ -1,4 +1,4 @@
-"""Which examples stand together in a batch, and in what order: index arrays, nothing else.
+"""The order of examples and which stand together in a batch: index arrays, nothing else.
 
 Every function is pure; whatever is random comes from the generator passed in.
 """
@@ -14,7 +14,7 @@ G = TypeVar("G", bound=Any)  # a batch: an array or a list with one item per row
 
 
 def bucket(source: Index, target: Index, rng: np.random.Generator, pool: int) -> Index:
-    """A shuffled order in which neighbours have like lengths on both sides. Lengths: (n,) -> (n,) indices.
+    """Returns a shuffled order in which neighbours have like lengths on both sides. Lengths: (n,) -> (n,) indices.
 
     The shuffled examples are sorted in pools of `pool`: by source length, and within each source length by target
     length, up and down in turn, so that the border between two source lengths is smooth too. Ties stay shuffled.
@@ -29,7 +29,7 @@ def bucket(source: Index, target: Index, rng: np.random.Generator, pool: int) ->
 
 
 def cut(order: Index, source: Index, target: Index, budget: int) -> list[Index]:
-    """Batches of consecutive examples whose padded slots, rows * (longest source + longest target), fit `budget`.
+    """Returns batches of consecutive examples whose slots, rows * (longest source + longest target), fit `budget`.
 
     A single example above the budget is a batch of its own.
     """
@@ -47,7 +47,7 @@ def cut(order: Index, source: Index, target: Index, budget: int) -> list[Index]:
 
 
 def pack(order: Index, source: Index, target: Index, capacity: int, open_rows: int = 64) -> list[Index]:
-    """Rows of several examples each: no more than `capacity` slots on either side. In the given order, first fit.
+    """Returns rows of several examples each, at most `capacity` slots on either side. In the given order, first fit.
 
     At most `open_rows` rows wait for more; then the one that has waited longest is closed.
     """
@@ -68,7 +68,7 @@ def pack(order: Index, source: Index, target: Index, capacity: int, open_rows: i
 
 
 def even(batches: Sequence[G], ranks: int) -> list[G]:
-    """The same rows in a number of batches that `ranks` divides: the fullest batches are halved until it does.
+    """Returns the same rows in a number of batches that `ranks` divides: the fullest batches are halved until it does.
 
     Where there are too few rows for that, some batches are left over, and they are nobody's.
     """

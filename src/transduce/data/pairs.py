@@ -49,7 +49,7 @@ class Pairs(DataConfig):
         return SOURCE, TARGET
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
-        """Both columns of every split. Raises UserError."""
+        """Returns both columns of every split. Raises UserError."""
         splits: dict[str, Columns] = {}
         for split, paths in self._files().items():
             rows = [row for path in paths for row in table.columns(path, *self._table)]

@@ -50,7 +50,7 @@ class Parallel(DataConfig):
         return SOURCE, TARGET
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
-        """Both sides of every split, aligned. Raises UserError."""
+        """Returns both sides of every split, aligned. Raises UserError."""
         folder = read.at_home(self.path)
         if not folder.is_dir():
             raise UserError(f"data.path: {read.missing(folder)}")

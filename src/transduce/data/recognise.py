@@ -1,4 +1,4 @@
-"""Which column of a table is which: by its name, or by what it holds."""
+"""The columns of a table recognised: by name, or by content."""
 
 import difflib
 import re
@@ -22,9 +22,9 @@ NAMES = {  # what a column is called elsewhere
 MOST = 100  # different labels, beyond which a column is taken for text
 
 
-def require_known(given: Iterable[str], columns: Sequence[str]) -> None:
+def require_known(names: Iterable[str], columns: Sequence[str]) -> None:
     """Raises UserError for a place of a column that the task does not read."""
-    for name in given:
+    for name in names:
         if name not in columns:
             close = difflib.get_close_matches(name, columns, n=1)
             way = f"did you mean `{close[0]}`?" if close else f"it reads {', '.join(columns)}"
@@ -32,7 +32,7 @@ def require_known(given: Iterable[str], columns: Sequence[str]) -> None:
 
 
 def form(
-    path: Path, columns: Sequence[str], given: Mapping[str, int | str], header: bool | None, separator: str,
+    path: Path, columns: Sequence[str], stated: Mapping[str, int | str], header: bool | None, separator: str,
     max_chars: int,
 ) -> cells.Form:  # fmt: skip
     """Returns where the columns of a table are. Raises UserError where they are neither told nor recognised."""
@@ -40,15 +40,15 @@ def form(
     first, *rows = cells.some(path, mark, max_chars, SOME) or [list[object]()]
     names = cells.names(path, max_chars)
     if names is None:
-        known = {alias for column in columns for alias in NAMES.get(column, {column})}
-        looks = any(isinstance(cell, str) and simple(cell) in known for cell in first)
-        named = any(isinstance(place, str) for place in given.values())
+        aliases = {alias for column in columns for alias in NAMES.get(column, {column})}
+        looks = any(isinstance(cell, str) and simple(cell) in aliases for cell in first)
+        named = any(isinstance(place, str) for place in stated.values())
         names = [str(cell) for cell in first] if (looks or named if header is None else header) else None
         rows = rows if names is not None else [first, *rows]
         headed = names is not None
     else:
         rows, headed = [first, *rows], False
-    places = {column: place_of(place, names, len(first), path) for column, place in given.items()}
+    places = {column: place_of(place, names, len(first), path) for column, place in stated.items()}
     remarks: list[str] = []
     for column in [column for column in columns if column not in places]:
         place = by_name(column, names, places.values())
@@ -56,9 +56,9 @@ def form(
         if place is None:
             place = by_content(column, columns, rows, places, len(first))
         if place is None:
-            shown = ", ".join(names) if names else f"{len(first)} columns, in the first row {shorten(first)}"
+            listed = ", ".join(names) if names else f"{len(first)} columns, in the first row {shorten(first)}"
             what = f"{path} has no column that is surely the {column}"
-            raise UserError(f"{what}; set data.columns.{column} to one of them ({shown})")
+            raise UserError(f"{what}; set data.columns.{column} to one of them ({listed})")
         places[column] = place
         title = f"column {place}" + (f" (`{names[place]}`)" if names else "")
         remarks.append(f"the {column} is {title} of {path.name}, by {how}; data.columns.{column}=... says otherwise")
@@ -66,7 +66,9 @@ def form(
 
 
 def guessed(path: Path, max_chars: int) -> str:
-    """The separator of a file: as its name says; of plain text tabs where all lines have one, else the first space."""
+    """Returns the separator of a file: as its name says; of plain text tabs where all lines have one, else the first
+    space.
+    """
     kind = cells.kind_of(path)
     if kind != ".txt":
         return "comma" if kind == ".csv" else "tab"
@@ -79,7 +81,7 @@ def simple(name: str) -> str:
 
 
 def place_of(place: int | str, names: Sequence[str] | None, count: int, path: Path) -> int:
-    """The number of a column that is given by name or number."""
+    """Returns the number of a column that is given by name or number."""
     if isinstance(place, int):
         if place >= count:
             raise UserError(f"{path} has {count} columns, but column {place} (counted from 0) is asked for")
@@ -92,7 +94,7 @@ def place_of(place: int | str, names: Sequence[str] | None, count: int, path: Pa
 
 
 def by_name(column: str, names: Sequence[str] | None, taken: Iterable[int]) -> int | None:
-    """The column of a usual name that is not taken: the very name first."""
+    """Returns the column of a usual name that is not taken: the very name first."""
     free = [i for i in range(len(names or ())) if i not in set(taken)]
     called = [i for i in free if simple((names or [])[i]) == column]
     called = called or [i for i in free if simple((names or [])[i]) in NAMES.get(column, ())]
@@ -102,7 +104,7 @@ def by_name(column: str, names: Sequence[str] | None, taken: Iterable[int]) -> i
 def by_content(
     column: str, columns: Sequence[str], rows: Sequence[Sequence[object]], places: Mapping[str, int], count: int
 ) -> int | None:
-    """The column that is left over, or of two columns the one whose values repeat (a label) or do not (a text)."""
+    """Returns the column left over, or of two columns the one whose values repeat (a label) or do not (a text)."""
     free = [i for i in range(count) if i not in places.values()]
     if len(free) == 1 and len(columns) == len(places) + 1:
         return free[0]

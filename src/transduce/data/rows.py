@@ -24,7 +24,10 @@ class Rows(Protocol[G]):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Tokens of a usual row: of its source (0: there is none), and of its target. The order does not matter."""
+        """Returns tokens of a usual row: of its source (0: it has none), and of its target.
+
+        The order does not matter.
+        """
         ...
 
     def plan(self, rng: np.random.Generator) -> list[G]: ...
@@ -99,7 +102,7 @@ class Windows:
         return 0, self.width
 
     def plan(self, rng: np.random.Generator) -> list[Index]:
-        """Whole windows only, so an epoch leaves out up to `width` tokens at either end. Raises UserError."""
+        """Returns whole windows only, so an epoch leaves out up to `width` tokens at either end. Raises UserError."""
         room = len(self.stream) - self.width
         if room < 1:
             raise UserError(
@@ -111,7 +114,7 @@ class Windows:
         return [starts[i : i + self.rows] for i in range(0, len(starts), self.rows)]
 
     def fixed(self) -> list[Index]:
-        """Every token but the first is a target once; the last row may be short. Raises UserError."""
+        """Returns rows in which every token but the first is a target once; the last may be short. Raises UserError."""
         if len(self.stream) < 2:
             raise UserError(f"the text has {len(self.stream)} tokens, but predicting takes two; give a longer text")
         starts = np.arange(0, len(self.stream) - 1, self.width)

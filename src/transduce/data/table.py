@@ -21,7 +21,7 @@ SOME = 20  # rows whose form is looked at
 
 
 def columns(path: Path, fields: Sequence[int | str], header: bool, max_chars: int) -> list[tuple[str, ...]]:
-    """The `fields` of every row: columns counted from 0, or names, which the first row (JSONL: every row) gives.
+    """Returns the `fields` of every row: columns counted from 0, or names from the first row (JSONL: every row).
 
     header: the first row of a TSV or CSV file holds names; it does in any case where a field is a name. TSV has no
     quotes; CSV has them, doubled inside. Raises UserError where there are no rows, and, with the line, where a row
@@ -63,7 +63,7 @@ def columns(path: Path, fields: Sequence[int | str], header: bool, max_chars: in
 
 
 def remarks(path: Path, fields: Sequence[int | str], header: bool, max_chars: int) -> list[str]:
-    """A sentence for each thing about the columns of a table that is not wrong, but not used or unusual."""
+    """Returns a sentence for each thing about the columns of a table that is not wrong, but not used or unusual."""
     if _kind(path) in JSONL:
         return []
     rows = _rows(path, max_chars)
@@ -71,8 +71,8 @@ def remarks(path: Path, fields: Sequence[int | str], header: bool, max_chars: in
     some = [row for _, row in islice(rows, SOME)]
     titles = names or [str(i) for i in range(len(some[0]) if some else 0)]
     unused = [title for i, title in enumerate(titles) if i not in at]
-    shown = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
-    out = [f"{len(unused)} of {len(titles)} columns of {path} are not used: {shown}"] if unused else []
+    listed = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
+    out = [f"{len(unused)} of {len(titles)} columns of {path} are not used: {listed}"] if unused else []
     marks = {sum(cell.count(";") for cell in row) for row in some}
     if len(some) > 2 and len(marks) == 1 and 0 not in marks and _kind(path) == ".csv":
         out.append(f"every row of {path} has as many semicolons; where they part its columns, convert them to commas")
@@ -84,7 +84,7 @@ def _kind(path: Path) -> str:
 
 
 def _rows(path: Path, max_chars: int) -> Iterator[tuple[int, list[str]]]:
-    """(line, columns) of every row of a TSV or CSV file."""
+    """Yields (line, columns) of every row of a TSV or CSV file."""
     kind = _kind(path)
     if kind not in (".tsv", ".csv", ".txt"):
         raise UserError(f"{path} ends in {kind!r}; tables are read from .tsv, .csv and .jsonl (and .gz of each)")
@@ -94,7 +94,7 @@ def _rows(path: Path, max_chars: int) -> Iterator[tuple[int, list[str]]]:
 def _header(
     path: Path, rows: Iterator[tuple[int, list[str]]], fields: Sequence[int | str], header: bool
 ) -> tuple[list[str] | None, list[int]]:  # fmt: skip
-    """The names of the columns, which are taken from `rows` where there are any, and the columns of the fields."""
+    """Returns the names of the columns, taken from `rows` if they have them, and the columns of the fields."""
     at = [f for f in fields if isinstance(f, int)]
     if not header and len(at) == len(fields):
         return None, at
@@ -109,7 +109,7 @@ def _counted(count: int) -> str:
 
 
 def _other_mark(rows: Iterable[tuple[int, list[str]]], kind: str) -> str:
-    """What to do where another mark than that of this kind seems to part the columns: all of `rows` hold it."""
+    """Returns what to do where another mark than that of this kind seems to part the columns: all of `rows` hold it."""
     texts = [" ".join(row) for _, row in rows]
     for mark, name in ((";", "semicolons"), ("\t", "tabs"), (",", "commas"), ("|", "bars")):
         if texts and all(mark in text for text in texts):
@@ -124,7 +124,7 @@ def _tsv(path: Path, max_chars: int) -> Iterator[tuple[int, list[str]]]:
 
 
 def separated(path: Path, max_chars: int, mark: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of every row of a CSV file, whose cells are parted by a mark. Raises UserError."""
+    """Yields (line, cells) of every row of a CSV file, whose cells are parted by a mark. Raises UserError."""
     csv.field_size_limit(2**31 - 1)  # the text is in memory already; `require_short` says what is too long
     reader = csv.reader(io.StringIO(read.text(path), newline=""), strict=True, delimiter=mark)
     number = 1
@@ -152,12 +152,12 @@ def parsed(line: str, path: Path, number: int) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:  # numbers of too many digits, too many brackets
-        told = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise UserError(f"{path}, line {number}, is not JSON: {told}") from None
+        problem = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise UserError(f"{path}, line {number}, is not JSON: {problem}") from None
 
 
 def _field(row: Any, field: int | str, path: Path, number: int) -> str:
-    """A field by name, or by names joined with dots for one inside another."""
+    """Returns a field by name, or by names joined with dots for one inside another."""
     value = row
     for key in [field] if isinstance(row, dict) and field in row else str(field).split("."):
         fields = cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
@@ -170,8 +170,8 @@ def _field(row: Any, field: int | str, path: Path, number: int) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:  # JSON can write half of a surrogate pair
-        told = f"the field `{field}` holds {value[error.start]!r}, half of a character"
-        raise UserError(f"{path}, line {number}: {told}; remove it") from None
+        problem = f"the field `{field}` holds {value[error.start]!r}, half of a character"
+        raise UserError(f"{path}, line {number}: {problem}; remove it") from None
     return value
 
 

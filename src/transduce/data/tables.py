@@ -49,7 +49,7 @@ class Table(DataConfig):
 
     @property
     def gives(self) -> None:
-        """What a task asks for."""
+        """Returns None: the columns are those that a task asks for."""
         return None
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
@@ -71,9 +71,9 @@ class Table(DataConfig):
         return [*self._form(columns, splits["train"][0]).remarks, *unused(self.path, splits, EXTENSIONS)]
 
     def _form(self, columns: Sequence[str], path: Path) -> cells.Form:
-        given: dict[str, Any] = {name: self.columns[name] for name in columns if name in self.columns}
+        stated: dict[str, Any] = {name: self.columns[name] for name in columns if name in self.columns}
         recognise.require_known(self.columns, columns)
-        return recognise.form(path, columns, given, self.header, self.separator, self.max_chars)
+        return recognise.form(path, columns, stated, self.header, self.separator, self.max_chars)
 
     def _files(self) -> dict[str, list[Path]]:
         return files(self.path, dict(zip(SPLITS, (self.train, self.valid, self.test), strict=True)), EXTENSIONS)

@@ -21,7 +21,7 @@ def chooser(
     config: GenerateConfig, streams: Sequence[Sequence[int]], length: int, rules: Rules | None = None,
     barred: Sequence[int] = (),
 ) -> Choose:  # fmt: skip
-    """What a config asks for.
+    """Returns the function that chooses tokens as a config says.
 
     streams: the names of the random streams of each input. length: the most draws of one. barred: ids that are never
     chosen, and whose share of the probability goes to the others.
@@ -34,12 +34,12 @@ def chooser(
 
 
 def greedy(logits: Tensor, search: Search) -> Choice:
-    """The likeliest token of each row. logits: (S, V)."""
+    """Chooses the likeliest token of each row. logits: (S, V)."""
     return best_of_each(logits.log_softmax(-1), search)
 
 
 def beam(logits: Tensor, search: Search) -> Choice:
-    """The best continuations of the hypotheses of each input together. logits: (S * K, V)."""
+    """Chooses the best continuations of the hypotheses of each input together. logits: (S * K, V)."""
     return best_of_all(logits.log_softmax(-1), search)
 
 
@@ -50,7 +50,7 @@ class Ruled:
         self.searches, self.rules, self.barred = searches, rules, list(barred)
 
     def __call__(self, logits: Tensor, search: Search) -> Choice:
-        """logits: (S * K, V)."""
+        """Chooses after the rules. logits: (S * K, V)."""
         if self.searches or self.rules is None:
             scores = logits.log_softmax(-1)
             scores = scores if self.rules is None else self.rules(scores, search)
@@ -61,13 +61,13 @@ class Ruled:
 
 
 def best_of_each(scores: Tensor, search: Search) -> Choice:
-    """The best token of each row. scores: (S, V)."""
+    """Returns the best token of each row. scores: (S, V)."""
     values, ids = to_host(*top_k(scores, 1))
     return None, ids.astype(np.int64, copy=False), search.scores + values
 
 
 def best_of_all(scores: Tensor, search: Search) -> Choice:
-    """The best continuations of the hypotheses of each input together. scores: (S * K, V).
+    """Returns the best continuations of the hypotheses of each input together. scores: (S * K, V).
 
     The best of all K * V are among the best few of each row, so only those leave the device.
     """
@@ -90,7 +90,10 @@ class Sampling:
         self.config, self.numbers, self.rules, self.barred = config, numbers, rules, list(barred)
 
     def __call__(self, logits: Tensor, search: Search) -> Choice:
-        """logits: (S * K, V), or (S, V) at the first step. The scores are those of the model, whatever was cut off."""
+        """Draws tokens. logits: (S * K, V), or (S, V) at the first step.
+
+        The scores are those of the model, whatever was cut off.
+        """
         sources, places, width = *search.scores.shape, search.width
         changed = logits if self.rules is None else self.rules(logits, search)
         parents = None if places == width else np.zeros((sources, width), np.int64)
@@ -106,7 +109,7 @@ class Sampling:
         return parents, ids.reshape(shape).astype(np.int64, copy=False), search.scores + values.reshape(shape)
 
     def draw(self, logits: Tensor, uniform: Tensor) -> Tensor:
-        """(R, 1) the ids that numbers (R, 1) stand for.
+        """Returns (R, 1) the ids that numbers (R, 1) stand for.
 
         A number that stands for a barred id is used once more, for a draw from the others: where it stands inside the
         share of that id is uniform again. So rows that need no second draw write what they would have written.
@@ -125,7 +128,7 @@ class Sampling:
 
 
 def to_host(values: Tensor, ids: Tensor) -> tuple[Floats, Ints | Floats]:
-    """float64 values and whole ids as arrays, in one transfer: a step waits for its device once."""
+    """Returns float64 values and whole ids as arrays, in one transfer: a step waits for its device once."""
     if values.device.type == "cpu":
         return values.double().numpy(), ids.numpy()
     both = torch.stack([values.double(), ids.double()]).cpu().numpy()

@@ -14,35 +14,35 @@ class Ending(Protocol):
     refills: bool
 
     def choices(self, width: int, ends: int) -> int:
-        """How many continuations of an input are looked at, where `ends` tokens end a hypothesis."""
+        """Returns how many continuations of an input are looked at, where `ends` tokens end a hypothesis."""
         ...
 
-    def bar(self, kept: list[list[Hypothesis]]) -> Floats:
-        """(S,) what an input is over without: a bound above it.   kept: what has ended, the best first."""
+    def bar(self, finished: list[list[Hypothesis]]) -> Floats:
+        """Returns (S,) what an input is over without: a bound above it.   finished: hypotheses, the best first."""
         ...
 
     def bound(self, scores: Floats, limits: Ints, length: int) -> Floats:
-        """(S,) the rank that what grows may still reach.   scores: (S,) of the best that grows."""
+        """Returns (S,) the rank that what grows may still reach.   scores: (S,) of the best that grows."""
         ...
 
 
 class Shrinking:
-    """What has ended keeps its place, as in Nematus and Marian: what may still grow is K less what has ended."""
+    """A beam whose places go with what ends, as in Nematus and Marian: what may grow is K less what has ended."""
 
     refills = False
 
     def __init__(self, config: GenerateConfig, early: bool) -> None:
-        """early: end an input as soon as nothing that grows can come among its n best; this changes no result."""
+        """Takes early: end an input as soon as nothing that grows can come among its n best; no result changes."""
         self.config, self.early = config, early
 
     def choices(self, width: int, ends: int) -> int:
         return width
 
-    def bar(self, kept: list[list[Hypothesis]]) -> Floats:
-        return worst(kept, self.config, self.config.nbest) if self.early else np.full(len(kept), -np.inf)
+    def bar(self, finished: list[list[Hypothesis]]) -> Floats:
+        return worst(finished, self.config, self.config.nbest) if self.early else np.full(len(finished), -np.inf)
 
     def bound(self, scores: Floats, limits: Ints, length: int) -> Floats:
-        """What nothing that grows can beat.
+        """Returns what nothing that grows can beat.
 
         The sum of log p is negative and only falls; so the best that can become of s is s / penalty(n) at the length n
         that has the greatest penalty: the greatest length if a > 0, the very next one if a < 0.
@@ -53,7 +53,7 @@ class Shrinking:
 
 
 class Refilling:
-    """What has ended leaves its place to others, as in fairseq and transformers, whose `early_stopping` this obeys."""
+    """A beam that fills the places of what ends, as in fairseq and transformers, whose `early_stopping` this obeys."""
 
     refills = True
 
@@ -61,23 +61,23 @@ class Refilling:
         self.config = config
 
     def choices(self, width: int, ends: int) -> int:
-        """So many that K are left to grow, should every end of every hypothesis be among them."""
+        """Returns so many that K are left to grow, should every end of every hypothesis be among them."""
         return max(2, 1 + ends) * width
 
-    def bar(self, kept: list[list[Hypothesis]]) -> Floats:
-        full = np.array([len(row) >= self.config.beam_size for row in kept])
+    def bar(self, finished: list[list[Hypothesis]]) -> Floats:
+        full = np.array([len(row) >= self.config.beam_size for row in finished])
         if self.config.early_stopping == "full":
             return np.where(full, np.inf, -np.inf)
-        return worst(kept, self.config, self.config.beam_size)
+        return worst(finished, self.config, self.config.beam_size)
 
     def bound(self, scores: Floats, limits: Ints, length: int) -> Floats:
-        """The rank at the length there is; "never" with a > 0: at the greatest length, which nothing can beat."""
+        """Returns the rank at the present length; "never" with a > 0: at the greatest one, which nothing can beat."""
         a = self.config.length_penalty
         longest = self.config.early_stopping == "never" and a > 0
         return scores / penalty(limits if longest else np.full_like(limits, length), a, self.config.length_norm)
 
 
-def worst(kept: list[list[Hypothesis]], config: GenerateConfig, count: int) -> Floats:
-    """(S,) the rank of the last of the `count` best; -inf where so many have not ended."""
+def worst(finished: list[list[Hypothesis]], config: GenerateConfig, count: int) -> Floats:
+    """Returns (S,) the rank of the last of the `count` best; -inf where so many have not ended."""
     a, norm = config.length_penalty, config.length_norm
-    return np.array([row[count - 1].normalised(a, norm) if len(row) >= count else -np.inf for row in kept])
+    return np.array([row[count - 1].normalised(a, norm) if len(row) >= count else -np.inf for row in finished])

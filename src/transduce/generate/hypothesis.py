@@ -1,4 +1,4 @@
-"""What decoding returns."""
+"""The results of decoding."""
 
 from typing import Any, Literal, NamedTuple, overload
 
@@ -29,16 +29,16 @@ class Hypothesis(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Tokens that were scored: the end of sequence counts, where the model gave it."""
+        """Returns the tokens that were scored: the end of sequence counts, where the model gave it."""
         return len(self.ids) + (self.finished and not self.stopped)
 
     @property
     def per_token(self) -> float:
-        """log p per token that was scored; 0 where there is none."""
+        """Returns log p per token that was scored; 0 where no token was."""
         return self.score / max(self.length, 1)
 
     def normalised(self, length_penalty: float, norm: Norm = "gnmt") -> float:
-        """score / penalty(length): what hypotheses are ranked by."""
+        """Returns score / penalty(length), by which hypotheses are ranked."""
         return self.score / penalty(self.length, length_penalty, norm)
 
 

@@ -1,4 +1,4 @@
-"""What may be written: scores changed by what stands there already, one rule after the other.
+"""Rules on what may be written: scores changed by what stands there already, one rule after the other.
 
 The rules, and their order, are those of `transformers`, so that a config that says the same writes the same. Greedy
 decoding and sampling change logits by them, beam search log p. A rule sees the prompt and the output of each row; what
@@ -21,11 +21,14 @@ INFINITY = float("inf")
 
 
 class Written(NamedTuple):
-    """What stands there, for R rows of a model.
+    """The text so far, for R rows of a model.
 
-    ids: (R, T) of the prompt and the output, with -1 on the left. source: (R, N), with -1 on the left; the prompt where
-    there is no source. lengths: (R,) of prompt and output. prompts: (R,) of the prompt. new: tokens of the output so
-    far. last: (R,) whether the next token is the last that may be written.
+    ids: (R, T) of the prompt and the output, with -1 on the left.
+    source: (R, N), with -1 on the left; the prompt where the model has no source.
+    lengths: (R,) of prompt and output.
+    prompts: (R,) of the prompt.
+    new: tokens of the output so far.
+    last: (R,) the next token is the last that may be written.
     """
 
     ids: Tensor
@@ -49,7 +52,7 @@ class Rules:
         self.config, self.size = config, 0
 
     def __call__(self, scores: Tensor, search: Search) -> Tensor:
-        """scores: (R, V) for the rows of `search`, which are its places, input by input."""
+        """Returns the scores after the rules: (R, V) for the rows of `search`, input by input."""
         if self.size != scores.shape[-1]:
             self.size = scores.shape[-1]
             check(self.config, self.size)
@@ -73,13 +76,13 @@ class Rules:
 
 
 def left_padded(rows: Sequence[Sequence[int]]) -> Ints:
-    """(S, T) ids with -1 on the left."""
+    """Returns (S, T) ids with -1 on the left."""
     width = max(map(len, rows))
     return np.array([[*[-1] * (width - len(row)), *row] for row in rows], np.int64)
 
 
 def rules(config: GenerateConfig, ends: Sequence[int]) -> list[Rule]:
-    """The rules that a config asks for, in order; none where it asks for none.   ends: ids, or -1."""
+    """Returns the rules that a config asks for, in order.   ends: ids, or -1."""
     out, ends = list[Rule](), [i for i in ends if i >= 0]
     if config.bias:
         out.append(biased(config.bias))
@@ -116,25 +119,28 @@ def rules(config: GenerateConfig, ends: Sequence[int]) -> list[Rule]:
 
 
 def check(config: GenerateConfig, size: int) -> None:
-    """Raise UserError where an id that is to be written or counted is beyond the vocabulary."""
+    """Raises UserError where an id that is to be written or counted is beyond the vocabulary."""
     forced = config.forced_eos if config.forced_bos is None else (config.forced_bos, *config.forced_eos)
     words = {"bad_words": (i for ids in config.bad_words for i in ids), "bias": (i for b in config.bias for i in b.ids)}
     require_ids(size, {**words, "forced_bos and forced_eos": forced})
 
 
 def among(ids: Tensor, size: int) -> Tensor:
-    """(R, size) whether each id is one of the row's ids (R, N), of which those outside 0 .. size - 1 are none."""
-    found = torch.zeros(ids.shape[0], size + 1, dtype=torch.bool, device=ids.device)
-    return found.scatter_(1, ids.where((ids >= 0) & (ids < size), size), True)[:, :size]
+    """Returns (R, size): each id is one of the row's ids (R, N), of which those outside 0 .. size - 1 do not count."""
+    mask = torch.zeros(ids.shape[0], size + 1, dtype=torch.bool, device=ids.device)
+    return mask.scatter_(1, ids.where((ids >= 0) & (ids < size), size), True)[:, :size]
 
 
 def repeated(x: Tensor, ids: Tensor, penalty: float) -> Tensor:
-    """Scores of ids that stand there, divided by the penalty, or multiplied where negative.   Keskar et al. 2019."""
+    """Returns scores; those of ids that stand there are divided by the penalty, or multiplied where negative.
+
+    Keskar et al. 2019.
+    """
     return torch.where(among(ids, x.shape[1]), torch.where(x < 0, x * penalty, x / penalty), x)
 
 
 def completing(ids: Tensor, earlier: Tensor, n: int, size: int) -> Tensor:
-    """(R, size) the tokens that would make the last n - 1 ids an n-gram of `earlier`."""
+    """Returns (R, size): the tokens that would make the last n - 1 ids an n-gram of `earlier`."""
     if ids.shape[1] < n - 1 or earlier.shape[1] < n:
         return torch.zeros(ids.shape[0], size, dtype=torch.bool, device=ids.device)
     windows, end = earlier.unfold(1, n, 1), ids[:, ids.shape[1] - (n - 1) :]  # (R, W, n), (R, n - 1)
@@ -159,14 +165,14 @@ def biased(biases: Sequence[Bias]) -> Rule:
 
 
 def without(x: Tensor, ids: Sequence[int], rows: Tensor | None = None) -> Tensor:
-    """No id of these, in all rows or in those (R,) that are true."""
+    """Returns scores without these ids, in all rows or in those (R,) that are true."""
     out = torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
     out[[i for i in ids if i < x.shape[1]]] = True
     return x.masked_fill(out if rows is None else out & rows[:, None], -INFINITY)
 
 
 def only(x: Tensor, ids: Sequence[int], rows: Tensor) -> Tensor:
-    """These ids and no other, in the rows (R,) that are true."""
+    """Returns scores of these ids and no other, in the rows (R,) that are true."""
     forced = torch.full_like(x, -INFINITY)
     forced[:, list(ids)] = 0.0
     return torch.where(rows[:, None], forced, x)
@@ -180,5 +186,5 @@ def hastened(x: Tensor, ends: Sequence[int], factor: float) -> Tensor:
 
 
 def begins(written: Written, forced: bool) -> Tensor:
-    """(R,) whether the next token is the first that is chosen: the one after it where the first is forced."""
+    """Returns (R,): the next token is the first that is chosen, or the one after it where the first is forced."""
     return written.lengths == written.prompts + (written.prompts == 1) * forced

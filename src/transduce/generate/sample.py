@@ -20,7 +20,7 @@ COLDEST = 1e-30  # a lower temperature would divide to infinity in float32; at t
 
 
 def candidates(logits: Tensor, config: GenerateConfig) -> tuple[Tensor, Tensor | None]:
-    """What may be drawn of logits (R, V): weights (R, C), not yet summing to 1, and ids (R, C), None if all in order.
+    """Returns what may be drawn of logits (R, V): weights (R, C), not summing to 1 yet, and ids (R, C) or None (all).
 
     temperature: logits are divided by it.
     top_h: of the likeliest 100, as many as hold top_h of the entropy.   arXiv:2509.02510.
@@ -57,12 +57,12 @@ def candidates(logits: Tensor, config: GenerateConfig) -> tuple[Tensor, Tensor |
 
 
 def surprise(p: Tensor) -> Tensor:
-    """-p log p, whose sum over a row is its entropy in nats."""
+    """Returns -p log p, whose sum over a row is its entropy in nats."""
     return -torch.xlogy(p, p)
 
 
 def top_entropy(logits: Tensor, share: float) -> Tensor:
-    """Logits of which only the likeliest are left that together hold this share of the entropy of the likeliest 100."""
+    """Returns logits without all but the likeliest that hold this share of the entropy of the likeliest 100."""
     values, ids = logits.topk(min(100, logits.shape[-1]))
     parts = surprise(values.softmax(-1))
     inside = parts.cumsum(-1) <= share * parts.sum(-1, keepdim=True)
@@ -71,7 +71,7 @@ def top_entropy(logits: Tensor, share: float) -> Tensor:
 
 
 def top_few(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest logits of each row in falling order, those equal to the last of them too, and their ids."""
+    """Returns the k largest logits of each row in falling order, those equal to the last too, and their ids."""
     if k >= logits.shape[-1]:
         return logits.topk(logits.shape[-1])
     values, ids = logits.topk(k + 1)
@@ -82,7 +82,7 @@ def top_few(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def typical(p: Tensor, mass: float) -> Tensor:
-    """p of the tokens nearest to the entropy in -log p, as many as it takes to hold `mass`.   p: (R, C)."""
+    """Returns p of the tokens nearest to the entropy in -log p, as many as it takes to hold `mass`.   p: (R, C)."""
     p = p / p.sum(-1, keepdim=True)
     far = (-p.log() - surprise(p).sum(-1, keepdim=True)).abs()
     far, order = far.sort()
@@ -92,7 +92,7 @@ def typical(p: Tensor, mass: float) -> Tensor:
 
 
 def likely(p: Tensor, cutoff: float, bounded: bool) -> Tensor:
-    """p of the tokens that are as likely as a cutoff, which the entropy lowers where `bounded`; the likeliest stays."""
+    """Returns p of the tokens as likely as a cutoff, which the entropy lowers where `bounded`; the likeliest stays."""
     p = p / p.sum(-1, keepdim=True)
     least = torch.full_like(p[:, :1], cutoff)
     if bounded:
@@ -101,7 +101,7 @@ def likely(p: Tensor, cutoff: float, bounded: bool) -> Tensor:
 
 
 def likeliest(p: Tensor, mass: float) -> tuple[Tensor, Tensor]:
-    """p (R, V) and their ids in falling order, as many of them as it takes to reach `mass`, or more.
+    """Returns p (R, V) and their ids in falling order, as many of them as it takes to reach `mass`, or more.
 
     On a CPU a few hundred are found in a small part of the time it takes to sort them all, and are mostly enough. Only
     rows for which they are not are sorted, so that the order of a row does not depend on the rows beside it.
@@ -119,13 +119,13 @@ def likeliest(p: Tensor, mass: float) -> tuple[Tensor, Tensor]:
 
 
 def draw(p: Tensor, uniform: Tensor) -> Tensor:
-    """The index at which the running sum of p (R, C) passes uniform (R, 1) times its total.  Returns (R, 1)."""
+    """Returns (R, 1): the index at which the running sum of p (R, C) passes uniform (R, 1) times its total."""
     mass = p.cumsum(-1, dtype=torch.float64)
     return torch.searchsorted(mass, uniform * mass[:, -1:], right=True).clamp_(max=p.shape[-1] - 1)
 
 
 def share(p: Tensor, index: Tensor, uniform: Tensor) -> Tensor:
-    """Where uniform (R, 1) stands inside the share of the index (R, 1) that it has drawn from p (R, C): in [0, 1)."""
+    """Returns where uniform (R, 1) stands inside the share of the index (R, 1) that it has drawn from p (R, C)."""
     mass = p.cumsum(-1, dtype=torch.float64)
     own = p.gather(1, index).double()
     inside = (uniform * mass[:, -1:] - (mass.gather(1, index) - own)) / own
@@ -133,11 +133,11 @@ def share(p: Tensor, index: Tensor, uniform: Tensor) -> Tensor:
 
 
 def name_streams(rows: Sequence[tuple[Sequence[int], ...]], draws: int, seed: int) -> list[list[int]]:
-    """The seeds of `draws` streams per row. rows: what each is asked; asked again, it goes on to new streams."""
+    """Returns the seeds of `draws` streams per row. rows: the ids of each; a repeated row has new streams."""
     seen: dict[bytes, int] = {}
     names: list[list[int]] = []
-    for asked in rows:
-        text = ";".join(",".join(map(str, ids)) for ids in asked).encode()
+    for row in rows:
+        text = ";".join(",".join(map(str, ids)) for ids in row).encode()
         first = seen.get(text, 0)
         seen[text] = first + draws
         digests = (hashlib.blake2b(b"%d|%d|%s" % (seed, first + i, text), digest_size=8).digest() for i in range(draws))
@@ -146,7 +146,7 @@ def name_streams(rows: Sequence[tuple[Sequence[int], ...]], draws: int, seed: in
 
 
 def uniforms(names: Sequence[Sequence[int]], length: int) -> npt.NDArray[np.float64]:
-    """(S, draws, length) numbers in [0, 1), from one generator per stream; a greater length only adds numbers."""
+    """Returns (S, draws, length) numbers in [0, 1), one generator per stream; a greater length only adds numbers."""
     generators = [[torch.Generator().manual_seed(name) for name in row] for row in names]
     return np.stack(
         [np.stack([torch.rand(length, generator=g, dtype=torch.float64).numpy() for g in row]) for row in generators]

@@ -16,7 +16,7 @@ Stopped = Callable[[list[int]], bool]
 
 
 class Move(NamedTuple):
-    """What becomes of the rows of the model's state before the next step.
+    """A change of the rows of the model's state before the next step.
 
     into: rows `into` become copies of rows `rows`, the others stay. into None: the state becomes its rows `rows`; None:
     it stays. sources: the memory keeps these rows; None: all.
@@ -40,7 +40,8 @@ class Search:
         self, config: GenerateConfig, limits: Ints, eos: int, stopped: Stopped | None = None, early: bool = True,
         ends: Sequence[int] = (),
     ) -> None:  # fmt: skip
-        """limits: (S,) most tokens of each input. stopped: whether ids end in a stop text. early: see `Shrinking`.
+        """Takes limits: (S,) most tokens of each input, and stopped: whether ids end in a stop text. early: see
+        `Shrinking`.
         ends: tokens that end like eos."""
         sources, self.config, self.stopped = len(limits), config, stopped
         self.ends = (eos, *ends)
@@ -60,7 +61,7 @@ class Search:
         self.ids = np.zeros((sources, 1, int(limits.max(initial=1))), np.int64)  # (S, K, length and more)
 
     def advance(self, parents: Ints | None, ids: Ints, scores: Floats) -> Move | None:
-        """Take the next token of every hypothesis; None when all is over.
+        """Takes the next token of every hypothesis. Returns None when all is over.
 
         ids, scores: (S, K) the token and the sum of log p up to it, -inf where there is none. parents: (S, K) the place
         each one continues, the best first, for as many places as there are now or more; None: its own.
@@ -87,7 +88,7 @@ class Search:
     def _narrow(
         self, parents: Ints | None, ids: Ints, scores: Floats, live: Bools
     ) -> tuple[Ints | None, Ints, Floats, Bools]:
-        """The best K that grow, of all that were looked at."""
+        """Returns the best K that grow, of all that were looked at."""
         best = np.argsort(~live, 1, kind="stable")[:, : self.width]
         parents = None if parents is None else take(parents, best)
         return parents, take(ids, best), take(scores, best), take(live, best)
@@ -105,25 +106,25 @@ class Search:
         return self.ids[s, k if parents is None else parents[s, k], : self.length - 1].tolist()
 
     def _keep(self, parents: Ints | None, ids: Ints, scores: Floats, ended: Bools) -> None:
-        """Take down what ended. Of equals, the first to end is the better."""
+        """Takes down what ended. Of equals, the first to end is the better."""
         a, norm = self.config.length_penalty, self.config.length_norm
         for s, k in np.argwhere(ended[:, : self.width]):  # what stands behind the K best is there to grow, not to end
             whole, last = self._history(parents, s, k), int(ids[s, k])
             over = last in self.ends
             whole += [] if over else [last]
             stopped = not over and self.stopped is not None and self.stopped(whole)
-            kept = self.kept[self.sources[s]]
+            finished = self.kept[self.sources[s]]
             end = last if over and last != self.ends[0] else None
-            kept.append(Hypothesis(whole, float(scores[s, k]), stopped or over, stopped, end))
-            kept.sort(key=lambda h: -h.normalised(a, norm))
+            finished.append(Hypothesis(whole, float(scores[s, k]), stopped or over, stopped, end))
+            finished.sort(key=lambda h: -h.normalised(a, norm))
             if self.ending.refills:
-                del kept[self.width :]
+                del finished[self.width :]
             else:
                 self.room[s] -= 1
         self.bar = self.ending.bar([self.kept[source] for source in self.sources])
 
     def _settle(self, parents: Ints | None, ids: Ints, scores: Floats, live: Bools) -> Move:
-        """Give every candidate a place, so that few rows move."""
+        """Gives every candidate a place, so that few rows move."""
         sources: int = scores.shape[0]
         places: int = scores.shape[1]
         old: int = self.scores.shape[1]
@@ -143,7 +144,7 @@ class Search:
         return self._record(ids, scores, Move(ids.reshape(-1), rows.reshape(-1)[into], into))
 
     def _drop(self, rows: Ints, ids: Ints, scores: Floats, live: Bools) -> Move | None:
-        """Keep the inputs and places where something grows, if that spares a quarter of all rows."""
+        """Keeps the inputs and places where something grows, if that spares a quarter of all rows."""
         left = np.flatnonzero(live.any(1))
         places: int = live.shape[1] if self.sampling else live.sum(1).max()
         order: Ints = np.argsort(~live[left], 1, kind="stable")[:, :places]  # what grows first
@@ -168,7 +169,7 @@ class Search:
 
 
 def seat(parents: Ints, live: Bools) -> Ints:
-    """(S, K) which candidate sits in each place, so that the fewest move.   parents, live: (S, K), the best first.
+    """Returns (S, K): which candidate sits in each place, so that the fewest move.   parents, live: (S, K), best first.
 
     The best child of each parent sits in its parent's place, where the state already is; the other children, and the
     candidates that are not live, share the places left over.
@@ -183,5 +184,5 @@ def seat(parents: Ints, live: Bools) -> Ints:
 
 
 def take(x: npt.NDArray[T], index: Ints) -> npt.NDArray[T]:
-    """x[s, index[s, k]] for all s and k."""
+    """Returns x[s, index[s, k]] for all s and k."""
     return np.take_along_axis(x, index, 1)

@@ -5,21 +5,24 @@ from typing import Protocol
 
 
 class StopTexts:
-    """Whether ids end in a text that holds a stop text. decode: ids to text. Looks only at the last few ids."""
+    """A test of whether ids end in a text that holds a stop text.
+
+    decode: ids to text. Looks only at the last few ids.
+    """
 
     def __init__(self, decode: Callable[[list[int]], str], stop: tuple[str, ...]) -> None:
         self.decode, self.stop = decode, stop
         self.window = max(len(text.encode()) for text in stop) + 8  # a token is a byte or more, but for a few
 
     def __call__(self, ids: list[int]) -> bool:
-        """Whether the last id completes a stop text; a stop text that ends before it has been found before."""
+        """Says whether the last id completes a stop text; an earlier one was met before."""
         tail = ids[-self.window :]
         text, before = self.decode(tail), len(self.decode(tail[:-1]).rstrip("\N{REPLACEMENT CHARACTER}"))
         return any(text.find(stop, max(0, before - len(stop))) >= 0 for stop in self.stop)
 
 
 def cut(text: str, stop: tuple[str, ...]) -> str:
-    """The text before the first stop text."""
+    """Returns the text before the first stop text."""
     return text[: min((i for i in map(text.find, stop) if i >= 0), default=len(text))]
 
 
@@ -37,11 +40,11 @@ class TextStream:
         self.pieces, self.stop, self.held, self.done = pieces, stop, "", False
 
     def push(self, id: int) -> str:
-        """The text that this id makes final."""
+        """Returns the text that this id makes final."""
         return self._give(self.pieces.push(id), final=False)
 
     def finish(self) -> str:
-        """The rest."""
+        """Returns the rest."""
         return self._give(self.pieces.finish(), final=True)
 
     def _give(self, text: str, final: bool) -> str:

@@ -7,7 +7,7 @@ COLUMNS = 64  # a few vectors of the CPU wide, so that the maximum over rows run
 
 
 def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of each row and where they are, in falling order: `x.topk(k)` for contiguous x: (R, V), k <= V.
+    """Returns the k largest of each row and where they are, in falling order: `x.topk(k)` for contiguous x: (R, V).
 
     Exact, in two passes: a row is folded to (rows, COLUMNS); the k largest values lie in the k columns with the largest
     maxima. Taking maxima costs a fraction of what a selection over the whole row does.

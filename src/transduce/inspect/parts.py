@@ -41,7 +41,7 @@ class Growth(NamedTuple):
 
 @dataclass(frozen=True)
 class PartFacts:
-    """What there is to know of one kind. Costs are of mixers that run causally, at a width of 256."""
+    """The facts about one kind. Costs are of mixers that run causally, at a width of 256."""
 
     key: str  # of a recipe: mixer, norm, ...
     kind: str
@@ -53,12 +53,12 @@ class PartFacts:
 
     @property
     def options(self) -> list[tuple[str, str]]:
-        """The keys a recipe may set, with their defaults."""
+        """Returns the keys a recipe may set, with their defaults."""
         return [(f.name, _default(f)) for f in fields(cast(Any, self.config)) if f.init]
 
 
 def parts(counted: bool = True) -> Iterator[PartFacts]:
-    """Every kind of every part of a model. counted: measure what mixers cost, which takes a second or two."""
+    """Yields every kind of every part of a model. counted: measure what mixers cost, which takes a second or two."""
     for key, folder in FOLDERS.items():
         for kind, config in kinds(folder).items():
             formula, _, source = first_line(config).partition("   ")
@@ -67,31 +67,31 @@ def parts(counted: bool = True) -> Iterator[PartFacts]:
 
 
 def part(name: str) -> PartFacts:
-    """A part by its kind; `key.kind` where two parts share a name. Raises UserError if there is none, or several."""
-    found = [p for p in parts(counted=False) if name in (p.kind, f"{p.key}.{p.kind}")]
-    if len(found) > 1:
-        raise UserError(f"`{name}` is a kind of {' and '.join(p.key for p in found)}; write {found[0].key}.{name}")
-    if not found:
+    """Returns a part by its kind; `key.kind` where two parts share a name. Raises UserError for none, or several."""
+    matches = [p for p in parts(counted=False) if name in (p.kind, f"{p.key}.{p.kind}")]
+    if len(matches) > 1:
+        raise UserError(f"`{name}` is a kind of {' and '.join(p.key for p in matches)}; write {matches[0].key}.{name}")
+    if not matches:
         guess = nearest(name, [p.kind for p in parts(counted=False)])
         raise UserError(
             f"there is no part `{name}`; " + (f"did you mean `{guess}`?" if guess else "`transduce parts` lists them")
         )
-    only = found[0]
+    only = matches[0]
     costs = mixer_costs(cast(type[MixerConfig], only.config)) if only.key == "mixer" else (None, None)
     return PartFacts(only.key, only.kind, only.formula, only.source, only.config, *costs)
 
 
-def limits(found: PartFacts) -> list[str]:
-    """What a mixer cannot do, and why."""
-    if found.key != "mixer" or found.config.kind == "none":
+def limits(facts: PartFacts) -> list[str]:
+    """Returns what a mixer cannot do, and why."""
+    if facts.key != "mixer" or facts.config.kind == "none":
         return []
-    config = cast(type[MixerConfig], found.config)()
+    config = cast(type[MixerConfig], facts.config)()
     cannot, wrapped = build(config).cannot, config.in_order
     places = {"encode": "in an encoder", "forward": "in a decoder", "read": "between source and target"}
     if wrapped:
         cannot = {method: reason for method, reason in cannot.items() if method != "encode"}
-    told = [f"not {where}: {cannot[method]}" for method, where in places.items() if method in cannot]
-    return ["in an encoder: wrapped in bidirectional, by itself", *told] if wrapped else told
+    sentences = [f"not {where}: {cannot[method]}" for method, where in places.items() if method in cannot]
+    return ["in an encoder: wrapped in bidirectional, by itself", *sentences] if wrapped else sentences
 
 
 def first_line(config: type[Part]) -> str:
@@ -99,7 +99,7 @@ def first_line(config: type[Part]) -> str:
 
 
 def build(config: MixerConfig, width: int = WIDTH) -> Mixer:
-    """A mixer alone, with start values, without positions."""
+    """Returns a mixer alone, with start values, without positions."""
     mixer = config.build(width, NoPositionsConfig().build(width, None)).eval()
     XavierInit().apply(mixer, Sizes(width, 0, 1), seed=0)
     return mixer
@@ -107,7 +107,7 @@ def build(config: MixerConfig, width: int = WIDTH) -> Mixer:
 
 @torch.no_grad()
 def mixer_costs(config: type[MixerConfig]) -> tuple[Growth | None, Growth | None]:
-    """FLOPs per token and bytes of state with the default options; None where the mixer is not causal."""
+    """Returns FLOPs per token and bytes of state with the default options (None: the mixer is not causal)."""
     if config.absent:
         return None, None
     mixer = build(config())
@@ -129,8 +129,8 @@ def growth(short: float, long: float) -> Growth:
 
 def _default(field: Any) -> str:
     if field.default_factory is not MISSING:
-        made = field.default_factory()
-        return made.kind if isinstance(made, Part) else str(made)
+        value = field.default_factory()
+        return value.kind if isinstance(value, Part) else str(value)
     if field.default is MISSING:
         return "required"
     return "null" if field.default is None else str(field.default).lower() if isinstance(field.default, bool) else str(

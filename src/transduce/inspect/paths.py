@@ -1,4 +1,4 @@
-"""How inputs reach outputs: which of them do, and over how many operations."""
+"""Paths from inputs to outputs: which there are, and over how many operations."""
 
 import math
 
@@ -8,18 +8,18 @@ from torch.autograd.graph import Node
 
 
 def reach(x: Tensor, y: Tensor) -> Tensor:
-    """(T, T) bool: whether dy_i / dx_j is not 0, of y (T, T, M) computed from x (T, T, M) row by row.
+    """Returns (T, T) bool: dy_i / dx_j is not 0, of y (T, T, M) computed from x (T, T, M) row by row.
 
     Every row of x is the same sequence: row i is asked for y_i, so that one backward pass is enough. A random sum over
     the features of y_i stands for them all. The graph is kept.
     """
-    asked = (y.diagonal() * torch.randn_like(y.diagonal())).sum()
-    [gradient] = torch.autograd.grad(asked, x, retain_graph=True)
+    total = (y.diagonal() * torch.randn_like(y.diagonal())).sum()
+    [gradient] = torch.autograd.grad(total, x, retain_graph=True)
     return (gradient != 0).any(-1)
 
 
 def depth(y: Tensor, x: Tensor) -> float:
-    """Operations in the longest chain of the autograd graph from y to the leaf x; -infinity if there is none.
+    """Returns the operations in the longest chain of the autograd graph from y to the leaf x (-infinity: no chain).
 
     A kernel is one operation, whatever it does inside.
     """
@@ -32,7 +32,7 @@ def depth(y: Tensor, x: Tensor) -> float:
         if unknown:
             waiting += unknown
             continue
-        found = getattr(node, "variable", None) is x
-        longest[node] = 0 if found else 1 + max((longest[n] for n in after), default=-math.inf)
+        is_input = getattr(node, "variable", None) is x
+        longest[node] = 0 if is_input else 1 + max((longest[n] for n in after), default=-math.inf)
         waiting.pop()
     return longest[y.grad_fn]

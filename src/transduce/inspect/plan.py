@@ -1,4 +1,4 @@
-"""What a training will cost, measured on a real batch before it is begun."""
+"""The costs of a training, measured on a real batch before it begins."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ WARM_UP = 2  # updates that are not timed
 
 @dataclass(frozen=True)
 class Work:
-    """What is done over and over: an update of `model` on `accumulate` batches, each batch inside `precision`."""
+    """The work done over and over: an update of `model` on `accumulate` batches, each batch inside `precision`."""
 
     model: Model
     objective: Objective
@@ -31,7 +31,7 @@ class Work:
     accumulate: int = 1
 
     def backward(self, batch: Batch) -> None:
-        """Add the gradient of one batch."""
+        """Adds the gradient of one batch."""
         self.loss(batch).backward()
 
     def loss(self, batch: Batch) -> Tensor:
@@ -39,7 +39,7 @@ class Work:
             return self.objective(self.model, batch).total
 
     def update(self, batches: Iterator[Batch]) -> int:
-        """One whole update, but for clipping and the schedule, which cost nothing. Returns its tokens."""
+        """Does one whole update, but for clipping and the schedule, which cost nothing. Returns its tokens."""
         tokens = 0
         for _ in range(self.accumulate):
             batch = next(batches).to(self.model.device)
@@ -79,7 +79,7 @@ class Probe:
 
 
 def costs(work: Work, batch: Batch, shape: tuple[int, int]) -> Costs:
-    """Count what a row of so many source and target tokens takes, and what an update with a batch keeps."""
+    """Counts what a row of so many source and target tokens takes, and what an update with a batch keeps."""
     model = work.model
     device = model.device
     last = model.head.size - 1 if isinstance(model.head, TokenHead) else None
@@ -104,20 +104,20 @@ def costs(work: Work, batch: Batch, shape: tuple[int, int]) -> Costs:
 
 
 def row_of(batch: Batch, source: int, target: int, last: int | None) -> Batch:
-    """One row of so many slots without padding; source 0: without a source.
+    """Returns one row of so many slots without padding; source 0: without a source.
 
     last: the token that stands everywhere, which is no special one; None: what stands in a row of `batch`, repeated.
     """
     if last is None:
         slots = torch.arange(target) % batch.inputs.shape[1]
         return Batch(batch.inputs[:1, slots], dense(1, target), batch.targets[:1])
-    read, written = (torch.full((1, n), last) for n in (source, target))
-    sides = (read, dense(1, source)) if source else (None, None)
+    source_ids, written = (torch.full((1, n), last) for n in (source, target))
+    sides = (source_ids, dense(1, source)) if source else (None, None)
     return Batch(written, dense(1, target), written, *sides)
 
 
 def probe(work: Work, batches: Iterator[Batch], seconds: float = 5.0) -> Probe:
-    """Time updates for about so many seconds, three at least."""
+    """Times updates for about so many seconds, three at least."""
     device = work.model.device
     work.model.train()
     for _ in range(WARM_UP):

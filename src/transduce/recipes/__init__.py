@@ -1,6 +1,6 @@
 """The built-in recipes, and how a recipe file, its base and the words of a command line become one mapping.
 
-A recipe is YAML: what `train.recipe.Recipe` is made of, with two keys more. `base` names the recipe or file it starts
+A recipe is YAML: the keys of `runs.recipe.Recipe`, with two keys more. `base` names the recipe or file it starts
 from. `needs` maps dotted keys that only the user can fill to what they are, for the error message.
 """
 
@@ -112,8 +112,8 @@ def _load(spec: str) -> dict[str, Any]:
         raise UserError(f"{spec} is empty; `transduce recipes cp` makes a recipe to start from")
     if not isinstance(data, Mapping):
         raise UserError(f"{spec} holds {type(data).__name__}, but a recipe is a mapping; see `transduce recipes show`")
-    found = dict(cast("Mapping[str, Any]", data))
-    return found if "name" in found else {"name": Path(spec).stem, **found}
+    recipe = dict(cast("Mapping[str, Any]", data))
+    return recipe if "name" in recipe else {"name": Path(spec).stem, **recipe}
 
 
 def _at(data: Any, dotted: str) -> Any:

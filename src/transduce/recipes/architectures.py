@@ -50,8 +50,8 @@ def model(name: str, shape: str) -> dict[str, Any]:
     if isinstance(layers, list):
         layers = [{k: v for k, v in run.items() if k != "cross"} for run in cast("list[dict[str, Any]]", layers)]
     tied = data.get("tie_embeddings", "all") in ("all", "output")
-    kept = {key: value for key, value in data.items() if key not in JOINING}
-    return {"kind": shape, **kept, "layers": layers, "tie_embeddings": tied}
+    rest = {key: value for key, value in data.items() if key not in JOINING}
+    return {"kind": shape, **rest, "layers": layers, "tie_embeddings": tied}
 
 
 def named(model: Any) -> bool:
@@ -71,8 +71,8 @@ def expand(data: dict[str, Any], shape: Shape, more: More | None = None) -> None
         return
     changes = dict(cast("dict[str, Any]", own)) if isinstance(own, dict) else {"base": own}
     name = str(changes.pop("base"))
-    found = more(name) if more is not None and name not in names() else None
-    if found is not None:
-        data["model"] = config.merge(found, changes)
+    model_data = more(name) if more is not None and name not in names() else None
+    if model_data is not None:
+        data["model"] = config.merge(model_data, changes)
         return
     data["model"] = config.merge(model(name, shape(data)), changes)

@@ -1,1 +1,1 @@
-"""What a user gets of a model: one task per file."""
+"""The tasks that a user can give to a model, one per file."""

@@ -1,4 +1,4 @@
-"""How good a model is on a split: its loss, and what its task measures, with samples to read."""
+"""The quality of a model on a split: its loss, and what its task measures, with samples to read."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -39,51 +39,51 @@ class Evaluation:
     grid: Grid | None = None
 
     def score(self, measure: Measure) -> tuple[float, float]:
-        """What a measure gave, then the loss for when that is equal; larger is better."""
-        found = self.values.get(measure.kind)
-        return -self.loss if found is None else measure.sign * found.value, -self.loss
+        """Returns the value of a measure, then the loss for ties; larger is better."""
+        measured = self.values.get(measure.kind)
+        return -self.loss if measured is None else measure.sign * measured.value, -self.loss
 
     def sentences(self, *, signed: bool = False) -> list[str]:
-        """What was measured, for people. signed: with how it was computed."""
+        """Returns what was measured, for people. signed: with how it was computed."""
         loss = self.values.get("loss")
         lines = [f"loss {self.loss:.4f}"] if loss is None else []
         for measure in self.measures:
-            if (found := self.values[measure.kind]).means:
-                lines.append(measure.sentence(found) + (f" ({found.note})" if signed and found.note else ""))
+            if (measured := self.values[measure.kind]).means:
+                lines.append(measure.sentence(measured) + (f" ({measured.note})" if signed and measured.note else ""))
         return lines
 
-    def told(self, *, signed: bool = False) -> str:
-        """The same in one line."""
+    def line(self, *, signed: bool = False) -> str:
+        """Returns the same in one line."""
         return "  ".join(self.sentences(signed=signed))
 
     def as_data(self, samples: int | None = None) -> dict[str, Any]:
-        """What was measured as plain data: each value, the ends of its interval, how it was computed, some samples."""
+        """Returns plain data: each value, the ends of its interval, how it was computed, some samples."""
         intervals = {kind: [one.low, one.high] for kind, one in self.values.items() if one.low is not None}
         notes = {kind: one.note for kind, one in self.values.items() if one.note}
         values = {"loss": self.loss, **{kind: one.value for kind, one in self.values.items()}}
-        shown = [sample._asdict() for sample in self.samples[:samples]] if samples else []
-        rows = [{name: row[name] for name in ("source", "expected", "output")} for row in shown]
+        part = [sample._asdict() for sample in self.samples[:samples]] if samples else []
+        rows = [{name: row[name] for name in ("source", "expected", "output")} for row in part]
         grid = {} if self.grid is None else {"confusion": self.grid._asdict()}
         data = {**values, "count": self.count, "intervals": intervals, "notes": notes, **grid}
         return data if samples is None else {"split": self.split, **data, "samples": rows}
 
     @property
     def verdict(self) -> str | None:
-        """A sentence where a model is no better than what needs none; None: it is."""
+        """Returns a sentence where a model is no better than what needs none (None: it is better)."""
         if all(sample.output == sample.expected for sample in self.samples):
             return None  # as of rows that all have one label
         for measure in self.measures:
-            found = self.values[measure.kind]
-            if found.baseline is None or measure.sign * found.value > measure.sign * found.baseline[1]:
+            measured = self.values[measure.kind]
+            if measured.baseline is None or measure.sign * measured.value > measure.sign * measured.baseline[1]:
                 continue
-            worth = f"{measure.label} {measure.text(found.value)}"
-            how = f"{found.baseline[0]}, which has {measure.text(found.baseline[1])}"
+            worth = f"{measure.label} {measure.text(measured.value)}"
+            how = f"{measured.baseline[0]}, which has {measure.text(measured.baseline[1])}"
             return f"{worth} is no better than {how}: train longer, or check that the inputs tell what is asked of them"
         return None
 
     def numbers(self) -> dict[str, float]:
-        """What goes into metrics.jsonl."""
-        return {"val_loss": self.loss, **{kind: found.value for kind, found in self.values.items()}}
+        """Returns what goes into metrics.jsonl."""
+        return {"val_loss": self.loss, **{kind: measured.value for kind, measured in self.values.items()}}
 
 
 def evaluate(
@@ -98,13 +98,15 @@ def evaluate(
     measures: Iterable[Measure] | None = None,
     draws: int = 0,
 ) -> Evaluation:
-    """Loss on all of a split, and what the model gives for `limit` of its rows, evenly spread (None: all).
+    """Returns the loss on all of a split, and predictions for `limit` of its rows, evenly spread (None: all).
 
-    measures: None for those of the task. draws: of the bootstrap of each measure; 0: no intervals. Draws nothing from
-    a generator that training uses.
+    measures: None for those of the task.
+    draws: of the bootstrap of each measure (0: no intervals).
+
+    Draws nothing from a generator that training uses.
     """
     device, training = model.device, model.training
-    chosen = tuple(task.measures() if measures is None else measures)
+    chosen_measures = tuple(task.measures() if measures is None else measures)
     model.eval()
     try:
         with torch.inference_mode():
@@ -116,16 +118,16 @@ def evaluate(
     outcome = Outcome(
         total / max(count, 1), int(count), parts, samples, split.columns[split.columns.names[-1]],
         "NFKC" if readers.tokenizer is not None and readers.tokenizer.folds else "NFC",
-        task.bytes(split.columns) if any(not m.of_what for m in chosen) else 0,
+        task.bytes(split.columns) if any(not m.of_what for m in chosen_measures) else 0,
     )  # fmt: skip
-    able = [m for m in chosen if samples or not m.of_what]
+    able = [m for m in chosen_measures if samples or not m.of_what]
     values = {m.kind: m.of(outcome, draws) for m in able}
     grid = task.grid(samples) if samples else None
     return Evaluation(outcome.loss, outcome.count, values, tuple(able), tuple(samples), split.name, grid)
 
 
 def losses(model: Model, objective: Objective, loader: Loader, device: torch.device) -> NDArray[np.float64]:
-    """(batches, 2): the sum of -log p of the targets of each batch, and their number."""
+    """Returns (batches, 2): the sum of -log p of the targets of each batch, and their number."""
     rows, reader = list[torch.Tensor](), Carried(model)
     for batch in loader.once():
         loss = objective(reader, batch.to(device))
@@ -134,5 +136,5 @@ def losses(model: Model, objective: Objective, loader: Loader, device: torch.dev
 
 
 def samples_text(samples: Sequence[Sample]) -> str:
-    """Samples as people read them in a file."""
+    """Returns samples as people read them in a file."""
     return "\n".join(f"> {s.source}\n= {s.expected}\n< {s.output}\n" for s in samples)

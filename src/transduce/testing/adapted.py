@@ -46,9 +46,9 @@ def adapted(mixer: Mixer, width: int) -> None:
         (_, z), (_, dz), *others = outcome(merged, x, run)
         close(y, z, f"adapted, {role}, output")
         close_gradients(dx, dz, f"adapted, {role}, gradient of the input")
-        wanted = dict(others)
+        whole = dict(others)
         for name, adapter in adapters.items():
-            W = wanted[f"gradient of {name}.weight"]
+            W = whole[f"gradient of {name}.weight"]
             for part, expected in (("A", adapter.B.detach().mT @ W), ("B", W @ adapter.A.detach().mT)):
                 what, grad = f"adapted, {role}, gradient of {part} of {name}", getattr(adapter, part).grad
                 assert grad is not None or not W.any(), f"{what}: there is none"

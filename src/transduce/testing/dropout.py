@@ -44,7 +44,7 @@ def dropout(mixer: Mixer, width: int) -> None:
 
 
 def roles(mixer: Mixer, tokens: int) -> list[tuple[str, Run, Tensor]]:
-    """The ways in which a mixer is used on two rows, and which of their tokens are real."""
+    """Returns the ways in which a mixer is used on two rows, and which of their tokens are real."""
     grid, packed = geometry.dense(2, tokens), geometry.packed([[2, tokens - 3], [tokens - 1]], tokens)
     padded = geometry.right_padded(torch.tensor([tokens - 2, tokens]), tokens)
     out = list[tuple[str, Run, Tensor]]()

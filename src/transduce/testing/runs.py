@@ -1,4 +1,4 @@
-"""What laws do with a mixer: run it in every role, compare outputs and gradients, and check what it says it cannot."""
+"""Tools of laws: run a mixer in every role, compare outputs and gradients, and check what it says it cannot."""
 
 from collections.abc import Callable
 
@@ -21,13 +21,13 @@ def inputs(mixer: Mixer, width: int, rows: int = 2, tokens: int = T, seed: int =
 
 
 def close(a: Tensor, b: Tensor, what: str) -> None:
-    """Outputs are equal but for rounding."""
+    """Checks that outputs are equal but for rounding."""
     atol, rtol = (1e-10, 1e-10) if a.dtype == torch.float64 else (1e-5, 1e-6)
     torch.testing.assert_close(a, b, atol=atol, rtol=rtol, msg=lambda m: f"{what}: {m}")
 
 
 def close_gradients(a: Tensor, b: Tensor, what: str) -> None:
-    """In float32 the rounding of gradients is relative to the largest entries: sums have terms of their size."""
+    """Checks gradients, whose rounding in float32 is relative to the largest entries: sums have terms of their size."""
     if a.dtype == torch.float64:
         close(a, b, what)
     else:
@@ -36,7 +36,7 @@ def close_gradients(a: Tensor, b: Tensor, what: str) -> None:
 
 
 def outcome(mixer: Mixer, x: Tensor, run: Run) -> list[tuple[str, Tensor]]:
-    """The outputs of a run, and the gradients of a fixed random projection of them."""
+    """Returns the outputs of a run, and the gradients of a fixed random projection of them."""
     mixer.zero_grad(set_to_none=True)
     x = x.clone().requires_grad_()
     y = run(mixer, x)
@@ -61,7 +61,7 @@ def fresh(mixer: Mixer, rows: int, max_len: int = T) -> State:
 
 
 def feed(mixer: Mixer, x: Tensor, layout: Layout, sizes: list[int], state: State = None) -> tuple[Tensor, State]:
-    """The outputs of a sequence taken in chunks of the given sizes."""
+    """Returns the outputs of a sequence taken in chunks of the given sizes."""
     state = fresh(mixer, x.shape[0], x.shape[1]) if state is None else state
     parts, start = list[Tensor](), 0
     for size in sizes:
@@ -73,29 +73,29 @@ def feed(mixer: Mixer, x: Tensor, layout: Layout, sizes: list[int], state: State
 
 
 def refused(mixer: Mixer, method: str, call: Callable[[], object]) -> bool:
-    """Whether the mixer declares that it lacks a method; checks that it then says so."""
+    """Says whether the mixer declares that it lacks a method; checks that it then says so."""
     if method not in mixer.cannot:
         return False
-    said = None
+    message = None
     try:
         call()
     except UserError as error:
-        said = str(error)
-    assert said is not None, f"{method} is declared impossible but ran"
-    assert mixer.cannot[method] in said, f"{method} must raise its reason, not {said}"
+        message = str(error)
+    assert message is not None, f"{method} is declared impossible but ran"
+    assert mixer.cannot[method] in message, f"{method} must raise its reason, not {message}"
     return True
 
 
 def encodes_only(mixer: Mixer, width: int) -> bool:
-    """Whether the mixer declares that it is not causal; checks that it then says so."""
+    """Says whether the mixer declares that it is not causal; checks that it then says so."""
     return refused(mixer, "forward", lambda: mixer(inputs(mixer, width), geometry.dense(2, T)))
 
 
 def whole(m: Mixer, x: Tensor) -> Tensor:
-    """Causal, without padding."""
+    """Runs causally, without padding."""
     return m(x, geometry.dense(x.shape[0], x.shape[1]))[0]
 
 
 def around(m: Mixer, x: Tensor) -> Tensor:
-    """Every token sees all, without padding."""
+    """Lets every token see all, without padding."""
     return m.encode(x, geometry.dense(x.shape[0], x.shape[1]))

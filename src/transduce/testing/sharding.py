@@ -14,7 +14,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def sharding(mixer: Mixer, width: int) -> None:
-    """Ranks, each with its share of the heads or features named in `tp_plan`, add up to one rank's result.
+    """Checks that ranks, each with its share of the heads or features in `tp_plan`, add up to one rank's result.
 
     A mixer without a plan says why, in `no_plan`. A plan that no number of ranks can share out, because there is one
     head, is for one rank: see `ranks`.
@@ -38,7 +38,7 @@ def sharding(mixer: Mixer, width: int) -> None:
 
 
 def planned(module: nn.Module) -> dict[str, tuple[nn.Linear, bool]]:
-    """The projections of `tp_plan`, and whether their columns are shared out (or else their rows)."""
+    """Returns the projections of `tp_plan`, and whether their columns are shared out (or else their rows)."""
     plan: dict[str, str] = module.tp_plan  # pyright: ignore[reportAssignmentType]
     return {name: (cast(nn.Linear, module.get_submodule(name)), split == "columns") for name, split in plan.items()}
 

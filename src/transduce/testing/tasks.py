@@ -1,4 +1,4 @@
-"""What must hold for every task. Each law is a function of a `Case` and raises AssertionError where it is broken.
+"""Laws that hold for every task. Each is a function of a `Case` and raises AssertionError where it is broken.
 
     from transduce.testing.tasks import LAWS, case
     made = case(task, train, valid, folder)     # rows by column; a run of a few updates is made of them in the folder
@@ -53,7 +53,7 @@ class Case:
 
     @property
     def exact(self) -> Transducer:
-        """The same in float64."""
+        """Returns the same in float64."""
         return replace(self.model, model=deepcopy(self.model.model).double().eval())
 
 
@@ -96,7 +96,7 @@ def examples_are_those_of_their_rows(case: Case) -> None:
 
 
 def readers_come_back(case: Case) -> None:
-    """What a run kept as JSON reads as what was fitted to the training data."""
+    """Checks that readers that a run saved as JSON read like those that were fitted to the training data."""
     tokenizer = None if case.model.recipe.tokenizer is None else case.model.recipe.tokenizer.train(
         list(case.task.texts(case.train))
     )  # fmt: skip
@@ -222,7 +222,7 @@ def refused(call: Callable[[], object], what: str) -> str:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values are equal, numbers but for rounding."""
+    """Says whether two values are equal, numbers but for rounding."""
     if isinstance(a, float) and isinstance(b, float):
         return math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -248,7 +248,7 @@ class Kept(Measure):
 
 
 def outcome_of(case: Case) -> Outcome:
-    """What the model did on the validation rows."""
+    """Returns the results of the model on the validation rows."""
     task, model, keeps = case.task, case.model, Kept()
     split = task.split("valid", case.valid, model.readers, model.recipe.batch, 0)
     objective = model.recipe.objective.build_for(model.model, model.readers.tokenizer)

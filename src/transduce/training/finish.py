@@ -41,7 +41,7 @@ def finish(session: Session, position: Position) -> None:
         if evaluation.grid is not None:
             session.display.grid(evaluation.grid)
             draw_grid(evaluation.grid, run.path / "plots" / "confusion.png", f"{run.path.name}: {name}")
-        session.say(f"{name}: {evaluation.told(signed=True)}")
+        session.say(f"{name}: {evaluation.line(signed=True)}")
         if (verdict := evaluation.verdict) is not None:
             session.say(verdict)
     session.report.plot(force=True)
@@ -65,7 +65,7 @@ def try_average(session: Session) -> tuple[tuple[float, float] | None, list[int]
     checkpoint.write(run.checkpoints / "averaged", {"model.safetensors": moving}, state)
     load_weights(job.model, run.checkpoints / "averaged" / "model.safetensors")
     evaluation = job.validate(job.valid)
-    session.say(f"average of steps {', '.join(map(str, steps))}: {evaluation.told()}")
+    session.say(f"average of steps {', '.join(map(str, steps))}: {evaluation.line()}")
     return evaluation.score(job.measure), steps
 
 

@@ -190,7 +190,7 @@ class Session:
         else:
             position.stale += 1
         self.tell(Validation(step, evaluation, improved))
-        self.say(f"step {step} on valid: {evaluation.told()}{'  (best)' if improved else ''}")
+        self.say(f"step {step} on valid: {evaluation.line()}{'  (best)' if improved else ''}")
         self.display.samples(evaluation.samples[:SHOWN], job.recipe.task.tabular)
         return improved
 

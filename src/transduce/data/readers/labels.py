@@ -58,16 +58,16 @@ class Labels(Reader):
         return name.partition(self.end)[0].strip() if self.end else name
 
     def encode(self, values: Sequence[Any], column: str) -> Index:
-        """(rows,) int64."""
+        """Returns (rows,) int64."""
         numbers = {name: i for i, name in enumerate(self.names)}
-        known = [numbers.get(self.name_of(value), -1) for value in values]
-        if -1 in known:
-            value = self.name_of(values[known.index(-1)])
+        classes = [numbers.get(self.name_of(value), -1) for value in values]
+        if -1 in classes:
+            value = self.name_of(values[classes.index(-1)])
             close = difflib.get_close_matches(value, self.names, n=1)
             listed = ", ".join(self.names[:SHOWN]) + (", ..." if len(self.names) > SHOWN else "")
             way = f"did you mean {close[0]!r}?" if close else f"the labels are {listed}"
             raise UserError(f"the label {value!r} in the column `{column}` was not there in training; {way}")
-        return np.array(known, dtype=np.int64)
+        return np.array(classes, dtype=np.int64)
 
 
 def order(name: str) -> tuple[float, str]:

@@ -33,7 +33,7 @@ class Numbers(Reader):
         return replace(self, mean=float(numbers.mean()), deviation=float(numbers.std()) or 1.0)
 
     def encode(self, values: Sequence[Any], column: str) -> NDArray[np.float32]:
-        """(rows, 1) float32."""
+        """Returns (rows, 1) float32."""
         return ((plain(values, column) - self.mean) / self.deviation).astype(np.float32)[:, None]
 
     def decode(self, numbers: NDArray[np.float32]) -> list[float]:
@@ -42,7 +42,7 @@ class Numbers(Reader):
 
 
 def plain(values: Sequence[Any], column: str) -> NDArray[np.float64]:
-    """Values as numbers. Raises UserError for one that is none."""
+    """Returns values as numbers. Raises UserError for one that is not."""
     out = np.empty(len(values))
     for row, value in enumerate(values):
         try:

@@ -17,13 +17,13 @@ NO_TOKENIZER = "there is text to read, but no tokeniser; set tokenizer.kind, for
 
 @dataclass(frozen=True, kw_only=True)
 class Reader(Part):
-    """How one column is read. Its fields are what was fitted to the training data, so a run keeps it as JSON."""
+    """The reader of one column. Its fields are what was fitted to the training data, so a run keeps it as JSON."""
 
     folder: ClassVar[str] = "transduce.data.readers"
 
     @property
     def size(self) -> int:
-        """How many different values, or how many numbers a value has."""
+        """Returns how many different values, or how many numbers a value has."""
         raise AssertionError("a kind of Reader defines size")
 
     def fit(self, values: Sequence[Any], column: str) -> Self:
@@ -44,7 +44,7 @@ class Readers:
 
     @property
     def text(self) -> Tokenizer:
-        """The reader of text. Raises UserError where there is none."""
+        """Returns the reader of text. Raises UserError where the model has none."""
         if self.tokenizer is None:
             raise UserError(NO_TOKENIZER)
         return self.tokenizer

@@ -101,8 +101,11 @@ class Attention(Mixer):
         return x.view(*x.shape[:2], -1, self.head_dim)
 
     def combine(self, q: Tensor, layout: Layout, seen: Seen, whole: bool = False) -> Tensor:
-        """What queries (B, T, H, D) make of what they see. whole: of the very sequence they stand in, from its start,
-        so that slots are positions where there is one sequence per row."""
+        """Returns the output of queries (B, T, H, D).
+
+        whole: they see the very sequence they stand in, from its start, so that slots are positions where a row is one
+        sequence.
+        """
         k, v = (field.to(q.dtype) for field in seen.fields)
         bias = self.bias(q, layout, seen, whole)
         return attend(

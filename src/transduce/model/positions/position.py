@@ -45,8 +45,10 @@ class Positions(nn.Module):
         return q, k
 
     def bias(self, q: Tensor, at: Tensor | None, keys: Tensor | None, causal: bool = False) -> Tensor | None:
-        """What is added to scaled scores: (B or 1, H, T, N) for queries (B, T, H, D), as `turn` left them, at positions
-        (B, T) of keys at positions (B, N), all of which may be -1 where there is none; None: nothing.
+        """Returns what is added to scaled scores: (B or 1, H, T, N), or None for nothing.
+
+        q: queries (B, T, H, D), as `turn` left them. at: their positions (B, T). keys: those of keys (B, N). Any may be
+        -1: no token.
 
         at and keys None: each row is one sequence, whose slots are its positions. causal: nobody looks at keys ahead
         of a query, so what is added to them may be any finite number.

@@ -1,1 +1,1 @@
-"""How good predictions are, one measure per file."""
+"""Measures of how good predictions are, one per file."""

@@ -32,23 +32,23 @@ MODELS = {
 
 
 def bleu_of(outputs: Sequence[str], references: Sequence[str], tokenizer: str = "13a") -> tuple[float, str]:
-    """Corpus BLEU, cased and detokenised, by sacrebleu, and its signature.   Post 2018, arXiv:1804.08771."""
+    """Returns corpus BLEU, cased and detokenised, by sacrebleu, and its signature.   Post 2018, arXiv:1804.08771."""
     bleu: Any = BLEU(tokenize=tokenizer)
     return float(bleu.corpus_score(list(outputs), [list(references)]).score), str(bleu.get_signature())
 
 
-def tokenizer_for(asked: BleuTokenizer, references: Sequence[str]) -> str:
+def tokenizer_for(name: BleuTokenizer, references: Sequence[str]) -> str:
     """Returns the name of sacrebleu's tokeniser: the one that is asked for, or for auto the one that suits the texts.
 
     Chinese: zh. Japanese: ja-mecab where that is installed, else char. Other scripts that put no spaces between words:
     flores200 where its model is there, else char. All others: 13a. Raises UserError where what is asked for is missing.
     """
-    if asked != "auto":
-        if not installed(asked):
-            names = " ".join(PACKAGES.get(asked, ("sentencepiece",)))
-            what = f"its model in {model_of(asked)}" if asked in MODELS else "its dictionary"
-            raise UserError(f"task.bleu_tokenizer={asked} needs the packages {names} and {what}; use auto or char")
-        return asked
+    if name != "auto":
+        if not installed(name):
+            names = " ".join(PACKAGES.get(name, ("sentencepiece",)))
+            what = f"its model in {model_of(name)}" if name in MODELS else "its dictionary"
+            raise UserError(f"task.bleu_tokenizer={name} needs the packages {names} and {what}; use auto or char")
+        return name
     texts = "".join(references[:: 1 + len(references) // SOME])
     letters = sum(map(str.isalpha, texts))
     unspaced, han, kana = (len(re.findall(f"[{script}]", texts)) for script in (UNSPACED, HAN, KANA))

@@ -38,12 +38,12 @@ class ClassMeasure(Measure):
         return Measured(value(everything), *interval(value, len(numbers), draws), baseline=baseline)
 
     def value(self, counts: Counts) -> float:
-        """counts: (classes, classes), of rows by their class and by the one that was predicted."""
+        """Returns the value of counts: (classes, classes), of rows by their class and by the predicted one."""
         raise AssertionError("a kind of ClassMeasure defines value")
 
 
 def cells(samples: Sequence[Sample]) -> tuple[list[str], Index]:
-    """The classes that occur, and the cell of each row in their confusion table."""
+    """Returns the classes that occur, and the cell of each row in their confusion table."""
     names = sorted({name for sample in samples for name in (sample.expected, sample.output)})
     numbers = {name: i for i, name in enumerate(names)}
     flat = [numbers[sample.expected] * len(names) + numbers[sample.output] for sample in samples]
@@ -51,7 +51,7 @@ def cells(samples: Sequence[Sample]) -> tuple[list[str], Index]:
 
 
 def confusion(samples: Sequence[Sample]) -> Grid:
-    """How many rows of each class were taken for each."""
+    """Returns how many rows of each class were taken for each."""
     names, numbers = cells(samples)
     counts = np.bincount(numbers, minlength=len(names) ** 2).reshape(len(names), len(names))
     return Grid(names, counts.tolist())

@@ -31,7 +31,7 @@ class ExactMatch(Measure):
 
 
 def baseline(samples: Sequence[Sample]) -> tuple[str, float] | None:
-    """What needs no model, and its exact match: the answer that is most often right, or the source as it is.
+    """Returns what needs no model, and its exact match: the most frequent answer, or the source as it is.
 
     For targets of one word each, where exact match may be high by chance; None for others.
     """

@@ -9,7 +9,7 @@ from transduce.tasks.measures.measure import Measure, Measured, Outcome, interva
 
 
 def mean_of(outcome: Outcome, rows: Index | slice = slice(None)) -> float:
-    """The loss per target of some batches."""
+    """Returns the loss per target of some batches."""
     total, count = outcome.parts[rows].sum(0)
     return float(total / max(count, 1))
 

@@ -53,7 +53,7 @@ class Grid(NamedTuple):
     counts: list[list[int]]
 
     def confusions(self, most: int = 5) -> list[str]:
-        """A sentence for each pair that was taken for another most often."""
+        """Returns a sentence for each pair that was taken for another most often."""
         wrong = [(n, i, j) for i, row in enumerate(self.counts) for j, n in enumerate(row) if i != j and n]
         ranked = sorted(wrong, key=lambda cell: -cell[0])[:most]
         return [f"{self.names[i]} taken for {self.names[j]}: {n:,} of {sum(self.counts[i]):,}" for n, i, j in ranked]
@@ -61,12 +61,12 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model did on a split.
+    """The results of a model on a split.
 
     loss: in nats per target.
     count: targets.
     parts: (batches, 2) float64, the sum of losses and the number of targets of each batch.
-    samples: what it predicted, of all rows or some.
+    samples: its predictions, of all rows or some.
     references: the last column of the whole split.
     form: the Unicode form in which texts are compared.
     bytes: of the text whose tokens are the targets, in UTF-8; 0: not known.
@@ -98,18 +98,23 @@ class Measure(Part):
         """Returns a value as people read it."""
         return f"{value:.4f}"
 
-    def sentence(self, found: Measured) -> str:
+    def sentence(self, measured: Measured) -> str:
         """Returns a measured value with its name and, where there is one, its interval."""
         ends = (
-            "" if found.low is None or found.high is None else f" ({self.text(found.low)} to {self.text(found.high)})"
+            ""
+            if measured.low is None or measured.high is None
+            else f" ({self.text(measured.low)} to {self.text(measured.high)})"
         )
-        return f"{self.label} {self.text(found.value)}{ends}"
+        return f"{self.label} {self.text(measured.value)}{ends}"
 
 
 def interval(
     statistic: Callable[[Index], float], count: int, draws: int
 ) -> tuple[float, float] | tuple[None, None]:  # fmt: skip
-    """The middle 95 % of a statistic of rows drawn with replacement.   Efron 1979. statistic: of the rows' numbers."""
+    """Returns the middle 95 % of a statistic of rows drawn with replacement.   Efron 1979.
+
+    statistic: of the rows' numbers.
+    """
     if not draws or not count:
         return None, None
     rng = np.random.default_rng(0)
