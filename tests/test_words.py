@@ -17,8 +17,9 @@ LATER = {
     "exchange/parity.py", "exchange/sentence_folder.py", "exchange/sentences.py", "generate/config.py",
     "generate/decode.py", "generate/hugging_face.py", "generate/inputs.py", "generate/packed.py",
     "generate/score.py", "inspect/attention.py", "inspect/combinations.py", "inspect/counts.py", "model/cache.py",
-    "model/ops/attention.py", "model/ops/loss.py", "tasks/answer.py", "tasks/classify.py", "tasks/language.py",
-    "tasks/task.py", "tasks/translate.py", "testing/families.py", "testing/heads.py", "testing/laws.py",
+    "model/ops/attention.py", "model/ops/loss.py", "runs/quantised.py", "tasks/answer.py", "tasks/classify.py",
+    "tasks/language.py", "tasks/task.py", "tasks/translate.py", "testing/families.py", "testing/heads.py",
+    "testing/laws.py",
 }  # fmt: skip
 # A result names the code that it was computed by, so a variable is renamed there when the experiment is run again.
 MEASURED = ("reproduce/experiments/", "reproduce/ancestors/")

@@ -35,8 +35,8 @@ def quantise(
         return document({"path": name / precision, "certificate": record})
     from transduce.cli import show
 
-    loss, made = record["loss"], record["calibration"]
-    fitted = f"{made['rows']:,} rows, {made['tokens']:,} tokens" if made else "none"
+    loss, calibration = record["loss"], record["calibration"]
+    fitted = f"{calibration['rows']:,} rows, {calibration['tokens']:,} tokens" if calibration else "none"
     rows = [
         ("numbers in fewer bits", f"{record['numbers_in_fewer_bits']:,} of {record['numbers']:,}"),
         ("calibrated on", fitted),

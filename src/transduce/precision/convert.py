@@ -1,4 +1,4 @@
-"""Which matrices of a model lie in fewer bits, and their exchange for maps that multiply by those."""
+"""The matrices of a model in fewer bits, and their exchange for maps that multiply by those."""
 
 import ctypes
 import sys
@@ -62,11 +62,11 @@ def lowered(part: nn.Linear | LinearHead, precision: Precision, codes: Int8 | In
     """Returns what stands in the place of a part. codes: of its matrix (None: they are found here)."""
     bias = cast("Tensor | None", part.bias)
     if precision == "bf16":
-        made: Map = LowMap(part.weight, bias)
+        coded: Map = LowMap(part.weight, bias)
     else:
         codes = rounded(part, precision) if codes is None else codes
-        made = Int8Map(codes, bias) if isinstance(codes, Int8) else Int4Map(codes, bias, part.weight.shape[1])
-    return MapHead(part, made) if isinstance(part, LinearHead) else made
+        coded = Int8Map(codes, bias) if isinstance(codes, Int8) else Int4Map(codes, bias, part.weight.shape[1])
+    return MapHead(part, coded) if isinstance(part, LinearHead) else coded
 
 
 def convert(model: nn.Module, precision: Precision, codes: Codes | None = None, least: int = LEAST) -> Share:

@@ -55,10 +55,10 @@ class LowMap(Map):
 class Int8Map(Map):
     """x as bytes, on a scale of each row, times `Int8` codes: a sum of integers, which is exact, times both scales."""
 
-    def __init__(self, made: Int8, bias: Tensor | None) -> None:
-        super().__init__(made.codes.shape[0], made.codes.shape[1], bias)
-        self.packed = pack_int8(made) if multiplies_bytes() else None
-        self.codes = made if self.packed is None else None
+    def __init__(self, matrix: Int8, bias: Tensor | None) -> None:
+        super().__init__(matrix.codes.shape[0], matrix.codes.shape[1], bias)
+        self.packed = pack_int8(matrix) if multiplies_bytes() else None
+        self.codes = matrix if self.packed is None else None
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.float().reshape(-1, self.in_features)
@@ -75,12 +75,12 @@ class Int8Map(Map):
 class Int4Map(Map):
     """x in bfloat16 times `Int4` codes, summed up in float32."""
 
-    def __init__(self, made: Int4, bias: Tensor | None, in_features: int) -> None:
-        super().__init__(made.codes.shape[0], in_features, bias)
-        self.more = made.codes.shape[1] - in_features
+    def __init__(self, matrix: Int4, bias: Tensor | None, in_features: int) -> None:
+        super().__init__(matrix.codes.shape[0], in_features, bias)
+        self.more = matrix.codes.shape[1] - in_features
         fill = -self.out_features % ROWS
-        codes = F.pad(made.codes.int(), (0, 0, 0, fill))
-        scales = F.pad(torch.stack([made.scale.T, made.offset.T], 2), (0, 0, 0, fill))
+        codes = F.pad(matrix.codes.int(), (0, 0, 0, fill))
+        scales = F.pad(torch.stack([matrix.scale.T, matrix.offset.T], 2), (0, 0, 0, fill))
         self.codes: Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
         self.scales = scales.contiguous()
 
@@ -112,18 +112,18 @@ def multiplies_bytes() -> bool:
     return "fbgemm" in torch.backends.quantized.supported_engines
 
 
-def pack_int8(made: Int8) -> object:
+def pack_int8(matrix: Int8) -> object:
     """Returns codes as FBGEMM keeps them; the codes themselves are needed no more."""
     with warnings.catch_warnings(), engine("fbgemm"):
         warnings.filterwarnings("ignore", "torch.quantize_per", UserWarning)  # says so of all tensors of this kind
-        zero = torch.zeros(len(made.codes), dtype=torch.int64)
-        codes = per_channel(made.codes, made.scale.double(), zero, 0)
+        zero = torch.zeros(len(matrix.codes), dtype=torch.int64)
+        codes = per_channel(matrix.codes, matrix.scale.double(), zero, 0)
         return torch.ops.quantized.linear_prepack(codes, None)
 
 
 @contextmanager
 def engine(name: str) -> Generator[None]:
-    """Inside, matrices are packed by this library."""
+    """Packs matrices by this library inside."""
     before = torch.backends.quantized.engine
     torch.backends.quantized.engine = name
     try:

@@ -1,4 +1,4 @@
-"""Which precision is the fastest on this machine for the matrices of a model, measured in a fraction of a second."""
+"""The precision that is the fastest on this machine for the matrices of a model, measured in a fraction of a second."""
 
 import time
 from collections import Counter
@@ -21,7 +21,7 @@ MOST_SHAPES = 6  # of those with the most numbers
 
 
 class Speed(NamedTuple):
-    """How many times as fast as float32 the products are, of one row and of 32."""
+    """The speed of the products beside float32, of one row and of 32."""
 
     alone: float
     together: float
@@ -47,10 +47,10 @@ def speeds(model: Model, kinds: Sequence[Precision]) -> dict[Precision, Speed]:
     with torch.inference_mode():
         for key in chosen:
             part = parts[key]
-            made = {"fp32": full_of(part), **{kind: lowered(part, kind, blank(part, kind)) for kind in kinds}}
+            maps = {"fp32": full_of(part), **{kind: lowered(part, kind, blank(part, kind)) for kind in kinds}}
             for at, rows in enumerate(SIZES):
                 x = torch.randn(rows, part.weight.shape[1], device=part.weight.device)
-                for kind, seconds in in_turn({kind: product(m, x) for kind, m in made.items()}).items():
+                for kind, seconds in in_turn({kind: product(m, x) for kind, m in maps.items()}).items():
                     spent[kind][at] += counts[key] * seconds
     full = spent["fp32"]
     return {kind: Speed(*(full[at] / max(spent[kind][at], 1e-9) for at in (0, 1))) for kind in kinds}
@@ -107,7 +107,7 @@ def able(kind: Precision, device: torch.device) -> bool:
     return kind in ("fp32", "bf16") or device.type == "cpu"
 
 
-def fastest(found: dict[Precision, Speed]) -> Precision:
+def fastest(speeds_by_kind: dict[Precision, Speed]) -> Precision:
     """Returns the precision whose products are the fastest; float32 unless another one is worth it."""
-    worth: list[Precision] = [kind for kind, speed in found.items() if speed.mean >= WORTH]
-    return max(worth, key=lambda kind: found[kind].mean) if worth else "fp32"
+    worth: list[Precision] = [kind for kind, speed in speeds_by_kind.items() if speed.mean >= WORTH]
+    return max(worth, key=lambda kind: speeds_by_kind[kind].mean) if worth else "fp32"

@@ -44,7 +44,7 @@ class Packed(nn.Module):
 
 
 def frozen(weight: Tensor) -> nn.Parameter:
-    """The same memory, out of the reach of gradients."""
+    """Returns the same memory, out of the reach of gradients."""
     return nn.Parameter(weight.detach(), requires_grad=False)
 
 

@@ -38,21 +38,21 @@ class Measured(NamedTuple):
     logits: Tensor | None
 
 
-def quantise(found: Opened, precision: Precision, lines: int) -> dict[str, Any]:
+def quantise(opened: Opened, precision: Precision, lines: int) -> dict[str, Any]:
     """Writes the codes of a checkpoint beside it, and returns what their certificate says. The model becomes them.
 
     lines: of the training data, on which codes of four bits are made to compensate for each other's errors; 0: none.
     Raises UserError where there is nothing to make codes of, and where the data of the recipe cannot be read.
     """
-    model, task, recipe = found.model.eval(), found.recipe.task, found.recipe
+    model, task, recipe = opened.model.eval(), opened.recipe.task, opened.recipe
     if not (parts := matrices(model)):
         raise UserError("this model has no matrix that can lie in fewer bits: they are small, or of mixers that loop")
     splits = recipe.data.load(task.reads)
     if "valid" not in splits:
         raise UserError("the data has no split `valid`, on which codes are measured; name it in data")
     cut = part_of(splits["train"], lines)
-    valid = task.split("valid", splits["valid"], found.readers, recipe.batch, recipe.train.seed)
-    objective = recipe.objective.build_for(model, found.readers.tokenizer)
+    valid = task.split("valid", splits["valid"], opened.readers, recipe.batch, recipe.train.seed)
+    objective = recipe.objective.build_for(model, opened.readers.tokenizer)
 
     def measure() -> Measured:
         reader, total, count, logits = Carried(model), 0.0, 0, None
@@ -68,7 +68,7 @@ def quantise(found: Opened, precision: Precision, lines: int) -> dict[str, Any]:
     before, tokens = measure(), 0
     grams = dict[str, Tensor]()
     if precision == "int4" and lines:
-        train = task.split("train", cut, found.readers, recipe.batch, recipe.train.seed)
+        train = task.split("train", cut, opened.readers, recipe.batch, recipe.train.seed)
         grams, tokens = calibrated(model, {k: v for k, v in parts.items() if not isinstance(v, LinearHead)}, train)
     codes: dict[str, Int8 | Int4] = {}
     for name, part in parts.items():
@@ -79,13 +79,13 @@ def quantise(found: Opened, precision: Precision, lines: int) -> dict[str, Any]:
     after = measure()
     record = {
         "precision": precision, "columns_per_scale": GROUP if precision == "int4" else None,
-        "weights": weights_hash(found.checkpoint), "numbers_in_fewer_bits": share.low, "numbers": share.all,
+        "weights": weights_hash(opened.checkpoint), "numbers_in_fewer_bits": share.low, "numbers": share.all,
         "calibration": {"split": "train", "rows": len(cut), "tokens": tokens} if tokens else None,
         "loss": {"split": "valid", "targets": before.targets, "fp32": before.loss, precision: after.loss},
         "difference": after.loss - before.loss, "unit": f"nats per {task.unit}",
         "largest_logit_difference": apart(before.logits, after.logits), "versions": versions(),
     }  # fmt: skip
-    save(found, precision, codes, record)
+    save(opened, precision, codes, record)
     return record
 
 
@@ -135,7 +135,7 @@ def apart(before: Tensor | None, after: Tensor | None) -> float | None:
     return None if before is None or after is None else float((before - after).abs().max())
 
 
-def save(found: Opened, precision: Precision, codes: Codes, record: dict[str, Any]) -> None:
+def save(opened: Opened, precision: Precision, codes: Codes, record: dict[str, Any]) -> None:
     """Writes codes and certificate beside a checkpoint, whole or not at all."""
-    where = found.checkpoint.resolve() / precision
+    where = opened.checkpoint.resolve() / precision
     checkpoints.write(where, {WEIGHTS: tensors_of(codes)}, record, CERTIFICATE)

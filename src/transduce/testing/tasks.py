@@ -73,15 +73,15 @@ def case(task: TaskConfig, train: Rows, valid: Rows, folder: Path, model: Mappin
             "max_steps": 3, "validate_every": 3, "samples": 1000, "precision": "fp32", "device": "cpu", "threads": 1,
         },
     })  # fmt: skip
-    told: list[Evaluation] = []
+    evaluations: list[Evaluation] = []
 
     def watch(event: Update | Validation) -> None:
-        told.extend([event.evaluation] if isinstance(event, Validation) else [])
+        evaluations.extend([event.evaluation] if isinstance(event, Validation) else [])
 
     run = trained(recipe, folder / "runs", quiet=True, watch=watch)
     opened = open_run(run)
     loaded = Transducer(opened.model.eval(), opened.readers, opened.recipe, run.path)
-    return Case(loaded.task, Columns(train), Columns(valid), run, loaded, told[-1])
+    return Case(loaded.task, Columns(train), Columns(valid), run, loaded, evaluations[-1])
 
 
 def examples_are_those_of_their_rows(case: Case) -> None:
@@ -109,7 +109,7 @@ def readers_come_back(case: Case) -> None:
 
 def losses_count_targets(case: Case) -> None:
     """The loss and the number of targets of a split do not depend on how rows are put together, padded or packed."""
-    model, examples, found = case.exact, made(case, case.valid), list[tuple[float, float]]()
+    model, examples, totals = case.exact, made(case, case.valid), list[tuple[float, float]]()
     objective = model.recipe.objective.build_for(model.model, model.readers.tokenizer)
     for tokens, packing in ((LONGEST, False), (100, False), (100_000, False), (2 * LONGEST, True)):
         try:
@@ -120,9 +120,9 @@ def losses_count_targets(case: Case) -> None:
             raise
         with torch.inference_mode():
             losses = [objective(model.model, rows.build(group)) for group in rows.fixed()]
-        found.append((sum(float(x.metrics["nll"]) for x in losses), sum(float(x.count) for x in losses)))
-    assert same(found, [found[0]] * len(found)), f"(loss, targets) by way of filling rows: {found}"
-    assert found[0][1] > 0, "there is no target"
+        totals.append((sum(float(x.metrics["nll"]) for x in losses), sum(float(x.count) for x in losses)))
+    assert same(totals, [totals[0]] * len(totals)), f"(loss, targets) by way of filling rows: {totals}"
+    assert totals[0][1] > 0, "there is no target"
 
 
 def predictions_do_not_depend_on_their_mates(case: Case) -> None:
@@ -211,14 +211,14 @@ def made(case: Case, columns: Columns) -> Examples:
 
 def refused(call: Callable[[], object], what: str) -> str:
     """Returns the sentence of a refusal."""
-    told = None
+    message = None
     try:
         call()
     except UserError as error:
-        told = str(error)
-    assert told is not None, f"{what}: not refused"
-    assert "\n" not in told, f"{what}: refused in several lines"
-    return told
+        message = str(error)
+    assert message is not None, f"{what}: not refused"
+    assert "\n" not in message, f"{what}: refused in several lines"
+    return message
 
 
 def same(a: Any, b: Any) -> bool:
