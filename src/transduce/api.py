@@ -243,7 +243,11 @@ def build(
 
 
 class Prepared(NamedTuple):
-    """What `prepare` made. splits: rows of each, and tokens of each of its columns of text. bytes: of all shards."""
+    """The result of `prepare`.
+
+    splits: rows of each, and tokens of each of its columns of text.
+    bytes: of all shards.
+    """
 
     path: Path
     splits: dict[str, dict[str, Any]]

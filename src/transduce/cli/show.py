@@ -132,7 +132,7 @@ def plan(estimate: Plan) -> None:
 
 
 def prepared(found: Prepared) -> None:
-    """What was prepared, and how it is used."""
+    """Prints what was prepared, and how it is used."""
     rows = [
         (split, f"{counts['rows']:,}", ", ".join(f"{n:,} of {column}" for column, n in counts["tokens"].items()))
         for split, counts in found.splits.items()

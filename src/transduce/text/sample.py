@@ -1,4 +1,4 @@
-"""What a tokeniser is made of: all of a small corpus, evenly spread parts of a large one."""
+"""The texts that a tokeniser is made of: all of a small corpus, evenly spread parts of a large one."""
 
 import math
 from collections.abc import Iterable, Iterator

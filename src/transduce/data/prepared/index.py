@@ -1,4 +1,4 @@
-"""What a folder of shards says of itself: what its ids depend on, which shards are whole, and what is in them."""
+"""The index of a folder of shards: what its ids depend on, which shards are whole, and what is in them."""
 
 import dataclasses
 import json

@@ -73,7 +73,7 @@ def last_border(text: str) -> int:
 
 @dataclass
 class Tally:
-    """What a run keeps of a split of one column, as `runs.run.fingerprint` has it."""
+    """The fingerprint that a run keeps of a split of one column, as `runs.run.fingerprint` has it."""
 
     rows: int = 0
     characters: int = 0
