@@ -19,8 +19,9 @@ LATER = {
     "generate/score.py", "inspect/attention.py", "inspect/combinations.py", "inspect/counts.py", "model/cache.py",
     "model/ops/attention.py", "model/ops/loss.py", "runs/quantised.py", "tasks/answer.py", "tasks/classify.py",
     "tasks/language.py", "tasks/task.py", "tasks/translate.py", "testing/families.py", "testing/heads.py",
-    "testing/laws.py", "cli/prepare.py", "cli/show.py", "data/prepared/tape.py", "data/prepared/worker.py", 
-    "data/walk.py", "data/prepared/writing.py", "data/prepared/index.py", "runs/prepare.py", "text/words.py",
+    "testing/laws.py", "cli/prepare.py", "cli/show.py", "data/prepared/tape.py", "data/prepared/worker.py",
+    "api.py", "model/ops/delta.py", "testing/together.py", "data/walk.py", "data/prepared/writing.py",
+    "data/prepared/index.py", "runs/prepare.py", "text/words.py",
 }  # fmt: skip
 # A result names the code that it was computed by, so a variable is renamed there when the experiment is run again.
 MEASURED = ("reproduce/experiments/", "reproduce/ancestors/")

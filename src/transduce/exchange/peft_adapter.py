@@ -125,10 +125,10 @@ def theirs(line: Row, adapted: Mapping[str, nn.Module], weights: Mapping[str, Te
             at += rank
         blocks.append(block)
     delta = line.op.write([block @ A for block in blocks])
-    made = line.op.write(blocks)
+    fused = line.op.write(blocks)
     for turned in (False, True):
-        B = made[0].mT if turned else made[0]
-        if len(made) > 1 or B.shape[1] != A.shape[0]:
+        B = fused[0].mT if turned else fused[0]
+        if len(fused) > 1 or B.shape[1] != A.shape[0]:
             continue
         product = (B @ A).mT if turned else B @ A
         if product.shape == delta[0].shape and near(product, delta[0]):
@@ -149,8 +149,8 @@ def row_lengths(
         (one.m.detach() if isinstance(one, Directed) else lengths(weight))[:, None]
         for one, weight in zip(adapters, weights, strict=True)
     ]
-    made = line.op.write(columns)[0]
-    return (made.mT if turned else made)[:, 0]
+    column = line.op.write(columns)[0]
+    return (column.mT if turned else column)[:, 0]
 
 
 def low(adapter: nn.Module) -> LowRank:
