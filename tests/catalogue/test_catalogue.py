@@ -77,7 +77,7 @@ def test_select() -> None:
         ({"family": "encodr"}, "did you mean encoder?"),
         ({"objective": "nonsense"}, "there are"),
         ({"year": "2020-2021"}, "write 2019, 2019..2021"),
-        ({"year": ".."}, "no span of years"),
+        ({"year": ".."}, "is not a span of years"),
         ({"sort": "param"}, "did you mean params?"),
     ],
 )

@@ -27,13 +27,13 @@ def test_help_lists_the_commands_in_the_order_of_the_road(cli) -> None:
     "words",
     [["--help"], ["train", "--help"], ["catalogue", "show", "gpt-2-124m"], ["catalogue", "diff", "gpt", "bert-base"]],
 )
-def test_what_is_only_looked_up_answers_in_half_a_second_and_without_torch(words: list[str]) -> None:
+def test_what_is_only_looked_up_is_answered_without_torch(words: list[str]) -> None:
+    heavy = {"torch", "numpy", "tokenizers", "matplotlib", "sacrebleu", "babel", "safetensors"}
     code = (
-        f"import sys, time; from transduce.cli.main import main; assert main({words}) == 0; "
-        "assert not {'torch', 'numpy', 'tokenizers'} & set(sys.modules); print(time.process_time(), file=sys.stderr)"
+        f"import sys; from transduce.cli.main import main; assert main({words}) == 0; "
+        f"print(sorted({heavy} & set(sys.modules)), file=sys.stderr)"
     )
-    found = [python(code) for _ in range(3)]
-    assert min(float(run.stderr) for run in found) < 0.5  # of processor time, so that a busy machine fails no test
+    assert python(code).stderr.strip() == "[]"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["plan", "--help"]])

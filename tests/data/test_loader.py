@@ -2,7 +2,6 @@
 
 import itertools
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -331,14 +330,11 @@ def test_impossible_settings_are_refused(values, message):
         from_data(BatchConfig, values)
 
 
-def test_multi30k_has_little_padding_and_is_fast(shared):
+def test_multi30k_has_little_padding(shared):
     data = Parallel(path=str(shared / "data/multi30k"), source="de", target="en", valid=("val",)).load()["train"]
     examples = TranslateConfig().examples(data, Readers(Bpe(vocab_size=8000).train(data["target"][::4])))
     for packing in (False, True):
         made = Loader(examples, BatchConfig(packing=packing), seed=0)
-        size, start = made.size(0), time.perf_counter()
         batches = epoch(made)
-        seconds = (time.perf_counter() - start) / size
         slots = sum(batch.inputs.numel() + batch.source.numel() for batch in batches)
         assert 1 - sum(batch.tokens for batch in batches) / slots < 0.05
-        assert seconds < 0.005  # about 0.0001 on an idle machine

@@ -163,4 +163,5 @@ def states(built: Model, blocks: Mapping[Block, Share], width: int) -> tuple[int
         return sum(blocks[block].applied * nbytes(block.remember(source, layout)) for block in decoding)
 
     decoding = cast("list[Block]", list(built.stacks()[-1].blocks))
-    return state_bytes(9) - state_bytes(8), context, state_bytes(context), remembered(9) - remembered(8)
+    per_token = (state_bytes(32) - state_bytes(16)) // 16  # caches have room for multiples of 16
+    return per_token, context, state_bytes(context), remembered(9) - remembered(8)
