@@ -82,7 +82,7 @@ def test_quiet_prints_nothing(cli) -> None:
         (["batch.workers=1e6"], "`batch`: workers=1000000 must be from 0 to 256"),
         (["train.accumulate=1e9"], "`train`: accumulate=1000000000 must be at most 65536"),
         (["tokenizer.vocab_size=1e9", "tokenizer.kind=bpe"], "vocab_size=1000000000 must be at most 4194304"),
-        (["model.width=1e18"], "the model needs a size that no tensor can have; lower its width"),
+        (["model.width=1e18"], "the model needs "),
         (["model.positions.limit=1e11"], "the weights take "),
         (["model.mixer={kind: [a]}"], "`model.mixer.kind` is ['a'], but must be one of"),
         (["model.mixer={kind: {a: b}}"], "`model.mixer.kind` is {'a': 'b'}, but must be one of"),

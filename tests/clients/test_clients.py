@@ -13,6 +13,7 @@ import torch
 import transduce as td
 from transduce import api
 from transduce.exchange.sentences import SentenceEncoder
+from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.model.models import EncoderOnly
 from transduce.transducer import Transducer
@@ -125,13 +126,13 @@ def test_the_pipelines_of_an_encoder_see_what_we_see(encoder: Exported):
         ids = torch.tensor(pipe.tokenizer([text], split_special_tokens=False)["input_ids"])
         place = ids[0].tolist().index(encoder.ours.tokenizer.mask)
         with torch.inference_mode():
-            hidden = model.encode(ids, dense(1, ids.shape[1]))
+            hidden = model.features(Batch(ids, dense(1, ids.shape[1]), ids))
             best = model.head(hidden)[0, place].softmax(-1).topk(5)
         assert [one["token"] for one in found] == best.indices.tolist()
         assert [one["score"] for one in found] == pytest.approx(best.values.tolist(), abs=1e-5)
         plain = torch.tensor(features.tokenizer([prompt], split_special_tokens=True)["input_ids"])
         with torch.inference_mode():
-            wanted = model.encode(plain, dense(1, plain.shape[1]))
+            wanted = model.features(Batch(plain, dense(1, plain.shape[1]), plain))
         seen = features(prompt, tokenize_kwargs={"split_special_tokens": True})
         torch.testing.assert_close(torch.tensor(seen), wanted, atol=1e-5, rtol=0)
 

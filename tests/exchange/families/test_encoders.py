@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from transduce.errors import UserError
 from transduce.exchange import checkpoint
+from transduce.model.batch import Batch
 from transduce.model.layout import Marks, dense
 from transduce.testing.families import check_bytes, check_logits, check_padding, ids, saved
 
@@ -93,7 +94,7 @@ def test_pairs_of_sentences(name: str, tmp_path: Path) -> None:
     tokens = ids(theirs)
     types = (torch.arange(tokens.shape[1]) > 7).long().expand_as(tokens)
     layout = dense(*tokens.shape)._replace(marks=Marks(types))
-    hidden, head = model.encode(tokens, layout), model.heads["pair"]
+    hidden, head = model.features(Batch(tokens, layout, tokens)), model.heads["pair"]
     found = theirs(tokens, token_type_ids=types)
     pair = found.seq_relationship_logits if name == "Bert" else found.sop_logits
     torch.testing.assert_close(model.head(hidden), found.prediction_logits, atol=1e-4, rtol=0)
@@ -111,7 +112,7 @@ def test_a_head_for_pairs_alone_and_no_pooler_at_all(tmp_path: Path) -> None:
     found = checkpoint.read(tmp_path / "pairs")
     model: Any = found.model
     layout = dense(*ids(theirs).shape)
-    hidden = model.encode(ids(theirs), layout)
+    hidden = model.features(Batch(ids(theirs), layout, ids(theirs)))
     torch.testing.assert_close(model.heads["pair"](hidden, layout), theirs(ids(theirs)).logits, atol=1e-4, rtol=0)
     checkpoint.write(model, found.config, found.vocab_size, tmp_path / "again")
     assert load_file(tmp_path / "again/model.safetensors").keys() == dict(theirs.named_parameters()).keys()
@@ -138,7 +139,7 @@ def test_names_of_old_and_what_a_class_leaves_unused(tmp_path: Path) -> None:
     save_file(old, tmp_path / "model.safetensors")
     changed(tmp_path, architectures=["BertForMaskedLM"])
     found = checkpoint.read(tmp_path)
-    hidden = found.model.encode(ids(theirs), dense(*ids(theirs).shape))  # type: ignore[attr-defined]
+    hidden = found.model.features(Batch(ids(theirs), dense(*ids(theirs).shape), ids(theirs)))
     torch.testing.assert_close(found.model.head(hidden), expected, atol=1e-4, rtol=0)
     checkpoint.write(found.model, found.config, found.vocab_size, tmp_path / "out")
     again = load_file(tmp_path / "out/model.safetensors")
