@@ -235,11 +235,12 @@ def pair_batch() -> Batch:
 def test_every_placement_with_every_norm_learns_and_decodes_step_by_step(kind: str, norms: str) -> None:
     more = {"layer_scale": 0.5, **({} if kind == "none" else {"drop_path": 0.1})}
     data = {"width": WIDTH, "layers": 2, "mixer": {"heads": 3}, "residual": {"kind": kind, **more}, "norm": norms}
-    b = pair_batch()
-    assert b.source is not None
-    assert b.source_layout is not None
+    pairs = pair_batch()
+    assert pairs.source is not None
+    assert pairs.source_layout is not None
     for config in (EncoderDecoderConfig, DecoderConfig):
         model = from_data(config, data).build(VOCAB)
+        b = model.given(pairs.inputs, pairs.layout, pairs.source, pairs.source_layout)._replace(targets=pairs.targets)
         (optimizer,) = AdamWConfig(learning_rate=0.01).build(model)
         before = [p.detach().clone() for p in model.parameters()]
         for _ in range(

@@ -9,7 +9,6 @@ from torch import nn
 from transduce.config import from_data, to_data
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderConfig, EncoderDecoderConfig, ModelConfig
-from transduce.model.batch import Batch
 from transduce.model.heads.classes import ClassesHeadConfig
 from transduce.model.heads.head import PooledHead, TokenHead
 from transduce.model.heads.pooled import RowHead
@@ -123,7 +122,7 @@ def test_a_model_has_several_heads(kind: type[ModelConfig]) -> None:
     assert isinstance(hash(config), int)
     model, plain = config.build(23), from_data(kind, SMALL).build(23)
     ids, layout = torch.randint(0, 23, (2, 7)), dense(2, 7)
-    hidden = model.features(Batch(ids, layout, ids, ids, layout))
+    hidden = model.features(model.given(ids, layout, ids, layout))
     pair, value, again = (model.heads[name] for name in HEADS)
     assert isinstance(pair, PooledHead)
     assert isinstance(again, TokenHead)

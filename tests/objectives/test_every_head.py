@@ -8,7 +8,6 @@ import torch
 from transduce.config import from_data, kinds, to_data
 from transduce.errors import UserError
 from transduce.model.architecture import ModelConfig
-from transduce.model.batch import Batch
 from transduce.model.heads.head import HeadConfig, PooledHead, TokenHead
 from transduce.model.layout import dense
 from transduce.objectives.objective import ObjectiveConfig
@@ -33,7 +32,7 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
     model = made.build(tokenizer.vocab_size)
     ids = torch.randint(5, 60, (2, 9), generator=torch.Generator().manual_seed(0))
     targets = {"classification": torch.tensor([0, 0]), "regression": torch.ones(2, 1)}.get(objective, ids)
-    batch = Batch(ids, dense(2, 9), targets, ids, dense(2, 9))
+    batch = model.given(ids, dense(2, 9), ids, dense(2, 9))._replace(targets=targets)
     needed = PooledHead if objective in ("classification", "regression") else TokenHead
     try:
         loss = cast(ObjectiveConfig, kinds(ObjectiveConfig.folder)[objective]()).build_for(model, tokenizer)(
