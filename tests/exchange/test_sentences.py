@@ -157,7 +157,11 @@ def test_dense_normalised_lowered_cut_and_prompted(tmp_path: Path) -> None:
     [
         ("modules.json", [], "known are Transformer, Pooling"),
         ("modules.json", "oh", "which is neither a type nor a folder"),
-        ("modules.json", [{"type": "sentence_transformers.Transformer", "path": "../up"}], "no folder beside it"),
+        (
+            "modules.json",
+            [{"type": "sentence_transformers.Transformer", "path": "../up"}],
+            "nor a folder beside it",
+        ),
         (
             "modules.json",
             [{"type": f"sentence_transformers.{k}", "path": ""} for k in ("Transformer", "Pooling", "LSTM")],
@@ -169,7 +173,7 @@ def test_dense_normalised_lowered_cut_and_prompted(tmp_path: Path) -> None:
         ("1_Pooling/config.json", {"odd": 1}, "odd=1"),
         ("sentence_bert_config.json", {"max_seq_length": 2}, "2 tokens leave no room"),
         ("sentence_bert_config.json", {"max_seq_length": "9"}, "must be a whole number"),
-        ("config_sentence_transformers.json", {"default_prompt_name": "q"}, "none of its prompts"),
+        ("config_sentence_transformers.json", {"default_prompt_name": "q"}, "not one of its prompts"),
         ("tokenizer.json", {"version": 7}, "not a tokeniser"),
     ],
 )
@@ -186,7 +190,7 @@ def test_no_tokeniser_and_no_encoder(tmp_path: Path) -> None:
     saved("GPT2Config", "GPT2LMHeadModel", {"n_embd": 24, "n_layer": 1, "n_head": 2, "vocab_size": 40}, tmp_path / "g")
     folder_of(tmp_path / "h")
     (tmp_path / "h/tokenizer.json").rename(tmp_path / "g/tokenizer.json")
-    with pytest.raises(UserError, match="no encoder"):
+    with pytest.raises(UserError, match="is not an encoder"):
         SentenceEncoder.read(tmp_path / "g")
 
 

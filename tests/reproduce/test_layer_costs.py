@@ -58,8 +58,8 @@ def test_a_layer_that_costs_or_connects_otherwise_is_seen(
 
 
 def test_convolutions_that_are_not_dilated_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = layer_costs.made
-    monkeypatch.setattr(layer_costs, "made", lambda name, s, seed, dilation=1: real(name, s, seed))
+    real = layer_costs.built
+    monkeypatch.setattr(layer_costs, "built", lambda name, s, seed, dilation=1: real(name, s, seed))
     assert missed() == {"path, dilated convolution - formula"}
 
 

@@ -129,6 +129,10 @@ class EncoderOnly(OneTower):
 
     writes = False
 
+    def encode(self, ids: Tensor, layout: Layout) -> Tensor:
+        """Returns the hidden states (B, T, M) of ids (B, T)."""
+        return self.features(Batch(ids, layout, ids))
+
     def init_state(self, batch: int, max_len: int) -> State:
         raise UserError(NO_STEPS)
 
