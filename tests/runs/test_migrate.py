@@ -69,6 +69,8 @@ def test_they_go_on_to_the_weights_that_they_would_have_had(old: Run) -> None:
     assert checkpoint.schema(run.last.resolve()) == SCHEMA
     assert read_recipe(run.path) == recipe
     for (name, _), value in zip(model.named_parameters(), theirs.values(), strict=True):
+        if name.endswith(".k.bias"):  # softmax cancels it: its gradient is rounding, whose sign alone Adam follows
+            continue
         torch.testing.assert_close(found[name], value, atol=1e-4, rtol=0)  # another processor rounds otherwise
     assert run.result is not None
     assert run.result["averaged"] == expected["averaged"]
