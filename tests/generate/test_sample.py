@@ -116,6 +116,7 @@ def test_the_candidates_are_those_of_transformers(values: dict, sharp: float):
     warpers = pytest.importorskip("transformers.generation.logits_process")
     size = 37 if sharp == 2 else 3000
     logits, asked = sharp * torch.randn(50, size, generator=torch.Generator().manual_seed(1)), config(**values)
+    logits = logits.double()  # in float32, whose rounding differs between processors, tokens may be equally near
     scores = warped(logits, asked, warpers)
     torch.testing.assert_close(distribution(logits, asked), scores.softmax(-1))
 

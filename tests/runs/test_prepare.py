@@ -164,7 +164,7 @@ def test_killed_at_any_instant_it_goes_on_to_the_same_shards(name: str, folder: 
     found = subprocess.run(words, capture_output=True, text=True, env=env, check=False)
     assert found.returncode == 0, found.stderr
     codes = json.loads(found.stdout)
-    assert len(codes) > 5
+    assert len(codes) > 4
     assert codes == [-signal.SIGKILL] * (len(codes) - 1) + [0]
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
