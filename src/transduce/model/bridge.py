@@ -1,12 +1,14 @@
 """From the encoder's last state to the decoder's first."""
 
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from transduce.errors import UserError
 from transduce.model.block import Block, Encode
+from transduce.model.cache import BLOCK, Cache
 from transduce.model.mixers.mixer import Mixer
 from transduce.model.stack import Stack
 from transduce.model.state import State, nbytes, over, tensors
@@ -40,10 +42,17 @@ def full(x: Tensor) -> Tensor:
 
 
 def grows(mixer: Mixer) -> bool:
-    """Says whether the memory of a mixer grows with the sequence."""
+    """Says whether the memory of a mixer grows with the sequence, or is a list of its tokens."""
     where = next(mixer.parameters())
-    short, long = (nbytes(mixer.init_state(1, n, device=where.device, dtype=where.dtype)) for n in (2, 3))
-    return short != long
+    short, long = (mixer.init_state(1, n, device=where.device, dtype=where.dtype) for n in (2, 2 * BLOCK + 2))
+    return nbytes(short) != nbytes(long) or lists_tokens(short)
+
+
+def lists_tokens(state: State) -> bool:
+    """Says whether a state holds a cache, whose size a window may bound."""
+    if isinstance(state, Cache):
+        return True
+    return isinstance(state, tuple) and any(lists_tokens(part) for part in cast("tuple[State, ...]", state))
 
 
 def bridge_of(kind: str, encoder: Stack, layer: int, mixer: Mixer) -> nn.Module:

@@ -6,6 +6,7 @@ import torch
 
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
+from transduce.model.layout import dense
 from transduce.model.models import Model
 
 SIZE = 101  # of the vocabulary that models under this law are built for
@@ -36,7 +37,9 @@ def together(model: Model) -> None:
     """
     generator = torch.Generator().manual_seed(0)
     inputs: list[list[int]] = [torch.randint(3, SIZE, (n,), generator=generator).tolist() for n in LENGTHS]
-    source, prompt = (inputs, None) if model.takes_source else (None, inputs)
+    one, layout = torch.tensor([inputs[0]]), dense(1, 1)
+    reads = model.given(one, layout, one, layout).source is not None
+    source, prompt = (inputs, None) if reads else (None, inputs)
     for way in WAYS:
         alone, beside = (
             [[(h.ids, h.score.hex()) for h in row] for row in found]
