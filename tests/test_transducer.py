@@ -250,7 +250,7 @@ def test_what_cannot_be_written_is_named(stream: Path, tmp_path: Path):
     assert hugging_face.write(config, False)[1] == unsaid[1:]
     model = td.load(stream, device="cpu", overrides={"generate.temperature": 0.0, "generate.stop": ["x"]})
     with pytest.warns(Notice, match=r"generation_config\.json cannot hold stop=\['x'\]; what transformers writes"):
-        exported.generating(model.model, model.tokenizer, model.recipe.generate)
+        exported.generating(model.model, model.tokenizer, model.recipe)
 
 
 def test_an_export_leaves_the_number_of_tokens_to_its_client_and_writes_no_id_that_is_no_text(
