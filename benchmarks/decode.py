@@ -101,12 +101,10 @@ def main() -> None:
     torch.manual_seed(0)
     splits = Parallel(path=args.multi30k, source="de", target="en", valid=("val",)).load()
     train, valid = splits["train"], splits["valid"]
-    assert train.sources is not None
-    assert valid.sources is not None
-    tokenizer = Bpe(vocab_size=VOCAB).train(itertools.chain(train.sources, train.targets))
+    tokenizer = Bpe(vocab_size=VOCAB).train(itertools.chain(train["source"], train["target"]))
     inputs = {
-        "translate": tokenizer.encode_batch(valid.sources),
-        "continue": [ids[: max(1, len(ids) // 2)] for ids in tokenizer.encode_batch(valid.targets)],
+        "translate": tokenizer.encode_batch(valid["source"]),
+        "continue": [ids[: max(1, len(ids) // 2)] for ids in tokenizer.encode_batch(valid["target"])],
     }
     makers = {"transduce": ours, "transformers": theirs}
     if args.alone:

@@ -22,14 +22,16 @@ from common import in_turn, machine, matmul_rate, own_peak, peak_memory, ratio
 from torch import Tensor, nn
 
 from transduce.config import from_data
-from transduce.data.examples import encode
+from transduce.data.columns import Columns
 from transduce.data.loader import BatchConfig, Loader
 from transduce.data.parallel import Parallel
-from transduce.data.source import Texts
+from transduce.data.readers.reader import Readers
 from transduce.data.text import Text
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.batch import Batch
 from transduce.objectives.language import NextTokenConfig, TranslationConfig
+from transduce.tasks.language import LanguageConfig
+from transduce.tasks.translate import TranslateConfig
 from transduce.text.bpe import Bpe
 from transduce.text.char import Char
 
@@ -40,16 +42,16 @@ Step = Callable[[Batch], Tensor]
 def batches(task: str, args: argparse.Namespace) -> tuple[list[Batch], int]:
     """Real batches of about 4,096 slots from the first epoch, and the vocabulary size."""
     if task == "characters":
-        texts = Text(path=args.shakespeare, unit="file").load()["train"]
-        tokenizer = Char().train(texts.targets)
+        columns = Text(path=args.shakespeare, unit="file").load()["train"]
+        tokenizer, reads = Char().train(columns.given), LanguageConfig(stream=True)
         config = BatchConfig(batch_tokens=4096, max_length=256)
     else:
         pairs = Parallel(path=args.multi30k, source="de", target="en", valid=("val",)).load()["train"]
-        assert pairs.sources is not None
-        tokenizer = Bpe(vocab_size=VOCAB).train(itertools.chain(pairs.sources, pairs.targets))
-        texts = pairs if task == "translation" else Texts(None, pairs.targets)
+        tokenizer = Bpe(vocab_size=VOCAB).train(itertools.chain(pairs["source"], pairs["target"]))
+        columns = pairs if task == "translation" else Columns({"text": pairs["target"]})
+        reads = TranslateConfig() if task == "translation" else LanguageConfig(stream=False)
         config = BatchConfig(batch_tokens=4096, max_length=128)
-    loader = Loader(encode(texts, tokenizer), tokenizer, config, seed=0, documents=task != "characters")
+    loader = Loader(reads.examples(columns, Readers(tokenizer)), config, seed=0)
     return [loader.batch(0, i) for i in range(args.rounds)], tokenizer.vocab_size
 
 
