@@ -139,6 +139,15 @@ def test_a_run_opens_merged_without_its_start(body: str, way: str, lm: Path, tab
     assert "keep their start values" not in log
 
 
+def test_what_keeps_random_numbers_is_told(tuned: Run, tables: Path, tmp_path: Path) -> None:
+    run = td.train(
+        "classify", {"data.path": str(tables / "table.tsv"), **SHORT, "tune": "lora"}, out=tmp_path, quiet=True
+    )
+    line = "what does not move keeps its random start values"
+    assert line in (run.path / "log.txt").read_text()
+    assert line not in (tuned.path / "log.txt").read_text()
+
+
 @pytest.mark.parametrize("damage", ["gone", "altered", "cut"])
 def test_damage_to_what_does_not_move_is_one_sentence(
     damage: str, tuned: Run, lm: Path, tables: Path, tmp_path: Path

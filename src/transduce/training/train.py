@@ -128,6 +128,9 @@ def build(
     if start is not None and not steps(run.checkpoints):
         start_lines = begin(model, start, task.shaped(recipe.model, readers))
     start_lines += recipe.tune.adapt(model, torch.Generator().manual_seed(config.seed))
+    labels = {*recipe.tune.labels(model).values()}
+    if start is None and not steps(run.checkpoints) and not all(map(recipe.tune.moves, labels)):
+        start_lines.append("what does not move keeps its random start values; add start= for those of a trained model")
     if model.limit is not None and recipe.batch.max_length > model.limit:
         limit = f"the model has {model.limit} positions"
         raise UserError(f"batch.max_length={recipe.batch.max_length}, but {limit}; lower it, or raise the limit")
