@@ -11,10 +11,10 @@ SAMPLING = ("top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "
 
 @dataclass(frozen=True, kw_only=True)
 class Bias:
-    """What is added to the score of the last of some ids where the others stand before it.
+    """A row of ids that is written more or less often: the score of its last id changes after the others.
 
     ids: the ids, in the order in which they are written.
-    add: what is added to the score.
+    add: this number is added to the score.
     """
 
     ids: tuple[int, ...]
@@ -179,7 +179,7 @@ class GenerateConfig:
 
 
 def require_ids(size: int, rows: Mapping[str, Iterable[int]]) -> None:
-    """Raise UserError where an id that is to be written or counted is not one of a vocabulary of `size`."""
+    """Raises UserError where an id is not one of a vocabulary of `size`. rows: the ids of each key of a config."""
     for name, ids in rows.items():
         if (most := max(ids, default=0)) >= size:
             raise UserError(f"{name} holds the id {most}, but the model's table has {size:,} rows; use a smaller one")

@@ -38,15 +38,16 @@ def decode(
     batch_size: int = 64,
     alike: bool = False,
 ) -> list[list[Hypothesis]]:
-    """For each input its `config.nbest` hypotheses, the best first.
+    """Returns the `config.nbest` hypotheses of each input, the best first.
 
-    source: for a model that reads one; </s> is added where it is missing. prompt: the first ids of the output, which
-    are not returned. With a source it follows <s>, added where it is missing; without one it is taken as it is, and an
-    empty one becomes <s>. limits: the greatest number of new tokens of each input, where it is less than the config's.
-    on_token(input, id): called as tokens come, but not for </s>; for one hypothesis per input only.
-    batch_size: inputs decoded together, sorted by length; what comes out does not depend on it, but for rounding.
-    alike: nor do the last bits: on a CPU, in float32, each input gets what it gets alone, for the sizes that
-        `testing/together.py` names. An input by itself then takes longer.
+    source: for a model that reads one; </s> is added where it is missing.
+    prompt: the first ids of the output, which are not returned. With a source the prompt follows <s>, which is added
+        where it is missing; without one it is taken as it is, and an empty one becomes <s>.
+    limits: the greatest number of new tokens of each input, where it is less than the config's.
+    on_token: is called with (input, id) as tokens come, but not for </s>; for one hypothesis per input only.
+    batch_size: inputs decoded together, sorted by length; the output depends on it by rounding alone.
+    alike: the output does not depend on `batch_size` at all: on a CPU, in float32, each input gets the bits that it
+        gets alone, for the sizes that `testing/together.py` names. A single input then takes longer.
     Raises UserError where inputs and model do not fit together.
     """
     if on_token is not None and config.beam_size * config.nbest > 1:
@@ -62,23 +63,26 @@ def decode(
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         search = Search(config, np.array([most[i] for i in rows]), vocabulary.eos, stopped, ends=ends)
-        names, asked = [streams[i] for i in rows] if streams else [], inputs.rows(rows)
-        held = Rules(config, asked, search.ends) if ruled else None
-        choose = chooser(config, names, max(most[i] for i in rows), held, barred)
+        names, batch = [streams[i] for i in rows] if streams else [], inputs.rows(rows)
+        of_batch = Rules(config, batch, search.ends) if ruled else None
+        choose = chooser(config, names, max(most[i] for i in rows), of_batch, barred)
         watch = None if on_token is None else renumbered(on_token, rows)
         with rows_alike(alike):
-            kept = run(fast, asked, search, choose, watch, alike)
-        for i, found in zip(rows, kept, strict=True):
-            out[i] = found[: config.nbest]
+            best = run(fast, batch, search, choose, watch, alike)
+        for i, hypotheses in zip(rows, best, strict=True):
+            out[i] = hypotheses[: config.nbest]
     return rescored(model, vocabulary, config, inputs, out) if ruled else out
 
 
 def rescored(
-    model: Model, vocabulary: Vocabulary, config: GenerateConfig, inputs: Inputs, found: list[list[Hypothesis]]
+    model: Model, vocabulary: Vocabulary, config: GenerateConfig, inputs: Inputs, hypotheses: list[list[Hypothesis]]
 ) -> list[list[Hypothesis]]:
-    """The same hypotheses with the log p of the model alone, which rules have changed; of a forced beginning none."""
+    """Returns the hypotheses with the log p of the model alone, without what rules added to it.
+
+    A token that the config forces at the beginning does not count.
+    """
     forced = 0 if config.forced_bos is None else 1
-    flat = [(i, h, forced * (len(inputs.prompts[i]) == 1)) for i, row in enumerate(found) for h in row]
+    flat = [(i, h, forced * (len(inputs.prompts[i]) == 1)) for i, row in enumerate(hypotheses) for h in row]
     scores = score(
         model, vocabulary, sources=None if inputs.sources is None else [inputs.sources[i] for i, _, _ in flat],
         prompts=[[*inputs.prompts[i], *h.ids[:n]] for i, h, n in flat],
@@ -86,14 +90,14 @@ def rescored(
         ends=[h.finished and not h.stopped and h.end is None for _, h, _ in flat],
     )  # fmt: skip
     totals = iter(one.total for one in scores)
-    return [[h._replace(score=next(totals)) for h in row] for row in found]
+    return [[h._replace(score=next(totals)) for h in row] for row in hypotheses]
 
 
 @torch.inference_mode()
 def run(
     model: Model, inputs: Inputs, search: Search, choose: Choose, on_token: OnToken | None = None, same: bool = False
 ) -> list[list[Hypothesis]]:  # fmt: skip
-    """Grow the hypotheses of one batch until all have ended; what has ended, per input, the best first."""
+    """Grows the hypotheses of one batch until all have ended, and returns those of each input, the best first."""
     device, most = model.device, int(search.limits.max())
     memory = None if inputs.sources is None else read_sources(model, inputs.sources, same)
     room = max(map(len, inputs.prompts)) + most
@@ -120,7 +124,10 @@ def run(
 
 
 def follow(move: Move, state: State, memory: State, positions: Tensor) -> tuple[State, State, Tensor]:
-    """The rows of the model after a move of the search. The state is changed in place where rows are overwritten."""
+    """Returns the state, memory and positions of the rows that a move of the search goes on with.
+
+    The state is changed in place where rows are overwritten.
+    """
     if move.rows is None:
         return state, memory, positions
     device = positions.device
@@ -134,12 +141,12 @@ def follow(move: Move, state: State, memory: State, positions: Tensor) -> tuple[
 
 
 def renumbered(on_token: OnToken, rows: Sequence[int]) -> OnToken:
-    """`on_token` for the inputs of a batch."""
+    """Returns an `on_token` that takes rows of a batch in the place of inputs."""
     return lambda row, token: on_token(rows[row], token)
 
 
 def show(search: Search, ids: Ints, scores: Floats, on_token: OnToken) -> None:
-    """Report the new token of every input that is not over."""
+    """Reports the new token of every input that goes on."""
     for row, token, total in zip(search.sources, ids[:, 0], scores[:, 0], strict=True):
         if token not in search.ends and np.isfinite(total):
             on_token(int(row), int(token))

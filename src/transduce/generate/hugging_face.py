@@ -1,6 +1,6 @@
-"""generation_config.json of Hugging Face, read as our way to generate, and written.
+"""Reads and writes Hugging Face's generation_config.json.
 
-What a file asks for is obeyed as transformers 5 obeys it, or named.
+A setting of the file does here what it does in transformers 5, or it is named as not obeyed.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 from transduce.errors import UserError
 from transduce.generate.config import SAMPLING, Bias, GenerateConfig
 
-NUMBERS = {  # theirs -> ours, where both mean the same
+NUMBERS = {  # key of Hugging Face -> our name, where both mean the same
     "repetition_penalty": "repetition_penalty", "encoder_repetition_penalty": "source_repetition_penalty",
     "top_h": "top_h", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p", "typical_p": "typical_p",
     "epsilon_cutoff": "epsilon_cutoff", "eta_cutoff": "eta_cutoff", "length_penalty": "length_penalty",
@@ -18,10 +18,10 @@ COUNTS = {
     "no_repeat_ngram_size": "no_repeat_ngram", "encoder_no_repeat_ngram_size": "source_no_repeat_ngram",
     "min_length": "min_length", "min_new_tokens": "min_new_tokens",
 }  # fmt: skip
-NONE = {"top_k": 0, "top_p": 1, "typical_p": 1, "epsilon_cutoff": 0, "eta_cutoff": 0}  # what says that nothing is cut
-STOPPING = {"heuristic": False, "full": True, "never": "never"}  # ours -> theirs
+NONE = {"top_k": 0, "top_p": 1, "typical_p": 1, "epsilon_cutoff": 0, "eta_cutoff": 0}  # these values cut nothing
+STOPPING = {"heuristic": False, "full": True, "never": "never"}  # our name -> value of Hugging Face
 FLAGS = {"renormalize_logits": "renormalise", "remove_invalid_values": "replace_invalid"}
-# What is not done here, and the value, if any, with which it does nothing.
+# Settings that are not obeyed here, and the value, if any, with which each does nothing.
 BEYOND: dict[str, Any] = {
     "guidance_scale": 1, "watermarking_config": None, "token_healing": False, "max_time": None, "penalty_alpha": 0,
     "dola_layers": None, "num_beam_groups": 1, "diversity_penalty": 0, "constraints": None, "force_words_ids": None,
@@ -35,7 +35,7 @@ READ = frozenset({
     "exponential_decay_length_penalty",
     "force_bos_token_to_be_generated",
 })  # fmt: skip
-# What changes no text: what is returned beside it, caches, and speed.
+# Settings that change no text: further outputs, caches, and speed.
 IDLE = frozenset({
     "transformers_version", "output_attentions", "output_hidden_states", "output_scores", "output_logits",
     "return_dict_in_generate", "use_cache", "cache_implementation", "cache_config", "max_cache_len", "use_mtp",
@@ -47,24 +47,28 @@ IDLE = frozenset({
 
 
 class Settings(NamedTuple):
-    """unobeyed: what a file asks for and is not done here, as `name=value`. unknown: keys that transformers has not."""
+    """The settings of a generation_config.json.
+
+    unobeyed: settings that are not obeyed here, as `name=value`.
+    unknown: keys that transformers does not have.
+    """
 
     config: GenerateConfig
     unobeyed: tuple[str, ...]
     unknown: tuple[str, ...]
 
     def notice(self) -> str:
-        """What is to be said of the file, in a sentence that its name begins; empty where all is obeyed."""
+        """Returns a sentence, without its subject, the file, on the settings that are not obeyed; "" if all are."""
         parts = [f"asks for {', '.join(self.unobeyed)}, which is not done here"] if self.unobeyed else []
         parts += [f"has keys that are not known here ({', '.join(self.unknown)})"] if self.unknown else []
         return " and ".join(parts)
 
 
 def read(data: Mapping[str, Any], limit: int | None, *, most: int = 128) -> Settings:
-    """The way to generate that a generation_config.json holds. Raises UserError for what is no value of its key.
+    """Reads the contents of a generation_config.json. Raises UserError where a value does not suit its key.
 
-    limit: positions of the model. most: new tokens where the file says nothing of length, which transformers, with a
-    warning, takes for 20.
+    limit: positions of the model.
+    most: new tokens where the file sets no length (transformers then warns and takes 20).
     """
     values: dict[str, Any] = {"length_norm": "power", "length_penalty": 1.0, "early_stopping": early(data)}
     for key, name in {**NUMBERS, **COUNTS}.items():
@@ -91,12 +95,12 @@ def read(data: Mapping[str, Any], limit: int | None, *, most: int = 128) -> Sett
         values["min_length"] = 0
     beams = number(data, "num_beams", whole=True) or 1
     if beams > 1000:
-        raise UserError(f"num_beams={beams} hypotheses are more than anybody keeps; use 5, or 1 for none")
+        raise UserError(f"num_beams={beams} hypotheses are more than the 1,000 that are allowed; use 5, or 1 for none")
     values["beam_size"] = max(1, beams)
     if data.get("do_sample") is True and beams == 1:
         temperature = number(data, "temperature")
         values["temperature"] = 1.0 if temperature is None else temperature
-        values.setdefault("top_k", None if data.get("top_k") == 0 else 50)  # as transformers does where nothing is said
+        values.setdefault("top_k", None if data.get("top_k") == 0 else 50)  # the default of transformers
     elif data.get("do_sample") is True:
         unobeyed.append(f"do_sample=True with num_beams={beams}")
     if not values.get("temperature"):
@@ -107,11 +111,13 @@ def read(data: Mapping[str, Any], limit: int | None, *, most: int = 128) -> Sett
 def write(
     config: GenerateConfig, begins: Sequence[int] = (), barred: Collection[int] = ()
 ) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
-    """The settings of a generation_config.json that generates as a config does, and what it has no words for.
+    """Returns a generation_config.json that generates as a config does, and the settings for which it has no key.
 
-    A greatest number of new tokens would overrule the max_length that clients ask for, so it is written, as max_length,
-    only where every answer begins with the same ids, `begins`, of which the prompt is the first. barred: ids that are
-    not written.
+    max_new_tokens in the file would overrule the max_length that clients ask for. So it is written as max_length, and
+    only where every answer begins with the same ids.
+
+    begins: those ids, of which the prompt is the first.
+    barred: ids that are never written.
     """
     usual = GenerateConfig()
     data: dict[str, Any] = {"num_beams": config.beam_size}
@@ -142,7 +148,10 @@ def write(
 
 
 def lengths(data: Mapping[str, Any], limit: int | None, most: int) -> dict[str, int | None]:
-    """max_new_tokens, or else max_length, which counts the prompt. Neither goes beyond the positions of the model."""
+    """Returns max_new_tokens and max_length, which counts the prompt too, neither beyond the model's positions.
+
+    Where the file has both keys, max_new_tokens counts. Raises UserError.
+    """
     new, whole = number(data, "max_new_tokens", whole=True), number(data, "max_length", whole=True)
     for name, value in (("max_new_tokens", new), ("max_length", whole)):
         if value is not None and value < 1:
@@ -162,7 +171,7 @@ def early(data: Mapping[str, Any]) -> str:
 
 
 def number(data: Mapping[str, Any], key: str, *, whole: bool = False) -> Any:
-    """A number, or None where there is none. Raises UserError."""
+    """Returns the number of a key, or None where the key is missing or null. Raises UserError."""
     value = data.get(key)
     if value is None:
         return None
@@ -174,7 +183,7 @@ def number(data: Mapping[str, Any], key: str, *, whole: bool = False) -> Any:
 
 
 def rows(data: Mapping[str, Any], key: str) -> list[Any]:
-    """A list, empty where there is none. Raises UserError."""
+    """Returns the list of a key, empty where the key is missing or null. Raises UserError."""
     value = data.get(key)
     if value is None:
         return []
@@ -184,12 +193,12 @@ def rows(data: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def ids(data: Mapping[str, Any], key: str) -> tuple[int, ...]:
-    """An id, or a list of ids. Raises UserError."""
+    """Returns the ids of a key, which holds one id or a list. Raises UserError."""
     value = data.get(key)
-    found = [value] if isinstance(value, int) else rows(data, key)
-    if any(not isinstance(i, int) or isinstance(i, bool) for i in found):
+    values = [value] if isinstance(value, int) else rows(data, key)
+    if any(not isinstance(i, int) or isinstance(i, bool) for i in values):
         raise UserError(f"{key}={value!r} must be ids, which are whole numbers")
-    return tuple(found)
+    return tuple(values)
 
 
 def bias(pair: Any) -> Bias:
@@ -202,7 +211,7 @@ def bias(pair: Any) -> Bias:
 
 def stops(data: Mapping[str, Any]) -> tuple[str, ...]:
     value = data.get("stop_strings")
-    found = [value] if isinstance(value, str) else rows(data, "stop_strings")
-    if any(not isinstance(text, str) for text in found):
+    texts = [value] if isinstance(value, str) else rows(data, "stop_strings")
+    if any(not isinstance(text, str) for text in texts):
         raise UserError(f"stop_strings={value!r} must be texts")
-    return tuple(found)
+    return tuple(texts)

@@ -1,4 +1,4 @@
-"""What is asked of a model, made ready: ids as the model reads them, and how long each answer may get."""
+"""The inputs of decoding and scoring: ids as a model reads them, and how long each answer may get."""
 
 import math
 from collections.abc import Sequence
@@ -16,9 +16,11 @@ Ids = Sequence[Sequence[int]]
 
 
 class Vocabulary(Protocol):
-    """What decoding needs of a tokenizer. `decode` is called only where there are stop texts.
+    """The part of a tokeniser that decoding needs. `decode` is called only where there are stop texts.
 
-    It may have `ends`: ids that end a text beside eos; and `barred`: ids that no text has, which are never chosen.
+    Two more attributes are used where they exist:
+    ends: ids that end a text, as eos does.
+    barred: ids that no text has; they are never chosen.
     """
 
     @property
@@ -29,18 +31,22 @@ class Vocabulary(Protocol):
 
 
 class Inputs(NamedTuple):
-    """sources end in </s>; prompts are what the decoder reads first, at least one id each."""
+    """Rows of ids.
+
+    sources: each ends in </s> (None: the model reads none).
+    prompts: the decoder reads them first; each has at least one id.
+    """
 
     sources: list[list[int]] | None
     prompts: list[list[int]]
 
     def rows(self, index: Sequence[int]) -> "Inputs":
-        """Some of them."""
+        """Returns the inputs with these numbers."""
         sources = None if self.sources is None else [self.sources[i] for i in index]
         return Inputs(sources, [self.prompts[i] for i in index])
 
     def by_length(self) -> list[int]:
-        """Their numbers, the shortest first."""
+        """Returns the numbers of the inputs, the shortest first."""
         lengths = [len(p) for p in self.prompts]
         if self.sources is not None:
             lengths = list(zip(map(len, self.sources), lengths, strict=True))
@@ -48,10 +54,10 @@ class Inputs(NamedTuple):
 
 
 def prepare(model: Model, vocabulary: Vocabulary, source: Ids | None, prompt: Ids | None) -> Inputs:
-    """Inputs with the special tokens they were trained with. Raises UserError where they do not suit the model.
+    """Returns inputs with the special tokens of training. Raises UserError where they do not suit the model.
 
-    With a source: </s> ends it and <s> begins the prompt, added where they are missing. Without one: the prompt as it
-    is; an empty one becomes <s>.
+    With a source, </s> ends it and <s> begins the prompt; both are added where they are missing. Without a source the
+    prompt stays as it is, and an empty one becomes <s>.
     """
     bos, eos = vocabulary.bos, vocabulary.eos
     model.require_source(source)
@@ -67,7 +73,10 @@ def prepare(model: Model, vocabulary: Vocabulary, source: Ids | None, prompt: Id
 
 
 def greatest(model: Model, config: GenerateConfig, inputs: Inputs, limits: Sequence[int] | None) -> list[int]:
-    """The greatest number of new tokens of each input, or a UserError where the model has no positions for so many."""
+    """Returns the greatest number of new tokens of each input.
+
+    Raises UserError where the model has fewer positions than that takes.
+    """
     most = [config.max_new_tokens] * len(inputs.prompts)
     if (whole := config.max_length) is not None:
         if longest := next((len(row) for row in inputs.prompts if len(row) >= whole), 0):
@@ -100,7 +109,7 @@ def greatest(model: Model, config: GenerateConfig, inputs: Inputs, limits: Seque
 
 
 def pad(rows: Ids, device: torch.device) -> tuple[Tensor, Layout]:
-    """(B, T) ids with zeros on the right, and their layout."""
+    """Returns (B, T) ids with zeros on the right, and their layout."""
     lengths = [len(row) for row in rows]
     width = max(lengths)
     ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)

@@ -25,8 +25,9 @@ _copies: "WeakKeyDictionary[nn.Module, tuple[Key, nn.Module]]" = WeakKeyDictiona
 
 
 def reader(model: Model, dtype: torch.dtype = torch.float32) -> Model:
-    """The model in evaluation mode, as fast as it gets where it is; made anew when its weights have changed.
+    """Returns the model in evaluation mode, with packed matrices where that is faster.
 
+    The copy is kept until the weights of the model change.
     dtype: of the products of linear maps, where they can be packed; bfloat16 weights are a copy.
     """
     weights = list(model.parameters())
@@ -41,9 +42,9 @@ def reader(model: Model, dtype: torch.dtype = torch.float32) -> Model:
 
 
 def give_up(model: Model) -> None:
-    """Packs the matrices of a model that is only decoded or scored with, and drops what is packed: one set of weights.
+    """Replaces matrices by packed ones, so that memory holds one set of weights. Such a model cannot be trained again.
 
-    Where `reader` packs none, nothing happens. Matrices for which a packed product of one row is not worth it stay.
+    Matrices stay as they are where `reader` would not pack them, or where a packed product of one row is not faster.
     """
     if not packable(list(model.parameters())):
         return
@@ -52,13 +53,16 @@ def give_up(model: Model) -> None:
         part = parts.pop(name)
         if isinstance(part, LinearHead) and not part.plain:
             continue
-        made = Packed(part.weight, cast("Tensor | None", part.bias), keep=False)
-        exchange(model, part, MapHead(part, made) if isinstance(part, LinearHead) else made)
+        packed = Packed(part.weight, cast("Tensor | None", part.bias), keep=False)
+        exchange(model, part, MapHead(part, packed) if isinstance(part, LinearHead) else packed)
     trim()
 
 
 def packable(weights: list[nn.Parameter]) -> bool:
-    """Whether all is float32 on a CPU, and to stay so, not too large, and this torch has what its compiler emits."""
+    """Says whether matrices can be packed: float32 on a CPU without autocast, at most `MOST` bytes, torch with oneDNN.
+
+    The packed form is the one that torch's compiler emits, so an operator of that compiler must exist.
+    """
     return (
         all(p.device.type == "cpu" and p.dtype == torch.float32 for p in weights)
         and sum(p.numel() for p in weights) * 4 <= MOST
@@ -69,10 +73,10 @@ def packable(weights: list[nn.Parameter]) -> bool:
 
 
 def shallow(module: nn.Module, done: dict[nn.Module, nn.Module], pack: torch.dtype | None) -> nn.Module:
-    """Returns a tree of new modules on the same tensors; weights under an adapter are what the adapter makes of them.
+    """Returns a tree of new modules on the same tensors, with adapters computed into the weights.
 
-    done: old module -> new, so that shared modules stay shared.
-    pack: in which precision linear maps are packed, heads in float32 alone (None: they are not).
+    done: old module -> new module, so that shared modules stay shared.
+    pack: the precision in which linear maps are packed; heads are packed in float32 alone (None: nothing is packed).
     """
     if module not in done:
         own = merged(module) if parametrize.is_parametrized(module) else module
@@ -90,7 +94,7 @@ def shallow(module: nn.Module, done: dict[nn.Module, nn.Module], pack: torch.dty
 
 @torch.no_grad()
 def merged(module: nn.Module) -> nn.Module:
-    """Returns a module of the class that it had before it got adapters, with the weights that these compute."""
+    """Returns a module of the class that it had before it got adapters, with the weights that the adapters compute."""
     plain = nn.Module.__new__(cast("type[nn.Module]", parametrize.type_before_parametrizations(module)))
     names = list(cast("nn.ModuleDict", module.parametrizations))
     inside, own = vars(module)["_modules"], vars(module)["_parameters"]

@@ -1,4 +1,4 @@
-"""log p of given texts under a model."""
+"""The score of a given text under a model: log p of its tokens."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,11 @@ CHUNK = 1024  # targets whose logits exist at once
 
 
 class Scores(NamedTuple):
-    """tokens: log p in nats of each token of a target, with </s> where it was asked for. total: their sum."""
+    """The score of a target, in nats.
+
+    total: the sum of `tokens`.
+    tokens: log p of each token, and of </s> where that is scored.
+    """
 
     total: float
     tokens: list[float]
@@ -34,11 +38,12 @@ def score(
     ends: Sequence[bool] | bool = True,
     batch_tokens: int = 8192,
 ) -> list[Scores]:
-    """log p of every target given its source, or given what stands before it.
+    """Returns log p of every target given its source, or given its prompt.
 
-    sources, prompts: as in `decode`, except that prompts may be left out for any model; they are not scored. ends:
-    whether </s> follows the target and is scored too (one answer, or one per target), so that a finished hypothesis of
-    `decode` has the score that this gives. batch_tokens: most slots of a batch, source, target and padding together.
+    sources, prompts: as in `decode`, except that prompts may be left out for any model; they are not scored.
+    ends: </s> follows the target and is scored too (one truth value, or one per target). A finished hypothesis of
+        `decode` then has the same score.
+    batch_tokens: the most slots of a batch; source, target and padding count.
     Raises UserError where inputs and model do not fit together.
     """
     given = [()] * len(targets) if prompts is None and sources is None else prompts
@@ -57,14 +62,17 @@ def score(
     model = reader(model)
     for rows in batches(inputs.sources, texts, batch_tokens):
         sources = None if inputs.sources is None else [inputs.sources[i] for i in rows]
-        found = log_p(model, sources, [texts[i] for i in rows], [len(whole[i]) for i in rows])
-        for i, tokens in zip(rows, found, strict=True):
+        scores = log_p(model, sources, [texts[i] for i in rows], [len(whole[i]) for i in rows])
+        for i, tokens in zip(rows, scores, strict=True):
             out[i] = Scores(math.fsum(tokens), tokens)
     return out
 
 
 def batches(sources: Ids | None, texts: Ids, batch_tokens: int) -> Iterator[list[int]]:
-    """The numbers of the texts that are not empty, by length, in batches of at most `batch_tokens` slots or of one."""
+    """Yields the numbers of the texts that are not empty, by length, as batches of at most `batch_tokens` slots.
+
+    A text that is longer than that is a batch of its own.
+    """
     sizes = [(len(sources[i]) if sources else 0, len(text)) for i, text in enumerate(texts)]
     rows: list[int] = []
     width = (0, 0)
@@ -81,7 +89,7 @@ def batches(sources: Ids | None, texts: Ids, batch_tokens: int) -> Iterator[list
 
 @torch.inference_mode()
 def log_p(model: Model, sources: Ids | None, texts: Ids, counts: Sequence[int]) -> list[list[float]]:
-    """log p of the last counts[b] tokens of each text."""
+    """Returns log p of the last counts[b] tokens of each text b."""
     device = model.device
     targets, layout = pad(texts, device)
     lengths, count = layout.valid.sum(1, keepdim=True), torch.tensor(counts, device=device)[:, None]
