@@ -39,7 +39,7 @@ def test_what_is_cut_off_unknown_and_blank_is_counted() -> None:
     known = [*"abcdefghijxyz "]
     assert of(given, known, max_length=8) == [
         "valid: 1 of 4 examples (25.0%) exceed batch.max_length=8 and are cut off, which loses 12.0% of the tokens",
-        "valid: 1 of 17 tokens (5.88%) are <unk>: the tokeniser has no token for what stands there",
+        "valid: 1 of 17 tokens (5.88%) are <unk>: the tokeniser has no token for these characters",
         "valid: 1 of 4 sources (25.0%) and 1 of 4 targets (25.0%) are blank",
     ]
     (dropped, *_) = of(given, known, max_length=8, overlong="drop")
@@ -54,7 +54,7 @@ def test_nothing_is_said_of_data_that_are_learnt_as_they_stand() -> None:
 def test_decomposed_accents_are_unknown_only_to_a_tokeniser_that_does_not_normalise() -> None:
     given = texts([normalize("NFD", "café naïve")])
     assert of(given, ["café naïve"]) == [
-        "valid: 3 of 12 tokens (25.00%) are <unk>: the tokeniser has no token for what stands there"
+        "valid: 3 of 12 tokens (25.00%) are <unk>: the tokeniser has no token for these characters"
     ]
     tokenizer = Char().train(["café naïve"])
     examples = LanguageConfig(stream=False).examples(given, Readers(tokenizer))

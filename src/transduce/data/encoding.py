@@ -1,7 +1,8 @@
-"""Bytes to text, the same way for every file and for standard input: UTF-8, lines that end at LF or CRLF.
+"""Decodes bytes to text, the same way for every file and for standard input: UTF-8, lines that end at LF or CRLF.
 
-A byte order mark of UTF-8 is left out. Everything else is refused by its name, since read as UTF-8 it would be
-another text: UTF-16 and UTF-32 (by their marks, or by their zeros), other encodings, packed files, lines ending in CR.
+A byte order mark of UTF-8 is left out. Everything else is refused with its name, since it would be a wrong text if it
+was read as UTF-8: UTF-16 and UTF-32 (recognised by their marks, or by their zeros), other encodings, packed files, and
+lines that end in CR.
 """
 
 import io
@@ -27,7 +28,10 @@ PACKED = (
 
 
 def text(stream: BinaryIO, name: str) -> str:
-    """All of a stream. Raises UserError where it is not UTF-8 (naming the line and the byte), or ends lines in CR."""
+    """Returns the text of a stream.
+
+    Raises UserError where it is not UTF-8 (with the line and the byte), or where its lines end in CR.
+    """
     data = stream.read()
     require_plain(data[:HEAD], name)
     data = data.removeprefix(UTF8_MARK)
@@ -42,7 +46,7 @@ def text(stream: BinaryIO, name: str) -> str:
 
 
 def parts(stream: BinaryIO, name: str) -> Iterator[str]:
-    """Yields all of a stream, so many whole lines at a time. Raises UserError where `text` does."""
+    """Yields the text of a stream in parts of whole lines. Raises UserError where `text` does."""
     line, offset = 1, 0
     while data := stream.read(READ) + stream.readline():
         if not offset:
@@ -60,9 +64,10 @@ def parts(stream: BinaryIO, name: str) -> Iterator[str]:
 
 
 def lines(stream: BinaryIO, name: str, max_chars: int, hint: str = "split the line") -> Iterator[str]:
-    """The lines of a stream without their ends, one by one. hint: what to do about a line of more than `max_chars`.
+    """Yields the lines of a stream without their ends.
 
-    Of a line that is too long no more is read than that. Raises UserError where `text` does.
+    hint: the advice of the error for a line of more than `max_chars`. The rest of such a line is not read.
+    Raises UserError where `text` does.
     """
     stream = cast("io.BufferedReader", stream)
     stream = stream if hasattr(stream, "peek") else io.BufferedReader(stream)
@@ -87,19 +92,19 @@ def lines(stream: BinaryIO, name: str, max_chars: int, hint: str = "split the li
 
 
 def require_short(line: str, where: str, max_chars: int, hint: str) -> None:
-    """Raise UserError where a text is beyond the limit: more often a wrong file than a long sentence."""
+    """Raises UserError where a line is longer than the limit, most often because the file is the wrong one."""
     if len(line) > max_chars:
         raise UserError(f"{where} has more than {max_chars:,} characters; {hint}")
 
 
 def require_no_cr(whole: str, name: str) -> None:
-    """Raise UserError where CR, and not LF, ends the lines of a text that has no LF, or only a last one."""
+    """Raises UserError where CR, and not LF, ends the lines. whole: a text without LF, but for one at its end."""
     if "\r" in whole.removesuffix("\n").removesuffix("\r"):
         raise UserError(f"{name} ends its lines in CR alone, as old Macintosh files do; convert it: tr '\\r' '\\n'")
 
 
 def require_plain(head: bytes, name: str) -> None:
-    """Raise UserError where the beginning of a stream tells that it is packed, or UTF-16, or UTF-32."""
+    """Raises UserError where the beginning of a stream shows that it is packed, or UTF-16, or UTF-32."""
     for mark, what in PACKED:
         if head.startswith(mark):
             stays = what != "gzip" or name == "standard input" or name.endswith(".gz")
@@ -114,10 +119,10 @@ def require_plain(head: bytes, name: str) -> None:
 
 
 def wide(head: bytes) -> str | None:
-    """The encoding of two or four bytes a character that a text without a mark is in: its zeros tell.
+    """Returns UTF-16 or UTF-32 for a text without a mark whose zeros show it, else None.
 
-    In UTF-16 white space of ASCII has a zero beside it, always on one side, where most zeros are; a stray zero in UTF-8
-    has neither. The bytes alone are no proof: what is Russian in UTF-16 is valid UTF-8, too.
+    In UTF-16 white space of ASCII has a zero beside it, always on the same side, where most zeros are. A stray zero in
+    UTF-8 has neither property. Decoding is no proof: Russian in UTF-16 is valid UTF-8, too.
     """
     zeros = head.count(b"\0")
     if not zeros:
@@ -125,17 +130,17 @@ def wide(head: bytes) -> str | None:
     for encoding, top, next_ in (("utf-32le", 3, 2), ("utf-32be", 0, 1)):
         if len(head) > 3 and not any(head[top::4]) and max(head[next_::4]) <= LAST_PLANE:
             return encoding
-    for encoding, place in (("utf-16le", 1), ("utf-16be", 0)):
+    for encoding, first in (("utf-16le", 1), ("utf-16be", 0)):  # first: of the bytes that are zero in ASCII
         beside = [
-            high == 0 for high, low in zip(head[place::2], head[1 - place :: 2], strict=False) if low in b" \t\n\r"
+            high == 0 for high, low in zip(head[first::2], head[1 - first :: 2], strict=False) if low in b" \t\n\r"
         ]
-        if head[place::2].count(0) > 0.75 * zeros and (sum(beside) > 0.2 * len(beside) or 2 * zeros > 0.9 * len(head)):
+        if head[first::2].count(0) > 0.75 * zeros and (sum(beside) > 0.2 * len(beside) or 2 * zeros > 0.9 * len(head)):
             return encoding
     return None
 
 
 def not_utf8(name: str, line: int, offset: int, data: bytes, byte: int | None = None) -> UserError:
-    """The sentence for a byte that UTF-8 does not have where it stands; zeros around it are those of UTF-16."""
+    """Returns the error for a byte that is not UTF-8. Zeros in the file make UTF-16 the likely encoding."""
     likely = "utf-16" if b"\0" in data[:HEAD] else "latin1"
     byte = data[offset] if byte is None else byte
     return UserError(

@@ -1,4 +1,4 @@
-"""Encoded data: all ids, or all numbers, in one array, so that a million sentences are three objects."""
+"""Encoded data: all ids, or all numbers, of a column in one array, so that a million sentences are three objects."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Ragged:
 
     @classmethod
     def of(cls, rows: Iterable[Sequence[int] | NDArray[Any]], dtype: type[np.generic] = np.int32) -> "Ragged":
-        """From lists of ids, or arrays of numbers."""
+        """Returns rows from lists of ids, or from arrays of numbers."""
         parts = [np.asarray(row, dtype=dtype) for row in rows]
         lengths = np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
         flat = np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)
@@ -34,26 +34,26 @@ class Ragged:
 
     @classmethod
     def joined(cls, flats: Sequence[NDArray[Any]], lengths: Sequence[Index]) -> "Ragged":
-        """From ids that stand one behind the other, and how many each row has of them."""
+        """Returns rows from ids one behind the other, and the number of ids of each row."""
         flat = np.concatenate(flats) if flats else np.zeros(0, dtype=np.int32)
         counts = np.concatenate([np.zeros(1, dtype=np.int64), *lengths])
         return cls(flat, counts.cumsum())
 
     def between(self, before: Sequence[int], after: Sequence[int] = ()) -> "Ragged":
-        """Returns the same rows with these tokens before and behind each."""
+        """Returns the rows with these tokens before and after each."""
         extra, rows = len(before) + len(after), len(self)
         offsets = self.offsets + extra * np.arange(rows + 1)
         flat, own = np.empty(offsets[-1], dtype=self.flat.dtype), np.ones(offsets[-1], dtype=bool)
-        for place, token in enumerate(before):
-            flat[offsets[:-1] + place], own[offsets[:-1] + place] = token, False
-        for place, token in enumerate(reversed(after)):
-            flat[offsets[1:] - 1 - place], own[offsets[1:] - 1 - place] = token, False
+        for shift, token in enumerate(before):
+            flat[offsets[:-1] + shift], own[offsets[:-1] + shift] = token, False
+        for shift, token in enumerate(reversed(after)):
+            flat[offsets[1:] - 1 - shift], own[offsets[1:] - 1 - shift] = token, False
         flat[own] = self.flat[:]
         return Ragged(flat, offsets)
 
     @property
     def lengths(self) -> Index:
-        """(rows,) int64."""
+        """The number of ids of each row: (rows,) int64."""
         return np.diff(self.offsets)
 
     def __len__(self) -> int:
@@ -64,12 +64,13 @@ class Ragged:
 
 
 class Encoded(Sequence[str]):
-    """A column of text whose ids are there already.
+    """A column of text that was encoded before.
 
-    texts: the texts themselves; None: they were not kept.
-    unknown: ids that are <unk>.
-    blank: texts of nothing but white space.
-    utf8: bytes of the texts, where they were kept.
+    texts: the texts themselves (None: they were not stored).
+    unknown: how many ids are <unk>.
+    blank: how many texts are only white space.
+    characters: of all texts.
+    utf8: bytes of all texts, where they were stored.
     """
 
     def __init__(
@@ -87,18 +88,20 @@ class Encoded(Sequence[str]):
 
 
 class Examples(Protocol):
-    """A split as a model reads it. A task makes it of columns, and says how rows of a batch are filled with it."""
+    """A split as a model reads it. A task makes it from columns, and says how it fills the rows of a batch."""
 
     def __len__(self) -> int: ...
 
     @property
     def ids(self) -> Mapping[str, Ragged]:
-        """The columns that are sequences: text as ids, without special tokens, or rows of numbers."""
+        """The columns that are sequences: of ids, without special tokens, or of numbers."""
         ...
 
     def rows(self, config: "BatchConfig", *, drop: bool) -> "Rows[Any]":
-        """Returns the way of filling rows. drop: what is longer than `config.max_length` is left out, not cut off.
-        Raises UserError where `config` asks for what these examples do not have."""
+        """Returns the way of filling rows. Raises UserError where these examples cannot do what `config` asks for.
+
+        drop: an example longer than `config.max_length` is left out, not cut off.
+        """
         ...
 
     def cuts(self, config: "BatchConfig") -> bool:
@@ -110,10 +113,10 @@ def ids(
     texts: Sequence[str], tokenizer: Tokenizer, chunk: int = 10_000, before: tuple[int, ...] = (), *,
     answers: bool = False,
 ) -> Ragged:  # fmt: skip
-    """Texts as ids, `chunk` texts at a time so that Python lists of them all never exist at once.
+    """Returns the ids of texts, encoded `chunk` texts at a time, so that Python lists of all ids never exist at once.
 
-    before: what a published tokeniser puts before a text that is read whole, such as <s>. answers: whether a decoder
-    writes these texts.
+    before: ids that a published tokeniser puts before a text that is read as a whole, such as <s>.
+    answers: a decoder writes these texts.
     """
     if isinstance(texts, Encoded):
         return texts.ids.between(before) if before else texts.ids
@@ -128,7 +131,10 @@ def tokens(examples: Examples) -> int:
 
 
 def overlong(examples: Examples, config: "BatchConfig") -> tuple[int, float]:
-    """Examples above max_length, and the share of tokens they lose. Streams and packed documents lose nothing."""
+    """Returns how many examples exceed max_length, and the share of all tokens that they lose.
+
+    Streams and packed documents lose nothing.
+    """
     if not examples.cuts(config):
         return 0, 0.0
     beside: int = getattr(examples, "beside", 1)  # special tokens of a row that are not among its ids

@@ -1,4 +1,4 @@
-"""Encoded text with its special tokens and limited lengths, and rows built from it by arithmetic."""
+"""Encoded text with special tokens and limited lengths, and the rows of a batch, which are built by arithmetic."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -22,12 +22,12 @@ class Specials(Protocol):
 
 
 def tensor(array: NDArray[Any]) -> Tensor:
-    """The same memory as a tensor."""
+    """Returns a tensor that shares the memory of an array."""
     return torch.from_numpy(array)  # type: ignore[reportUnknownMemberType]
 
 
-class Side(NamedTuple):
-    """Piece p is flat[starts[p] : starts[p] + lengths[p]]."""
+class Spans(NamedTuple):
+    """Pieces of the source or of the target side: piece p is flat[starts[p] : starts[p] + lengths[p]]."""
 
     flat: NDArray[Any]  # ids, or numbers
     starts: Index
@@ -36,33 +36,36 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True)
 class Pieces:
-    """What a row is made of: a document, or a part of a long document.
+    """The pieces that rows are filled with: documents, or parts of long documents.
 
-    It reads <s> y </s>: a piece of length n gives n inputs, and the n tokens one further on as targets.
+    A document reads <s> y </s>. A piece of length n gives n inputs, and as targets the n tokens one further on.
     """
 
-    target: Side
+    target: Spans
     example: Index  # (pieces,) which example a piece comes from
     pad: int
 
     @property
     def lengths(self) -> tuple[Index, Index]:
-        """Slots of every piece on the source side (0 without one) and on the target side."""
+        """Returns the slots of every piece on the source side (0 without a source) and on the target side."""
         return np.zeros_like(self.target.lengths), self.target.lengths
 
     def padded(self, chosen: Index) -> Batch:
-        """One piece per row, padded on the right; without padding, the dense layout. chosen: (B,) pieces."""
+        """Returns a batch of one piece per row, padded on the right. chosen: (B,) pieces.
+
+        Where all are equally long there is no padding, and the layout is the dense one.
+        """
         inputs, layout = padded(self.target, chosen, self.pad)
         targets, _ = padded(self.target, chosen, -1, shift=1)
         return Batch(inputs, layout, targets, examples=self.named(chosen))
 
     def packed(self, rows: list[Index]) -> Batch:
-        """Several pieces per row, one behind the other, with positions from 0 in each piece."""
+        """Returns a batch of several pieces per row, one behind the other, with positions from 0 in each piece."""
         inputs, targets, layout = packed(self.target, rows, self.pad)
         return Batch(inputs, layout, targets, examples=self.named(np.concatenate(rows)))
 
     def named(self, chosen: Index) -> tuple[int, ...]:
-        """Returns the examples of pieces."""
+        """Returns the numbers of the examples that pieces come from."""
         return tuple(self.example[chosen].tolist())
 
 
@@ -70,7 +73,7 @@ class Pieces:
 class PairPieces(Pieces):
     """Pairs of a source and a target. The source reads x </s>."""
 
-    source: Side
+    source: Spans
 
     @property
     def lengths(self) -> tuple[Index, Index]:
@@ -81,14 +84,14 @@ class PairPieces(Pieces):
         return super().padded(chosen)._replace(source=source, source_layout=layout)
 
     def packed(self, rows: list[Index]) -> Batch:
-        """The same, with the same `segments` on both sides."""
+        """Returns a batch of several pairs per row, with equal `segments` on both sides."""
         source, _, layout = packed(self.source, rows, self.pad)
         return super().packed(rows)._replace(source=source, source_layout=layout)
 
 
 @dataclass(frozen=True)
 class RowPieces(Pieces):
-    """Rows that are read whole, each with a value that belongs to it. values: (pieces, ...), its target."""
+    """Rows that are read as a whole. values: (pieces, ...), the target of each."""
 
     values: NDArray[Any]
 
@@ -101,45 +104,46 @@ class RowPieces(Pieces):
 
 
 def with_values(ids: Ragged, values: NDArray[Any], pad: int, limit: int, end: int, drop: bool) -> RowPieces:
-    """One piece per row of ids. One longer than `limit` slots is cut before its last `end` tokens, or left out.
+    """Returns one piece per row of ids. A row of more than `limit` slots is shortened, or left out (`drop`).
 
-    values: (rows, ...), what belongs to each row.
+    values: (rows, ...), the target of each row.
+    end: so many tokens at the end of a row stay when it is shortened; tokens before them are cut out.
     """
     flat, slots = ids.flat.copy(), ids.lengths
     rows = np.flatnonzero(slots <= limit) if drop else np.arange(len(slots), dtype=np.int64)
     for row in () if drop else np.flatnonzero(slots > limit):
         start, stop = ids.offsets[row], ids.offsets[row + 1]
         flat[start + limit - end : start + limit] = ids.flat[stop - end : stop]
-    return RowPieces(side(Ragged(flat, ids.offsets), rows, slots, limit), rows, pad, values[rows])
+    return RowPieces(spans(Ragged(flat, ids.offsets), rows, slots, limit), rows, pad, values[rows])
 
 
 def whole(ids: Ragged, specials: Specials, limit: int, drop: bool) -> Pieces:
-    """One piece per document. Of one longer than `limit` slots the rest is cut off, or the document is left out.
+    """Returns one piece per document. A document of more than `limit` slots is cut off there, or left out (`drop`).
 
-    A document cut short has no </s>, so nothing is taught to end early.
+    A document that is cut off has no </s>, so a model does not learn to end early.
     """
     target = wrapped(ids, specials.bos, specials.eos)
     slots = np.diff(target.offsets) - 1
     rows = np.flatnonzero(slots <= limit) if drop else np.arange(len(slots), dtype=np.int64)
-    return Pieces(side(target, rows, slots, limit), rows, specials.pad)
+    return Pieces(spans(target, rows, slots, limit), rows, specials.pad)
 
 
 def pairs(sources: Ragged, targets: Ragged, specials: Specials, limit: int, drop: bool) -> PairPieces:
-    """One piece per pair. A side longer than `limit` slots is cut off, or the pair is left out.
+    """Returns one piece per pair. A side of more than `limit` slots is cut off there, or the pair left out (`drop`).
 
-    A target cut short has no </s>, so nothing is taught to end early; a source keeps its </s>.
+    A target that is cut off has no </s>, so a model does not learn to end early; a source keeps its </s>.
     """
     target = wrapped(targets, specials.bos, specials.eos)
     source = wrapped(sources, None, specials.eos, None if drop else limit)
     slots, source_slots = np.diff(target.offsets) - 1, np.diff(source.offsets)
     keep = (slots <= limit) & (source_slots <= limit)
     rows = np.flatnonzero(keep) if drop else np.arange(len(slots), dtype=np.int64)
-    sides = side(target, rows, slots, limit), side(source, rows, source_slots, limit)
-    return PairPieces(sides[0], rows, specials.pad, sides[1])
+    of_target, of_source = spans(target, rows, slots, limit), spans(source, rows, source_slots, limit)
+    return PairPieces(of_target, rows, specials.pad, of_source)
 
 
 def split(ids: Ragged, specials: Specials, limit: int) -> Pieces:
-    """Documents in pieces of at most `limit` slots, so that every token is the target of exactly one slot."""
+    """Returns documents in pieces of at most `limit` slots; every token is the target of exactly one slot."""
     target = wrapped(ids, specials.bos, specials.eos)
     slots = np.diff(target.offsets) - 1
     counts = -(-slots // limit)
@@ -147,13 +151,13 @@ def split(ids: Ragged, specials: Specials, limit: int) -> Pieces:
     first = np.concatenate([np.zeros(1, dtype=np.int64), counts.cumsum()])[:-1]
     begin = (np.arange(len(document), dtype=np.int64) - first[document]) * limit
     lengths = np.minimum(slots[document] - begin, limit)
-    return Pieces(Side(target.flat, target.offsets[document] + begin, lengths), document, specials.pad)
+    return Pieces(Spans(target.flat, target.offsets[document] + begin, lengths), document, specials.pad)
 
 
 class Wrapped:
-    """What `wrapped` makes of rows whose ids lie in files, none of it copied.
+    """The array that `wrapped` returns for rows whose ids lie in files. It copies nothing, and adds tokens on reading.
 
-    limit: a longer row has its last token there, and nothing behind it is read.
+    limit: a longer row ends there with `after`, and the rest of it is not read.
     """
 
     dtype = np.dtype(np.int32)
@@ -169,16 +173,19 @@ class Wrapped:
     def __getitem__(self, at: Index) -> NDArray[np.int32]:
         row = np.searchsorted(self.offsets, at, side="right") - 1
         start, stop = self.rows.offsets[row], self.rows.offsets[row + 1]
-        place = at - self.offsets[row] - self.lead
-        ids = self.rows.flat[np.clip(start + place, 0, max(len(self.rows.flat) - 1, 0))]
-        ids[place >= np.minimum(stop - start, self.limit - 1)] = self.after
+        column = at - self.offsets[row] - self.lead
+        ids = self.rows.flat[np.clip(start + column, 0, max(len(self.rows.flat) - 1, 0))]
+        ids[column >= np.minimum(stop - start, self.limit - 1)] = self.after
         if self.before is not None:
-            ids[place < 0] = self.before
+            ids[column < 0] = self.before
         return ids
 
 
 def wrapped(rows: Ragged, before: int | None, after: int, limit: int | None = None) -> Ragged:
-    """Rows with a token before each (None: without) and one after it. limit: where a longer row has the latter."""
+    """Returns rows with a token before each (None: with none) and a token after each.
+
+    limit: a longer row has the token `after` as its last one there.
+    """
     flat: Any = rows.flat
     if not isinstance(flat, np.ndarray):
         virtual: Any = Wrapped(rows, before, after, limit)
@@ -198,31 +205,34 @@ def wrapped(rows: Ragged, before: int | None, after: int, limit: int | None = No
     return Ragged(flat, offsets)
 
 
-def side(rows: Ragged, chosen: Index, slots: Index, limit: int) -> Side:
-    """The first `limit` of the `slots` of the chosen rows."""
-    return Side(rows.flat, rows.offsets[chosen], np.minimum(slots[chosen], limit))
+def spans(rows: Ragged, chosen: Index, slots: Index, limit: int) -> Spans:
+    """Returns the chosen rows as pieces, each of its first `slots`, at most `limit`."""
+    return Spans(rows.flat, rows.offsets[chosen], np.minimum(slots[chosen], limit))
 
 
-def padded(side: Side, chosen: Index, pad: int, shift: int = 0) -> tuple[Tensor, Layout]:
-    """(B, T) ids, or (B, T, ...) numbers, of the chosen pieces, `shift` slots further on, and where they sit."""
-    starts, lengths = side.starts[chosen] + shift, side.lengths[chosen]
+def padded(spans: Spans, chosen: Index, pad: int, shift: int = 0) -> tuple[Tensor, Layout]:
+    """Returns (B, T) ids, or (B, T, ...) numbers, of the chosen pieces, and their layout.
+
+    shift: each piece is read so many slots further on.
+    """
+    starts, lengths = spans.starts[chosen] + shift, spans.lengths[chosen]
     columns = np.arange(int(lengths.max()), dtype=np.int64)
     real = columns < lengths[:, None]
-    values = side.flat[np.where(real, starts[:, None] + columns, 0)]
+    values = spans.flat[np.where(real, starts[:, None] + columns, 0)]
     values[~real] = pad
     full = bool(lengths.min() == real.shape[1])
     layout = dense(*real.shape) if full else right_padded(tensor(lengths), real.shape[1])
     return tensor(values.astype(np.int64) if values.dtype == np.int32 else values), layout
 
 
-def packed(side: Side, rows: list[Index], pad: int) -> tuple[Tensor, Tensor, Layout]:
-    """(B, T) ids of the pieces of every row, the ids one further on (-1 where there is no token), where they sit."""
+def packed(spans: Spans, rows: list[Index], pad: int) -> tuple[Tensor, Tensor, Layout]:
+    """Returns (B, T) ids of the pieces of every row, the ids one further on (-1: no token), and their layout."""
     chosen = np.concatenate(rows)
     counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     row = np.repeat(np.arange(len(rows), dtype=np.int64), counts)
     first = counts.cumsum() - counts
     number = np.arange(len(chosen), dtype=np.int64) - first[row]
-    lengths = side.lengths[chosen]
+    lengths = spans.lengths[chosen]
     ends = lengths.cumsum()
     before = ends - lengths  # slots of all pieces before this one
     column = before - before[first][row]  # where in its row a piece starts
@@ -230,10 +240,10 @@ def packed(side: Side, rows: list[Index], pad: int) -> tuple[Tensor, Tensor, Lay
     piece = np.repeat(np.arange(len(chosen), dtype=np.int64), lengths)
     within = np.arange(int(ends[-1]), dtype=np.int64) - before[piece]
     slots = row[piece] * shape[1] + column[piece] + within
-    at = side.starts[chosen][piece] + within
+    at = spans.starts[chosen][piece] + within
     grids = [np.full(shape, fill, dtype=np.int64) for fill in (pad, -1, -1, 0)]
-    last = np.minimum(at + 1, len(side.flat) - 1)
-    for grid, values in zip(grids, (side.flat[at], side.flat[last], within, number[piece]), strict=True):
+    last = np.minimum(at + 1, len(spans.flat) - 1)
+    for grid, values in zip(grids, (spans.flat[at], spans.flat[last], within, number[piece]), strict=True):
         grid.reshape(-1)[slots] = values
     inputs, targets, positions, segments = map(tensor, grids)
     return inputs, targets, Layout(positions, segments)

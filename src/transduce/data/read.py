@@ -1,6 +1,6 @@
-"""Find and open text files: gz, globs and errors are the same for every kind of data, and for every command.
+"""Finds and opens text files: gz, globs and errors are the same for every kind of data, and for every command.
 
-What the bytes say, `encoding` knows. Text is held in memory, so a file that would fill it is refused by its name.
+`encoding` decodes the bytes. Text is held in memory, so a file that is larger than half of it is refused.
 """
 
 import difflib
@@ -15,15 +15,17 @@ from typing import BinaryIO, cast
 from transduce.data import encoding
 from transduce.errors import UserError, memory
 
-INFLATED, RATIO = 100 << 20, 50  # bytes, and times its size: what a gz file may unpack to; text packs 3 to 10 times
+# A gz file may unpack to so many bytes, or so many times its size. (Text is packed to a third or a tenth.)
+INFLATED, RATIO = 100 << 20, 50
 LINE = 64  # bytes that Python needs for a line beside its text
 STANDARD_INPUT = "-"
 
 
 def text(path: Path) -> str:
-    """All of a file, gz or plain, without a byte order mark. Where there is none of this name, that with .gz behind it.
+    """Returns the text of a file, gz or plain, without a byte order mark.
 
-    Raises UserError where it is missing, unreadable, empty, too large, no valid gz, or not UTF-8.
+    Where no file has this name, the one with .gz behind the name is read.
+    Raises UserError where the file is missing, unreadable, empty, too large, not valid gz, or not UTF-8.
     """
     path = packed(path)
     require_bounded(path)
@@ -35,12 +37,15 @@ def text(path: Path) -> str:
 
 
 def lines(path: Path, max_chars: int) -> list[str]:
-    """The lines of a file without their ends. Raises UserError as `text` does, and for one beyond `max_chars`."""
+    """Returns the lines of a file without their ends.
+
+    Raises UserError as `text` does, and for a line of more than `max_chars` characters.
+    """
     return list(each(path, max_chars))
 
 
 def each(path: Path, max_chars: int, hint: str = "split the line, or raise data.max_chars") -> Iterator[str]:
-    """`lines`, one by one."""
+    """Yields the lines of a file, as `lines` returns them. hint: the advice of the error for a long line."""
     path = packed(path)
     require_bounded(path)
     room = whole = memory() // 2
@@ -55,7 +60,7 @@ def each(path: Path, max_chars: int, hint: str = "split the line, or raise data.
 
 
 def each_of_any(path: Path, max_chars: int) -> Iterator[str]:
-    """`each` of a file of any size, whose lines are used one by one and not kept."""
+    """Yields the lines of a file of any size, as `each` does, for a caller that does not keep them."""
     path, empty = packed(path), True
     with opened(path) as stream:
         for line in encoding.lines(stream, str(path), max_chars, "split the line, or raise data.max_chars"):
@@ -66,7 +71,7 @@ def each_of_any(path: Path, max_chars: int) -> Iterator[str]:
 
 
 def passing(file: str, max_chars: int) -> Iterator[str]:
-    """The lines of a file, or of standard input for `-`, which are used one by one and not kept."""
+    """Yields the lines of a file, or of standard input for `-`, for a caller that does not keep them."""
     if file == STANDARD_INPUT:
         yield from encoding.lines(sys.stdin.buffer, "standard input", max_chars)
         return
@@ -75,14 +80,17 @@ def passing(file: str, max_chars: int) -> Iterator[str]:
 
 
 def packed(path: Path) -> Path:
-    """The path itself, or the one with .gz behind it where only that is there."""
+    """Returns the path, or the path with .gz behind it where only that exists."""
     other = path.with_name(f"{path.name}.gz")
     return other if not path.exists() and other.is_file() else path
 
 
 @contextmanager
 def opened(path: Path, hint: str = "; check data.path") -> Generator[BinaryIO]:
-    """The bytes of a file, unpacked. hint: what to do where it is missing. Raises UserError, also while it is read."""
+    """Opens a file as a stream of unpacked bytes. Raises UserError, also while the stream is read.
+
+    hint: the advice of the error for a missing file.
+    """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             yield cast("BinaryIO", stream)
@@ -95,7 +103,7 @@ def opened(path: Path, hint: str = "; check data.path") -> Generator[BinaryIO]:
 
 
 def require_bounded(path: Path) -> None:
-    """Raise UserError where a file holds more than fits memory, or a gz file unpacks to what no text does."""
+    """Raises UserError where a file exceeds half of the memory, or where a gz file unpacks to more than text does."""
     if not path.is_file():
         return
     size = path.stat().st_size
@@ -111,12 +119,12 @@ def require_bounded(path: Path) -> None:
         while chunk := stream.read(1 << 20):
             inflated += len(chunk)
             if inflated > most:
-                told = f"{path} has {size:,} bytes and unpacks to more than {most:,}, which is unusual for text"
-                raise UserError(f"{told}; unpack it yourself with gunzip if it is right")
+                problem = f"{path} has {size:,} bytes and unpacks to more than {most:,}, which is unusual for text"
+                raise UserError(f"{problem}; unpack it yourself with gunzip if it is right")
 
 
 def at_home(path: str) -> Path:
-    """A path whose ~ is the home of the user, and ~name that of another. Raises UserError where there is none."""
+    """Returns a path in which ~ is the user's home, and ~name that of another. Raises UserError for an unknown user."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -124,9 +132,10 @@ def at_home(path: str) -> Path:
 
 
 def expand(folder: Path, pattern: str, extensions: Sequence[str] = ("",)) -> list[Path]:
-    """The files that a name or a glob stands for, in order; an absolute pattern ignores `folder`.
+    """Returns the files that a name or a glob stands for, in order; none where nothing matches.
 
-    A name is tried as it stands and with each of `extensions`, plain and with .gz behind. None found: an empty list.
+    folder: is searched, except for an absolute pattern.
+    extensions: a name is tried alone and with each of them, plain and with .gz behind.
     """
     if any(c in pattern for c in "*?["):
         base, relative = (Path("/"), pattern.lstrip("/")) if pattern.startswith("/") else (folder, pattern)
@@ -145,18 +154,18 @@ def expand(folder: Path, pattern: str, extensions: Sequence[str] = ("",)) -> lis
 def required(
     folder: Path, pattern: str, extensions: Sequence[str] = ("",), hint: str = "; check data.path"
 ) -> list[Path]:  # fmt: skip
-    """`expand`, raising UserError where nothing is found."""
-    found = expand(folder, pattern, extensions)
-    if not found and any(c in pattern for c in "*?["):
+    """Returns the files that a name or a glob stands for, as `expand` does. Raises UserError where nothing matches."""
+    paths = expand(folder, pattern, extensions)
+    if not paths and any(c in pattern for c in "*?["):
         raise UserError(f"no file matches {folder / pattern}{hint and hint + ' and the pattern'}")
-    if not found:
+    if not paths:
         extension = "" if Path(pattern).suffix else next((e for e in extensions if e), "")
         raise UserError(missing(folder / (pattern + extension), hint))
-    return found
+    return paths
 
 
 def missing(path: Path, hint: str = "; check data.path") -> str:
-    """The sentence for a file that is not there: the nearest name beside it, or the first folder that is missing."""
+    """Returns the message for a missing file, with the nearest name beside it, or the first folder that is missing."""
     parent = path.parent
     if not parent.is_dir():
         there = next(p for p in parent.parents if p.is_dir() or p == p.parent)

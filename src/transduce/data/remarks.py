@@ -1,4 +1,4 @@
-"""What is said about the data before a training: what is cut off, unknown, blank or not used, counted."""
+"""Remarks about the data before a training: counts of what is cut off, unknown, blank or not used."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from transduce.text.tokenizer import Tokenizer
 def remarks(
     name: str, columns: Columns, examples: Examples, tokenizer: Tokenizer | None, config: BatchConfig
 ) -> list[str]:  # fmt: skip
-    """Returns a sentence for each thing about a split that a model will not learn from, or not as it stands."""
+    """Returns a sentence on each part of a split that a model does not learn from, or not in full."""
     out: list[str] = []
     rows = len(examples)
     long, lost = overlong(examples, config)
@@ -24,7 +24,7 @@ def remarks(
     unknown = 0 if unk is None else sum(count(columns[c], ids, unk) for c, ids in examples.ids.items())
     if unknown:
         share = f"{unknown:,} of {tokens(examples):,} tokens ({unknown / tokens(examples):.2%})"
-        out.append(f"{name}: {share} are <unk>: the tokeniser has no token for what stands there")
+        out.append(f"{name}: {share} are <unk>: the tokeniser has no token for these characters")
     blank = [(name, blanks(columns[name])) for name in examples.ids]
     if any(n for _, n in blank):
         counted = " and ".join(f"{n:,} of {rows:,} {column}s ({n / rows:.1%})" for column, n in blank if n)
@@ -38,7 +38,7 @@ def count(values: Sequence[Any], ids: Ragged, unk: int) -> int:
 
 
 def blanks(values: Sequence[Any]) -> int:
-    """Returns how many texts of a column are nothing but white space."""
+    """Returns how many texts of a column are only white space."""
     if isinstance(values, Encoded):
         return values.blank
     return sum(not value.strip() for value in values if isinstance(value, str))

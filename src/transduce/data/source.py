@@ -1,4 +1,4 @@
-"""What a data set is: columns by split, and where the files of a split are."""
+"""The contract of data sets, which give columns by split, and the search for the files of each split."""
 
 import difflib
 import hashlib
@@ -14,7 +14,7 @@ from transduce.data.walk import Piece
 from transduce.errors import UserError
 
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
-# What people call a split: what we call it.
+# A usual name of a split: the name here.
 SPLIT_NAMES = {
     "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
     "devel": "valid", "test": "test", "eval": "test",
@@ -26,72 +26,71 @@ class DataConfig(Part):
     """Where the data come from."""
 
     folder: ClassVar[str] = "transduce.data"
-    task: ClassVar[str] = "language"  # the one that they are for, where a recipe names none
+    task: ClassVar[str] = "language"  # the task of a recipe that names none
 
     @property
     def gives(self) -> tuple[str, ...] | None:
-        """The columns that these data have, whatever is asked for; None: those that a task asks for."""
+        """The columns that these data always have (None: those that a task asks for)."""
         return (TEXT,)
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
-        """Returns the splits there are, of "train", "valid" and "test", in this order. Raises UserError.
+        """Returns those of the splits "train", "valid" and "test" that exist, in this order. Raises UserError.
 
-        columns: what a task asks for, where the data have columns to choose from.
+        columns: those that a task asks for, where the data have columns to choose from.
         """
         raise AssertionError("a kind of DataConfig defines load")
 
     def walker(self) -> Callable[[], Iterator[Piece]] | None:
-        """Returns what yields the rows of all splits, in the order of `load`, each time that it is called.
+        """Returns a function that yields the rows of all splits, in the order of `load`, each time it is called.
 
-        None: the rows are read by `load` alone, which holds them all. Raises UserError.
+        None: only `load` reads the rows, and holds them all in memory. Raises UserError.
         """
         return None
 
     def files_read(self) -> list[Path] | None:
-        """Returns the files that `load` reads; None: it does not say which. Raises UserError."""
+        """Returns the files that `load` reads (None: unknown). Raises UserError."""
         return None
 
     def remarks(self, columns: Sequence[str] = ()) -> list[str]:
-        """Returns a sentence for each thing that is there, but not read."""
+        """Returns a sentence on each file or column that exists, but is not read."""
         return []
 
 
 def require_fraction(valid_fraction: float) -> None:
-    """Raise ValueError unless it is a share that leaves something to train on."""
+    """Raises ValueError unless the share leaves something to train on."""
     if not 0 <= valid_fraction < 1:
         raise ValueError(f"valid_fraction={valid_fraction} must be at least 0 and less than 1, such as 0.05")
 
 
 def files(path: str, names: dict[str, tuple[str, ...]], extensions: Sequence[str]) -> dict[str, list[Path]]:
-    """The files of every split.
+    """Returns the files of every split. Raises UserError.
 
-    `path` is a folder in which `names` are looked up (names or globs; "train" also finds train.txt.gz and the like),
-    or a file or a glob, all of which is train. Of `names`, valid and test may be missing where they are called just
-    that, since most data has no such files; any other name that is not there is an error. Of a folder without files of
-    these names, all files are train.
+    path: a folder, or a file or a glob, all of which is train. In a folder without files of `names`, all files are
+        train.
+    names: names or globs of the files of each split in that folder; "train" also finds train.txt.gz and similar. Files
+        called just valid or test may be missing, since most data have none; any other missing name is an error.
     """
     folder = read.at_home(path)
     if not folder.is_dir():
-        asked = {split: n for split, n in names.items() if n != (split,)}
-        if asked:
-            raise UserError(f"data.path={path} is not a folder, but `{next(iter(asked))}` names files to find in it")
+        if named := next((split for split, patterns in names.items() if patterns != (split,)), None):
+            raise UserError(f"data.path={path} is not a folder, but `{named}` names files to find in it")
         return {"train": read.required(Path(), str(folder), extensions)}
     if everything := unnamed(folder, names, extensions):
         return {"train": everything}
-    found: dict[str, list[Path]] = {}
+    splits: dict[str, list[Path]] = {}
     for split, patterns in names.items():
         optional = patterns == (split,) and split != "train"
         get = read.expand if optional else read.required
         paths = [path for pattern in patterns for path in get(folder, pattern, extensions)]
         if paths:
-            found[split] = paths
-    if "train" not in found:
+            splits[split] = paths
+    if "train" not in splits:
         raise UserError(f"no training files are named; set data.train to names in {folder}")
-    return found
+    return splits
 
 
 def unnamed(folder: Path, names: dict[str, tuple[str, ...]], extensions: Sequence[str]) -> list[Path]:
-    """Returns all data files of a folder in which no file has the name of a split, or one that is nearly `train`."""
+    """Returns all data files of a folder in which no file has the name of a split, or a name similar to `train`."""
     if any(patterns != (split,) for split, patterns in names.items()):
         return []
     everything = data_files(folder, extensions)
@@ -111,9 +110,9 @@ def data_files(folder: Path, extensions: Sequence[str]) -> list[Path]:
 
 
 def unused(path: str, splits: dict[str, list[Path]], extensions: Sequence[str]) -> list[str]:
-    """Returns a sentence about data files beside those that are read, if there are any.
+    """Returns a sentence on the data files beside those that are read, if there are any.
 
-    Beside a single file they are named only where they are called like a split: much may lie in that folder.
+    Beside a single file only those with the name of a split are mentioned, since its folder may hold anything.
     """
     folder = read.at_home(path)
     used = [file for files in splits.values() for file in files]
@@ -136,7 +135,7 @@ def unused(path: str, splits: dict[str, list[Path]], extensions: Sequence[str]) 
 
 
 def require_text(split: Columns, name: str) -> None:
-    """Raises UserError where a column has nothing but white space to learn from."""
+    """Raises UserError where all values of a column are white space."""
     for column in split.names:
         if not len(split) or any(not isinstance(value, str) or value.strip() for value in split[column]):
             continue
@@ -146,9 +145,9 @@ def require_text(split: Columns, name: str) -> None:
 
 
 def hold_out(splits: dict[str, Columns], fraction: float) -> dict[str, Columns]:
-    """Returns the same splits with a valid one: where there is none, `fraction` of train, chosen by a hash.
+    """Returns the splits with valid; where it is missing, it is a `fraction` of train, chosen by a hash.
 
-    Rows that are equal in the first column fall on the same side, and a row's side does not depend on the order.
+    Rows that are equal in the first column go to the same split, and the order of rows does not matter.
     Raises UserError where train is too small to part.
     """
     require_text(splits["train"], "train")
@@ -159,7 +158,8 @@ def hold_out(splits: dict[str, Columns], fraction: float) -> dict[str, Columns]:
     order = sorted(set(keys), key=lambda key: hashlib.blake2b(key.encode(), digest_size=8).digest())
     if len(order) < 2:
         raise UserError("train has no two different texts to hold one out for validation; give a valid file")
-    held = set(order[: max(1, round(fraction * len(order)))])
-    left, right = ([i for i, key in enumerate(keys) if (key in held) == side] for side in (False, True))
+    chosen = set(order[: max(1, round(fraction * len(order)))])
+    stay = [i for i, key in enumerate(keys) if key not in chosen]
+    go = [i for i, key in enumerate(keys) if key in chosen]
     rest = {name: split for name, split in splits.items() if name != "train"}
-    return {"train": train.take(left), "valid": train.take(right), **rest}
+    return {"train": train.take(stay), "valid": train.take(go), **rest}

@@ -59,7 +59,7 @@ class Text(DataConfig):
         return (STREAM if self.unit == "file" else TEXT,)
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
-        """The documents of every split. Raises UserError."""
+        """Returns the documents of every split. Raises UserError."""
         splits, (name,) = dict[str, Columns](), self.gives
         for split, paths in self._files().items():
             splits[split] = Columns({name: [document for path in paths for document in self._documents(path)]})
@@ -85,7 +85,7 @@ class Text(DataConfig):
         return [read.packed(path) for paths in self._files().values() for path in paths]
 
     def remarks(self, columns: Sequence[str] = ()) -> list[str]:
-        """Returns a sentence about files that are not read."""
+        """Returns a sentence on the files that are not read."""
         return unused(self.path, self._files(), EXTENSIONS)
 
     def _files(self) -> dict[str, list[Path]]:
@@ -96,7 +96,7 @@ class Text(DataConfig):
             raise UserError(f"{path} holds one document per row; set data.unit=line")
 
     def _documents(self, path: Path, each: Callable[[Path, int], Iterator[str]] = read.each) -> Iterator[str]:
-        """each: gives the lines of a file."""
+        """Yields the documents of a file. each: yields the lines of a file."""
         if ".jsonl" in path.suffixes[-2:]:
             if self.unit == "file":
                 self._require_text_file(path)

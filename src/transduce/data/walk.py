@@ -18,9 +18,9 @@ BLOCK = 1 << 20  # characters of a file that are in memory at once
 
 
 class Piece(NamedTuple):
-    """A row of a split, or a part of one.
+    """A row of a split, or a part of a row.
 
-    values: of each column.
+    values: one of each column.
     more: the row goes on in the next piece.
     """
 
@@ -30,9 +30,9 @@ class Piece(NamedTuple):
 
 
 def blocks(path: Path) -> Iterator[str]:
-    """Yields the text of a file as `read.text` has it, with line ends as LF, so many characters at a time.
+    """Yields the text of a file, as `read.text` returns it, `BLOCK` characters at a time, with LF at line ends.
 
-    Raises UserError as `read.text` does, but for a file that does not fit memory.
+    Raises UserError as `read.text` does, but takes files that do not fit memory.
     """
     path, empty, rest = read.packed(path), True, ""
     with read.opened(path) as stream:
@@ -49,22 +49,22 @@ def blocks(path: Path) -> Iterator[str]:
 
 
 def between(parts: Iterable[str], start: int, stop: int) -> Iterator[str]:
-    """Yields the characters `start` to `stop` of a text in parts, anew in parts of `BLOCK`."""
-    place, rest = 0, ""
+    """Yields the characters `start` to `stop` of a text, `BLOCK` at a time. parts: of the text, of any length."""
+    before, rest = 0, ""  # before: characters of earlier parts
     for part in parts:
-        rest += part[max(0, start - place) : max(0, stop - place)]
-        place += len(part)
+        rest += part[max(0, start - before) : max(0, stop - before)]
+        before += len(part)
         while len(rest) > BLOCK:
             yield rest[:BLOCK]
             rest = rest[BLOCK:]
-        if place >= stop:
+        if before >= stop:
             break
     if rest:
         yield rest
 
 
 def row(split: str, parts: Iterable[str]) -> Iterator[Piece]:
-    """Yields one row of a split from its parts."""
+    """Yields one row of a split as a piece for each of its parts."""
     last: str | None = None
     for part in parts:
         if last is not None:
@@ -74,13 +74,13 @@ def row(split: str, parts: Iterable[str]) -> Iterator[Piece]:
 
 
 def digests(texts: Iterable[str]) -> Iterator[int]:
-    """Yields a number for each text by which `held` and `source.hold_out` choose alike."""
+    """Yields a hash of each text, by which `holder` and `source.hold_out` choose the same texts."""
     for text in texts:
         yield int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
 
 
 def holder(texts: Iterable[str], fraction: float) -> Callable[[str], bool]:
-    """Returns what says of a text whether it is held out for validation, as `source.hold_out` does.
+    """Returns a function that says whether a text is held out for validation, as `source.hold_out` chooses.
 
     Raises UserError where train is too small to part.
     """
@@ -93,17 +93,17 @@ def holder(texts: Iterable[str], fraction: float) -> Callable[[str], bool]:
 
 @dataclass(frozen=True)
 class Streams:
-    """Files, each of which is one row. fraction: of each file of train, the share at its end that is valid."""
+    """Files, each of which is one row. fraction: the share at the end of each training file that is for validation."""
 
     splits: Mapping[str, Sequence[Path]]
     fraction: float
 
     def __call__(self) -> Iterator[Piece]:
         for split, paths in self.splits.items():
-            held = self.fraction > 0 and split == "train"
-            for path, cut in zip(paths, self._cuts if held else repeat(sys.maxsize), strict=False):
+            parted = self.fraction > 0 and split == "train"
+            for path, cut in zip(paths, self._cuts if parted else repeat(sys.maxsize), strict=False):
                 yield from row(split, between(blocks(path), 0, cut))
-            for path, cut in zip(paths, self._cuts, strict=True) if held else ():
+            for path, cut in zip(paths, self._cuts, strict=True) if parted else ():
                 yield from row("valid", between(blocks(path), cut, sys.maxsize))
 
     @cached_property
@@ -114,7 +114,11 @@ class Streams:
 
 @dataclass(frozen=True)
 class Documents:
-    """Files of many rows. texts: gives those of a file. fraction: of train, the share that is valid, by a hash."""
+    """Files of many rows each.
+
+    fraction: the share of train that is for validation, chosen by a hash.
+    texts: yields the rows of a file.
+    """
 
     splits: Mapping[str, Sequence[Path]]
     fraction: float

@@ -1,4 +1,4 @@
-"""What a model that writes gives back.
+"""Answers: texts that a model writes, with their scores.
 
 Tested in tests/tasks/test_laws.py.
 """
@@ -14,10 +14,10 @@ from transduce.text.tokenizer import Tokenizer
 
 
 class Answer(NamedTuple):
-    """An output with what the model holds of it.
+    """A text that a model wrote, and how likely it is under the model.
 
-    log_p: in nats, that of the end included.
-    tokens: how many were written, the end included.
+    log_p: in nats; the token that ends the text counts.
+    tokens: how many were written; the token that ends the text counts.
     """
 
     text: str
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
     @property
     def per_token(self) -> float:
-        """log p per token, by which answers of any length can be compared; 0 where there is no token."""
+        """Returns log p per token, by which answers of any length can be compared; 0 where there is no token."""
         return self.log_p / max(self.tokens, 1)
 
 
@@ -44,6 +44,9 @@ def distinct(answers: Sequence[Answer]) -> list[Answer]:
 
 
 def room(model: Model, config: GenerateConfig, taken: Sequence[int]) -> list[int]:
-    """Returns how many new tokens there are positions for after so many; the last is not read."""
+    """Returns how many new tokens a model has positions for, at most `config.max_new_tokens`.
+
+    taken: of each input, the positions that its prompt takes. The last new token is not read and needs none.
+    """
     most = config.max_new_tokens
     return [most if model.limit is None else min(most, model.limit - n + 1) for n in taken]

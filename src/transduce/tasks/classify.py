@@ -34,7 +34,7 @@ SLOTS = 8192  # of a batch of texts that are classified together
 
 
 class Classified(NamedTuple):
-    """The label of a text: "" for one of blanks, which says nothing.
+    """The label of a text; "" for a text of blanks, which has none.
 
     probability: of that label.
     probabilities: of all labels, the likeliest first.
@@ -47,7 +47,7 @@ class Classified(NamedTuple):
 
 @dataclass(frozen=True)
 class Labelled:
-    """Texts as ids, with the special tokens around them, and the number of each one's class."""
+    """Texts as ids, with the special tokens around them, and the class of each as a number."""
 
     beside: ClassVar[int] = 0  # tokens of a row that are not among its ids
 
@@ -105,18 +105,18 @@ class ClassifyConfig(TaskConfig):
     def remarks(self, readers: Readers) -> list[str]:
         labels = cast(Labels, readers[LABEL])
         shown = ", ".join(labels.names[:SHOWN]) + (", ..." if labels.size > SHOWN else "")
-        told = f"the labels ({shown}) are numbers and are taken for {labels.size:,} classes, without order; {numbers()}"
-        return [told] if labels.numeric else []
+        note = f"the labels ({shown}) are numbers and are taken for {labels.size:,} classes, without order; {numbers()}"
+        return [note] if labels.numeric else []
 
     def around(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Of a tokeniser made here <s> and </s>."""
+        """Returns the ids before and after a text: <s> and </s>, if the tokeniser was trained here."""
         return (tokenizer.marks.opens, tokenizer.marks.after) if tokenizer.made_here else super().around(tokenizer)
 
     def texts(self, columns: Columns) -> Sequence[str]:
         return texts_of(columns[TEXT])
 
     def shaped(self, model: ModelConfig, readers: Readers) -> ModelConfig:
-        """The same with a head that tells so many classes, in the place of one that predicts tokens."""
+        """Returns the model with a head of one output per label, in the place of a head that predicts tokens."""
         count = readers[LABEL].size
         if isinstance(model, EncoderDecoderConfig):
             raise UserError("task=classify reads a text with one stack; choose model.kind=encoder, or decoder")
@@ -147,7 +147,7 @@ class ClassifyConfig(TaskConfig):
     def predict(
         self, model: Model, readers: Readers, inputs: Sequence[str], options: GenerateConfig
     ) -> list[Classified]:  # fmt: skip
-        """The label of each text. A text that is longer than the model's positions loses its end, which is said."""
+        """Returns the label of each text. A text longer than the model's positions loses its end, with a `Notice`."""
         names = cast(Labels, readers[LABEL]).names
         full = [i for i, text in enumerate(inputs) if text.strip()]
         logits = dict(zip(full, self.logits(model, readers, [inputs[i] for i in full]), strict=True))
@@ -155,7 +155,7 @@ class ClassifyConfig(TaskConfig):
 
     @torch.inference_mode()
     def logits(self, model: Model, readers: Readers, texts: Sequence[str]) -> list[list[float]]:
-        """The logit of each class for each text, computed in batches of like lengths."""
+        """Returns the logit of each class for each text, computed in batches of similar lengths."""
         before, after = self.around(readers.text)
         rows = [[*before, *row, *after] for row in readers.text.encode_batch(texts)]
         if (most := model.limit) is not None and (long := [i for i, row in enumerate(rows) if len(row) > most]):
@@ -173,7 +173,7 @@ class ClassifyConfig(TaskConfig):
         return [out[i] for i in range(len(rows))]
 
     def grid(self, samples: Sequence[Sample]) -> Grid:
-        """How many texts of each label were given which one."""
+        """Counts how many texts of each label were given each label."""
         return confusion(samples)
 
     def line(self, prediction: Classified) -> str:
@@ -182,20 +182,20 @@ class ClassifyConfig(TaskConfig):
     def samples(
         self, model: Model, readers: Readers, split: Split, options: GenerateConfig, limit: int | None
     ) -> list[Sample]:
-        """Those of all rows, since they cost no more than the loss; none where limit is 0."""
+        """Returns the samples of all rows, since they cost no more than the loss does; none where limit is 0."""
         if limit == 0:
             return []
         labels, texts = cast(Labels, readers[LABEL]), texts_of(split.columns[TEXT])
         wanted: list[str] = [labels.names[i] for i in labels.encode(split.columns[LABEL], LABEL).tolist()]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Notice)  # what is cut off is said before the training
+            warnings.simplefilter("ignore", Notice)  # a remark before the training counts the texts that are cut off
             answers = [classified(labels.names, row) for row in self.logits(model, readers, texts)]
         rows = zip(texts, wanted, answers, strict=True)
         return [Sample(text, expected, answer.label, answer) for text, expected, answer in rows]
 
 
 def numbers() -> str:
-    """Returns what to do where labels are meant as numbers, as part of a sentence."""
+    """Returns advice for a user whose labels are meant as numbers, as part of a sentence."""
     tasks = (kind for kind in kinds(TaskConfig.folder).values() if issubclass(kind, TaskConfig))
     other = next((task.kind for task in tasks if task.gives == "number"), None)
     if other is None:
@@ -204,14 +204,14 @@ def numbers() -> str:
 
 
 def texts_of(values: Sequence[Any]) -> Sequence[str]:
-    """Texts of a table, where a text that is a number is one."""
+    """Returns the texts of a column of a table; a number becomes its text."""
     if isinstance(values, Encoded):
         return values
     return [value if isinstance(value, str) else str(value) for value in values]
 
 
 def classified(names: tuple[str, ...], logits: Sequence[float]) -> Classified:
-    """The likeliest label, and how likely each is."""
+    """Returns the likeliest label, and the probability of each."""
     exact = np.array(logits, dtype=np.float64)
     shares = np.exp(exact - exact.max())
     shares /= shares.sum()

@@ -1,4 +1,4 @@
-"""Language modelling: a text goes on.
+"""Language modelling: continuing a text, or filling in its masked tokens.
 
 Tested in tests/tasks/test_laws.py.
 """
@@ -28,12 +28,12 @@ from transduce.tasks.measures.measure import Measure, Sample
 from transduce.tasks.task import Split, TaskConfig, spread
 from transduce.text.tokenizer import Tokenizer
 
-PLACES, PROMPT, LENGTH = 3, 32, 200  # samples: how many, tokens that are given, tokens at most
+SAMPLES, PROMPT, LENGTH = 3, 32, 200  # how many samples, tokens of their prompts, tokens that are written at most
 
 
 @dataclass(frozen=True)
 class Documents:
-    """Texts as ids, without special tokens, each a sequence with a start and an end."""
+    """Texts as ids, without special tokens; each is a sequence with a start and an end."""
 
     texts: Ragged
     specials: Specials
@@ -58,7 +58,7 @@ class Documents:
 
 @dataclass(frozen=True)
 class Stream:
-    """One stream of text, which is cut anywhere. name: of the column that it is in."""
+    """A stream of text, which may be cut anywhere. name: of its column."""
 
     texts: Ragged
     name: str = STREAM
@@ -115,7 +115,10 @@ class LanguageConfig(TaskConfig):
             )
 
     def around(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Of a tokeniser made here <s>, where a text has a beginning."""
+        """Returns the ids before and after a text: <s> before it, if the tokeniser was trained here.
+
+        A stream has no beginning, so it has no <s>.
+        """
         return (() if self.stream else tokenizer.marks.opens, ()) if tokenizer.made_here else super().around(tokenizer)
 
     def texts(self, columns: Columns) -> Iterable[str]:
@@ -145,13 +148,13 @@ class LanguageConfig(TaskConfig):
     def predict(
         self, model: Model, readers: Readers, inputs: Sequence[str], options: GenerateConfig
     ) -> list[Answer]:  # fmt: skip
-        """How the model goes on after each prompt."""
+        """Returns the text with which the model continues each prompt."""
         prompts = [self.prompt(readers, text) for text in inputs]
         rows = decode(model, readers.text, options, prompt=prompts)
         return [answer(readers.text, row[0], options) for row in rows]
 
     def prompt(self, readers: Readers, text: str) -> list[int]:
-        """The ids of a prompt, with what a text begins with."""
+        """Returns the ids of a prompt, after the tokens that every text begins with. Raises UserError."""
         row = readers.text.encode(text)
         if not self.stream:
             return [*readers.text.marks.opens, *row]
@@ -168,7 +171,7 @@ class LanguageConfig(TaskConfig):
     def samples(
         self, model: Model, readers: Readers, split: Split, options: GenerateConfig, limit: int | None
     ) -> list[Sample]:
-        """How the model goes on from a few places of the split, evenly spread."""
+        """Returns samples in which the model continues a few openings of the split, evenly spread."""
         if limit == 0 or not model.writes:
             return []
         tokenizer, (texts,) = readers.text, split.examples.ids.values()
@@ -181,17 +184,17 @@ class LanguageConfig(TaskConfig):
         return [Sample(*row) for row in zip(*map(tokenizer.decode_batch, columns), strict=True)]
 
     def openings(self, texts: Ragged, longest: int) -> list[tuple[list[int], list[int]]]:
-        """(at most `longest` ids, how they go on) at a few places: where documents begin, or anywhere in a stream."""
+        """Returns pairs (at most `longest` ids, the ids after them): of beginnings of documents, or of a stream."""
         if self.stream:
             most = longest + LENGTH
-            parts = [texts.flat[start : start + most] for start in spread(max(len(texts.flat) - longest, 1), PLACES)]
+            parts = [texts.flat[start : start + most] for start in spread(max(len(texts.flat) - longest, 1), SAMPLES)]
         else:
-            parts = [texts[i] for i in spread(len(texts), PLACES)]
+            parts = [texts[i] for i in spread(len(texts), SAMPLES)]
         given = [min(longest, (len(row) + 1) // 2) for row in parts]
         return [(row[:n].tolist(), row[n : n + LENGTH].tolist()) for row, n in zip(parts, given, strict=True)]
 
     def score(self, model: Model, readers: Readers, rows: Iterable[Any]) -> list[Scores]:
-        """log p of each text; of one of a stream, from its second token on."""
+        """Returns log p of each text. In a stream a text is scored from its second token on."""
         rows = list(rows)
         if not all(isinstance(row, str) for row in rows):
             raise UserError("this model has no encoder, so it scores texts, not pairs; give strings")

@@ -1,4 +1,4 @@
-"""From a source to a target: translation, and whatever else answers one text with another.
+"""From a source to a target: translation, and every other task that answers one text with another.
 
 Tested in tests/tasks/test_laws.py.
 """
@@ -59,7 +59,7 @@ class Pairs:
 class TranslateConfig(TaskConfig):
     """A text in, a text out.
 
-    bleu_tokenizer: what BLEU takes for a word; auto: what suits the script of the targets.
+    bleu_tokenizer: the rules by which BLEU cuts a text into words; auto: those that suit the script of the targets.
     """
 
     kind: ClassVar[str] = "translate"
@@ -95,22 +95,22 @@ class TranslateConfig(TaskConfig):
     def reported(self) -> tuple[Measure, ...]:
         return (Perplexity(),)
 
-    def selects(self, asked: str, split: Columns, decoded: int) -> tuple[Measure, list[str]]:
-        """BLEU, if a target that is decoded has the four words that it looks at together, else exact match."""
+    def selects(self, kind: str, split: Columns, decoded: int) -> tuple[Measure, list[str]]:
+        """Returns BLEU for auto, or exact match where no decoded target has the four words that BLEU compares."""
         own = {measure.kind: measure for measure in self.measures()}
         if decoded == 0:
-            if asked in own:
-                raise UserError(f"train.metric={asked} needs decoded examples, but train.samples=0; use 200, or loss")
+            if kind in own:
+                raise UserError(f"train.metric={kind} needs decoded examples, but train.samples=0; use 200, or loss")
             return super().selects("loss", split, decoded)
         targets: Sequence[str] = split[TARGET]
         chosen = [targets[i] for i in spread(len(targets), decoded)]
         meant = words(chosen, tokenizer_for(self.bleu_tokenizer, targets)) >= ORDER
-        if asked == "auto":
+        if kind == "auto":
             return own["bleu" if meant else "exact"], []
-        if asked == "bleu" and not meant:
+        if kind == "bleu" and not meant:
             why = "no target that is decoded has four words, so exact match chooses the best model, not BLEU"
             return own["exact"], [why]
-        return super().selects(asked, split, decoded)
+        return super().selects(kind, split, decoded)
 
     def validation(self, options: GenerateConfig) -> GenerateConfig:
         return replace(options, beam_size=1, nbest=1)
@@ -118,11 +118,13 @@ class TranslateConfig(TaskConfig):
     def predict(
         self, model: Model, readers: Readers, inputs: Sequence[str], options: GenerateConfig, *, fit: bool = False
     ) -> list[list[Answer]]:
-        """The n best answers to each text, the best first; to a text of blanks none.
+        """Returns the n best answers to each text, the best first; a text of blanks has no answer.
 
-        Of several that are the same text in other tokens the best is kept, so there may be fewer than n; samples, which
-        are drawn and not searched for, may repeat. fit: a text that is longer than the model's positions loses its
-        end, and an answer has as many tokens as there are positions for; else both raise UserError.
+        Of several answers with the same text in other tokens the best is kept, so there may be fewer than n; answers
+        that are sampled, not searched for, may repeat.
+
+        fit: a text longer than the model's positions loses its end, and an answer has as many tokens as there are
+            positions for; else both raise UserError.
         """
         tokenizer, full = readers.text, [text for text in inputs if text.strip()]
         given = sources(tokenizer, full, options.forced_bos is not None)
@@ -148,7 +150,7 @@ class TranslateConfig(TaskConfig):
         return [Sample(given[i], wanted[i], text, row) for i, text, row in zip(rows, best, answers, strict=True)]
 
     def score(self, model: Model, readers: Readers, rows: Iterable[Any]) -> list[Scores]:
-        """log p of each target given its source."""
+        """Returns log p of each target given its source. rows: pairs of texts. Raises UserError."""
         rows = list(rows)
         if any(isinstance(row, str) or len(row) != 2 for row in rows):
             raise UserError("this model scores a target given its source; give (source, target) pairs")
@@ -161,7 +163,10 @@ class TranslateConfig(TaskConfig):
 def sources(
     tokenizer: Tokenizer, texts: Sequence[str], forced: bool = False
 ) -> tuple[list[list[int]], list[list[int]]]:  # fmt: skip
-    """What an answer begins with, and sources with the tokens around them; forced: its second token comes later."""
+    """Returns the ids that each answer begins with, and the ids of each source with the special tokens around it.
+
+    forced: an answer begins with one token, since the config of decoding forces the second.
+    """
     marks = tokenizer.marks
     rows = [[*marks.before, *row, *marks.after] for row in tokenizer.encode_batch(texts)]
     return [list(marks.opens[: 1 if forced else None])] * len(rows), rows

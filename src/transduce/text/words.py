@@ -1,8 +1,9 @@
-r"""Ids of much text: a word that came before is looked up, with the ids that the tokeniser itself gives.
+r"""Encodes much text fast: the ids of a word that came before are looked up, and equal those of the tokeniser.
 
-A tokeniser that cuts at white space before all else reads each stretch between two cuts alone. Where it cuts as GPT-2
-does, ` ?\S+|\s+(?!\S)|\s+` is its own pattern with letters, digits and marks told apart no more: every border that this
-pattern sees is one of its own. `stretches` says for which tokenisers that holds; the others read a text as a whole.
+A tokeniser that first cuts at white space encodes each stretch between two cuts alone. For one that cuts as GPT-2 does,
+the pattern ` ?\S+|\s+(?!\S)|\s+` is that of GPT-2 without the distinction of letters, digits and marks: each border
+that this pattern finds is a border of GPT-2's too. `stretches` says for which tokenisers that holds; the others encode
+a text as a whole.
 """
 
 import json
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # white space as Unicode has it
 STRETCH = re.compile(rf" ?[^{SPACE}]+|[{SPACE}]+(?![^{SPACE}])|[{SPACE}]+")
 BORDER = re.compile(rf"(?<=[^{SPACE}]\n)(?=[^{SPACE}])|(?<=[^{SPACE}])(?= [^{SPACE}])")  # of two stretches
-BLANKS = r"[^\S\n]+"  # what a tokeniser of words drops
+BLANKS = r"[^\S\n]+"  # a tokeniser of words drops these
 MOST = 1 << 18  # words that are kept
 PART = 1 << 20  # characters of a text that are cut into words at once
 LOCAL = ("NFC", "Lowercase")  # normalisers that read no character beyond white space, and make none of it plain
@@ -28,26 +29,26 @@ Encode = Callable[[Sequence[str]], list[list[int]]]
 
 
 class Words:
-    """The ids of words that came before. encode: the ids of many texts, each as if it stood alone."""
+    """Encodes texts, and stores the ids of their words. encode: returns the ids of many texts, each on its own."""
 
     def __init__(self, encode: Encode) -> None:
         self._encode, self._ids = encode, dict[str, bytes]()
 
     def __call__(self, texts: Sequence[str]) -> tuple[Ids, Index]:
-        """Returns the ids of all texts, one behind the other, and how many there are of each."""
-        found, some, size = list[tuple[Ids, Index]](), list[str](), 0
+        """Returns the ids of all texts, one behind the other, and the number of ids of each."""
+        encoded, some, size = list[tuple[Ids, Index]](), list[str](), 0
         for text in texts:
             if len(text) > PART or size > PART:
-                found.append(self._few(some))
+                encoded.append(self._few(some))
                 some, size = [], 0
             if len(text) > PART:
                 parts = [self._few([part]) for part in pieces(text)]
-                found.append((joined([ids for ids, _ in parts]), np.array([sum(len(ids) for ids, _ in parts)])))
+                encoded.append((joined([ids for ids, _ in parts]), np.array([sum(len(ids) for ids, _ in parts)])))
             else:
                 some.append(text)
                 size += len(text)
-        found.append(self._few(some))
-        return joined([ids for ids, _ in found]), np.concatenate([lengths for _, lengths in found])
+        encoded.append(self._few(some))
+        return joined([ids for ids, _ in encoded]), np.concatenate([lengths for _, lengths in encoded])
 
     def _few(self, texts: Sequence[str]) -> tuple[Ids, Index]:
         cut: list[list[str]] = [STRETCH.findall(text) for text in texts]
@@ -69,7 +70,7 @@ def joined(parts: Sequence[Ids]) -> Ids:
 
 
 def pieces(text: str, size: int = PART) -> Iterator[str]:
-    """Yields a text in pieces of `size` characters or a few more, each of which is whole stretches."""
+    """Yields a text in pieces of `size` characters or a few more, each of whole stretches."""
     start = 0
     while (border := BORDER.search(text, start + size)) is not None:
         yield text[start : border.start()]
@@ -78,14 +79,14 @@ def pieces(text: str, size: int = PART) -> Iterator[str]:
 
 
 def whole(encode: Encode, texts: Sequence[str]) -> tuple[Ids, Index]:
-    """Returns the same as `Words` of a tokeniser that reads each text as a whole."""
+    """Returns the same as `Words` does, for a tokeniser that encodes each text as a whole."""
     rows = [np.array(ids, dtype=np.int32) for ids in encode(texts)]
     lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     return joined(rows), lengths
 
 
 def stretches(tokenizer: tokenizers.Tokenizer) -> bool:
-    """Says whether the ids of a text are those of its stretches, one behind the other."""
+    """Says whether a tokeniser gives a text the ids of its stretches, one behind the other."""
     data: dict[str, Any] = json.loads(tokenizer.to_str())
     model, before = data["model"], data["normalizer"]
     steps: list[dict[str, Any]] = [] if before is None else before.get("normalizers", [before])

@@ -1,4 +1,4 @@
-"""The index of a folder of shards: what its ids depend on, which shards are whole, and what is in them."""
+"""The index of a folder of shards: the settings that its ids depend on, and the shards that are whole."""
 
 import dataclasses
 import json
@@ -19,10 +19,10 @@ class Shard:
     """A file of ids.
 
     split: train, valid or test.
-    chunks: of the data that were read when it ended, from the beginning on.
-    joins: its first row goes on from the last row of the shard before it.
-    columns: for each, how many ids (or bytes of values), unknown ids, blank texts and characters are in it.
-    stamp: when it was written, in nanoseconds: as long as size and stamp are those, it is not hashed again.
+    chunks: how many chunks of the data are in this shard and those before it.
+    joins: its first row continues the last row of the shard before it.
+    columns: for each, the numbers of ids, unknown ids, blank texts, characters and bytes in it.
+    stamp: when it was written, in nanoseconds; while size and stamp are the same, it is not hashed again.
     """
 
     name: str
@@ -38,9 +38,10 @@ class Shard:
 
 @dataclass
 class Index:
-    """The same of all shards. made_of: what decides the ids, as plain data; `files` of it may have other times.
+    """The index of all shards.
 
-    data: of every split, what a run keeps of it in data.json.
+    made_of: the settings that decide the ids, as plain data; its `files` may have other times.
+    data: the fingerprint of every split, which a run keeps in data.json.
     complete: every row is in a shard.
     """
 
@@ -51,13 +52,13 @@ class Index:
     complete: bool = False
 
     def write(self, folder: Path) -> None:
-        """Writes the index. What it names is on the disk by then."""
+        """Writes the index, after everything that it names is on the disk."""
         sync(folder)
         replace_text(folder / INDEX, json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)}, indent=1) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> "Index":
-        """Returns the index of a folder. Raises UserError where there is none that can be read."""
+        """Returns the index of a folder. Raises UserError where it is missing or cannot be read."""
         path = folder / INDEX
         if not path.is_file():
             raise UserError(f"{folder} has no {INDEX}, so it holds no prepared data; make it: transduce prepare")
@@ -73,7 +74,7 @@ class Index:
     def require_whole(self, folder: Path, *, every: bool = False) -> None:
         """Raises UserError unless every shard is the file that was written.
 
-        Where they are many, those whose size and time are as they were are not hashed. every: all are.
+        every: all shards are hashed; else, where they exceed `ALWAYS` bytes, only those of another size or time.
         """
         every = every or sum(shard.size for shard in self.shards) <= ALWAYS
         for shard in self.shards:
@@ -82,27 +83,27 @@ class Index:
 
 
 def fault(folder: Path, shard: Shard, every: bool) -> str | None:
-    """Returns what is wrong with a shard, in a few words; None: it is what was written."""
+    """Returns the fault of a shard, in a few words (None: it is the file that was written)."""
     path = folder / shard.name
     if not path.is_file():
         return "is missing"
-    found = path.stat()
-    if found.st_size != shard.size:
-        return f"has {found.st_size:,} bytes, but {shard.size:,} were written"
-    if (every or found.st_mtime_ns != shard.stamp) and digest(path) != shard.sha256:
+    stat = path.stat()
+    if stat.st_size != shard.size:
+        return f"has {stat.st_size:,} bytes, but {shard.size:,} were written"
+    if (every or stat.st_mtime_ns != shard.stamp) and digest(path) != shard.sha256:
         return "is not what was written (its sha256 differs)"
     return None
 
 
 def different(then: Any, now: Any, where: str = "") -> str | None:
-    """Returns the first thing in which two descriptions differ, in a few words; None: they are equal."""
+    """Returns the first difference of two descriptions, in a few words (None: they are equal)."""
     if isinstance(then, dict) and isinstance(now, dict):
         then, now = cast("dict[str, Any]", then), cast("dict[str, Any]", now)
         for key in sorted({*then, *now}):
             inside = f"{where}.{key}" if where else key
             if key not in then or key not in now:
                 return f"{inside} is {'new' if key in now else 'gone'}"
-            if (found := different(then[key], now[key], inside)) is not None:
-                return found
+            if (difference := different(then[key], now[key], inside)) is not None:
+                return difference
         return None
     return None if then == now else f"{where} is {json.dumps(now)} now, {json.dumps(then)} there"

@@ -1,4 +1,4 @@
-"""Ids and values that lie in files: read where they are asked for, never all at once."""
+"""Ids and values that lie in files: those that are asked for are read, never all at once."""
 
 import json
 import mmap
@@ -13,7 +13,7 @@ from transduce.data.examples import Index
 from transduce.errors import UserError
 
 NUMBERS = {"U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "I32": np.int32, "I64": np.int64}
-READ = 1 << 22  # numbers that are read at once where all are looked at
+READ = 1 << 22  # numbers that are read at once where all are needed
 
 
 class Tape:
@@ -29,7 +29,7 @@ class Tape:
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def __getitem__(self, at: Any) -> NDArray[np.int32]:
-        """at: a slice, or integers of any shape, none of them negative."""
+        """Reads numbers. at: a slice, or integers of any shape, none of them negative."""
         if isinstance(at, slice):
             return self._between(*at.indices(len(self))[:2])
         at = cast("NDArray[np.int64]", np.asarray(at))
@@ -44,22 +44,27 @@ class Tape:
         return out
 
     def _between(self, start: int, stop: int) -> NDArray[np.int32]:
-        found, before = list[NDArray[Any]](), 0
+        slices, before = list[NDArray[Any]](), 0
         for part in self.parts:
             if before < stop and before + len(part) > start:
-                found.append(part[max(start - before, 0) : stop - before])
+                slices.append(part[max(start - before, 0) : stop - before])
             before += len(part)
-        return np.concatenate([np.zeros(0, dtype=np.int32), *found]).astype(np.int32, copy=False)
+        return np.concatenate([np.zeros(0, dtype=np.int32), *slices]).astype(np.int32, copy=False)
 
 
 def blocks(flat: Any) -> Iterator[NDArray[Any]]:
-    """Yields all of an array or a tape, so many numbers at a time."""
+    """Yields an array or a tape in parts of `READ` numbers."""
     for start in range(0, len(flat), READ):
         yield flat[start : start + READ]
 
 
 class Lines(Sequence[Any]):
-    """Texts, or values as JSON, in UTF-8 one behind the other. flat: their bytes. offsets: (rows + 1,)."""
+    """Texts, or values as JSON, in UTF-8 one behind the other.
+
+    flat: their bytes.
+    offsets: (rows + 1,), where each begins.
+    plain: they are texts, not JSON.
+    """
 
     def __init__(self, flat: Tape, offsets: Index, *, plain: bool) -> None:
         self.flat, self.offsets, self.plain = flat, offsets, plain
@@ -78,7 +83,7 @@ class Lines(Sequence[Any]):
 
 
 def tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a safetensors file, mapped. Raises UserError where the file is not whole."""
+    """Returns the arrays of a safetensors file, mapped into memory. Raises UserError where the file is not whole."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

@@ -1,7 +1,8 @@
 """A process that encodes texts: requests come on standard input, ids go to standard output.
 
-A request is a line of JSON: for each column its texts, and whether a decoder writes them. An answer is a line of JSON
-with the sizes, then the bytes: for each column the ids, how many each text has, and before them how many are <unk>.
+A request is JSON: for each column its texts, and a truth value: a decoder writes them. An answer is JSON with the sizes
+of what follows and the number of ids that are <unk> in each column, then for each column the bytes of the ids, and of
+the number of ids of each text. Each JSON text comes after its length in 8 bytes.
 """
 
 import json
@@ -25,12 +26,12 @@ def serve(folder: Path) -> None:
     while size := incoming.read(8):
         columns: list[Any] = json.loads(incoming.read(int.from_bytes(size, "little")))
         try:
-            found = [tokenizer.encode_flat(texts, answers=answers) for texts, answers in columns]
+            encoded = [tokenizer.encode_flat(texts, answers=answers) for texts, answers in columns]
         except UserError as error:
             head, parts = {"error": str(error)}, list[bytes]()
         else:
-            parts = [part for flat, rows in found for part in (flat.astype(narrow).tobytes(), rows.tobytes())]
-            unknown = [0 if tokenizer.unk is None else int((flat == tokenizer.unk).sum()) for flat, _ in found]
+            parts = [part for flat, rows in encoded for part in (flat.astype(narrow).tobytes(), rows.tobytes())]
+            unknown = [0 if tokenizer.unk is None else int((flat == tokenizer.unk).sum()) for flat, _ in encoded]
             head = {"sizes": [len(part) for part in parts], "unknown": unknown}
         line = json.dumps(head).encode()
         outgoing.write(len(line).to_bytes(8, "little") + line + b"".join(parts))

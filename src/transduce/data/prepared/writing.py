@@ -1,4 +1,4 @@
-"""Rows to shards: cut into chunks that depend on the data alone, encoded by several processes, written in order."""
+"""Writes rows to shards: chunks, which depend on the data alone, are encoded by several processes, written in order."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ SHARD = 64 << 20  # bytes of a shard, or a few more
 
 
 class Chunk(NamedTuple):
-    """Consecutive rows of a split, by column. joins: the first one goes on from the chunk before."""
+    """Consecutive rows of a split, by column. joins: the first row continues the last row of the chunk before."""
 
     split: str
     columns: dict[str, list[Any]]
@@ -33,7 +33,7 @@ class Chunk(NamedTuple):
 
 
 def chunks(pieces: Iterable[Piece], names: tuple[str, ...], cuts: bool) -> Iterator[Chunk]:
-    """Yields all pieces in chunks. cuts: a text may be cut between two stretches; else it is encoded as a whole."""
+    """Yields all pieces in chunks. cuts: a text may be cut at a `BORDER`; else it is encoded as a whole."""
     rows, joins, going, size, split, rest = list[tuple[Any, ...]](), False, False, 0, "", ""
 
     def chunk() -> Chunk:
@@ -46,10 +46,10 @@ def chunks(pieces: Iterable[Piece], names: tuple[str, ...], cuts: bool) -> Itera
         split, values = piece.split, piece.values
         if piece.more or rest or going:
             rest += values[0]
-            place = len(rest) if not piece.more else last_border(rest) if cuts else 0
-            if piece.more and not place:
+            cut = len(rest) if not piece.more else last_border(rest) if cuts else 0
+            if piece.more and not cut:
                 continue
-            values, rest = (rest[:place],), rest[place:]
+            values, rest = (rest[:cut],), rest[cut:]
         rows.append(values)
         size += sum(len(value) for value in values if isinstance(value, str))
         if piece.more:
@@ -63,24 +63,24 @@ def chunks(pieces: Iterable[Piece], names: tuple[str, ...], cuts: bool) -> Itera
 
 
 def last_border(text: str) -> int:
-    """Returns a late place where a text may be cut; 0: there is none."""
+    """Returns the index of a border near the end of a text, where it may be cut; 0: it has no border."""
     for back in (1 << 8, 1 << 12, 1 << 16, len(text)):
-        found = BORDER.search(text, max(0, len(text) - back))
-        if found is not None and found.start():
-            return found.start()
+        border = BORDER.search(text, max(0, len(text) - back))
+        if border is not None and border.start():
+            return border.start()
     return 0
 
 
 @dataclass
 class Tally:
-    """The fingerprint that a run keeps of a split of one column, as `runs.run.fingerprint` has it."""
+    """The fingerprint of a split of one column, which a run keeps; equal to that of `runs.run.fingerprint`."""
 
     rows: int = 0
     characters: int = 0
     sha: Any = field(default_factory=hashlib.sha256)
 
     def add(self, chunk: Chunk, *, ends: bool) -> None:
-        """ends: the last row ends in this chunk."""
+        """Counts a chunk. ends: its last row ends in it."""
         (values,) = chunk.columns.values()
         self.rows += len(values) - chunk.joins
         self.characters += sum(map(len, values))
@@ -91,7 +91,7 @@ class Tally:
 
 
 def tallied(some: Iterable[Chunk], tallies: dict[str, Tally]) -> Iterator[Chunk]:
-    """Yields the same chunks, and counts them."""
+    """Yields the chunks, and counts each in the tally of its split."""
     before: Chunk | None = None
     for chunk in some:
         if before is not None:
@@ -103,7 +103,11 @@ def tallied(some: Iterable[Chunk], tallies: dict[str, Tally]) -> Iterator[Chunk]
 
 
 class Writer:
-    """The shards of a folder, one after the other; the index names each when it is whole."""
+    """Writes the shards of a folder, one after the other; the index names each when it is whole.
+
+    size: bytes of a shard, or a few more.
+    dropped: the splits whose texts are not stored beside their ids.
+    """
 
     def __init__(self, folder: Path, index: Index, size: int, dropped: Collection[str]) -> None:
         self.folder, self.index, self.size, self.dropped = folder, index, size, dropped
@@ -124,10 +128,10 @@ class Writer:
             texts = [value for value in values if isinstance(value, str)]
             counts = self.counts.setdefault(name, {"ids": 0, "unknown": 0, "blank": 0, "characters": 0, "bytes": 0})
             if name in coded:
-                found = coded[name]
-                self._keep(f"{name}.ids", found.flat, found.lengths, joined)
-                counts["ids"] += len(found.flat)
-                counts["unknown"] += found.unknown
+                encoded = coded[name]
+                self._keep(f"{name}.ids", encoded.flat, encoded.lengths, joined)
+                counts["ids"] += len(encoded.flat)
+                counts["unknown"] += encoded.unknown
                 counts["blank"] += sum(not text.strip() for text in texts)
                 counts["characters"] += sum(map(len, texts))
             if name not in coded or chunk.split not in self.dropped:
@@ -151,7 +155,7 @@ class Writer:
             known.append(lengths)
 
     def flush(self) -> None:
-        """Writes what is there as a shard."""
+        """Writes the rows since the last shard as a shard."""
         if not self.rows:
             return
         number = sum(shard.split == self.split for shard in self.index.shards)
@@ -163,10 +167,10 @@ class Writer:
         sync(beside)
         sha = digest(beside)
         beside.replace(path)
-        found = path.stat()
+        stat = path.stat()
         self.index.shards.append(
-            Shard(path.name, self.split, self.chunks, self.rows, self.joins, self.counts, found.st_size, sha,
-                  found.st_mtime_ns)
+            Shard(path.name, self.split, self.chunks, self.rows, self.joins, self.counts, stat.st_size, sha,
+                  stat.st_mtime_ns)
         )  # fmt: skip
         self.index.write(self.folder)
         self.parts, self.counts, self.bytes, self.rows = {}, {}, 0, 0
@@ -174,15 +178,15 @@ class Writer:
 
 def write(
     folder: Path, index: Index, pieces: Iterable[Piece], names: tuple[str, ...], tokenizer: Tokenizer, at: Path,
-    processes: int, told: Callable[[int], None], data: dict[str, Any] | None = None,
+    processes: int, progress: Callable[[int], None], data: dict[str, Any] | None = None,
     dropped: Collection[str] = ("train",),
 ) -> None:  # fmt: skip
     """Writes the shards of a folder that its index does not name yet, and completes the index.
 
     at: the folder of the tokeniser.
-    told: hears how many characters are read.
-    data: what a run keeps of each split; None: it is found on the way, of data of one column.
-    dropped: the splits whose texts are not kept beside their ids.
+    progress: is called with the number of characters read so far.
+    data: the fingerprint of each split, which a run keeps (None: it is computed while writing, for data of one column).
+    dropped: the splits whose texts are not stored beside their ids.
     Raises UserError.
     """
     tallies, writer, texts = (
@@ -196,7 +200,7 @@ def write(
         some, characters = chunks(pieces, names, tokenizer.stretches), 0
         for number, chunk in enumerate(some if data is not None else tallied(some, tallies)):
             characters += sum(len(value) for name in texts for value in chunk.columns[name])
-            told(characters)
+            progress(characters)
             if number >= skip:
                 yield chunk, [(chunk.columns[name], name == TARGET) for name in texts]
 
