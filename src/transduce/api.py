@@ -1,4 +1,4 @@
-"""Everything from Python: train a recipe, look at it beforehand, load what came out."""
+"""The functions of the package for Python: train a recipe, examine it beforehand, load and convert the result."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -60,7 +60,10 @@ def recipe(spec: str = recipes.DEFAULT, overrides: Overrides = ()) -> Recipe:
 def started(
     spec: str, overrides: Overrides = (), out: Path | None = None
 ) -> tuple[Recipe, Start | None]:  # fmt: skip
-    """Returns the same recipe, and what the model starts from. out: the directory of runs, where one may have begun."""
+    """Returns the recipe that `recipe` returns, and the start of its model.
+
+    out: the directory of runs, where this one may have begun.
+    """
     changes = pairs(overrides)
     if {"train.max_steps", "train.max_epochs"} <= {key for key, value in changes if value is not None}:
         raise UserError(
@@ -75,12 +78,12 @@ def started(
         return config.resolve(), start
     except UserError:
         raise
-    except ValueError as error:  # only together do two values not fit
+    except ValueError as error:  # two values that are each right do not fit together
         raise UserError(str(error)) from None
 
 
 def pairs(overrides: Overrides) -> list[tuple[str, Any]]:
-    """Returns overrides as pairs, whether they came as a mapping or as pairs."""
+    """Returns overrides, a mapping or pairs, as pairs."""
     return [*cast("Mapping[str, Any]", overrides).items()] if isinstance(overrides, Mapping) else [*overrides]
 
 
@@ -94,11 +97,11 @@ def train(
 ) -> Run:
     """Trains a recipe in the directory out/NAME, or goes on where an earlier call was stopped; returns the run.
 
-    watch: is called with an `Update` after every update, and with a `Validation` after every validation. It only
-        watches: numbers stay the same, to the last bit. An exception in it ends the training after that step, when all
-        is saved, and is raised here; the same call goes on from there.
+    watch: is called with an `Update` after every update, and with a `Validation` after every validation. It changes no
+        number. An exception in it ends the training after that step, when all is saved, and is raised here; the same
+        call then goes on from there.
 
-    Raises UserError where nothing can be done: no steps left, another config in that directory, a full disk.
+    Raises UserError where it cannot train: no steps are left, the directory has another config, the disk is full.
     """
     config, start = started(spec, overrides, Path(out))
     notes = unused_weights(spec, Path(out) / config.name)
@@ -106,7 +109,7 @@ def train(
 
 
 def unused_weights(spec: str, run: Path) -> list[str]:
-    """Returns the line that a new run is due where its recipe is the config.yaml of another one, which has weights."""
+    """Returns a note for a new run whose recipe is the config.yaml of another run: the weights there are not used."""
     other = Path(spec).parent
     if Path(spec).name != "config.yaml" or not steps(other / "checkpoints") or steps(run / "checkpoints"):
         return []
@@ -122,8 +125,9 @@ def load(
     checkpoint: "best", "last", or a name in checkpoints/ of a run.
     device: "auto", "cpu" or "cuda".
     overrides: keys of the recipe to change, such as where the data lies now.
-    precision: "fp32", "bf16", "int8", "int4", or "auto", the fastest here (None: as generate.precision says); `reading`
-        of what is returned says which. In another precision than fp32 a model only reads: its matrices are given up.
+    precision: "fp32", "bf16", "int8", "int4", or "auto", the fastest here (None: as generate.precision says). The
+        `reading` of the result says which one it is. In any other precision than fp32 a model cannot be trained, as
+        its matrices in float32 are dropped.
 
     Raises UserError if the run or the checkpoint is not whole, and for a precision that the device cannot multiply.
     """
@@ -164,7 +168,7 @@ def import_model(source: str | Path, out: str | Path | None = None) -> Run:
 
     out: the directory of the run (None: runs/NAME). The last file written in it is certificate.json.
 
-    Raises UserError where the folder is not whole, its model not known, or the numbers of the run would be others.
+    Raises UserError where the folder is not whole, its model is unknown, or the run would compute other numbers.
     """
     folder = hub.snapshot(str(source)) if str(source).startswith(hub.PREFIX) else Path(source)
     if not folder.is_dir():
@@ -174,7 +178,7 @@ def import_model(source: str | Path, out: str | Path | None = None) -> Run:
 
 
 def require_new(out: Path) -> Path:
-    """Returns a directory that will be written whole. Raises UserError for the one we are in."""
+    """Returns a directory that will be written. Raises UserError where it is the current directory."""
     if out.exists() and out.samefile(Path()):
         raise UserError(f"{out} is the directory you are in; name another one, which will be made")
     return out
@@ -198,26 +202,32 @@ def quantise(
     run: str | Path, precision: Precision = "int4", *, checkpoint: str = "best", lines: int = 256,
     overrides: Overrides = (),
 ) -> dict[str, Any]:  # fmt: skip
-    """Writes the codes of a checkpoint in fewer bits beside it, for `load(run, precision=...)`; returns what their
-    certificate says.
+    """Writes the weights of a checkpoint in fewer bits beside it, for `load(run, precision=...)`.
 
-    precision: "int4" or "int8". lines: of the training data, on which codes of four bits are made to compensate for
-    each other's errors; 0: they are not. overrides: keys of the recipe, such as where the data lies now.
-    Raises UserError where there is nothing to make codes of, or the data cannot be read.
+    Returns the certificate of these codes.
+
+    precision: "int4" or "int8".
+    lines: of the training data, on which codes of four bits are fitted to compensate each other's errors (0: they are
+        not fitted).
+    overrides: keys of the recipe to change, such as where the data lies now.
+    Raises UserError where the run has no weights to convert, or the data cannot be read.
     """
     if precision not in ("int4", "int8"):
         raise UserError(f"precision={precision} has no codes to write; use int4 or int8")
     if lines < 0:
         raise UserError(f"lines={lines} must not be negative; use 256, or 0 for no compensation")
-    there = Run(Path(run))
-    if not (there.path / "config.yaml").is_file():
+    of_run = Run(Path(run))
+    if not (of_run.path / "config.yaml").is_file():
         raise UserError(f"{run} is not a run, beside whose checkpoint codes could lie; import it: transduce import DIR")
-    imported.require_certificate(there)
-    return write_codes(open_run(there, checkpoint, changed(there.recipe, overrides, "cpu")), precision, lines)
+    imported.require_certificate(of_run)
+    return write_codes(open_run(of_run, checkpoint, changed(of_run.recipe, overrides, "cpu")), precision, lines)
 
 
 def parity(first: str | Path, second: str | Path, texts: Iterable[str] = (), source: str = "") -> list[Apart]:
-    """Returns how far two models are apart at every layer on texts (none: on some made here). Raises UserError."""
+    """Returns the differences of two models at every layer, on texts. Raises UserError.
+
+    texts: are read by both models (none: some are made here).
+    """
     a, b = (load(path, device="cpu") for path in (first, second))
     return layer_by_layer(a.model, b.model, a.tokenizer, list(texts), source, a.task.begins(a.tokenizer))
 
@@ -231,7 +241,7 @@ def build(
     device: "auto", "cpu", "cuda", or "meta", where a model of any size has shapes and no numbers.
     overrides: dotted keys of the model.
     vocab_size: entries of the vocabulary (None: as published).
-    seed: of the start values; `load` reads published weights.
+    seed: of the start values. (`load` reads published weights.)
 
     Raises UserError for an unknown id, one that cannot be built, and a model that does not fit the memory.
     """
@@ -245,7 +255,7 @@ def build(
 class Prepared(NamedTuple):
     """The result of `prepare`.
 
-    splits: rows of each, and tokens of each of its columns of text.
+    splits: for each, its rows, and the tokens of each column of text.
     bytes: of all shards.
     """
 
@@ -263,13 +273,16 @@ def prepare(
     out: str | Path,
     processes: int | None = None,
     say: Callable[[str], None] = lambda _: None,
-    told: Callable[[int], None] = lambda _: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Prepared:
     """Encodes the data of a recipe once, into a folder of shards that `train` reads: prepared=DIR.
 
-    spec: a recipe, or a file or folder of data, which gets the recipe that fits it. processes: that encode; None: one
-    for each CPU. say: hears what is to be known. told: hears how many characters are encoded. What is whole in `out`
-    is kept, so a call that was killed goes on. Raises UserError where `out` holds something else.
+    spec: a recipe, or a file or folder of data, which gets the recipe that fits it.
+    out: the folder of the shards. Shards in it that are whole are kept, so that an interrupted call can be repeated.
+    processes: how many encode (None: one for each CPU).
+    say: is called with each line that the user should read.
+    progress: is called with the number of characters encoded so far.
+    Raises UserError where `out` holds something else.
     """
     if processes is not None and not 1 <= processes <= 256:
         raise UserError(f"processes={processes} must be from 1 to 256; one for each CPU is enough")
@@ -281,14 +294,15 @@ def prepare(
             spec, changes = words[0], [("data.path", spec), *more, *changes]
     config, start = started(spec, changes)
     given = None if start is None else start.readers.tokenizer
-    found = prepare_recipe(config, Path(out), given=given, processes=processes, say=say, told=told)
-    splits = {name: rows_and_tokens(columns) for name, columns in found.splits.items()}
-    size = Tokenizer.load(found.folder / "tokenizer").vocab_size
-    return Prepared(found.folder, splits, size, sum(s.size for s in found.index.shards), len(found.index.shards))
+    shards = prepare_recipe(config, Path(out), given=given, processes=processes, say=say, progress=progress)
+    splits = {name: rows_and_tokens(columns) for name, columns in shards.splits.items()}
+    size = Tokenizer.load(shards.folder / "tokenizer").vocab_size
+    files = shards.index.shards
+    return Prepared(shards.folder, splits, size, sum(shard.size for shard in files), len(files))
 
 
 def rows_and_tokens(columns: Columns) -> dict[str, Any]:
-    """Returns how many rows a split has, and how many tokens each column of text."""
+    """Returns the number of rows of a split, and the number of tokens of each column of text."""
     texts = {name: values for name, values in columns.values.items() if isinstance(values, Encoded)}
     return {"rows": len(columns), "tokens": {name: len(values.ids.flat) for name, values in texts.items()}}
 
@@ -313,7 +327,7 @@ class Plan(NamedTuple):
 
 
 def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, probe: bool = True) -> Plan:
-    """Returns what training a recipe will cost. Does a few updates on real batches and writes nothing."""
+    """Returns the costs of training a recipe. Does a few updates on real batches and writes nothing."""
     config, start = started(spec, overrides)
     device = device_of(config.train)
     cuda = [device] if device.type == "cuda" else []
@@ -328,7 +342,7 @@ def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, probe: bool 
 
 
 def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: int = 3) -> Findings:
-    """Returns what is worth knowing of a recipe's data before training on it. Writes nothing."""
+    """Returns the faults and sizes of a recipe's data, to be seen before training. Writes nothing."""
     config, start = started(spec, overrides)
     task = config.task
     splits = config.data.load(task.reads)
@@ -344,7 +358,7 @@ def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: i
 
 
 def train_tokenizer(files: Iterable[str], kind: str, **options: Any) -> Tokenizer:
-    """Returns a tokeniser trained on the lines of text files, which are read as it learns. Raises UserError."""
+    """Returns a tokeniser trained on the lines of text files, which are not held in memory. Raises UserError."""
     paths = [path for file in files for path in read.required(Path(), file, hint="")]
     config: TokenizerConfig = from_data(_Tokenizer, {"tokenizer": {"kind": kind, **options}}).tokenizer
     return config.train(line for path in paths for line in read.each(path, 1_000_000, "split the line"))

@@ -1,4 +1,4 @@
-"""`transduce prepare`: encode a corpus once, into files that trainings read."""
+"""`transduce prepare`: encodes a corpus once, into files that trainings read."""
 
 import sys
 import time
@@ -31,7 +31,7 @@ def prepare(
 ) -> None:
     """Encode the data of a recipe once: transduce prepare RECIPE out=DIR, then transduce train RECIPE prepared=DIR.
 
-    Killed and started again, it goes on. On what is done already, it checks every byte.
+    Started again after a kill, it goes on, and checks every byte of the files that are written already.
     """
     from transduce import api
 
@@ -40,30 +40,34 @@ def prepare(
         return
     out = next((value for key, value in reversed(overrides) if key == "out"), None)
     if out is None:
-        raise UserError("`transduce prepare` needs a folder for what it makes; add out=DIR")
+        raise UserError("`transduce prepare` needs a folder to write into; add out=DIR")
     overrides, progress = [pair for pair in overrides if pair[0] != "out"], Progress(quiet or json)
-    found = api.prepare(spec, overrides, out=Path(str(out)), processes=processes, say=progress.say, told=progress.told)
+    result = api.prepare(
+        spec, overrides, out=Path(str(out)), processes=processes, say=progress.say, progress=progress.count
+    )
     progress.end()
     if json:
-        return document(found)
+        return document(result)
     if not quiet:
         from transduce.cli import show
 
-        show.prepared(found)
+        show.prepared(result)
 
 
 class Progress:
-    """A line on stderr that says how far it is, where a terminal is there to see it."""
+    """A line on stderr that counts characters, where stderr is a terminal."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet, self.screen, self.begun, self.last = quiet, Screen(sys.stderr), time.monotonic(), 0.0
 
     def say(self, text: str) -> None:
+        """Prints a line of its own."""
         if not self.quiet:
             self.end()
             self.screen.say(text)
 
-    def told(self, characters: int) -> None:
+    def count(self, characters: int) -> None:
+        """Shows the number of characters that are encoded, at most twice a second."""
         now = time.monotonic()
         if self.quiet or not self.screen.isatty() or now - self.last < 0.5:
             return
@@ -73,6 +77,7 @@ class Progress:
         self.screen.flush()
 
     def end(self) -> None:
+        """Clears the line."""
         if self.last:
             self.screen.write("\r\x1b[K")
             self.screen.flush()

@@ -36,7 +36,7 @@ def table(title: str, *columns: str, rows: Iterable[Sequence[str]]) -> None:
 
 
 def evaluation(result: Evaluation, task: TaskConfig, title: str, examples: int) -> None:
-    """Prints the numbers, then some examples."""
+    """Prints the measures of an evaluation, then some examples."""
     console.print(Text(title, style="bold"))
     rows = [("loss", f"{result.loss:.4f} nats per {task.unit}")]
     for measure in result.measures:
@@ -62,7 +62,7 @@ def evaluation(result: Evaluation, task: TaskConfig, title: str, examples: int) 
 
 
 def next_commands(run: Run) -> None:
-    """Prints what one may do with a finished run."""
+    """Prints commands that use a finished run."""
     path = shlex.quote(str(run.path))
     text = "3 de mayo de 2021" if run.recipe.data.kind == "dates" else "..."
     verb = run.recipe.task.command(run.recipe.model)
@@ -73,7 +73,7 @@ def next_commands(run: Run) -> None:
 
 
 def imported(run: Run) -> None:
-    """Prints what one may do with a model that was imported."""
+    """Prints commands that use an imported model."""
     path = shlex.quote(str(run.path))
     verb = run.recipe.task.command(run.recipe.model) or "embed"
     console.print("next: " + escape(f'transduce {verb} {path} "..."'), soft_wrap=True)
@@ -82,7 +82,7 @@ def imported(run: Run) -> None:
 
 
 def certificate(folder: Path) -> None:
-    """Prints what a folder was compared with, and how near it came."""
+    """Prints the certificate of an exported folder: the model it was compared with, and the differences."""
     entries = read_certificate(folder)
     rows = [
         ("compared with", entries["compared_with"]),
@@ -131,18 +131,19 @@ def plan(estimate: Plan) -> None:
     facts("training", length)
 
 
-def prepared(found: Prepared) -> None:
-    """Prints what was prepared, and how it is used."""
+def prepared(result: Prepared) -> None:
+    """Prints the sizes of prepared data, and how to train on them."""
     rows = [
         (split, f"{counts['rows']:,}", ", ".join(f"{n:,} of {column}" for column, n in counts["tokens"].items()))
-        for split, counts in found.splits.items()
+        for split, counts in result.splits.items()
     ]
-    table(f"{found.path}: {size(found.bytes)} in {found.shards} shards", "split", "rows", "tokens", rows=rows)
-    console.print(Text(f"To train on them, add prepared={shlex.quote(str(found.path))} to the recipe."), soft_wrap=True)
+    table(f"{result.path}: {size(result.bytes)} in {result.shards} shards", "split", "rows", "tokens", rows=rows)
+    use = f"To train on them, add prepared={shlex.quote(str(result.path))} to the recipe."
+    console.print(Text(use), soft_wrap=True)
 
 
 def facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
-    """Names and values under a title."""
+    """Prints names and values under a title."""
     rows = list(rows)
     width = max(len(name) for name, _ in rows)
     console.print(Text(title, style="bold"))
@@ -151,7 +152,7 @@ def facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
 
 
 def findings(data: Findings) -> None:
-    """Prints the data of a recipe, what is wrong with it, and rows as the model will see them."""
+    """Prints the data of a recipe, their faults, and rows as the model will see them."""
     names = list(data.splits)
     splits = data.splits.values()
     rows = [

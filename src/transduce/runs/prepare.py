@@ -1,4 +1,4 @@
-"""A recipe's data as shards: what they are made of, whether those that are there are of this recipe, and their making.
+"""Encodes the data of a recipe into shards, and checks that existing shards are of this recipe.
 
 The shards hold nothing that is not in the data and the tokeniser, so a run has the same bits with them and without.
 """
@@ -28,7 +28,7 @@ from transduce.text.sample import every, remark, sampled
 from transduce.text.tokenizer import Tokenizer
 
 TOKENIZER = "tokenizer"
-LARGE = 1 << 24  # bytes of files: from there on the ids of a run are kept in its cache
+LARGE = 1 << 24  # bytes of data files, from which on the ids of a run are stored in its cache
 CACHE = "cache"
 
 
@@ -53,42 +53,42 @@ def columns_of(recipe: Recipe) -> tuple[str, ...]:
 
 
 def made_of(recipe: Recipe) -> dict[str, Any]:
-    """Returns what decides the ids of a recipe, as plain data. Raises UserError."""
-    found = recipe.data.files_read()
-    if found is None:
+    """Returns the settings that decide the ids of a recipe, as plain data. Raises UserError."""
+    paths = recipe.data.files_read()
+    if paths is None:
         raise UserError(f"data.kind={recipe.data.kind} does not say which files it reads, so it cannot be prepared")
     base = read.at_home(str(getattr(recipe.data, "path", "")))
     data = {key: value for key, value in to_data(recipe.data).items() if key != "path"}
     files = [
         {"name": str(path.relative_to(base) if path.is_relative_to(base) and path != base else path.name),
          "size": (stat := path.stat()).st_size, "stamp": stat.st_mtime_ns, "sha256": ""}
-        for path in found
+        for path in paths
     ]  # fmt: skip
     return {"data": data, "columns": list(columns_of(recipe)), "tokenizer": to_data(recipe.tokenizer), "files": files}
 
 
 def absent(recipe: Recipe) -> bool:
-    """Says whether the data of a recipe are not on this machine, so that shards stand for them."""
+    """Says whether the data of a recipe are missing on this machine, so that shards take their place."""
     path = getattr(recipe.data, "path", None)
     return path is not None and not any(c in path for c in "*?[") and not read.at_home(path).exists()
 
 
 def mismatch(index: Index, recipe: Recipe) -> str | None:
-    """Returns in what the data of a recipe differ from those that shards were made of; None: they are the same.
+    """Returns how the data of a recipe differ from those that shards were made of (None: they are the same).
 
-    Files that have other times are read and hashed. Where the data are not here, the shards stand for them.
+    Files with other times are read and hashed. Where the data are missing, the shards take their place.
     """
     if absent(recipe) and index.complete:
         now = {**index.made_of, "data": {k: v for k, v in to_data(recipe.data).items() if k != "path"}}
         now |= {"columns": list(columns_of(recipe)), "tokenizer": to_data(recipe.tokenizer)}
         return different(index.made_of, now)
     then, now = dict(index.made_of), made_of(recipe)
-    known, found = then.pop("files"), now.pop("files")
+    known, present = then.pop("files"), now.pop("files")
     if (change := different(then, now)) is not None:
         return change
-    if [(f["name"], f["size"]) for f in known] != [(f["name"], f["size"]) for f in found]:
+    if [(f["name"], f["size"]) for f in known] != [(f["name"], f["size"]) for f in present]:
         return "the files have other names or sizes"
-    for old, new, at in zip(known, found, recipe.data.files_read() or (), strict=True):
+    for old, new, at in zip(known, present, recipe.data.files_read() or (), strict=True):
         if old["stamp"] != new["stamp"] and old["sha256"] != digest(at):
             return f"{at} has changed"
     return None
@@ -113,24 +113,25 @@ def open_prepared(folder: Path, recipe: Recipe, *, every: bool = False) -> Shard
 def prepare(
     recipe: Recipe, folder: Path, *, at: Path | None = None, given: Tokenizer | None = None, anew: bool = False,
     quick: bool = False, processes: int | None = None, say: Callable[[str], None] = lambda _: None,
-    told: Callable[[int], None] = lambda _: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Shards:  # fmt: skip
-    """Makes the shards of a recipe in a folder, or goes on where a kill left it; what is whole is kept.
+    """Writes the shards of a recipe into a folder. Shards that an interrupted call left whole are kept.
 
-    at: the folder of the tokeniser, which is made where it is missing; None: inside `folder`.
+    at: the folder of the tokeniser, which is made where it is missing (None: inside `folder`).
     given: the tokeniser to use in place of a new one.
-    anew: shards of something else, or damaged ones, are replaced.
-    quick: shards that were whole, and have the size and time they had, are not hashed again where they are many.
-    told: hears how many characters are encoded.
-    Raises UserError, also where the folder holds shards of something else.
+    anew: shards of other data, or damaged ones, are replaced.
+    quick: where the shards are many, those with the recorded size and time are not hashed again.
+    say: is called with each line that the user should read.
+    progress: is called with the number of characters encoded so far.
+    Raises UserError, also where the folder holds shards of other data.
     """
-    at, made = at or folder / TOKENIZER, made_of(recipe)
+    at, settings = at or folder / TOKENIZER, made_of(recipe)
     with owned(folder):
         index = Index.read(folder) if (folder / INDEX).exists() else None
         if index is not None and (change := mismatch(index, recipe)) is not None:
             if not anew:
-                told_of = f"{folder} holds data that were prepared from something else: {change}"
-                raise UserError(f"{told_of}; choose another out=, or remove that folder")
+                problem = f"{folder} holds data that were prepared from something else: {change}"
+                raise UserError(f"{problem}; choose another out=, or remove that folder")
             index = None
         walk, columns = recipe.data.walker(), dict[str, Columns]()
         if walk is None and (index is None or not index.complete):
@@ -146,7 +147,7 @@ def prepare(
         if index is None:
             for path in folder.glob("*.safetensors"):
                 remove(path)
-            index = Index(made, sha)
+            index = Index(settings, sha)
             index.write(folder)
         index.require_whole(folder, every=not quick)
         if not index.complete:
@@ -155,7 +156,7 @@ def prepare(
             tokenizer, count = Tokenizer.load(at), processes or os.cpu_count() or 1
             names = tuple(index.made_of["columns"])
             dropped = () if columns and "valid" not in columns else ("train",)  # else a measure looks at its texts
-            writing.write(folder, index, pieces, names, tokenizer, at, count, told, data, dropped)
+            writing.write(folder, index, pieces, names, tokenizer, at, count, progress, data, dropped)
         if any(not file["sha256"] for file in index.made_of["files"]):
             for file, path in zip(index.made_of["files"], recipe.data.files_read() or (), strict=True):
                 file["sha256"] = digest(path)
@@ -165,7 +166,7 @@ def prepare(
 
 @contextmanager
 def owned(folder: Path) -> Generator[None]:
-    """Makes a folder, and gives the right to write in it. Raises UserError where another process has it."""
+    """Makes a folder, and locks it. Raises UserError where another process has locked it, or it has other files."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / INDEX).exists() and any(
         not path.name.startswith(".") and path.name != TOKENIZER for path in folder.iterdir()
@@ -187,7 +188,7 @@ def rows(columns: dict[str, Columns]) -> Iterator[Piece]:
 def texts_of(
     recipe: Recipe, walk: Callable[[], Iterator[Piece]] | None, columns: dict[str, Columns]
 ) -> Iterable[Piece | str]:
-    """Returns the texts that a tokeniser is made of; of a walk, in pieces."""
+    """Returns the texts that a tokeniser is trained on; of a walk, in pieces."""
     if walk is None:
         return recipe.task.texts(columns["train"])
     return (piece for piece in walk() if piece.split == "train")
@@ -197,7 +198,10 @@ def tokenizer_of(
     recipe: Recipe, given: Tokenizer | None, texts: Callable[[], Iterable[Piece | str]], at: Path,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Puts the tokeniser of a recipe into a folder, whole or not at all."""
+    """Writes the tokeniser of a recipe into a folder, whole or not at all.
+
+    given: the tokeniser to write (None: it is trained on `texts`).
+    """
     if given is None:
         if recipe.tokenizer is None:
             raise UserError("there is text to prepare, but no tokeniser; set tokenizer.kind, for example to bpe")
@@ -213,7 +217,7 @@ def tokenizer_of(
 
 
 def joined(texts: Iterable[Piece | str]) -> Iterator[str]:
-    """Yields whole texts."""
+    """Yields whole texts, joined from their pieces."""
     parts = list[str]()
     for piece in texts:
         parts.append(piece if isinstance(piece, str) else piece.values[0])
@@ -223,13 +227,13 @@ def joined(texts: Iterable[Piece | str]) -> Iterator[str]:
 
 
 def split(texts: Iterable[Piece | str]) -> Iterator[str]:
-    """Yields texts in the pieces in which they come."""
+    """Yields the texts of pieces, without joining them."""
     for piece in texts:
         yield piece if isinstance(piece, str) else piece.values[0]
 
 
 def folder_digest(folder: Path) -> str:
-    """Returns one sha256 of the files of a tokeniser."""
+    """Returns the names and hashes of the files of a tokeniser, as one text."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return " ".join(f"{path.name}:{digest(path)}" for path in files)
 
@@ -237,7 +241,7 @@ def folder_digest(folder: Path) -> str:
 def shards_of(
     run: Run, recipe: Recipe, start: Start | None, say: Callable[[str], None]
 ) -> Shards | None:  # fmt: skip
-    """Returns the shards that a run trains on, with the tokeniser in its place; None: its data stay in memory.
+    """Returns the shards that a run trains on, and puts their tokeniser into the run (None: data stay in memory).
 
     Raises UserError where a folder of shards is not of this recipe, or has another tokeniser than the run.
     """
@@ -265,6 +269,6 @@ def shards_of(
 
 
 def large(recipe: Recipe) -> bool:
-    """Says whether the ids of a recipe's data are worth keeping."""
-    found = recipe.data.files_read() if recipe.task.reads_text else None
-    return found is not None and sum(path.stat().st_size for path in found) >= LARGE
+    """Says whether the data files of a recipe are so large that their ids are worth storing."""
+    paths = recipe.data.files_read() if recipe.task.reads_text else None
+    return paths is not None and sum(path.stat().st_size for path in paths) >= LARGE

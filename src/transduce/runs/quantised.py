@@ -1,4 +1,4 @@
-"""A model read in fewer bits: codes that lie beside a checkpoint, or are found when it is opened, and what is told."""
+"""Models in fewer bits: codes that lie beside a checkpoint, or are computed when it is opened."""
 
 import warnings
 from pathlib import Path
@@ -21,10 +21,10 @@ KINDS: tuple[Precision, ...] = ("bf16", "int8", "int4")
 
 
 class Reading(NamedTuple):
-    """In which precision a model is read.
+    """The precision in which a model was opened.
 
-    line: what is to be told of it, or "".
-    slower: than float32 on this machine, which has been told as a `Notice`.
+    line: a line about it for the user, or "".
+    slower: it is slower than float32 on this machine; a `Notice` has said so.
     """
 
     precision: Precision = "fp32"
@@ -35,37 +35,38 @@ class Reading(NamedTuple):
 FULL = Reading()
 
 
-def read_in(model: Model, asked: Asked, checkpoint: Path | None = None) -> Reading:
-    """Brings a model into a precision; its matrices in float32 are given up. fp32: it stays what it is.
+def read_in(model: Model, wanted: Asked, checkpoint: Path | None = None) -> Reading:
+    """Converts a model to a precision; its matrices in float32 are dropped.
 
-    auto: the fastest here of fp32, bf16 and int8, and int4 where codes for it lie beside the checkpoint.
-    checkpoint: its directory, whose codes are used where it has some (None: they are found here).
-    Who asked for a precision that is slower here than float32 gets a `Notice`.
-    Raises UserError where its device has no such products, and where the codes are not those of this checkpoint.
+    wanted: fp32 changes nothing; auto is the fastest on this machine of fp32, bf16 and int8, and of int4 where codes
+        for it lie beside the checkpoint.
+    checkpoint: its directory, whose codes are used where it has some (None: codes are computed here).
+    A precision that is slower than float32 on this machine gives a `Notice`.
+    Raises UserError where the device cannot multiply in it, and where the codes are not those of this checkpoint.
     """
-    if asked == "fp32":
+    if wanted == "fp32":
         return FULL
-    if asked != "auto" and not able(asked, model.device):
+    if wanted != "auto" and not able(wanted, model.device):
         raise UserError(
-            f"precision={asked} multiplies on a CPU, but the model is on {model.device.type}; use bf16, or device=cpu"
+            f"precision={wanted} multiplies on a CPU, but the model is on {model.device.type}; use bf16, or device=cpu"
         )
     if not matrices(model):
-        return Reading("fp32", f"precision {asked}: fp32, since this model has no matrix that can lie in fewer bits")
-    kinds: list[Precision] = [asked] if asked != "auto" else [
+        return Reading("fp32", f"precision {wanted}: fp32, since this model has no matrix that can lie in fewer bits")
+    kinds: list[Precision] = [wanted] if wanted != "auto" else [
         kind for kind in KINDS if able(kind, model.device) and (kind != "int4" or folder(checkpoint, kind) is not None)
     ]  # fmt: skip
-    found = speeds(model, kinds)
-    chosen = asked if asked != "auto" else fastest(found)
+    measured = speeds(model, kinds)
+    chosen = wanted if wanted != "auto" else fastest(measured)
     if chosen == "fp32":
-        tried = "; ".join(f"{kind}: {speed}" for kind, speed in found.items())
-        return Reading("fp32", f"precision auto: fp32, than which nothing is faster on this machine ({tried})")
+        tried = "; ".join(f"{kind}: {speed}" for kind, speed in measured.items())
+        return Reading("fp32", f"precision auto: fp32, the fastest on this machine ({tried})")
     where = folder(checkpoint, chosen)
     codes = None if where is None else read_codes(where, model)
     share = convert(model, chosen, codes)
-    origin = "" if chosen == "bf16" else f", codes of {where}" if where is not None else ", codes found at opening"
-    slower = found[chosen].mean < 1
-    begin = f"precision {chosen}" if asked != "auto" else f"precision auto: {chosen}"
-    pace = f"{found[chosen]}{' (slower than fp32 on this machine)' if slower else ''}"
+    origin = "" if chosen == "bf16" else f", codes of {where}" if where is not None else ", codes computed at opening"
+    slower = measured[chosen].mean < 1
+    begin = f"precision {chosen}" if wanted != "auto" else f"precision auto: {chosen}"
+    pace = f"{measured[chosen]}{' (slower than fp32 on this machine)' if slower else ''}"
     reading = Reading(chosen, f"{begin}, {pace}; {share}{origin}", slower)
     if slower:
         warnings.warn(reading.line, Notice, stacklevel=3)
@@ -79,14 +80,14 @@ def folder(checkpoint: Path | None, precision: Precision) -> Path | None:
 
 
 def weights_hash(checkpoint: Path) -> str | None:
-    """Returns the sha256 of the weights that a checkpoint is used with, as its DONE has it."""
+    """Returns the sha256 of the weights that a checkpoint is used with, as recorded in its DONE."""
     return recorded(checkpoint)[0].get(best_weights(checkpoint).name)
 
 
 def read_codes(where: Path, model: Model) -> Codes:
     """Returns the codes in a directory, by the name of the matrix.
 
-    Raises UserError where a file is not what was written, and where they are of other weights than lie beside them.
+    Raises UserError where a file was changed, and where the codes are not of the weights beside them.
     """
     way = f"make it anew with `transduce quantise`, or remove {where}"
     if (problem := fault(where)) is not None:
@@ -96,17 +97,17 @@ def read_codes(where: Path, model: Model) -> Codes:
     tensors = checkpoints.read_tensors(where / WEIGHTS)
     parts = matrices(model)
     if odd := sorted({name.rpartition(".")[0] for name in tensors} ^ parts.keys()):
-        raise UserError(f"{where} and this model do not have the same matrices ({odd[0]} is of one alone); {way}")
+        raise UserError(f"{where} and this model do not have the same matrices (only one of them has {odd[0]}); {way}")
     return {name: codes_of(tensors, name) for name in parts}
 
 
 def certificate(where: Path) -> dict[str, Any]:
-    """Returns what the certificate of codes says."""
+    """Returns the contents of the certificate of codes."""
     return read_json(where / CERTIFICATE)
 
 
 def codes_of(tensors: dict[str, Tensor], name: str) -> Int8 | Int4:
-    """Returns the codes of one matrix. Four bits lie two to a byte, the first in the lower half."""
+    """Returns the codes of one matrix. Codes of four bits lie in pairs, the first in the lower half of a byte."""
     codes, scale = tensors[f"{name}.codes"], tensors[f"{name}.scale"]
     if f"{name}.offset" not in tensors:
         return Int8(codes, scale)
@@ -114,7 +115,7 @@ def codes_of(tensors: dict[str, Tensor], name: str) -> Int8 | Int4:
 
 
 def tensors_of(codes: Codes) -> dict[str, Tensor]:
-    """Returns codes as they lie in a file."""
+    """Returns the tensors with which a file stores codes."""
     out = dict[str, Tensor]()
     for name, one in codes.items():
         out |= {f"{name}.{field}": tensor for field, tensor in one._asdict().items()}
@@ -124,10 +125,10 @@ def tensors_of(codes: Codes) -> dict[str, Tensor]:
 
 
 def paired(codes: Tensor) -> Tensor:
-    """Returns codes (N, K) of four bits, K even, as (N, K / 2) bytes."""
+    """Returns codes of four bits, (N, K) with K even, as (N, K / 2) bytes."""
     return codes[:, ::2] | (codes[:, 1::2] << 4)
 
 
 def unpaired(codes: Tensor) -> Tensor:
-    """Returns the codes of `paired`."""
+    """Returns the codes that `paired` has put into bytes."""
     return (codes[..., None] >> codes.new_tensor([0, 4])).bitwise_and(15).flatten(1)
