@@ -232,7 +232,7 @@ def test_settings_that_are_written_are_read_again(config: GenerateConfig):
     data, unsaid = hugging_face.write(config, True, {0, 1})
     assert unsaid == []
     assert "max_new_tokens" not in hugging_face.write(config, False)[0].keys() | data.keys()
-    again, unobeyed, unknown = hugging_face.read(json.loads(json.dumps(data)), None)
+    again, unobeyed, unknown = hugging_face.settings(json.loads(json.dumps(data)), None)
     assert (unobeyed, unknown, again.max_length) == ((), (), 41)
     same = {"max_length": None, "suppress": tuple(sorted({0, 1, *config.suppress}))}
     if config.beam_size == 1:

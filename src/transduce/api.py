@@ -141,7 +141,7 @@ def load(
         raise UserError(unread.explanation(run.path))
     if (run.path / "config.json").is_file() and not (run.path / "config.yaml").exists():
         certificate.require_intact(run.path)
-        folder = imported.read(run.path)
+        folder = imported.read_folder(run.path)
         config = changed(folder.recipe, overrides, device)
         model = folder.model.to(device_of(config.train)).eval()
         reading = read_in(model, precision or config.generate.precision)

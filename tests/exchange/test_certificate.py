@@ -13,34 +13,34 @@ from torch import nn
 from transduce.errors import UserError
 from transduce.exchange import certificate, checkpoint, parity
 from transduce.exchange import importing as imported
-from transduce.exchange.answers import Given
+from transduce.exchange.answers import Answers
 from transduce.runs import opening
 from transduce.testing.families import saved
 
 pytest.importorskip("transformers")
 
 
-def given(**more: Any) -> Given:
+def given(**more: Any) -> Answers:
     """What a side may answer: hidden states of scale 1, logits of scale 1, eight tokens, three lines."""
     generator = torch.Generator().manual_seed(0)
     layers = {
         name: torch.rand(2, 5, 7, generator=generator) for name in ("embedding", "layer 1", "end", "pooled", "logits")
     }
-    return Given(**{"layers": layers, "text": list(range(8)), "ids": [[1, 2], [3], []], **more})
+    return Answers(**{"layers": layers, "text": list(range(8)), "ids": [[1, 2], [3], []], **more})
 
 
-def changed(layer: str, change: Callable[[torch.Tensor], object]) -> Given:
+def changed(layer: str, change: Callable[[torch.Tensor], object]) -> Answers:
     layers = {name: x.clone() for name, x in given().layers.items()}
     change(layers[layer].view(-1)[33:34])
     return given(layers=layers)
 
 
-def without(*names: str) -> Given:
+def without(*names: str) -> Answers:
     return given(layers={name: x for name, x in given().layers.items() if name not in names})
 
 
 NAN, INF = float("nan"), float("inf")
-PLANTED: dict[str, tuple[Given, str]] = {
+PLANTED: dict[str, tuple[Answers, str]] = {
     "a logit": (changed("logits", lambda x: x.add_(1.1e-4)), "other logits than .* they part at logits"),
     "a logit, below": (changed("logits", lambda x: x.sub_(1.1e-4)), "other logits than"),
     "a logit that is none": (changed("logits", lambda x: x.fill_(NAN)), "differ by up to inf"),
@@ -121,7 +121,7 @@ def test_what_is_no_number_on_both_sides_is_no_agreement() -> None:
 
 def test_hidden_states_are_what_comes_out_where_there_are_no_logits() -> None:
     other = changed("end", lambda x: x.add_(2e-4))
-    bare = Given({name: x for name, x in other.layers.items() if name != "logits"}, [], other.ids)
+    bare = Answers({name: x for name, x in other.layers.items() if name != "logits"}, [], other.ids)
     found = certificate.compare(without("logits")._replace(text=[]), bare)
     assert (found.output, found.first, found.passed) == ("end", "end", False)
     with pytest.raises(UserError, match="other hidden states than"):
@@ -158,7 +158,7 @@ def made(request: pytest.FixtureRequest, published: Path, tmp_path_factory: pyte
 
 
 def test_the_default_attention_is_what_is_compared_with(made: Made) -> None:
-    said = certificate.read(made.run)
+    said = certificate.read_certificate(made.run)
     assert said["largest_logit_difference"] <= 2e-5
     assert said["compared_with"] == "transformers"
 
@@ -192,14 +192,14 @@ def test_the_numbers_of_an_import_are_looked_at(made: Made, monkeypatch: pytest.
 
 def test_every_part_that_computes_something_else_is_refused(made: Made) -> None:
     """What comes out shows it, without a look at the numbers."""
-    from transduce.exchange.answers import Ours, Theirs
+    from transduce.exchange.answers import OwnModel, TransformersModel
     from transduce.text.tokenizer import Tokenizer
 
     found, tokenizer = checkpoint.read(made.folder), Tokenizer.load(made.run / "tokenizer")
     asked = certificate.questions(found.model, tokenizer, count=3)._replace(new=0)
     marks = tokenizer.marks
-    theirs = Theirs(made.folder, found.family.architecture(found.config)).answer(asked)
-    ours = Ours(found.model, tokenizer, marks.before, marks.after)
+    theirs = TransformersModel(made.folder, found.family.architecture(found.config)).answer(asked)
+    ours = OwnModel(found.model, tokenizer, marks.before, marks.after)
     assert certificate.compare(ours.answer(asked), theirs).passed
     for name, parameter in found.model.named_parameters():
         if ".k.bias" in name:

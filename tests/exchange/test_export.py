@@ -61,7 +61,7 @@ def test_a_decoder_is_opened_and_writes_the_same_text(text: Path, tmp_path: Path
         given = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
         ids = theirs.generate(**given, max_new_tokens=24)[0, given["input_ids"].shape[1] :]
         assert tokenizer.decode(ids, skip_special_tokens=True) == ours.generate(prompt, max_new_tokens=24)
-    said = certificate.read(tmp_path / "out")
+    said = certificate.read_certificate(tmp_path / "out")
     assert (said["greedy_tokens_alike"], said["lines_with_the_same_ids"]) == ("64 of 64", "1000 of 1000")
     assert set(said["files"]) == {p.name for p in (tmp_path / "out").iterdir()} - {"certificate.json"}
 
@@ -93,7 +93,7 @@ def test_an_imported_export_is_the_same_file_again(text: Path, tmp_path: Path):
 
 def test_a_folder_in_the_way_stays(text: Path, tmp_path: Path):
     (tmp_path / "kept").write_text("x")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         api.export(text, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
@@ -168,7 +168,7 @@ def test_positions_that_are_counted_from_another_padding_are_refused(text: Path,
 def test_where_no_folder_can_be_made_is_named(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
-    for place, told in (("file/out", "cannot be made"), ("link", "is a link to nothing"), ("file", "is there already")):
+    for place, told in (("file/out", "cannot be made"), ("link", "is a link to nothing"), ("file", "exists already")):
         assert main(["export", str(text), str(tmp_path / place)]) == 2
         assert f"{tmp_path / place} {told}" in " ".join(capsys.readouterr().err.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]

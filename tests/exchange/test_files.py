@@ -217,7 +217,7 @@ def test_a_certificate_tells_of_the_files_of_its_own_folder_alone(
     up = os.path.relpath(outside, folder)
     for name in (up, str(outside), f"x/../{up}", "nothing"):
         certificate.write(folder, {"files": {name: digest(outside)}})
-        with pytest.raises(UserError, match="tells of a file"):
+        with pytest.raises(UserError, match="names a file"):
             td.load(folder, device="cpu")
 
 

@@ -163,7 +163,7 @@ def test_an_encoder_is_a_run_too(tmp_path: Path):
     )  # fmt: skip
     saved(tmp_path / "bert", config, "BertForMaskedLM")
     run = api.import_model(tmp_path / "bert", tmp_path / "run")
-    said = certificate.read(run.path)
+    said = certificate.read_certificate(run.path)
     assert (said["greedy_tokens_alike"], said["lines_with_the_same_ids"]) == ("0 of 0", "1000 of 1000")
     assert run.recipe.objective.kind == "masked-lm"
     with pytest.raises(UserError, match="an encoder sees a whole text at once"):
@@ -266,14 +266,14 @@ def test_an_imported_run_is_a_run(folder: Path, tmp_path: Path):
     else:
         assert again.generate("Frankreich") == ours.generate("Frankreich")
         assert again.score(["Frankreich"]) == ours.score(["Frankreich"])
-    said = certificate.read(run.path)
+    said = certificate.read_certificate(run.path)
     assert said["compared_with"] == "transformers"
     assert said["largest_logit_difference"] <= said["tolerance"]
     assert (said["greedy_tokens_alike"], said["lines_with_the_same_ids"]) == ("64 of 64", "1000 of 1000")
     assert said["read"]["model.safetensors"] == certificate.digest(folder / "model.safetensors")
     for name, sha in said["files"].items():
         assert certificate.digest(run.path / name) == sha
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         api.import_model(folder, tmp_path / "run")
 
 
@@ -301,7 +301,7 @@ def test_without_transformers_the_certificate_says_so(
 ):  # fmt: skip
     monkeypatch.setattr(certificate, "has_transformers", lambda: False)
     run = api.import_model(gpt2, tmp_path / "run")
-    assert "transformers is not installed" in certificate.read(run.path)["compared_with"]
+    assert "transformers is not installed" in certificate.read_certificate(run.path)["compared_with"]
 
 
 def test_an_import_that_computes_something_else_is_refused(
@@ -309,7 +309,7 @@ def test_an_import_that_computes_something_else_is_refused(
 ):  # fmt: skip
     from transduce.exchange import importing as imported
 
-    read = imported.read
+    read = imported.read_folder
 
     def wrong(folder: Path) -> Any:
         found = read(folder)
@@ -317,7 +317,7 @@ def test_an_import_that_computes_something_else_is_refused(
             dict(found.model.named_parameters())["stack.blocks.1.feed.up.bias"] += 0.5
         return found
 
-    monkeypatch.setattr(imported, "read", wrong)
+    monkeypatch.setattr(imported, "read_folder", wrong)
     assert main(["import", str(gpt2), str(tmp_path / "run")]) == 2
     assert "computes other logits than transformers" in (told := capsys.readouterr().err)
     assert "they part at end" in told or "they part at layer 2" in told
@@ -448,7 +448,7 @@ def test_the_certificate_also_decodes_as_the_folder_says(gpt2: Path, tmp_path: P
     ends = {"eos_token_id": 499, "min_new_tokens": 16, "max_new_tokens": 50}  # no end, so that all tokens are compared
     say(folder, "generation_config", bos_token_id=0, pad_token_id=0, **ends, **settings)
     run = imported.write(folder, tmp_path / "run", lines=20)
-    assert certificate.read(run.path)["tokens_alike_by_generation_config"] == found
+    assert certificate.read_certificate(run.path)["tokens_alike_by_generation_config"] == found
 
 
 def test_an_answer_is_decoded_as_the_folder_says_too(marian: Path, tmp_path: Path):
@@ -457,7 +457,7 @@ def test_an_answer_is_decoded_as_the_folder_says_too(marian: Path, tmp_path: Pat
     more = {"num_beams": 4, "no_repeat_ngram_size": 2, "forced_bos_token_id": 9, "min_length": 30}
     say(folder, "generation_config", **{**said, **more})
     run = imported.write(folder, tmp_path / "run", lines=20)
-    assert certificate.read(run.path)["tokens_alike_by_generation_config"] == "16 of 16"
+    assert certificate.read_certificate(run.path)["tokens_alike_by_generation_config"] == "16 of 16"
 
 
 def test_a_run_that_decodes_otherwise_than_the_folder_says_is_refused(

@@ -13,7 +13,7 @@ from transduce.config import from_data, kinds
 from transduce.errors import UserError
 from transduce.exchange import checkpoint, peft_adapter
 from transduce.model.layout import dense
-from transduce.testing.families import ROWS, TOKENS, asked, ids, logits_of, predicted, saved
+from transduce.testing.families import ROWS, TOKENS, arguments, ids, logits_of, predicted, saved
 from transduce.text.byte import Byte
 from transduce.tune.adapters import adapters
 from transduce.tune.tuning import TuneConfig, merge
@@ -55,10 +55,10 @@ def test_peft_computes_the_same(family: str, way: str, targets: list[str] | None
                 p.add_(0.2 * torch.randn(p.shape, generator=generator))
     peft_adapter.write(found.model, found.config, found.vocab_size, str(tmp_path / "base"), tmp_path / "adapter")
     batch = found.model.given(ids(theirs), dense(ROWS, TOKENS), ids(theirs, ROWS, 11, seed=2), dense(ROWS, 11))
-    before = logits_of(theirs(**asked(batch)))
+    before = logits_of(theirs(**arguments(batch)))
     adapted = peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter").eval()
     with torch.no_grad():
-        expected = logits_of(adapted(**asked(batch)))
+        expected = logits_of(adapted(**arguments(batch)))
         ours = predicted(found.model, found.model.features(batch))
         merged = deepcopy(found.model)
         merge(merged)
@@ -93,7 +93,7 @@ def test_a_run_that_was_tuned_is_written_for_its_base(tmp_path: Path) -> None:
         ours = predicted(model, model.features(model.given(tokens, dense(ROWS, TOKENS), tokens, dense(ROWS, TOKENS))))
         torch.testing.assert_close(ours, adapted.eval()(tokens).logits, atol=1e-5, rtol=1e-5)
         assert (ours - theirs(tokens).logits).abs().max() > 1e-3
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         api.export(run.path, tmp_path / "adapter", adapter=True)
 
 

@@ -66,7 +66,7 @@ def write(path: Path, data: Any) -> None:
 
 def test_batch_mates_and_precision(tmp_path: Path) -> None:
     encoder = SentenceEncoder.read(folder_of(tmp_path))
-    assert "mean pooling" in encoder.told
+    assert "mean pooling" in encoder.note
     together = encoder.embed(TEXTS)
     alone = np.concatenate([encoder.embed([text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-5)

@@ -202,7 +202,7 @@ def tokens(pair: Pair, row: list[int], ids: list[int], ends: tuple[int, ...]) ->
 
 def check(pair: Pair, said: dict[str, Any]) -> list[Hypothesis]:
     data = settings(pair, said)
-    vocabulary, config = pair.vocabulary(data), hugging_face.read(data, pair.ours.limit).config
+    vocabulary, config = pair.vocabulary(data), hugging_face.settings(data, pair.ours.limit).config
     prompts = PROMPTS if pair.theirs.config.model_type in WHOLE else PROMPTS[:2]
     found = [row[0] for row in decode(pair.ours, vocabulary, config, **pair.given(prompts))]
     for row, best in zip(prompts, found, strict=True):
@@ -230,7 +230,7 @@ def test_every_kind_of_model_searches_as_transformers_does(pair: Pair):
 @pytest.mark.parametrize("said", SEARCHES.values(), ids=SEARCHES)
 def test_the_n_best_are_those_of_transformers_in_order(either: Pair, said: dict[str, Any]):
     data = settings(either, said)
-    vocabulary, config = either.vocabulary(data), hugging_face.read(data, either.ours.limit).config
+    vocabulary, config = either.vocabulary(data), hugging_face.settings(data, either.ours.limit).config
     config = replace(config, nbest=3)
     for row, found in zip(PROMPTS, decode(either.ours, vocabulary, config, **either.given(PROMPTS)), strict=True):
         ends = (vocabulary.eos, *vocabulary.ends)
@@ -250,7 +250,7 @@ def test_the_n_best_are_those_of_transformers_in_order(either: Pair, said: dict[
 def test_a_batch_of_prompts_of_other_lengths_is_that_of_transformers(either: Pair, said: dict[str, Any]):
     """Padded on the left as transformers wants it; what counts padding there, such as max_length, is left out."""
     data = settings(either, said)
-    vocabulary, config = either.vocabulary(data), hugging_face.read(data, either.ours.limit).config
+    vocabulary, config = either.vocabulary(data), hugging_face.settings(data, either.ours.limit).config
     rows = [[*row, 2] for row in PROMPTS] if either.ours.takes_source else PROMPTS
     width = max(map(len, rows))
     pads = [[0] * (width - len(row)) for row in rows]
@@ -290,7 +290,7 @@ def test_a_batch_of_prompts_of_other_lengths_is_that_of_transformers(either: Pai
     ],
 )
 def test_what_a_file_holds_is_read(data: dict[str, Any], expected: dict[str, Any]):
-    found = hugging_face.read(data, 64)
+    found = hugging_face.settings(data, 64)
     assert {name: getattr(found.config, name) for name in expected} == expected
     assert found.notice() == ""
 
@@ -306,7 +306,7 @@ def test_what_a_file_holds_is_read(data: dict[str, Any], expected: dict[str, Any
     ],
 )
 def test_what_is_not_obeyed_is_named(data: dict[str, Any], notice: str):
-    found = hugging_face.read(data, None).notice()
+    found = hugging_face.settings(data, None).notice()
     assert re.match(notice, found)
 
 
@@ -341,7 +341,7 @@ def test_every_setting_of_transformers_is_obeyed_or_named():
 )
 def test_what_is_no_value_of_its_key_is_refused(data: dict[str, Any], message: str):
     with pytest.raises(UserError, match=message):
-        hugging_face.read(data, None)
+        hugging_face.settings(data, None)
 
 
 @pytest.mark.parametrize("said", [{"max_length": 5}, {"max_length": 7, "num_beams": 3}])
@@ -349,7 +349,7 @@ def test_a_prompt_that_leaves_no_token_is_refused_as_transformers_refuses_it(eit
     if either.ours.takes_source:
         pytest.skip("the prompt of an answer is one token")
     data = settings(either, {"max_new_tokens": None, **said})
-    config = hugging_face.read(data, either.ours.limit).config
+    config = hugging_face.settings(data, either.ours.limit).config
     with pytest.raises(UserError, match=r"and max_length=. counts them too, .* set max_new_tokens=20"):
         decode(either.ours, either.vocabulary(data), config, prompt=[PROMPTS[2]])
     with pytest.raises(ValueError, match="max_length"):
@@ -364,7 +364,7 @@ def test_a_prompt_that_leaves_no_token_is_refused_as_transformers_refuses_it(eit
 )  # fmt: skip
 def test_ids_beyond_the_table_are_refused(either: Pair, said: dict[str, Any], message: str):
     data = settings(either, said)
-    config = hugging_face.read(data, either.ours.limit).config
+    config = hugging_face.settings(data, either.ours.limit).config
     with pytest.raises(UserError, match=message):
         decode(either.ours, either.vocabulary(data), config, **either.given(PROMPTS))
 
@@ -372,7 +372,7 @@ def test_ids_beyond_the_table_are_refused(either: Pair, said: dict[str, Any], me
 @pytest.mark.parametrize("said", [SETTINGS["several together"], {**SEARCHES["repetition_penalty in a beam"]}])
 def test_the_score_is_log_p_of_the_model_whatever_the_rules(either: Pair, said: dict[str, Any]):
     data = settings(either, {key: x for key, x in said.items() if key != "forced_eos_token_id"})
-    vocabulary, config = either.vocabulary(data), hugging_face.read(data, either.ours.limit).config
+    vocabulary, config = either.vocabulary(data), hugging_face.settings(data, either.ours.limit).config
     for row, (best,) in zip(PROMPTS, decode(either.ours, vocabulary, config, **either.given(PROMPTS)), strict=True):
         end = [] if not best.finished else [vocabulary.eos if best.end is None else best.end]
         prompts = None if either.ours.takes_source else [row]
@@ -387,7 +387,7 @@ def test_the_score_is_log_p_of_the_model_whatever_the_rules(either: Pair, said: 
 
 def test_of_a_forced_beginning_nothing_is_counted(either: Pair):
     data = settings(either, {"forced_bos_token_id": 17, "num_beams": 3})
-    vocabulary, config = either.vocabulary(data), hugging_face.read(data, either.ours.limit).config
+    vocabulary, config = either.vocabulary(data), hugging_face.settings(data, either.ours.limit).config
     rows = [[33], [7, 30]]
     for row, (best,) in zip(rows, decode(either.ours, vocabulary, config, **either.given(rows)), strict=True):
         sources = [[*row, 2]] if either.ours.takes_source else None

@@ -66,8 +66,8 @@ def embed(
         encoder.model.to(device_of(from_data(TrainConfig, {"device": device})))
         reading = read_in(encoder.model, "fp32" if precision in (None, "bf16") else precision)
     tell(reading)
-    if encoder.told:
-        print(encoder.told, file=sys.stderr)
+    if encoder.note:
+        print(encoder.note, file=sys.stderr)
 
     def vectors(some: list[str]) -> "Vectors":
         return encoder.embed(some, batch_tokens=batch_tokens, precision="bf16" if precision == "bf16" else "fp32")

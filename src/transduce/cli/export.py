@@ -31,7 +31,7 @@ def export(
     if json:
         from transduce.exchange import certificate
 
-        return document({"path": folder, "certificate": certificate.read(folder)})
+        return document({"path": folder, "certificate": certificate.read_certificate(folder)})
     from transduce.cli import show
 
     show.certificate(folder)

@@ -23,7 +23,7 @@ def import_(
     if json:
         from transduce.exchange import certificate
 
-        return document({"path": run.path, "certificate": certificate.read(run.path)})
+        return document({"path": run.path, "certificate": certificate.read_certificate(run.path)})
     from transduce.cli import show
 
     show.certificate(run.path)

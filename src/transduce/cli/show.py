@@ -12,7 +12,7 @@ from rich.text import Text
 from transduce.api import Plan, Prepared
 from transduce.data.doctor import Findings, Lengths, Token
 from transduce.exchange.certificate import NAME as CERTIFICATE
-from transduce.exchange.certificate import read as read_certificate
+from transduce.exchange.certificate import read_certificate
 from transduce.runs.run import Run
 from transduce.tasks.evaluate import Evaluation
 from transduce.tasks.task import TaskConfig

@@ -1,6 +1,6 @@
-"""Two ways to compute one model, looked at from outside: ours, and that of transformers.
+"""Two ways to compute one model, ours and that of transformers, asked the same questions.
 
-Of each: what it computes layer by layer, what it writes greedily, and the ids of lines of text.
+The answers of each: its layers, the tokens that it writes greedily, and the ids of lines of text.
 """
 
 import os
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,13 @@ from transduce.text.published import PIECES
 from transduce.text.tokenizer import Tokenizer
 
 
-class Asked(NamedTuple):
-    """The questions to both models. ids: (B, T) of the decoder or the encoder alone. source: (B, N), or None.
+class Questions(NamedTuple):
+    """The questions to both models.
 
-    prompt: of (1, P) ids, after which `new` tokens are written (0: none). lines: of text.
+    ids: (B, T), of the decoder, or of an encoder alone.
+    source: (B, N), of the encoder of an encoder-decoder (None: the model has none).
+    prompt: (1, P) ids, after which `new` tokens are written (0: none).
+    lines: of text, to be encoded.
     """
 
     ids: Tensor
@@ -40,9 +43,11 @@ class Asked(NamedTuple):
     lines: Sequence[str]
 
 
-class Given(NamedTuple):
-    """The answers of a model. layers: name -> (B, T, M), the logits, if any, last. text: ids written.
+class Answers(NamedTuple):
+    """The answers of a model.
 
+    layers: name -> (B, T, M), in order; the logits, if any, last.
+    text: the ids that it wrote.
     ids: of every line.
     """
 
@@ -51,12 +56,8 @@ class Given(NamedTuple):
     ids: list[list[int]]
 
 
-class Side(Protocol):
-    def answer(self, questions: Asked) -> Given: ...
-
-
-class Ours:
-    """A model of ours. before, after: what a line of text is framed by."""
+class OwnModel:
+    """A model of this package. before, after: ids around a line of text."""
 
     def __init__(
         self, model: Model, tokenizer: Tokenizer, before: Sequence[int] = (), after: Sequence[int] = ()
@@ -64,16 +65,16 @@ class Ours:
         self.model, self.tokenizer, self.before, self.after = model.eval(), tokenizer, before, after
 
     @torch.inference_mode()
-    def answer(self, questions: Asked) -> Given:
+    def answer(self, questions: Questions) -> Answers:
         layers = traced(self.model, questions.ids, questions.source)
         text = greedy(self.model, questions.prompt, questions.source, questions.new) if questions.new else []
         ids = [[*self.before, *row, *self.after] for row in self.tokenizer.encode_batch(list(questions.lines))]
-        return Given(layers, text, ids)
+        return Answers(layers, text, ids)
 
 
 @torch.inference_mode()
 def traced(model: Model, ids: Tensor, source: Tensor | None) -> dict[str, Tensor]:
-    """Returns everything between the parts of a model: embeddings, layers, ends of stacks, and all that it returns."""
+    """Returns the tensors between the parts of a model, and its outputs: embeddings, layers, ends of stacks, heads."""
     with watching(model) as layers:
         around = None if source is None else dense(source.shape[0], source.shape[1])
         batch = Batch(ids, dense(ids.shape[0], ids.shape[1]), ids, source, around)
@@ -90,7 +91,7 @@ def traced(model: Model, ids: Tensor, source: Tensor | None) -> dict[str, Tensor
 
 @contextmanager
 def watching(model: Model) -> Generator[dict[str, Tensor]]:
-    """Notes what leaves embeddings, blocks and stacks inside, in order of the model."""
+    """Records the outputs of embeddings, blocks and stacks, in order, as long as the context is open."""
     layers, handles, passes = dict[str, Tensor](), list[Any](), Counter[str]()
     towers = model.towers()
     for n, (name, embed, stack) in enumerate(towers):
@@ -118,13 +119,13 @@ def watching(model: Model) -> Generator[dict[str, Tensor]]:
 
 
 def stream(x: Any) -> Tensor:
-    """Returns the residual stream; several tensors stand side by side."""
+    """Returns the residual stream; several tensors are put side by side."""
     return x if isinstance(x, Tensor) else torch.cat(list(x), -1)
 
 
 @torch.inference_mode()
 def greedy(model: Model, prompt: Tensor, source: Tensor | None, new: int) -> list[int]:
-    """Returns the likeliest token, `new` times, with a cache; nothing ends it."""
+    """Returns `new` tokens, each the likeliest, with a cache; the end of sequence does not stop it."""
     around = None if source is None else dense(1, source.shape[1])
     memory = model.remember(source if source is None else source[:1], around)
     state, fed, start, out = model.init_state(1, prompt.shape[1] + new), prompt, 0, list[int]()
@@ -136,42 +137,43 @@ def greedy(model: Model, prompt: Tensor, source: Tensor | None, new: int) -> lis
 
 
 def lacking(folder: Path) -> str:
-    """Returns what to install where transformers cannot read a folder's tokeniser without it, as part of a sentence."""
+    """Returns advice on a package that transformers needs for a folder's tokeniser, as part of a sentence, or ""."""
     pieces = not (folder / "tokenizer.json").exists() and any((folder / name).exists() for name in PIECES)
     if not pieces or find_spec("sentencepiece") is not None:
         return ""
     return "; for a tokeniser older than tokenizer.json it needs its package sentencepiece: pip install sentencepiece"
 
 
-class Theirs:
+class TransformersModel:
     """The model of a folder as transformers computes it, in float32, with the attention that its class has by default.
 
-    Only code and files that are here are used: nothing of the folder is run, and nothing is downloaded. architecture:
-    the class; None: that of config.json. Raises UserError where transformers cannot open it.
+    No code of the folder is run, and nothing is downloaded.
+    architecture: the name of the class (None: that of config.json).
+    Raises UserError where transformers cannot open the folder.
     """
 
     def __init__(self, folder: Path, architecture: str | None = None) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         import transformers
 
-        theirs = cast(Any, transformers)
-        theirs.utils.logging.disable_progress_bar()
+        library = cast(Any, transformers)
+        library.utils.logging.disable_progress_bar()
         try:
-            self.config = theirs.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-            cls = getattr(theirs, architecture or (self.config.architectures or ["AutoModel"])[0])
+            self.config = library.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            cls = getattr(library, architecture or (self.config.architectures or ["AutoModel"])[0])
             how = {"dtype": torch.float32, "use_safetensors": True}
             self.model = cls.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **how).eval()
-            self.tokenizer = theirs.AutoTokenizer.from_pretrained(
+            self.tokenizer = library.AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True
             )
-            self.generation, self.own = theirs.GenerationConfig, getattr(self.model, "generation_config", None)
+            self.generation, self.own = library.GenerationConfig, getattr(self.model, "generation_config", None)
         except Exception as error:
             reason = str(error).strip().split("\n", 1)[0]
             kind = type(error).__name__
             raise UserError(f"transformers does not open {folder}: {kind}: {reason}{lacking(folder)}") from None
 
     @torch.inference_mode()
-    def answer(self, questions: Asked) -> Given:
+    def answer(self, questions: Questions) -> Answers:
         options = {"output_hidden_states": True}
         if questions.source is None:
             out = self.model(questions.ids, **options)
@@ -188,10 +190,10 @@ class Theirs:
         end = "end" if questions.source is None else "decoder end"
         layers |= {n: x for n, x in outputs(out, questions.ids.shape[1], end).items() if x is not None}
         writes = questions.new and "logits" in layers
-        return Given(layers, self.written(questions) if writes else [], self.ids(questions.lines))
+        return Answers(layers, self.written(questions) if writes else [], self.ids(questions.lines))
 
-    def written(self, questions: Asked) -> list[int]:
-        """Writes greedily, with nothing of the folder's generation_config.json."""
+    def written(self, questions: Questions) -> list[int]:
+        """Returns the ids that the model writes greedily, without the folder's generation_config.json."""
         self.model.generation_config = self.generation(
             max_new_tokens=questions.new, do_sample=False, num_beams=1, pad_token_id=0, bos_token_id=0,
             decoder_start_token_id=int(questions.prompt[0, 0]), eos_token_id=None,
@@ -204,8 +206,11 @@ class Theirs:
         return ids[0, questions.prompt.shape[1] :].tolist()
 
     @torch.inference_mode()
-    def by_settings(self, questions: Asked, new: int, ends: Sequence[int]) -> list[int] | None:
-        """Writes by the folder's own settings, but for sampling and length; None where transformers fails."""
+    def by_settings(self, questions: Questions, new: int, ends: Sequence[int]) -> list[int] | None:
+        """Returns the ids that the model writes with the folder's settings, except for sampling and length.
+
+        None: transformers fails with these settings.
+        """
         self.model.generation_config = self.own
         ids, more = questions.prompt, dict[str, Any]()
         if questions.source is not None:
@@ -222,8 +227,10 @@ class Theirs:
         return self.tokenizer(list(lines))["input_ids"] if lines else []
 
 
-def by_settings(model: Model, tokenizer: Tokenizer, config: GenerateConfig, questions: Asked, new: int) -> list[int]:
-    """Returns what our model writes by these settings, but for sampling and length."""
+def by_settings(
+    model: Model, tokenizer: Tokenizer, config: GenerateConfig, questions: Questions, new: int
+) -> list[int]:
+    """Returns the ids that our model writes with these settings, except for sampling and length."""
     greatest = {"max_new_tokens": new, "max_length": None, "max_length_ratio": None, "temperature": 0.0, "nbest": 1}
     config = replace(config, **greatest, **dict.fromkeys(SAMPLING))
     source = None if questions.source is None else [closed(questions.source, [tokenizer.eos])]
@@ -234,7 +241,10 @@ def by_settings(model: Model, tokenizer: Tokenizer, config: GenerateConfig, ques
 
 
 def closed(source: Tensor, ends: Sequence[int]) -> list[int]:
-    """Returns the first source with the end that a model reads in the place of its last token, since it may be full."""
+    """Returns the first source, whose last token is replaced by the end that a model reads.
+
+    (Another token might be one more than the model has positions for.)
+    """
     row = cast("list[int]", source[0, :-1].tolist())
     return row if row[-1:] == list(ends[:1]) else [*row, *ends[:1]]
 
@@ -244,9 +254,10 @@ def before_end(ids: list[int], ends: Sequence[int]) -> list[int]:
 
 
 def outputs(out: Any, tokens: int, end: str) -> dict[str, Tensor | None]:
-    """Returns what a class of transformers gives, by our names.
+    """Returns the outputs of a class of transformers by our names.
 
-    tokens: of a row. end: name of the last hidden states.
+    tokens: of a row.
+    end: the name of the last hidden states.
     """
     logits = getattr(out, "logits", getattr(out, "prediction_logits", None))
     pair = getattr(out, "seq_relationship_logits", getattr(out, "sop_logits", None))

@@ -1,4 +1,4 @@
-"""The certificate of a folder: what was compared when it was written, and the hashes of its files."""
+"""The certificate of a folder: the results of the comparison when it was written, and the hashes of its files."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from transduce.disk import digest
 from transduce.errors import UserError
-from transduce.exchange.answers import Asked, Given
+from transduce.exchange.answers import Answers, Questions
 from transduce.exchange.files import read_json
 from transduce.exchange.sample_lines import lines
 from transduce.model.heads.linear import LinearHead
@@ -26,18 +26,21 @@ NAME = "certificate.json"
 TOLERANCE = 1e-4  # of logits, in float32, and of their greatest where that is more than 1
 ROWS, TOKENS, NEW = 4, 24, 64
 NAMES = {"logits": "logits", "pair": "logits of pairs", "pooled": "pooled vectors"}
-ENDS = ("end", "decoder end")  # the last hidden states, which are what comes out of a model without logits
+ENDS = ("end", "decoder end")  # the last hidden states, which are the outputs of a model without logits
 SEAL, AGAIN = "sha256", "take the folder again, or import or export it again"
 PACKAGES = ("transduce", "torch", "transformers", "tokenizers", "safetensors")
 
 
 class Findings(NamedTuple):
-    """How far the answers of two sides are apart.
+    """The differences of two models' answers to the same questions.
 
-    logits: the greatest difference of what comes out, which `output` names; tolerance: what is allowed there.
-    agreed: tokens written alike from the first one on, of `new`.
-    lines: how many of them have the same ids, of `of`.
-    first: the layer from which on the two differ, or None.
+    logits: the greatest difference of the outputs; `output` says which outputs these are.
+    tolerance: the greatest difference that is allowed.
+    agreed: of `new` tokens that both wrote, how many are equal from the first one on.
+    lines: of `of` lines, how many have the same ids.
+    first: the first layer whose difference exceeds its tolerance, or None.
+    odd: a line whose ids differ, or None.
+    numbers: at least one of the models computes outputs without NaN.
     """
 
     logits: float
@@ -47,8 +50,8 @@ class Findings(NamedTuple):
     lines: int
     of: int
     first: str | None
-    odd: str | None  # a line whose ids differ
-    numbers: bool = True  # whether everything that comes out is finite or infinite, on one side at least
+    odd: str | None
+    numbers: bool = True
     output: str = "logits"
 
     @property
@@ -58,11 +61,12 @@ class Findings(NamedTuple):
         )  # fmt: skip
 
 
-def questions(model: Model, tokenizer: Tokenizer, begins: Sequence[int] = (), count: int = 1000) -> Asked:
-    """Returns rows of ids, a prompt, and lines: all made here.
+def questions(model: Model, tokenizer: Tokenizer, begins: Sequence[int] = (), count: int = 1000) -> Questions:
+    """Returns generated rows of ids, a prompt, and lines of text.
 
-    begins: the ids that every answer begins with, if there are such. Half of the rows are texts, half are drawn from
-    all ids, since a tokeniser may know hardly a word of the texts.
+    Half of the rows are texts, half are drawn from all ids, since a tokeniser may know hardly a word of the texts.
+    begins: the ids that every answer begins with, or none.
+    count: of lines.
     """
     text = [line for line in lines(count) if line.strip()]
     most = TOKENS if model.limit is None else min(TOKENS, model.limit)
@@ -77,11 +81,14 @@ def questions(model: Model, tokenizer: Tokenizer, begins: Sequence[int] = (), co
     room = NEW if model.limit is None else max(1, min(NEW, model.limit - prompt.shape[1]))
     new = room if isinstance(model.head, LinearHead) and model.writes else 0
     layout = dense(ROWS, most)
-    return Asked(ids, model.given(ids, layout, source, layout).source, prompt, new, lines(count))
+    return Questions(ids, model.given(ids, layout, source, layout).source, prompt, new, lines(count))
 
 
 def drawn(model: Model, tokenizer: Tokenizer, rows: Tensor, seed: int) -> Tensor:
-    """Returns as many rows of ids that are text. That of padding is none, also where positions are counted from it."""
+    """Returns as many rows of random ids of text.
+
+    The id of padding is left out, also that from which positions are counted in some families.
+    """
     pad = getattr(getattr(getattr(model, "embed", None), "positions", None), "offset", 0) - 1
     known = [i for i in range(tokenizer.vocab_size) if i not in tokenizer.silent and i not in (pad, tokenizer.unk)]
     if not known:
@@ -90,8 +97,8 @@ def drawn(model: Model, tokenizer: Tokenizer, rows: Tensor, seed: int) -> Tensor
     return torch.tensor(known)[chosen]
 
 
-def compare(ours: Given, other: Given) -> Findings:
-    """The differences of two answers to the same questions: of everything that comes out, of text, and of ids."""
+def compare(ours: Answers, other: Answers) -> Findings:
+    """Returns the differences of two models' answers to the same questions: of layers, of text, and of ids."""
     shared = [name for name in other.layers if name in ours.layers]
     worst = {name: (difference(ours.layers[name], other.layers[name]), limit_of(other.layers[name])) for name in shared}
     first = next((name for name, (gap, most) in worst.items() if not gap <= most), None)
@@ -109,26 +116,31 @@ def compare(ours: Given, other: Given) -> Findings:
 
 
 def shown(rows: Sequence[Sequence[int]], line: int) -> str:
-    """The first ids of a line."""
+    """Returns the first ids of a line as text."""
     return str(list(rows[line][:12])) if line < len(rows) else "nothing"
 
 
 def limit_of(x: Tensor) -> float:
+    """Returns the greatest difference from x that is allowed."""
     scale = float(x.abs().max()) if x.numel() else 1.0
     return TOLERANCE * max(1.0, scale if scale < float("inf") else 1.0)
 
 
 def difference(a: Tensor, b: Tensor) -> float:
-    """The greatest absolute one; infinite where shapes differ, and where something is not a number on either side."""
+    """Returns the greatest absolute difference; infinite for other shapes, or where either tensor has a NaN."""
     if a.shape != b.shape:
         return float("inf")
     gap = torch.where(a == b, 0.0, (a.double() - b.double()).abs())
-    found = float(gap.max()) if gap.numel() else 0.0
-    return found if found == found else float("inf")
+    greatest = float(gap.max()) if gap.numel() else 0.0
+    return greatest if greatest == greatest else float("inf")
 
 
 def require_equal(found: Findings, what: str, against: str) -> None:
-    """Raise UserError, naming the first layer, unless everything agrees."""
+    """Raises UserError, naming the first layer that differs, unless everything agrees.
+
+    what: the name of the model that is checked.
+    against: the name of the other model.
+    """
     output = NAMES.get(found.output, "hidden states")
     if not found.numbers:
         raise UserError(f"{what} computes {output} that are not numbers, and so does {against}; its weights are spoilt")
@@ -147,7 +159,11 @@ def require_equal(found: Findings, what: str, against: str) -> None:
 
 
 def require_same_settings(ours: Sequence[int], other: Sequence[int] | None, against: str) -> dict[str, str]:
-    """What the certificate says of text that was written by generation_config.json. Raises UserError unless alike."""
+    """Returns the entry of a certificate on text that was written with generation_config.json.
+
+    ours, other: the ids of both models (None: the other model does not generate with these settings).
+    Raises UserError where the ids differ.
+    """
     name = "tokens_alike_by_generation_config"
     if other is None:
         return {name: f"not compared: {against} does not generate by it"}
@@ -165,7 +181,7 @@ def has_transformers() -> bool:
 
 
 def document(found: Findings, against: str, parameters: int, files: Mapping[str, str], **more: Any) -> dict[str, Any]:
-    """What certificate.json says."""
+    """Returns the contents of a certificate. more: further entries."""
     return {
         "compared_with": against,
         "parameters": parameters,
@@ -181,63 +197,64 @@ def document(found: Findings, against: str, parameters: int, files: Mapping[str,
 
 
 def versions() -> dict[str, str]:
-    found: dict[str, str] = {}
+    """Returns the versions of those of PACKAGES that are installed."""
+    installed: dict[str, str] = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def hashes(folder: Path, files: Iterable[Path]) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): digest(path) for path in sorted(files)}
 
 
-def write(folder: Path, said: Mapping[str, Any]) -> None:
-    """Writes certificate.json, with the hash of what it says."""
-    text = json.dumps({**said, SEAL: seal(said)}, indent=1, ensure_ascii=False)
+def write(folder: Path, entries: Mapping[str, Any]) -> None:
+    """Writes certificate.json, with the hash of its entries."""
+    text = json.dumps({**entries, SEAL: seal(entries)}, indent=1, ensure_ascii=False)
     (folder / NAME).write_text(text + "\n", "utf-8")
 
 
-def seal(said: Mapping[str, Any]) -> str:
-    """Returns the sha256 of what a certificate says, however it is laid out."""
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+def seal(entries: Mapping[str, Any]) -> str:
+    """Returns the sha256 of the entries of a certificate, in whatever order and layout."""
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
-def read(folder: Path) -> Mapping[str, Any]:
-    """Returns what certificate.json says. Raises UserError where that is not what was written."""
-    said = dict(read_json(folder / NAME))
-    expected = said.pop(SEAL, None)  # older ones have none
-    if expected is not None and expected != seal(said):
+def read_certificate(folder: Path) -> Mapping[str, Any]:
+    """Returns the entries of certificate.json. Raises UserError where the file was changed after it was written."""
+    entries = dict(read_json(folder / NAME))
+    expected = entries.pop(SEAL, None)  # older certificates have none
+    if expected is not None and expected != seal(entries):
         raise UserError(f"{folder / NAME} is not what was written (its own sha256 differs); {AGAIN}")
-    return said
+    return entries
 
 
 def require_intact(folder: Path) -> None:
-    """Raises UserError if a folder or a run has a certificate, and a file that is not the one it tells of.
+    """Raises UserError if a folder or a run has a certificate, and a file that differs from the one with that hash.
 
-    A run that was trained since has another config, and checkpoints that have hashes of their own.
+    A run that was trained since then has another config, and checkpoints with hashes of their own.
     """
     if not (folder / NAME).exists():
         return
-    known: Any = read(folder).get("files")
+    known: Any = read_certificate(folder).get("files")
     if not isinstance(known, dict):
         raise UserError(f"{folder / NAME} has no hashes of files; {AGAIN}, or remove it to use the folder without")
-    trained = (folder / "env.json").exists()  # what a training writes first
+    trained = (folder / "env.json").exists()  # the first file that a training writes
     for name, expected in cast("dict[str, Any]", known).items():
-        path, place = folder / name, Path(name)
-        if trained and place.parts[:1] in (("config.yaml",), ("hashes.json",), ("checkpoints",)):
+        path, relative = folder / name, Path(name)
+        if trained and relative.parts[:1] in (("config.yaml",), ("hashes.json",), ("checkpoints",)):
             continue
-        if place.is_absolute() or ".." in place.parts or not path.is_file():
-            raise UserError(f"{folder / NAME} tells of a file {name!r} that is not there; {AGAIN}")
+        if relative.is_absolute() or ".." in relative.parts or not path.is_file():
+            raise UserError(f"{folder / NAME} names a file {name!r} that does not exist; {AGAIN}")
         if digest(path) != expected:
             raise UserError(f"{path} is not the file of {NAME} (its sha256 differs); {AGAIN}")
 
 
 def require_source(folder: Path, run: Path) -> None:
     """Raises UserError unless the files of a folder are those that a run was imported from."""
-    known: Any = read(run).get("read") if (run / NAME).exists() else {}
+    known: Any = read_certificate(run).get("read") if (run / NAME).exists() else {}
     for name, expected in cast("dict[str, Any]", known or {}).items():
         path = folder / name
         if path.is_file() and digest(path) != expected:

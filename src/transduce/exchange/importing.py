@@ -1,4 +1,4 @@
-"""Models of others as runs of ours: a recipe that says what is known, and a checkpoint before the first step."""
+"""Imports models of Hugging Face as runs: with a recipe, and a checkpoint before the first step."""
 
 import shutil
 import warnings
@@ -15,7 +15,7 @@ from transduce.disk import remove, replace_text
 from transduce.errors import Notice, UserError
 from transduce.exchange import certificate
 from transduce.exchange import checkpoint as published
-from transduce.exchange.answers import Asked, Ours, Theirs, by_settings
+from transduce.exchange.answers import OwnModel, Questions, TransformersModel, by_settings
 from transduce.exchange.certificate import require_intact
 from transduce.exchange.files import Files, read_json
 from transduce.exchange.sentence_folder import MODULES, keep
@@ -39,33 +39,33 @@ from transduce.text.published import BESIDE, PIECES, File, json_object
 from transduce.text.published import published as tokenizer_of
 from transduce.text.tokenizer import Tokenizer
 
-SETTINGS = 16  # tokens written by the settings of a folder, in which rounding hardly decides a beam
-UNSMOOTHED: dict[str, dict[str, Any]] = {"translation": {"label_smoothing": 0.0}}  # a published model learns on so
+SETTINGS = 16  # tokens written by the settings of a folder; in so few, rounding hardly decides a beam
+UNSMOOTHED: dict[str, dict[str, Any]] = {"translation": {"label_smoothing": 0.0}}  # for training a published model on
 P = TypeVar("P", bound=Part)
-ORIGIN = "origin"  # the files of the tokeniser as they were
+ORIGIN = "origin"  # the original files of the tokeniser
 
 
-class Found(NamedTuple):
-    """A model in a folder of another toolkit, with what it needs to be used."""
+class Folder(NamedTuple):
+    """The contents of a model's folder: the model, its tokeniser, and a recipe for both."""
 
     model: Model
     tokenizer: Tokenizer
     recipe: Recipe
 
 
-def read(folder: Path) -> Found:
-    """Everything in a folder with config.json. Raises UserError."""
-    found = published.read(folder)
-    task = part(TaskConfig, found.config.task)
-    tokenizer = tokenizer_of(folder, found.vocab_size, answers=task.replies)
-    generate = way_to_generate(folder, found.model.limit)
-    objective, limit = task.objective(found.config.kind), found.model.limit
+def read_folder(folder: Path) -> Folder:
+    """Reads a folder with config.json and safetensors. Raises UserError."""
+    weights = published.read(folder)
+    task = part(TaskConfig, weights.config.task)
+    tokenizer = tokenizer_of(folder, weights.vocab_size, answers=task.replies)
+    generate = generate_config(folder, weights.model.limit)
+    objective, limit = task.objective(weights.config.kind), weights.model.limit
     data = Imported(origin=str(folder.resolve()), ends=tokenizer.eos >= 0, sentences=(folder / MODULES).is_file())
     recipe = Recipe(
         name=folder.resolve().name.strip(".") or "imported",
         data=data,
         tokenizer=File(path=str(folder)),
-        model=found.config,
+        model=weights.config,
         task=task.suited(data),
         objective=part(ObjectiveConfig, objective, **UNSMOOTHED.get(objective, {})),
         batch=BatchConfig(max_length=min(BatchConfig().max_length, limit or 1 << 30)),
@@ -73,48 +73,53 @@ def read(folder: Path) -> Found:
         schedule=Constant(),
         generate=generate,
     )
-    return Found(found.model, tokenizer, recipe)
+    return Folder(weights.model, tokenizer, recipe)
 
 
 def part(contract: type[P], kind: str, **values: Any) -> P:
     """Returns a part of a kind, by name."""
-    made = kinds(contract.folder)[kind](**values)
-    assert isinstance(made, contract)
-    return made
+    config = kinds(contract.folder)[kind](**values)
+    assert isinstance(config, contract)
+    return config
 
 
-def way_to_generate(folder: Path, limit: int | None) -> GenerateConfig:
-    """What generation_config.json holds, or config.json where that is older. Raises UserError for nonsense.
+def generate_config(folder: Path, limit: int | None) -> GenerateConfig:
+    """Returns the settings of decoding that a folder has, with a `Notice` on those that are not obeyed here.
 
-    Warns of what is asked for there and is not done here.
+    limit: positions of the model.
+    Raises UserError for values that do not suit their keys.
     """
-    found = settings(folder, limit)
-    if notice := found.notice():
+    of_folder = settings(folder, limit)
+    if notice := of_folder.notice():
         path = settings_file(folder)
         warnings.warn(f"{path} {notice}; texts may differ from those of transformers", Notice, stacklevel=3)
-    return found.config
+    return of_folder.config
 
 
 def settings(folder: Path, limit: int | None) -> hugging_face.Settings:
+    """Returns the settings of decoding that a folder has. Raises UserError for values that do not suit their keys."""
     path = settings_file(folder)
     try:
-        found = hugging_face.read(json_object(path), limit)
+        of_folder = hugging_face.settings(json_object(path), limit)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return found if path.name.startswith("generation") else found._replace(unknown=())  # config.json holds the model
+    if path.name.startswith("generation"):
+        return of_folder
+    return of_folder._replace(unknown=())  # the other keys of config.json are those of the model
 
 
 def settings_file(folder: Path) -> Path:
+    """Returns generation_config.json, or the config.json of older folders, which has these settings among others."""
     own = folder / "generation_config.json"
     return own if own.exists() else folder / "config.json"
 
 
 def require_new(folder: Path) -> None:
-    """Raise UserError unless a folder can be made here, or is empty. What is above it is made."""
+    """Raises UserError unless a folder can be made, or is empty. The folders above it are made."""
     if folder.is_symlink() and not folder.exists():
         raise UserError(f"{folder} is a link to nothing; name another directory, or remove it")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already; name another directory, or remove it")
+        raise UserError(f"{folder} exists already; name another directory, or remove it")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -122,16 +127,17 @@ def require_new(folder: Path) -> None:
 
 
 def write(folder: Path, out: Path, *, lines: int = 1000) -> Run:
-    """The model of a folder as a run in which nothing has been trained yet, with a certificate.
+    """Makes a run of the model in a folder, untrained here, with a certificate.
 
-    Raises UserError where something is in its way, and, leaving nothing behind, where the run computes something else.
+    lines: of text that are compared for the certificate.
+    Raises UserError where `out` is in use, and, leaving nothing behind, where the run computes other numbers.
     """
     require_new(out)
     require_intact(folder)
     beside = out.with_name(f".{out.name}.partial")
     remove(beside)
     try:
-        save(read(folder), folder, beside)
+        save(read_folder(folder), folder, beside)
         certify(folder, beside, lines)
         out.rmdir() if out.exists() else None
         beside.rename(out)
@@ -140,10 +146,10 @@ def write(folder: Path, out: Path, *, lines: int = 1000) -> Run:
     return Run(out)
 
 
-def save(found: Found, folder: Path, out: Path) -> None:
-    """The files of a run."""
-    recipe, at = found.recipe.resolve(), out / "checkpoints" / checkpoint.name(0)
-    found.tokenizer.save(out / "tokenizer")
+def save(contents: Folder, folder: Path, out: Path) -> None:
+    """Writes the files of a run."""
+    recipe, at = contents.recipe.resolve(), out / "checkpoints" / checkpoint.name(0)
+    contents.tokenizer.save(out / "tokenizer")
     (out / "tokenizer" / ORIGIN).mkdir()
     for name in ("config.json", *BESIDE, *PIECES):
         if (folder / name).is_file():
@@ -153,57 +159,65 @@ def save(found: Found, folder: Path, out: Path) -> None:
     for name in ("samples", "plots", "checkpoints"):
         (out / name).mkdir(exist_ok=True)
     state = to_state(Position(), rng_state(torch.device("cpu")), regular=False, healthy=True)
-    checkpoint.write(at, {"model.safetensors": weights(found.model), "optimizer.safetensors": {}}, state)
+    checkpoint.write(at, {"model.safetensors": weights(contents.model), "optimizer.safetensors": {}}, state)
     for link in ("best", "last"):
         checkpoint.point(out / link, f"checkpoints/{at.name}")
     replace_text(out / "config.yaml", yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
 
 
 def certify(folder: Path, out: Path, count: int) -> None:
-    """Hold the run against transformers, or against a second reading of the folder. Raises UserError."""
+    """Compares the run with transformers, or with a second reading of the folder, and writes a certificate.
+
+    Raises UserError where they differ.
+    """
     config = Run(out).recipe
     model, readers = open_run(Run(out))[:2]
     tokenizer = readers.text
     marks, parameters = tokenizer.marks, sum(p.numel() for p in model.parameters())
-    asked = certificate.questions(model, tokenizer, config.task.begins(tokenizer), count)
-    ours = Ours(model, tokenizer, marks.before, marks.after).answer(asked)
+    questions = certificate.questions(model, tokenizer, config.task.begins(tokenizer), count)
+    ours = OwnModel(model, tokenizer, marks.before, marks.after).answer(questions)
     theirs = None
     if certificate.has_transformers():
-        theirs = Theirs(folder, architecture(folder))
-        against, other = "transformers", theirs.answer(asked)
+        theirs = TransformersModel(folder, architecture(folder))
+        against, other = "transformers", theirs.answer(questions)
     else:
-        again = read(folder)
+        again = read_folder(folder)
         against = "a second reading of the folder, since transformers is not installed"
-        other = Ours(again.model, again.tokenizer, marks.before, marks.after).answer(asked)
-    found = certificate.compare(ours, other)
-    certificate.require_equal(found, "the run", against)
-    written = {} if theirs is None else same_settings(theirs, model, tokenizer, config.generate, asked, folder)
+        other = OwnModel(again.model, again.tokenizer, marks.before, marks.after).answer(questions)
+    findings = certificate.compare(ours, other)
+    certificate.require_equal(findings, "the run", against)
+    written = {} if theirs is None else same_settings(theirs, model, tokenizer, config.generate, questions, folder)
     require_same_weights(model, folder)
     seal(out)
     files = (path for path in out.rglob("*") if path.is_file() and not path.parent.is_symlink())
     hashed = certificate.hashes(out, (path for path in files if not ({"best", "last"} & set(path.parts))))
     sources = [*folder.glob("*"), *(folder.glob("*/*") if (folder / MODULES).is_file() else ())]
     read_from = certificate.hashes(folder, (path for path in sources if path.is_file()))
-    certificate.write(out, certificate.document(found, against, parameters, hashed, **written, read=read_from))
+    certificate.write(out, certificate.document(findings, against, parameters, hashed, **written, read=read_from))
 
 
 def same_settings(
-    theirs: Theirs, model: Model, tokenizer: Tokenizer, config: GenerateConfig, asked: Asked, folder: Path
-) -> dict[str, str]:
-    """Holds what is written by generation_config.json against transformers. Raises UserError."""
-    new, found = min(SETTINGS, asked.new), settings(folder, model.limit)
+    theirs: TransformersModel, model: Model, tokenizer: Tokenizer, config: GenerateConfig, questions: Questions,
+    folder: Path,
+) -> dict[str, str]:  # fmt: skip
+    """Compares the texts that both models write with generation_config.json. Raises UserError where they differ.
+
+    Returns an entry for the certificate.
+    """
+    new, of_folder = min(SETTINGS, questions.new), settings(folder, model.limit)
     if not new:
         return {}
-    beyond = [*found.unobeyed, *(["stop_strings"] if config.stop else [])]  # those only with a tokeniser at hand
+    # transformers takes stop_strings only together with a tokeniser
+    beyond = [*of_folder.unobeyed, *(["stop_strings"] if config.stop else [])]
     if beyond:
         return {"tokens_alike_by_generation_config": f"not compared: it asks for {', '.join(beyond)}"}
     ends = [i for i in (tokenizer.eos, *tokenizer.ends) if i >= 0]
-    ours = by_settings(model, tokenizer, config, asked, new)
-    return certificate.require_same_settings(ours, theirs.by_settings(asked, new, ends), "transformers")
+    ours = by_settings(model, tokenizer, config, questions, new)
+    return certificate.require_same_settings(ours, theirs.by_settings(questions, new, ends), "transformers")
 
 
 def architecture(folder: Path) -> str:
-    """Returns the class of transformers that has what was read of a folder."""
+    """Returns the name of the class of transformers that has all the parts that were read from a folder."""
     if "architectures" not in read_json(folder / "config.json"):
         return "AutoModel"
     config, _, family = published.described(folder)
@@ -211,14 +225,14 @@ def architecture(folder: Path) -> str:
 
 
 def require_same_weights(model: Model, folder: Path) -> None:
-    """Raises UserError unless a model holds the numbers of the folder's files, all of them and to the last bit."""
+    """Raises UserError unless a model has all the numbers of the folder's files, to the last bit."""
     config, _, family = published.described(folder)
     for name in family.table(config).differing(model, Files(folder)):
         raise UserError(f"{name} of {folder} is not in the run as it is in the file; import it again")
 
 
 def require_certificate(run: Run) -> None:
-    """Raises UserError if a run was imported and has no certificate, or a file that is not the one it tells of."""
+    """Raises UserError if a run was imported and has no certificate, or a file that differs from its hash there."""
     certificate.require_intact(run.path)
     if (run.path / "tokenizer" / ORIGIN).is_dir() and not (run.path / certificate.NAME).exists():
         raise UserError(f"{run.path} was imported, but its {certificate.NAME} is missing; import it again")

@@ -1,4 +1,4 @@
-"""Two models on the same ids, layer by layer."""
+"""Compares two models on the same ids, layer by layer."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +14,11 @@ from transduce.text.tokenizer import Tokenizer
 
 
 class Apart(NamedTuple):
-    """One layer. largest: absolute difference; infinite for other shapes. scale: greatest value of the second."""
+    """The difference of two models at a layer.
+
+    largest: the greatest absolute difference; infinite for other shapes.
+    scale: the greatest absolute value of the second model.
+    """
 
     name: str
     largest: float
@@ -29,11 +33,12 @@ def layer_by_layer(
     first: Model, second: Model, tokenizer: Tokenizer, texts: Sequence[str] = (), source: str = "",
     begins: Sequence[int] = (),
 ) -> list[Apart]:  # fmt: skip
-    """The differences in order of the model. texts: read by both, one by one; none: some that are made here.
+    """Returns the differences, in order of the model.
 
-    begins: the ids that every answer begins with, if there are such.
-
-    Raises UserError for models that do not read alike, and for texts that are too long.
+    texts: are read by both models, one by one (none: some are made here).
+    source: is read by the encoders of both.
+    begins: the ids that every answer begins with, or none.
+    Raises UserError for models of different kinds or vocabularies, and for texts that are too long.
     """
     if type(first) is not type(second):
         kinds = f"{type(first).__name__}, {type(second).__name__}"
@@ -48,8 +53,8 @@ def layer_by_layer(
         batches = [first.given(row, dense(1, row.shape[1]), above, dense(1, above.shape[1])) for row in each]
         rows = [(batch.inputs, batch.source) for batch in batches]
     else:
-        asked = certificate.questions(first, tokenizer, begins, 1)
-        rows = [(asked.ids, asked.source)]
+        questions = certificate.questions(first, tokenizer, begins, 1)
+        rows = [(questions.ids, questions.source)]
     for ids, above in rows:
         for model in (first, second):
             longest = max(ids.shape[1], 0 if above is None else above.shape[1])
@@ -57,13 +62,13 @@ def layer_by_layer(
                 raise UserError(f"a text has {longest} tokens, but this model can read {model.limit}; shorten it")
         most = int(max(ids.max(), -1 if above is None else above.max()))
         try:
-            ours, theirs = (traced(model, ids, above) for model in (first, second))
+            left, right = (traced(model, ids, above) for model in (first, second))
         except IndexError:
             raise UserError(f"one of the tables ends before id {most}; compare models of one vocabulary") from None
-        for name in dict.fromkeys([*ours, *theirs]):
-            there = name in ours and name in theirs
-            gap = certificate.difference(ours[name], theirs[name]) if there else float("inf")
-            scale = float(theirs[name].abs().max()) if name in theirs else 0.0
+        for name in dict.fromkeys([*left, *right]):
+            shared = name in left and name in right
+            gap = certificate.difference(left[name], right[name]) if shared else float("inf")
+            scale = float(right[name].abs().max()) if name in right else 0.0
             old = apart.get(name, Apart(name, 0.0, 0.0))
             apart[name] = Apart(name, max(old.largest, gap), max(old.scale, scale))
     return list(apart.values())

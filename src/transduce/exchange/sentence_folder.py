@@ -17,7 +17,7 @@ from transduce.text.published import settings
 from transduce.text.published_build import built
 
 MODULES, OWN, TOKENS = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
-KEPT = (  # what others read beside tokenizer.json
+KEPT = (  # files of a tokeniser that other libraries read
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
     "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model",
 )  # fmt: skip
@@ -27,9 +27,9 @@ ASSUMED = "{} has no modules.json, so a text's vector is the mean of its hidden 
 
 
 class Prompts(NamedTuple):
-    """Texts that may be put before others, by name.
+    """Texts that can be put before the texts to embed, by name.
 
-    default: the name of the one that is, unless another is asked for.
+    default: the name of the one that is used unless another is asked for (None: no text).
     """
 
     texts: dict[str, str]
@@ -40,54 +40,64 @@ class Prompts(NamedTuple):
         return "" if self.default is None else self.texts[self.default]
 
 
-class Reading(NamedTuple):
-    """The way from texts to tokens. most: tokens of a text (None: as many as the model has positions for)."""
+class TextSettings(NamedTuple):
+    """The settings of how texts become tokens.
+
+    most: tokens of a text (None: as many as the model has positions for).
+    lower: texts are put into lower case first.
+    prompts: texts that can be put before.
+    """
 
     most: int | None = None
     lower: bool = False
     prompts: Prompts = Prompts({})
 
 
-class Places(NamedTuple):
-    """The folders of the encoder, of its pooling, and of what follows. told: what was assumed."""
+class Modules(NamedTuple):
+    """The folders of the modules of a sentence encoder.
+
+    pooling: None: the folder has no modules.json, so hidden states are averaged.
+    rest: the steps after the pooling, each with its folder.
+    note: a sentence on what is assumed, or "".
+    """
 
     encoder: Path
     pooling: Path | None
     rest: list[tuple[type[Step], Path]]
-    told: str = ""
+    note: str = ""
 
 
-def places(folder: Path) -> Places:
-    """Returns where everything is, by modules.json. Raises UserError for unknown modules, or another order."""
+def modules_of(folder: Path) -> Modules:
+    """Returns the modules that modules.json lists. Raises UserError for unknown modules, or another order."""
     remote_code.require_none(folder)
     path = folder / MODULES
     if not path.is_file():
-        return Places(folder, None, [], ASSUMED.format(folder))
+        return Modules(folder, None, [], ASSUMED.format(folder))
     try:
         listed: Any = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON ({error}); download it again") from None
+        raise UserError(f"{path} is not JSON ({error}); download it again") from None
     modules = list[tuple[str, Path]]()
     for module in cast("list[Any]", listed) if isinstance(listed, list) else [listed]:
         fields = cast("dict[str, Any]", module) if isinstance(module, dict) else {}
-        kind, place = fields.get("type"), fields.get("path")
-        if not isinstance(kind, str) or not isinstance(place, str) or Path(place).name != place or "\\" in place:
+        kind, name = fields.get("type"), fields.get("path")
+        if not isinstance(kind, str) or not isinstance(name, str) or Path(name).name != name or "\\" in name:
             raise UserError(
                 f"{path} lists {module!r}, which is neither a type nor a folder beside it; download it again"
             )
         package, _, _ = kind.partition(".")
         if package != PACKAGE:
             raise UserError(f"{path} names {kind}, code of the folder's own, which is never run here; {OWN_MODULES}")
-        modules.append((kind.rpartition(".")[2], folder / place))
+        modules.append((kind.rpartition(".")[2], folder / name))
     kinds = [kind for kind, _ in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or (set(kinds[2:]) - STEPS.keys()):
         names = ", ".join(STEPS)
         raise UserError(f"{path} lists {', '.join(kinds)}; known are Transformer, Pooling, and then any of {names}")
-    return Places(modules[0][1], modules[1][1], [(STEPS[kind], where) for kind, where in modules[2:]])
+    return Modules(modules[0][1], modules[1][1], [(STEPS[kind], where) for kind, where in modules[2:]])
 
 
-def reading(folder: Path, encoder: Path) -> Reading:
-    """Returns how texts become tokens. encoder: the folder of the encoder."""
+def text_settings(folder: Path, encoder: Path) -> TextSettings:
+    """Returns the settings of how texts become tokens. encoder: the folder of the encoder. Raises UserError."""
     path = next(iter(sorted(encoder.glob("sentence_*_config.json"))), None)
     fields = Fields({} if path is None else read_json(path))
     own = Fields(read_json(folder / OWN)) if (folder / OWN).is_file() else Fields({})
@@ -103,16 +113,16 @@ def reading(folder: Path, encoder: Path) -> Reading:
     if most is None and config.is_file():
         stated = read_json(config).get("model_max_length")
         most = stated if isinstance(stated, int) and not isinstance(stated, bool) and stated > 0 else None
-    return Reading(most, fields.flag("do_lower_case", False), prompts)
+    return TextSettings(most, fields.flag("do_lower_case", False), prompts)
 
 
 def tokenizer_of(folder: Path) -> tokenizers.Tokenizer:
-    """Returns the tokeniser of a folder, with all that it does to a text. Raises UserError."""
+    """Returns the tokeniser of a folder, with its normaliser and its special tokens. Raises UserError."""
     return built(folder, settings(folder)).tokenizer
 
 
 def steps_of(rest: Sequence[tuple[type[Step], Path]], width: int) -> list[Step]:
-    """Returns what follows the pooling, to a vector of `width` features. Raises UserError where one does not fit."""
+    """Returns the steps after a pooling that gives `width` features. Raises UserError where one does not fit."""
     steps = [kind.read(folder) for kind, folder in rest]
     for step, (_, folder) in zip(steps, rest, strict=True):
         if isinstance(step, Dense):
@@ -123,21 +133,21 @@ def steps_of(rest: Sequence[tuple[type[Step], Path]], width: int) -> list[Step]:
 
 
 def keep(folder: Path, out: Path) -> None:
-    """Copies all but the weights of the encoder: what says how its hidden states become vectors of texts."""
-    where = places(folder)
+    """Copies all files but the weights of the encoder: how its hidden states become vectors, and its tokeniser."""
+    modules = modules_of(folder)
     out.mkdir()
     for file in folder.iterdir():
         if file.is_file() and file.suffix in (".json", ".txt", ".model") and ".index." not in file.name:
             shutil.copyfile(file, out / file.name)
-    for place in {where.encoder, *([where.pooling] if where.pooling else []), *(path for _, path in where.rest)}:
-        for file in sorted(place.iterdir()) if place != folder else ():
-            if place != where.encoder or file.suffix in (".json", ".txt", ".model"):
-                (out / place.name).mkdir(exist_ok=True)
-                shutil.copyfile(file, out / place.name / file.name)
+    for at in {modules.encoder, *([modules.pooling] if modules.pooling else []), *(path for _, path in modules.rest)}:
+        for file in sorted(at.iterdir()) if at != folder else ():
+            if at != modules.encoder or file.suffix in (".json", ".txt", ".model"):
+                (out / at.name).mkdir(exist_ok=True)
+                shutil.copyfile(file, out / at.name / file.name)
 
 
-def write_folder(folder: Path, width: int, pooling: Pooling, steps: Sequence[Step], how: Reading) -> None:
-    """Writes all but the encoder and its tokeniser."""
+def write_folder(folder: Path, width: int, pooling: Pooling, steps: Sequence[Step], how: TextSettings) -> None:
+    """Writes all files but those of the encoder and its tokeniser."""
     kinds = ["Transformer", "Pooling", *(step.name for step in steps)]
     names = ["", *(f"{i}_{kind}" for i, kind in enumerate(kinds[1:], 1))]
     listed = [

@@ -18,7 +18,15 @@ from transduce.exchange import checkpoint
 from transduce.exchange.certificate import require_intact
 from transduce.exchange.families.family import Family
 from transduce.exchange.pooling import Pooling, Step
-from transduce.exchange.sentence_folder import KEPT, Reading, places, reading, steps_of, tokenizer_of, write_folder
+from transduce.exchange.sentence_folder import (
+    KEPT,
+    TextSettings,
+    modules_of,
+    steps_of,
+    text_settings,
+    tokenizer_of,
+    write_folder,
+)
 from transduce.generate.packed import reader
 from transduce.model.architecture import ModelConfig
 from transduce.model.batch import Batch
@@ -28,11 +36,11 @@ from transduce.text.tokenizer import Tokenizer
 
 Precision = Literal["fp32", "bf16"]
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
-ENOUGH = 256  # tokens of a batch that is not filled up with longer texts, which would need padding
+ENOUGH = 256  # a batch of so many tokens is not filled up with longer texts, which would need padding
 
 
 class Encoder(NamedTuple):
-    """A model, its config, the size of its vocabulary, and the family it was read of."""
+    """A model, its config, the size of its vocabulary, and the family of the folder that it was read from."""
 
     model: Model
     config: ModelConfig
@@ -41,21 +49,22 @@ class Encoder(NamedTuple):
 
 
 class SentenceEncoder:
-    """An encoder, its tokeniser, and what makes one vector of its hidden states.
+    """An encoder, its tokeniser, and the pooling and steps that make one vector of its hidden states.
 
-    max_tokens: of a text, with those that the tokeniser puts around it; what is longer is cut. told: a sentence about
-    what was assumed where the folder says nothing, or "". files: those of the tokeniser, by name.
+    max_tokens: of a text, special tokens included; a longer text is cut.
+    note: a sentence on what is assumed where the folder does not say it, or "".
+    files: of the tokeniser, by name.
     """
 
     def __init__(
-        self, found: Encoder, tokenizer: tokenizers.Tokenizer, pooling: Pooling, steps: Sequence[Step] = (),
-        how: Reading = Reading(), *, told: str = "",  # noqa: B008
+        self, encoder: Encoder, tokenizer: tokenizers.Tokenizer, pooling: Pooling, steps: Sequence[Step] = (),
+        how: TextSettings = TextSettings(), *, note: str = "",  # noqa: B008
     ) -> None:  # fmt: skip
-        if found.model.writes:
+        if encoder.model.writes:
             raise UserError("this model is not an encoder, so it gives no vectors of texts; use transduce generate")
-        self.found, self.model, self.tokenizer, self.how, self.told = found, found.model, tokenizer, how, told
+        self.encoder, self.model, self.tokenizer, self.how, self.note = encoder, encoder.model, tokenizer, how, note
         self.pooling, self.steps, self.files = pooling, list(steps), dict[str, bytes]()
-        self.max_tokens = min((x for x in (how.most, found.model.limit) if x is not None), default=512)
+        self.max_tokens = min((x for x in (how.most, encoder.model.limit) if x is not None), default=512)
         around = tokenizer.num_special_tokens_to_add(False)
         if self.max_tokens <= around:
             raise UserError(f"at most {self.max_tokens} tokens leave no room for a text; {around} stand around it")
@@ -70,20 +79,19 @@ class SentenceEncoder:
     def read(cls, folder: str | Path, encoder: Encoder | None = None) -> "SentenceEncoder":
         """Reads a folder with modules.json; without that file, an encoder, whose hidden states are averaged.
 
-        encoder: in the place of the one in the folder.
-
-        Raises UserError for what is missing or not known. No code and no pickle is run.
+        encoder: takes the place of the one in the folder.
+        Raises UserError for missing files and unknown modules. No code and no pickle is run.
         """
         folder = Path(folder)
         if encoder is None:
             require_intact(folder)
-        where = places(folder)
-        loaded, how = encoder or Encoder(*checkpoint.read(where.encoder)), reading(folder, where.encoder)
-        width = loaded.config.width
-        pooling = Pooling() if where.pooling is None else Pooling.read(where.pooling, width)
-        steps = steps_of(where.rest, len(pooling.modes) * width)
-        out = cls(loaded, tokenizer_of(where.encoder), pooling, steps, how, told=where.told)
-        paths = [where.encoder / name for name in KEPT]
+        modules = modules_of(folder)
+        encoder = encoder or Encoder(*checkpoint.read(modules.encoder))
+        how, width = text_settings(folder, modules.encoder), encoder.config.width
+        pooling = Pooling() if modules.pooling is None else Pooling.read(modules.pooling, width)
+        steps = steps_of(modules.rest, len(pooling.modes) * width)
+        out = cls(encoder, tokenizer_of(modules.encoder), pooling, steps, how, note=modules.note)
+        paths = [modules.encoder / name for name in KEPT]
         out.files = {path.name: path.read_bytes() for path in paths if path.is_file()}
         return out
 
@@ -92,23 +100,23 @@ class SentenceEncoder:
         """Wraps a model; its hidden states are averaged. Raises UserError if it is not an encoder."""
         encoder = Encoder(model, config, tokenizer.vocab_size)
         copy = tokenizers.Tokenizer.from_str(tokenizer.tokenizer.to_str())
-        return cls(encoder, copy, Pooling(), told="vectors are means of hidden states")
+        return cls(encoder, copy, Pooling(), note="vectors are means of hidden states")
 
     def write(self, folder: str | Path) -> None:
-        """Writes the same folder anew, which sentence-transformers and transformers open."""
-        folder = Path(folder)
-        checkpoint.write(self.model, self.found.config, self.found.vocab_size, folder, self.found.family)
+        """Writes a folder that sentence-transformers and transformers open."""
+        folder, encoder = Path(folder), self.encoder
+        checkpoint.write(self.model, encoder.config, encoder.vocab_size, folder, encoder.family)
         for name, data in self.files.items():
             (folder / name).write_bytes(data)
         if "tokenizer.json" not in self.files:
             (folder / "tokenizer.json").write_text(self.tokenizer.to_str(), "utf-8")
         how = self.how._replace(most=self.max_tokens)
-        write_folder(folder, self.found.config.width, self.pooling, self.steps, how)
+        write_folder(folder, encoder.config.width, self.pooling, self.steps, how)
 
     @property
     def features(self) -> int:
         """Returns the numbers in the vector of a text."""
-        x = torch.zeros(1, len(self.pooling.modes) * self.found.config.width)
+        x = torch.zeros(1, len(self.pooling.modes) * self.encoder.config.width)
         for step in self.steps:
             x = step(x)
         return x.shape[1]
@@ -117,12 +125,11 @@ class SentenceEncoder:
         self, texts: Sequence[str], *, batch_tokens: int = 4096, precision: Precision = "fp32",
         prompt: str | None = None,
     ) -> Vectors:  # fmt: skip
-        """Returns (N, features), a row for each text.
+        """Returns (N, features), a row for each text. Raises UserError for a text without tokens.
 
-        prompt: put before every text (None: the default of the folder).
-
-        Texts of about one length share a batch of at most `batch_tokens` tokens, so that little is padding, or nothing.
-        bf16: products in bfloat16; norms, sums and vectors stay in float32.
+        batch_tokens: of a batch at most. Texts of similar lengths share a batch, so that there is little padding.
+        precision: bf16: products are in bfloat16; norms, sums and vectors stay in float32.
+        prompt: is put before every text (None: the default of the folder).
         """
         before = self.how.prompts.text if prompt is None else prompt
         rows = self.encode([before + text for text in texts] if before else texts)
@@ -140,7 +147,7 @@ class SentenceEncoder:
         return out
 
     def vectors(self, model: Model, rows: Sequence[tokenizers.Encoding], skip: int = 0) -> Tensor:
-        """Returns (B, features) of a batch. skip: tokens at the beginning that are not pooled."""
+        """Returns the vectors (B, features) of a batch. skip: tokens at the beginning that are not pooled."""
         layout = layout_of([len(row) for row in rows], self.model.device)
         ids = grid([row.ids for row in rows], layout)
         if getattr(model.towers()[0].embed, "types", None) is not None:
@@ -152,10 +159,10 @@ class SentenceEncoder:
         return x
 
     def encode(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
-        """Returns the tokens of each text, with those around it. Raises UserError for a text without any."""
+        """Returns the tokens of each text, special tokens included. Raises UserError for a text without tokens."""
         try:
             rows = self.tokenizer.encode_batch_fast(list(texts))
-        except TypeError:  # all that the library says about half of a surrogate pair
+        except TypeError:  # the library does not say that a text has half of a surrogate pair
             for number, text in enumerate(texts):
                 if any("\ud800" <= c <= "\udfff" for c in text):
                     raise UserError(f"text {number} holds half of a character; remove it") from None
@@ -166,7 +173,7 @@ class SentenceEncoder:
         return rows
 
     def beginning(self, prompt: str) -> int:
-        """Returns the tokens of a prompt at the beginning of a text, without the one that closes a text."""
+        """Returns how many tokens a prompt takes at the beginning of a text, special tokens before it included."""
         row = self.tokenizer.encode(prompt)
         return len(row) - row.special_tokens_mask[-1]
 
@@ -187,8 +194,10 @@ def batches(lengths: Sequence[int], most: int) -> list[list[int]]:
 
 
 def side_by_side(work: Callable[[list[int]], None], jobs: Sequence[list[int]], threads: int) -> None:
-    """Does all jobs: where they are enough, each on a thread of its own, since several threads in one job wait for each
-    other at every product."""
+    """Does all jobs, each on a thread of its own where there are enough of them.
+
+    Several threads in one job would wait for each other at every product.
+    """
     if threads == 1 or len(jobs) < 2 * threads:
         for job in jobs:
             work(job)
@@ -198,7 +207,7 @@ def side_by_side(work: Callable[[list[int]], None], jobs: Sequence[list[int]], t
             for _ in pool.map(work, jobs):
                 pass
     finally:
-        torch.set_num_threads(threads)  # what threads that are begun later start with
+        torch.set_num_threads(threads)  # for threads that begin later
 
 
 def layout_of(lengths: Sequence[int], device: torch.device) -> Layout:

@@ -25,5 +25,5 @@ def read(where: str) -> Start:
     if not (folder / "config.json").is_file():
         raise UserError(f"start: {unread.explanation(folder)}")
     require_intact(folder)
-    model = importing.read(folder)
+    model = importing.read_folder(folder)
     return Start(where, model.recipe.resolve(), Readers(model.tokenizer), weights(model.model))

@@ -27,7 +27,7 @@ BEYOND: dict[str, Any] = {
     "dola_layers": None, "num_beam_groups": 1, "diversity_penalty": 0, "constraints": None, "force_words_ids": None,
     "low_memory": False, "num_return_sequences": 1,
 }  # fmt: skip
-# Ids that the tokeniser has, and what `read` looks at by name.
+# Ids that the tokeniser has, and the keys that `settings` looks at by name.
 READ = frozenset({
     "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "temperature", "max_length",
     "max_new_tokens", "early_stopping", "stop_strings", "do_sample", "num_beams", "bad_words_ids", "sequence_bias",
@@ -64,7 +64,7 @@ class Settings(NamedTuple):
         return " and ".join(parts)
 
 
-def read(data: Mapping[str, Any], limit: int | None, *, most: int = 128) -> Settings:
+def settings(data: Mapping[str, Any], limit: int | None, *, most: int = 128) -> Settings:
     """Reads the contents of a generation_config.json. Raises UserError where a value does not suit its key.
 
     limit: positions of the model.
@@ -135,16 +135,16 @@ def write(
     }  # fmt: skip
     data = {key: value for key, value in data.items() if value != []}
     data |= {} if config.forced_bos is None else {"forced_bos_token_id": config.forced_bos}
-    unsaid = [f"{name}={value}" for name in ("max_length_ratio",) if begins and (value := getattr(config, name))]
-    unsaid += [f"stop={list(config.stop)}"] if config.stop else []
+    missing = [f"{name}={value}" for name in ("max_length_ratio",) if begins and (value := getattr(config, name))]
+    missing += [f"stop={list(config.stop)}"] if config.stop else []
     if config.beam_size > 1:
         early, power = config.early_stopping, config.length_norm == "power" or config.length_penalty == 0
         data |= {"length_penalty": config.length_penalty, "early_stopping": STOPPING[early or "full"]}
-        unsaid += [] if power else ["length_norm=gnmt"]
-        unsaid += ["a beam in which what has ended keeps its place"] if early is None else []
+        missing += [] if power else ["length_norm=gnmt"]
+        missing += ["a beam in which what has ended keeps its place"] if early is None else []
     if config.temperature > 0:
         data |= {"do_sample": True, "temperature": config.temperature, "top_k": config.top_k or 0}
-    return data, unsaid
+    return data, missing
 
 
 def lengths(data: Mapping[str, Any], limit: int | None, most: int) -> dict[str, int | None]:

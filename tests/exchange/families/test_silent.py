@@ -127,7 +127,7 @@ def test_the_certificate_holds_for_every_family(family: Family, tmp_path: Path) 
     said = {"tokenizer_class": "PreTrainedTokenizerFast", **special}
     (tmp_path / "model/tokenizer_config.json").write_text(json.dumps(said))
     imported.write(tmp_path / "model", tmp_path / "run", lines=0)
-    said = certificate.read(tmp_path / "run")
+    said = certificate.read_certificate(tmp_path / "run")
     assert said["compared_with"] == "transformers"
     assert said["largest_logit_difference"] <= said["tolerance"]
 

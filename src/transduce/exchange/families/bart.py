@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from transduce.errors import UserError
-from transduce.exchange.families.encoder_decoders import Side, layers_of, sides
+from transduce.exchange.families.encoder_decoders import Tower, layers_of, towers
 from transduce.exchange.families.family import ACTIVATIONS, Family, Fields
 from transduce.exchange.families.matching import matches, named
 from transduce.exchange.ops import FIRST, ROW
@@ -108,7 +108,7 @@ class Bart(Family):
         return SinusoidalConfig(limit=limit, order="halves")
 
     def write(self, model: ModelConfig, vocab_size: int) -> dict[str, Any] | None:
-        both, places = sides(model), model.positions
+        both, places = towers(model), model.positions
         if both is None or not isinstance(model, EncoderDecoderConfig):
             return None
         if not isinstance(places, LearnedConfig | SinusoidalConfig) or not (self.learned or places.limit <= MOST):
@@ -154,7 +154,7 @@ class Bart(Family):
 
     def table(self, model: ModelConfig) -> Table:
         assert isinstance(model, EncoderDecoderConfig)
-        both, bare = sides(model), isinstance(model.head, NoHeadConfig)
+        both, bare = towers(model), isinstance(model.head, NoHeadConfig)
         assert both is not None
         rows, extras = list[Row](), list[Extra]()
         for name, one in zip(SIDES, both, strict=True):
@@ -190,7 +190,7 @@ class Bart(Family):
         first = row((source, shared), "encoder.embed.weight", FIRST)
         return [first, row(target, "decoder.embed.weight"), *own], ()
 
-    def stack(self, side: Side, name: str) -> list[Row]:
+    def stack(self, tower: Tower, name: str) -> list[Row]:
         theirs, block = f"model.{name}.layers.{{i}}", f"{name}.stack.blocks.{{i}}"
         mixers = {"mix": "self_attn"} | ({"cross": "encoder_attn"} if name == "decoder" else {})
         rows = list[Row]()
@@ -201,7 +201,7 @@ class Bart(Family):
         for x, y in (("fc1", "up"), ("fc2", "down")):
             rows += pair(f"{theirs}.{x}", f"{block}.feed.{y}")
         rows += pair(f"{theirs}.final_layer_norm", f"{block}.feed_residual.norm")
-        out = layers(rows, side.layers)
+        out = layers(rows, tower.layers)
         out += pair(f"model.{name}.layernorm_embedding", f"{name}.embed.norm") if self.normed else []
         return out + (pair(f"model.{name}.layer_norm", f"{name}.stack.leave") if self.pre else [])
 

@@ -1,4 +1,4 @@
-"""The sides of encoder-decoders whose layers are alike, and the rows that all of them have."""
+"""The encoder and decoder of encoder-decoders whose layers are alike, and the rows that all of them have."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.mixers.attention import AttentionConfig
 
 
-class Side(NamedTuple):
+class Tower(NamedTuple):
     """A stack: how many layers, and what each is made of."""
 
     layers: int
@@ -22,7 +22,7 @@ class Side(NamedTuple):
         return self.feedforwards[0] if all(matches(one, self.feedforwards[0]) for one in self.feedforwards) else None
 
 
-def side(model: ModelConfig, layers: Layers, encodes: bool) -> Side | None:
+def tower(model: ModelConfig, layers: Layers, encodes: bool) -> Tower | None:
     """Returns a stack of attention, if nothing but feed-forwards differs from layer to layer."""
     usual = model.encoder_mixer if encodes and isinstance(model, EncoderDecoderConfig) else None
     mixers = [run.mixer or usual or model.mixer for run in runs(layers)]
@@ -37,19 +37,19 @@ def side(model: ModelConfig, layers: Layers, encodes: bool) -> Side | None:
     if not plain or not isinstance(mixers[0], AttentionConfig):
         return None
     feeds = tuple(run.feedforward or model.feedforward for run in runs(layers) for _ in range(run.times))
-    return Side(len(feeds), mixers[0], feeds)
+    return Tower(len(feeds), mixers[0], feeds)
 
 
-def sides(model: ModelConfig) -> tuple[Side, Side | None] | None:
+def towers(model: ModelConfig) -> tuple[Tower, Tower | None] | None:
     """Returns encoder and decoder, or an encoder alone (None: another model, or a decoder that reads differently)."""
     if isinstance(model, EncoderConfig):
-        alone = side(model, model.layers, encodes=True)
+        alone = tower(model, model.layers, encodes=True)
         return None if alone is None else (alone, None)
     if not isinstance(model, EncoderDecoderConfig) or model.bridge != "none" or model.cross_place != "after":
         return None
     if model.decoder_embedding not in (None, model.embedding):
         return None
-    above, below = side(model, model.upper, encodes=True), side(model, model.lower, encodes=False)
+    above, below = tower(model, model.upper, encodes=True), tower(model, model.lower, encodes=False)
     if above is None or below is None:
         return None
     reads = all(matches(run.cross or model.reads, below.mixer) for run in runs(model.lower))

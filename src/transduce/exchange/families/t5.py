@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from transduce.errors import UserError
-from transduce.exchange.families.encoder_decoders import Side, sides
+from transduce.exchange.families.encoder_decoders import Tower, towers
 from transduce.exchange.families.family import ACTIVATIONS, Family, Fields
 from transduce.exchange.families.matching import matches, named
 from transduce.exchange.ops import FIRST
@@ -105,7 +105,7 @@ class T5(Family):
         return self.architectures[isinstance(model.head, NoHeadConfig)]
 
     def table(self, model: ModelConfig) -> Table:
-        both = sides(model)
+        both = towers(model)
         assert both is not None
         return table(model, both, self.feed_rows)
 
@@ -149,15 +149,15 @@ def own_head(fields: Fields) -> Tie:
 class Said(NamedTuple):
     """The keys that all of this line have: the stacks, and whether hidden states are scaled before the head."""
 
-    above: Side
-    below: Side | None
+    above: Tower
+    below: Tower | None
     scaled: bool
     numbers: dict[str, Any]
 
 
 def said(model: ModelConfig) -> Said | None:
     """Returns what config.json says of a model, but for its feed-forwards and how it is tied (None: another model)."""
-    both, norm, places = sides(model), model.norm, model.positions
+    both, norm, places = towers(model), model.norm, model.positions
     if both is None or not isinstance(norm, RMSNorm) or not isinstance(places, T5Config):
         return None
     above, below = both
@@ -187,7 +187,7 @@ def said(model: ModelConfig) -> Said | None:
     return Said(above, below, scaled, numbers)
 
 
-def table(model: ModelConfig, both: tuple[Side, Side | None], feed: Feed) -> Table:
+def table(model: ModelConfig, both: tuple[Tower, Tower | None], feed: Feed) -> Table:
     """Returns the tensors of both stacks. feed: the rows of a feed-forward, whose names begin as is said."""
     above, below = both
     rows = stack(above, "encoder", "encoder." if below else "", feed)
@@ -209,7 +209,7 @@ def table(model: ModelConfig, both: tuple[Side, Side | None], feed: Feed) -> Tab
     return Table((row("shared.weight", first), *rows), copies=tuple(copies))
 
 
-def stack(side: Side, name: str, ours: str, feed: Feed) -> list[Row]:
+def stack(tower: Tower, name: str, ours: str, feed: Feed) -> list[Row]:
     rows = [
         row(f"{name}.final_layer_norm.weight", f"{ours}stack.leave.weight"),
         row(
@@ -218,7 +218,7 @@ def stack(side: Side, name: str, ours: str, feed: Feed) -> list[Row]:
         ),
     ]
     mixers = {"mix": "SelfAttention"} | ({"cross": "EncDecAttention"} if name == "decoder" else {})
-    for i, kind in enumerate(side.feedforwards):
+    for i, kind in enumerate(tower.feedforwards):
         block, layer = f"{ours}stack.blocks.{i}", f"{name}.block.{i}.layer"
         for j, (role, mixer) in enumerate(mixers.items()):
             for x, y in (("q", "q"), ("k", "k"), ("v", "v"), ("o", "out")):
