@@ -10,13 +10,6 @@ SRC = Path(__file__).parents[1] / "src" / "transduce"
 FILES = sorted(SRC.rglob("*.py"))
 OPENINGS = ("What ", "Whether ")
 PARTICIPLES = {"asked", "found", "held", "kept", "made", "said", "told"}
-# Files that may still have them. A file leaves the list when its words are put right; none joins it.
-LATER = {
-    "exchange/certificate.py", "exchange/exporting.py", "exchange/importing.py", "exchange/parity.py",
-    "exchange/sentence_folder.py", "exchange/sentences.py", "inspect/attention.py", "inspect/combinations.py",
-    "inspect/counts.py", "model/cache.py", "model/ops/attention.py", "model/ops/loss.py", "testing/families.py",
-    "testing/heads.py", "testing/laws.py", "model/ops/delta.py", "testing/together.py",
-}  # fmt: skip
 # A result names the code that it was computed by, so a variable is renamed there when the experiment is run again.
 MEASURED = ("reproduce/experiments/", "reproduce/ancestors/")
 
@@ -43,7 +36,7 @@ def variables(tree: ast.Module) -> Iterator[str]:
             yield f"{name}, line {node.lineno}"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if name_of(path) not in LATER], ids=name_of)
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_docstrings_are_sentences_and_variables_say_what_they_hold(path: Path) -> None:
     tree = ast.parse(path.read_text("utf-8"))
     assert list(openings(tree)) == []

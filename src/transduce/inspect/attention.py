@@ -1,4 +1,4 @@
-"""What the decoder looked at: the cross-attention weights of every layer, without a flag in any forward."""
+"""The cross-attention weights of every layer of a decoder, recorded from outside: no forward has a flag for it."""
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -19,21 +19,22 @@ from transduce.model.state import State
 
 @runtime_checkable
 class Weighing(Protocol):
-    """A mixer that can say how much each token it sees counts: attention of any kind."""
+    """A mixer that can return the weight of each token that it sees: attention of any kind."""
 
     recall: Recall
 
     def weights(self, x: Tensor, layout: Layout, seen: Seen) -> Tensor:
-        """(B, H, T, N)."""
+        """Returns the weights, (B, H, T, N)."""
         ...
 
 
 @torch.no_grad()
 def cross_attention(model: Model, source: list[int], inputs: list[int]) -> list[Tensor]:
-    """Of each decoder layer, (H, T, N): the weight that target token t gives to source token n, by head.
+    """Returns a map (H, T, N) of each decoder layer: by head, the weight of source token n for target token t.
 
-    source: ids as the encoder reads them. inputs: ids as the decoder reads them, <s> first. A layer that is applied
-    several times gives a map of each.
+    A layer that is applied several times gives several maps.
+    source: ids as the encoder reads them.
+    inputs: ids as the decoder reads them, <s> first.
     Raises UserError if the model has no attention between a source and a target.
     """
     model.require_source(source)
@@ -42,13 +43,12 @@ def cross_attention(model: Model, source: list[int], inputs: list[int]) -> list[
         raise UserError(
             "this model reads its source through a mixer without attention weights; there is no map to show"
         )
-    found: list[list[Tensor]] = [[] for _ in crosses]  # of each, one map per call: a token, or the whole target
-
+    by_layer: list[list[Tensor]] = [[] for _ in crosses]  # of each, one map per call: a token, or the whole target
     training = model.training
     model.eval()
     try:
         with ExitStack() as watched:
-            for mixer, maps in zip(crosses, found, strict=True):
+            for mixer, maps in zip(crosses, by_layer, strict=True):
                 watched.enter_context(watching(mixer, maps))
             device = model.device
             ids, read = torch.tensor([inputs], device=device), torch.tensor([source], device=device)
@@ -56,13 +56,13 @@ def cross_attention(model: Model, source: list[int], inputs: list[int]) -> list[
             model.features(Batch(ids, here, ids, read, there))
     finally:
         model.train(training)
-    joined = [torch.cat(maps, 1) for maps in found]
+    joined = [torch.cat(maps, 1) for maps in by_layer]
     return [m[:, t : t + len(inputs)] for m in joined for t in range(0, m.shape[1], len(inputs))]
 
 
 @contextmanager
 def watching(mixer: Mixer, maps: list[Tensor]) -> Generator[None]:
-    """Inside, the weights of every `read` of a mixer are added to the maps."""
+    """Adds the weights of every `read` of a mixer to the maps, as long as the context is open."""
     weighing, read, before = cast(Weighing, mixer), mixer.read, vars(mixer).get("read")
 
     def reading(x: Tensor, layout: Layout, state: State) -> Tensor:

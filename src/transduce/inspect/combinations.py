@@ -1,7 +1,8 @@
-"""What must hold for every encoder, cross and decoder put together, whatever their mixers.
+"""Checks of every combination of an encoder, a cross mixer and a decoder.
 
-Step by step is all at once, padding of the source changes nothing, and packed pairs give what they give alone. The
-largest difference is returned, in float64, where a mistake is many orders of magnitude larger than rounding.
+Steps give the same hidden states as all tokens at once, padding of the source changes nothing, and packed pairs give
+the same as each pair alone. The result is the largest difference, in float64, where a mistake is many orders of
+magnitude larger than rounding.
 """
 
 from collections.abc import Iterator
@@ -24,20 +25,20 @@ SOURCES, TARGETS = (3, 7, 5), (6, 4, 5)  # tokens of each row
 
 
 def mixers() -> dict[str, MixerConfig]:
-    """One small configuration of every kind of mixer."""
-    found = ((name, kind) for name, kind in kinds(MixerConfig.folder).items() if issubclass(kind, MixerConfig))
-    return {name: kind.examples()[0] for name, kind in found if not kind.absent}
+    """Returns a small configuration of every kind of mixer."""
+    of_mixers = ((name, kind) for name, kind in kinds(MixerConfig.folder).items() if issubclass(kind, MixerConfig))
+    return {name: kind.examples()[0] for name, kind in of_mixers if not kind.absent}
 
 
 def combination(encoder: MixerConfig, cross: MixerConfig, decoder: MixerConfig, **more: object) -> ModelConfig:
-    """A small encoder-decoder of three mixers. Raises UserError where one cannot stand in its place."""
+    """Returns a small encoder-decoder of three mixers. Raises UserError where one of them cannot do its part."""
     return EncoderDecoderConfig(
         width=WIDTH, layers=1, mixer=decoder, encoder_mixer=encoder, cross=cross, **more  # type: ignore[arg-type]
     )  # fmt: skip
 
 
 def built(config: ModelConfig, seed: int = 0) -> Model:
-    """In float64, with nothing at a start value that would hide a mistake."""
+    """Returns a model in float64, with start values that hide no mistake, such as biases of 0."""
     model = config.build(VOCAB, seed).double().eval()
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
@@ -53,7 +54,7 @@ def rows(lengths: tuple[int, ...], seed: int) -> list[Tensor]:
 
 @torch.no_grad()
 def deviation(model: Model) -> float:
-    """The largest difference between hidden states that must be equal: at once, alone, in steps, packed, in beams."""
+    """Returns the largest difference of hidden states that must be equal: whole, alone, in steps, packed, in beams."""
     sources, targets = rows(SOURCES, 2), rows(TARGETS, 3)
     alone = [model.features(pair(model, [s], [t]))[0] for s, t in zip(sources, targets, strict=True)]
     together = model.features(pair(model, sources, targets))
@@ -82,7 +83,10 @@ def in_one_row(model: Model, sources: list[Tensor], targets: list[Tensor]) -> Ba
 
 
 def stepped(model: Model, sources: list[Tensor], targets: list[Tensor], beams: int) -> Tensor:
-    """Token by token, as decoding does it, with so many equal beams; a row that is over waits in its last position."""
+    """Returns the hidden states of decoding token by token, with so many equal beams for each row.
+
+    A row that has ended repeats its last position.
+    """
     batch = pair(model, sources, targets)
     ids, layout = batch.inputs, batch.layout
     memory = model.remember(batch.source, batch.source_layout)
@@ -96,11 +100,11 @@ def stepped(model: Model, sources: list[Tensor], targets: list[Tensor], beams: i
 
 
 def matrix() -> Iterator[tuple[str, str, str, float | str]]:
-    """Every (encoder, cross, decoder) with its deviation, or the sentence that says why it has no meaning."""
-    found = mixers()
-    for above, encoder in found.items():
-        for between, cross in found.items():
-            for below, decoder in found.items():
+    """Yields every (encoder, cross, decoder) with its deviation, or with the message that refuses it."""
+    examples = mixers()
+    for above, encoder in examples.items():
+        for between, cross in examples.items():
+            for below, decoder in examples.items():
                 try:
                     yield above, between, below, deviation(built(combination(encoder, cross, decoder)))
                 except UserError as error:
@@ -112,7 +116,7 @@ def language_model(mixer: MixerConfig) -> ModelConfig:
 
 
 def page(results: Iterator[tuple[str, str, str, float | str]]) -> str:
-    """The matrix as Markdown: for each cross and decoder, the worst deviation over all encoders."""
+    """Returns the matrix as Markdown: for each cross and decoder, the worst deviation over all encoders."""
     worst: dict[tuple[str, str], float] = {}
     refused: dict[str, set[str]] = {}
     encoders, count = dict[str, None](), 0

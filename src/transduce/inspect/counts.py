@@ -1,4 +1,4 @@
-"""How big a model is: parameters per part, floating-point operations, and bytes, counted on the model itself."""
+"""The size of a model: parameters per part, floating-point operations, and bytes, counted on the model itself."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,10 @@ NAMES: dict[type[Sublayer], str] = {Cross: "cross attention", Feed: "feed-forwar
 
 
 def parameters(model: Model) -> dict[str, int]:
-    """Parameters per part, in the order of the model; those that parts share stand under all their names, once."""
+    """Returns the parameters of each part, in the order of the model.
+
+    Parameters that parts share are counted once, under the names of all these parts.
+    """
     owners: dict[nn.Parameter, dict[str, None]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(parameter, {})[part_of(model, name)] = None
@@ -32,7 +35,7 @@ def parameters(model: Model) -> dict[str, int]:
 
 
 def part_of(model: nn.Module, name: str) -> str:
-    """The part a parameter belongs to: the sublayer, embedding or head around it, and on which side."""
+    """Returns the part that a parameter belongs to: the sublayer, embedding or head around it, of which tower."""
     if name.startswith("heads."):
         return ".".join(name.split(".")[:2])
     side = f"{name.split('.')[0]} " if name.split(".")[0] in ("encoder", "decoder") else ""
@@ -55,9 +58,9 @@ def owners(block: Block) -> dict[str, str]:
 
 
 def flops(work: Callable[[], object]) -> int:
-    """Floating-point operations of the matrix products in `work()`; a multiply-add is two.
+    """Counts the floating-point operations of the matrix products in `work()`; a multiply-add is two.
 
-    Counted as they run, so padding and the masked half of causal attention count too, and element-wise work does not.
+    They are counted as they run: padding and the masked half of causal attention count, element-wise work does not.
     """
     with flop_counter.FlopCounterMode(display=False, custom_mapping=_CPU_KERNELS) as counter:
         work()
@@ -90,9 +93,9 @@ _CPU_KERNELS: dict[Any, Any] = {  # the kernels PyTorch has no formula for
 
 
 def saved_bytes(model: nn.Module, work: Callable[[], object]) -> int:
-    """Bytes that the backward pass of `work()` needs kept: activations, without parameters, each storage once."""
+    """Returns the bytes of activations that `work()` stores for its backward pass, each storage once."""
     seen = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
-    kept: list[Tensor] = []  # alive, so that no address is used twice
+    alive: list[Tensor] = []  # so that no address is used twice
     total = 0
 
     def pack(x: Tensor) -> Tensor:
@@ -100,7 +103,7 @@ def saved_bytes(model: nn.Module, work: Callable[[], object]) -> int:
         storage = x.untyped_storage()
         if storage.data_ptr() not in seen:
             seen.add(storage.data_ptr())
-            kept.append(x.detach())
+            alive.append(x.detach())
             total += storage.nbytes()
         return x
 
@@ -112,14 +115,17 @@ def saved_bytes(model: nn.Module, work: Callable[[], object]) -> int:
 class StateBytes(NamedTuple):
     """Memory of one row while decoding."""
 
-    fixed: int  # whatever its length
-    per_token: int  # and for each token written
-    per_source_token: int  # and for each token of the source
+    fixed: int  # for a row of any length
+    per_token: int  # for each token written
+    per_source_token: int  # for each token of the source
 
 
 def state_bytes(model: Model) -> StateBytes:
-    """Bytes one row of decoding holds, by differences of states of 16 and 32 tokens, since caches have room for
-    multiples of 16, and of sources of 8 and 9."""
+    """Returns the bytes of the state of one row in decoding.
+
+    They are the differences of states for 16 and 32 tokens, since caches have room for multiples of 16, and of sources
+    of 8 and 9 tokens.
+    """
     if not model.writes:
         return StateBytes(0, 0, 0)
     short, long = (nbytes(model.init_state(1, n)) for n in (16, 32))
@@ -130,7 +136,7 @@ def state_bytes(model: Model) -> StateBytes:
 
 @torch.no_grad()
 def remembered(model: Model, tokens: int) -> State:
-    """Returns what a model keeps of a source of so many tokens."""
+    """Returns the memory that a model has of a source of so many tokens."""
     ids, layout = torch.zeros((1, tokens), dtype=torch.int64), dense(1, tokens)
     batch = model.given(ids, layout, ids, layout).to(model.device)
     return model.remember(batch.source, batch.source_layout)

@@ -1,10 +1,10 @@
-"""The memory of mixers that keep every token: lists of what each token wrote, and which of it a query sees.
+"""The memory of mixers that keep every token: a list of what each token wrote, and a rule for what a query sees of it.
 
-A mixer says what a token writes (keys and values, a latent, features of boundaries): any number of tensors (B, T, ...).
-Where they lie, what windows, padding and documents hide, and what is forgotten, is the same for all such mixers.
+A mixer chooses the tensors (B, T, ...) that a token writes: keys and values, a latent, features of boundaries. Where
+they are stored, which tokens windows, padding and documents hide, and which are dropped, is the same for all of them.
 
-What is kept lies as (B, ..., N, D): of each head the tokens side by side, so that a query walks them in order. What a
-mixer writes and sees is (B, N, ..., D): another view of the same numbers.
+Tensors are stored as (B, ..., N, D), the tokens of each head side by side, so that a query reads them in order. A mixer
+writes and sees (B, N, ..., D), another view of the same numbers.
 """
 
 from collections.abc import Sequence
@@ -16,22 +16,22 @@ from torch import Tensor
 from transduce.model.layout import Layout, Visibility
 
 Fields = tuple[Tensor, ...]
-BLOCK = 16  # tokens: what queries see is a multiple of it, so that a sum over keys is the same whoever is in the batch
+BLOCK = 16  # queries see a multiple of so many tokens, so that a sum over keys does not depend on the rest of the batch
 
 
 class Memory(NamedTuple):
-    """What a whole sequence wrote at once. None: no padding; one document per row."""
+    """The memory of whole sequences, written at once."""
 
     fields: Fields  # (B, ..., N, D)
-    positions: Tensor | None = None  # (B, N), -1 = padding
-    segments: Tensor | None = None  # (B, N)
+    positions: Tensor | None = None  # (B, N), -1 = padding; None: no padding
+    segments: Tensor | None = None  # (B, N); None: one document per row
 
 
 class Cache(NamedTuple):
-    """What one row has written so far.
+    """The memory of rows that are written step by step.
 
-    A token lies in the slot of its position (modulo the window, if there is one), so a new document overwrites the old
-    one and what it has not overwritten yet lies ahead, where causality hides it. Padding goes to the last slot.
+    A token lies in the slot of its position (modulo the window, if there is one). So a new document overwrites the old
+    one, and the part of the old one that is left lies ahead, where causality hides it. Padding goes to the last slot.
     """
 
     fields: Fields  # (B, ..., N + 1, D)
@@ -39,10 +39,10 @@ class Cache(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What queries look at: N written tokens, and which of them each query sees."""
+    """N written tokens for queries to look at, and a mask of those that each query sees."""
 
     fields: Fields  # (B, N, ..., D)
-    positions: Tensor  # (B, N) of what was written; slots nobody sees may hold anything
+    positions: Tensor  # (B, N) of the written tokens; a slot that no query sees may hold any number
     mask: Tensor | None  # (B, 1, T or 1, N) bool, True = sees; None: all, or with `causal` slot t sees slots 0..t
     causal: bool = False
 
@@ -65,7 +65,7 @@ class Recall:
         return Cache(tuple(fields), torch.full((batch, slots), -1, device=device))
 
     def forward(self, new: Fields, layout: Layout, state: Cache | None) -> tuple[Seen, Cache | None]:
-        """Write tokens (B, T, ...); what each of them then sees, and the state, None if none was given."""
+        """Writes tokens (B, T, ...), and returns what each of them then sees, and the state (None: it was None)."""
         tokens = layout.positions.shape[1]
         if state is None:
             # Padding on the right lies ahead of all tokens, and a window as wide as the row hides nothing.
@@ -79,29 +79,29 @@ class Recall:
             state = store(state, new, slots, layout.positions)
             fields, positions = used(state, layout.positions)
             return Seen(fields, positions, self.rule.mask(layout, positions, None)), state
-        # Several tokens that may begin documents, or fall out of the window while the chunk is read: look at the old
-        # memory and the chunk side by side, then store what the last document of each row leaves.
+        # Several tokens may begin documents, or fall out of the window while the chunk is read. So the queries look at
+        # the old memory and the chunk side by side; then the last document of each row is stored.
         document = layout.starts.cumsum(1)
         first = torch.where(layout.valid & (document == 0), layout.positions, 1 << 62).amin(1, keepdim=True)
         fields, old = used(state, layout.positions)
         old = torch.where(old < first, old, -1)
-        places, members = torch.cat([old, layout.positions], 1), torch.cat([torch.zeros_like(old), document], 1)
-        mask = self.rule.mask(Layout(layout.positions, document, view=layout.view), places, members)
+        positions, members = torch.cat([old, layout.positions], 1), torch.cat([torch.zeros_like(old), document], 1)
+        mask = self.rule.mask(Layout(layout.positions, document, view=layout.view), positions, members)
         both = tuple(torch.cat([a.to(b.dtype), b], 1) for a, b in zip(fields, new, strict=True))
-        kept = self.kept(layout.positions, document)
-        return Seen(both, places, mask), store(state, new, self.slots(kept, state), kept)
+        remaining = self.remaining(layout.positions, document)
+        return Seen(both, positions, mask), store(state, new, self.slots(remaining, state), remaining)
 
     def write(self, new: Fields, layout: Layout, state: Cache | None = None) -> Memory | Cache:
-        """Write tokens (B, T, ...) and look at nothing."""
+        """Writes tokens (B, T, ...) without looking at any."""
         if state is not None:
-            places = self.kept(layout.positions, layout.starts.cumsum(1))
-            return store(state, new, self.slots(places, state), places)
+            remaining = self.remaining(layout.positions, layout.starts.cumsum(1))
+            return store(state, new, self.slots(remaining, state), remaining)
         if not layout.padded and self.rule.window is None and layout.reach is None:
             return Memory(by_head(new))
         return Memory(by_head(new), layout.positions, layout.segments)
 
     def read(self, layout: Layout, state: Memory | Cache) -> Seen:
-        """What the queries of a layout see of all that was written, before and behind them."""
+        """Returns what the queries of a layout see of all written tokens, before and behind them."""
         fields = tuple(by_token(field) for field in state.fields)
         if isinstance(state, Cache):
             return Seen(fields, state.positions, self.around.mask(layout, state.positions, None))
@@ -114,7 +114,7 @@ class Recall:
         return Seen(fields, state.positions, self.around.mask(layout, state.positions, state.segments))
 
     def slots(self, positions: Tensor, state: Cache) -> Tensor:
-        """(B, T) where each token goes: its position, wrapped behind the sinks where there is a window."""
+        """Returns the slot of each token, (B, T): its position, wrapped behind the sinks where there is a window."""
         last = state.positions.shape[1] - 1
         slot = positions
         if self.rule.window is not None:
@@ -122,33 +122,36 @@ class Recall:
             slot = torch.where(slot < sinks, slot, sinks + (slot - sinks) % max(1, last - sinks))
         return torch.where(positions < 0, last, slot)
 
-    def kept(self, positions: Tensor, document: Tensor) -> Tensor:
-        """Positions with -1 for tokens that a later one of the chunk pushes out: other documents, beyond the window."""
-        kept = document == document[:, -1:]
+    def remaining(self, positions: Tensor, document: Tensor) -> Tensor:
+        """Returns the positions, with -1 for tokens that do not outlive the chunk.
+
+        Those are tokens of earlier documents, and tokens that have left the window at its end.
+        """
+        remains = document == document[:, -1:]
         if self.rule.window is not None:
-            last = torch.where(kept, positions, -1).amax(1, keepdim=True)
-            kept = kept & ((positions > last - self.rule.window) | (positions < self.rule.sinks))
-        return torch.where(kept, positions, -1)
+            last = torch.where(remains, positions, -1).amax(1, keepdim=True)
+            remains = remains & ((positions > last - self.rule.window) | (positions < self.rule.sinks))
+        return torch.where(remains, positions, -1)
 
 
 def by_token(field: Tensor) -> Tensor:
-    """(B, ..., N, D) -> (B, N, ..., D), a view."""
+    """Returns (B, N, ..., D) of (B, ..., N, D), as a view."""
     return field.movedim(-2, 1)
 
 
 def by_head(new: Fields) -> Fields:
-    """(B, N, ..., D) -> (B, ..., N, D): copied where it is read again and again, a view where there is a gradient."""
+    """Returns (B, ..., N, D) of (B, N, ..., D): a view where gradients are on, else a copy, which reads faster."""
     fields = (field.movedim(1, -2) for field in new)
     return tuple(fields if torch.is_grad_enabled() else (field.contiguous() for field in fields))
 
 
 def blocks(tokens: int) -> int:
-    """The next multiple of BLOCK."""
+    """Returns the next multiple of BLOCK."""
     return -(-tokens // BLOCK) * BLOCK
 
 
 def store(state: Cache, new: Fields, slots: Tensor, positions: Tensor) -> Cache:
-    """The cache with tokens `new` (B, T, ...) in slots (B, T). In place, unless a gradient needs the old one."""
+    """Returns the cache with tokens `new` (B, T, ...) in slots (B, T): the same one, unless gradients are on."""
     rows = torch.arange(slots.shape[0], device=slots.device)[:, None]
     put = torch.Tensor.index_put if torch.is_grad_enabled() else torch.Tensor.index_put_
     at = (rows, slots)
@@ -159,9 +162,9 @@ def store(state: Cache, new: Fields, slots: Tensor, positions: Tensor) -> Cache:
 
 
 def used(state: Cache, queries: Tensor) -> tuple[Fields, Tensor]:
-    """The slots (B, N, ...) that queries at positions (B, T) may see, and what sits in them, in whole blocks.
+    """Returns the slots (B, N, ...) that queries at positions (B, T) may see, in whole blocks, and their positions.
 
-    Fewer than all only on a CPU, where asking how far the queries have come waits for nothing.
+    They are fewer than all only on a CPU: on a GPU, reading the last position would wait for the device.
     """
     last = state.positions.shape[1] - 1
     if queries.device.type == "cpu" and not torch.compiler.is_compiling():

@@ -1,12 +1,13 @@
-"""What every family of checkpoints must hold, against random models of transformers.
+"""Checks of every family of checkpoints, against random models of transformers.
 
-    theirs = saved("Llama", options, folder)                 # a random model, its biases and norms random too
-    check_logits(theirs, folder)                             # logits and every gradient
-    check_padding(theirs, folder)                            # on the left and on the right
-    check_greedy(theirs, folder)                             # token by token
-    check_bytes(theirs, folder, out)                         # out again the same tensors, which they open
+    theirs = saved("LlamaConfig", "LlamaForCausalLM", options, folder)  # a random model, its biases and norms too
+    check_logits(theirs, folder)                                        # logits and every gradient
+    check_padding(theirs, folder)                                       # on the left and on the right
+    check_greedy(theirs, folder)                                        # token by token
+    check_bytes(theirs, folder, out)                                    # written again, transformers opens it
 
-Differences are at most TOLERANCE, in float32. Our model says how it is asked: with a source, or without one.
+Differences are at most TOLERANCE, in float32. `theirs` is the model of transformers. Our model decides the inputs: with
+a source, or without one.
 """
 # pyright: basic
 
@@ -36,16 +37,20 @@ def saved(
     config: str, model: str, options: dict[str, Any], folder: Path,
     change: Callable[[Any], object] = lambda theirs: None, **how: Any,
 ) -> Any:  # fmt: skip
-    """A random model of the class `model` of transformers, saved. config: the class of its config. how: of saving.
+    """Returns a random model of transformers, and saves it in a folder.
 
-    change: of the model before that.
+    config: the name of the class of its config.
+    model: the name of its class.
+    options: of the config.
+    change: is called with the model before it is saved.
+    how: options of saving.
     """
     import transformers
 
     torch.manual_seed(0)
     marks = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    made = getattr(transformers, config)(**{**marks, **options})
-    theirs = getattr(transformers, model)._from_config(made, attn_implementation="eager").eval()
+    settings = getattr(transformers, config)(**{**marks, **options})
+    theirs = getattr(transformers, model)._from_config(settings, attn_implementation="eager").eval()
     with torch.no_grad():
         for parameter in theirs.parameters():
             if parameter.ndim == 1:
@@ -56,66 +61,67 @@ def saved(
 
 
 def ids(theirs: Any, rows: int = ROWS, tokens: int = TOKENS, seed: int = 1) -> Tensor:
-    """Ids that are no special ones."""
+    """Returns random ids, none of them special."""
     generator, size = torch.Generator().manual_seed(seed), theirs.config.vocab_size
     size = min(size, getattr(theirs.config, "decoder_vocab_size", size))  # Marian: ids of both sides
     return torch.randint(SPECIAL, size, (rows, tokens), generator=generator)
 
 
-def asked(batch: Batch) -> dict[str, Tensor]:
-    """How transformers is given the ids of a batch."""
+def arguments(batch: Batch) -> dict[str, Tensor]:
+    """Returns the ids of a batch by the names of the arguments of transformers."""
     if batch.source is None:
         return {"input_ids": batch.inputs}
     return {"input_ids": batch.source, "decoder_input_ids": batch.inputs}
 
 
 def logits_of(given: Any) -> Tensor | None:
-    """Logits of tokens, whatever a class calls them, of one number too: (B, T, V); None: hidden states are all."""
-    found = getattr(given, "logits", None)
-    found = getattr(given, "prediction_logits", None) if found is None else found
-    return found[..., None] if found is not None and found.ndim == 2 else found
+    """Returns the logits of tokens, (B, T, V), under the name that a class gives them (None: it has no head)."""
+    logits = getattr(given, "logits", None)
+    logits = getattr(given, "prediction_logits", None) if logits is None else logits
+    return logits[..., None] if logits is not None and logits.ndim == 2 else logits
 
 
 def predicted(model: Model, hidden: Tensor) -> Tensor:
-    """What the head of a model gives for each token."""
+    """Returns the outputs of the head of a model for each token."""
     assert model.head is not None
     return model.head(hidden)
 
 
 def check_logits(theirs: Any, folder: Path) -> None:
-    """Logits, or hidden states where there is no head, and the gradient of a loss for every tensor."""
-    found = checkpoint.read(folder)
+    """Compares the logits, or the hidden states of a model without a head, and the gradient of every tensor."""
+    opened = checkpoint.read(folder)
     tokens = ids(theirs)
-    batch = found.model.given(tokens, dense(ROWS, TOKENS), ids(theirs, ROWS, 11, seed=2), dense(ROWS, 11))
-    hidden = found.model.features(batch)
+    batch = opened.model.given(tokens, dense(ROWS, TOKENS), ids(theirs, ROWS, 11, seed=2), dense(ROWS, 11))
+    hidden = opened.model.features(batch)
     theirs.zero_grad()
-    given = theirs(**asked(batch))
+    given = theirs(**arguments(batch))
     logits = logits_of(given)
     headless = logits is None
     expected = given.last_hidden_state if logits is None else logits
-    ours = hidden if headless else predicted(found.model, hidden)
+    ours = hidden if headless else predicted(opened.model, hidden)
     torch.testing.assert_close(ours, expected, atol=TOLERANCE, rtol=0)
     direction = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3)) / expected[0].numel() ** 0.5
     for y in (expected, ours):
         simple, wanted = headless or y.shape[-1] == 1, tokens[:, 1:].flatten()
         loss = (y * direction).sum() if simple else F.cross_entropy(y[:, :-1].flatten(0, 1), wanted)
         loss.backward()
-    gradients = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in found.model.named_parameters()}
-    table, grads = found.family.table(found.config), {name: p.grad for name, p in theirs.named_parameters()}
+    gradients = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in opened.model.named_parameters()}
+    table, grads = opened.family.table(opened.config), {name: p.grad for name, p in theirs.named_parameters()}
     grads = as_saved(theirs, grads)
     wanted = {full: grads[name] for full, name in table.names(grads).items() if grads[name] is not None}
-    made: dict[str, Tensor] = {}
+    converted: dict[str, Tensor] = {}
     for line in table.rows:
         tensors = line.op.write([gradients[name] for name in line.ours])
-        made |= dict(zip(line.theirs, tensors, strict=True))
-    missing = wanted.keys() - made.keys()
+        converted |= dict(zip(line.theirs, tensors, strict=True))
+    missing = wanted.keys() - converted.keys()
     assert not missing, f"gradients of {sorted(missing)[:5]} have no row"
     for name, gradient in wanted.items():
-        torch.testing.assert_close(made[name], gradient, atol=TOLERANCE, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+        ours = converted[name]
+        torch.testing.assert_close(ours, gradient, atol=TOLERANCE, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def as_saved(theirs: Any, gradients: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
-    """Gradients under the names, and in the shapes, under which the parameters are saved: experts are one by one."""
+    """Returns gradients with the names and shapes that saved parameters have: experts are saved one by one."""
     if not any(name.endswith(".experts.gate_up_proj") for name in gradients):
         return gradients
     again = copy.deepcopy(theirs)
@@ -129,7 +135,7 @@ def as_saved(theirs: Any, gradients: dict[str, Tensor | None]) -> dict[str, Tens
 
 
 def check_padding(theirs: Any, folder: Path) -> None:
-    """Rows of 17, 9 and 1 tokens, padded on the right, those of decoders on the left too; or such sources."""
+    """Compares rows of 17, 9 and 1 tokens, or such sources, padded on the right; rows of decoders on the left too."""
     model = checkpoint.read(folder).model
     tokens, lengths, target = ids(theirs), torch.tensor([TOKENS, 9, 1]), ids(theirs, ROWS, 7, seed=2)
     for pad in (right_padded, left_padded):
@@ -139,12 +145,12 @@ def check_padding(theirs: Any, folder: Path) -> None:
             batch = Batch(tokens * mask, layout, tokens)
             extra = {"position_ids": layout.positions.clamp(min=0)} if model.writes else {}
         if pad is left_padded and not extra:
-            continue  # theirs count positions from the first slot, padding or not
+            continue  # transformers counts positions from the first slot, padding or not
         with torch.no_grad():
             try:
-                given = theirs(**asked(batch), attention_mask=mask, **extra)
+                given = theirs(**arguments(batch), attention_mask=mask, **extra)
             except TypeError:  # a class without position_ids finds positions by the mask
-                given = theirs(**asked(batch), attention_mask=mask)
+                given = theirs(**arguments(batch), attention_mask=mask)
             expected, hidden = logits_of(given), model.features(batch)
             y = hidden if expected is None else predicted(model, hidden)
             expected = given.last_hidden_state if expected is None else expected
@@ -153,9 +159,8 @@ def check_padding(theirs: Any, folder: Path) -> None:
 
 
 def check_greedy(theirs: Any, folder: Path, new: int = 12) -> None:
-    """Tokens written one by one, with a cache on both sides."""
-    found = checkpoint.read(folder)
-    model, forbidden = found.model, 2  # the end, which min_new_tokens forbids
+    """Compares tokens that are written one by one, with a cache on both sides."""
+    model, forbidden = checkpoint.read(folder).model, 2  # the end, which min_new_tokens forbids
     how = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False, "pad_token_id": 0, "num_beams": 1}
     with torch.no_grad():
         given = ids(theirs, 2, 5)
@@ -174,9 +179,9 @@ def check_greedy(theirs: Any, folder: Path, new: int = 12) -> None:
 
 
 def check_bytes(theirs: Any, folder: Path, out: Path) -> None:
-    """Written again: the same tensors, and transformers opens them with the same class and gives the same numbers."""
-    found = checkpoint.read(folder, None)
-    family = checkpoint.write(found.model, found.config, found.vocab_size, out, found.family)
+    """Writes the model again: the tensors are the same, and transformers opens them and computes the same numbers."""
+    opened = checkpoint.read(folder, None)
+    family = checkpoint.write(opened.model, opened.config, opened.vocab_size, out, opened.family)
     before, after = Files(folder), Files(out)
     assert before.where.keys() == after.where.keys(), sorted(before.where.keys() ^ after.where.keys())
     for name in before.where:
@@ -190,8 +195,8 @@ def check_bytes(theirs: Any, folder: Path, out: Path) -> None:
     )
     assert not info["missing_keys"], info
     tokens = ids(theirs)
-    batch = found.model.given(tokens, dense(ROWS, TOKENS), tokens, dense(ROWS, TOKENS))
+    batch = opened.model.given(tokens, dense(ROWS, TOKENS), tokens, dense(ROWS, TOKENS))
     with torch.no_grad():
-        given = [one(**asked(batch)) for one in (theirs, again.eval())]
+        given = [one(**arguments(batch)) for one in (theirs, again.eval())]
     expected, y = (x.last_hidden_state if logits_of(x) is None else logits_of(x) for x in given)
     torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)

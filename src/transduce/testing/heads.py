@@ -1,11 +1,11 @@
-"""What must hold for every head. Each law is a function of a head and raises AssertionError where it is broken.
+"""The laws of heads. Each law is a function of a head and raises AssertionError where it is broken.
 
     from transduce.testing.heads import WIDTH, built, laws_of
     head = built(config)
     for law in laws_of(head): law(head, WIDTH)
 
-Every comparison covers what comes out and the gradients of the hidden states and of all parameters. Some laws are about
-heads that predict tokens, or about heads of rows.
+Every comparison covers the outputs and the gradients of the hidden states and of all parameters. Some laws hold for
+heads that predict tokens alone, or for heads of rows alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ Run = Callable[[Any, Tensor], Tensor]
 
 
 def built(config: HeadConfig, width: int = WIDTH, vocab_size: int = VOCAB) -> Head:
-    """Returns a head of its own table with start values that hide nothing, such as biases of 0."""
+    """Returns a head with a table of its own, and start values that hide no mistake, as biases of 0 would."""
     head = config.build(vocab_size, width, LayerNorm(), None)
     assert head is not None, f"head={config.kind} builds no head"
     XavierInit().apply(head, Sizes(width, 0, 1), seed=0)
@@ -42,7 +42,7 @@ def built(config: HeadConfig, width: int = WIDTH, vocab_size: int = VOCAB) -> He
 
 
 def drawn(head: Head, *shape: int, seed: int = 2) -> Tensor:
-    """Returns hidden states."""
+    """Returns random hidden states."""
     x = 2.0 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return x.to(dtype_of(head))
 
@@ -56,14 +56,14 @@ def targets_of(head: Head, rows: int = ROWS) -> Tensor:
 
 
 def weights_of(head: Head) -> Tensor:
-    """Returns a weight of each target: one of them is 0, one is negative."""
+    """Returns a weight for each target; one of them is 0, one is negative."""
     weights = 2.0 * torch.rand(ROWS, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     weights[0], weights[1] = 0.0, -0.5
     return weights.to(dtype_of(head))
 
 
 def outcome(head: Head, x: Tensor, run: Run) -> list[Tensor]:
-    """Returns what a run gives, and the gradients of a fixed random projection of it."""
+    """Returns the output of a run, and the gradients of a fixed random projection of it."""
     leaves = [x.detach().clone().requires_grad_(), *head.parameters()]
     y = run(head, leaves[0])
     direction = torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(y.dtype)
@@ -89,7 +89,7 @@ def formula(head: TokenHead, x: Tensor, targets: Tensor, smoothing: float, weigh
 
 
 def shape(head: Head, width: int) -> None:
-    """`size` numbers, in float32 or float64, for each token or each row, whatever else stands in the batch."""
+    """A head gives `size` numbers, in float32 or float64, for each token or each row."""
     x = drawn(head, 3, 5, width)
     y = head(x) if head.per == "token" else head(x, dense(3, 5))
     assert y.shape == ((3, 5, head.size) if head.per == "token" else (3, head.size)), f"shape: {tuple(y.shape)}"
@@ -99,7 +99,7 @@ def shape(head: Head, width: int) -> None:
 
 
 def loss(head: Head, width: int) -> None:
-    """The loss is that of the logits by the formula in float64; its second part is -log p, without gradient."""
+    """The loss is that of the formula on the logits, in float64; its second part is -log p, without a gradient."""
     assert isinstance(head, TokenHead)
     x, targets, ones = drawn(head, ROWS, width), targets_of(head), torch.ones(ROWS).double()
     exact = deepcopy(head).double()
@@ -112,7 +112,7 @@ def loss(head: Head, width: int) -> None:
 
 
 def weighted(head: Head, width: int) -> None:
-    """Weights multiply the loss of each target; weights of 1 change no bit, and one of 0 leaves a target out."""
+    """Weights multiply the loss of each target; weights of 1 change no bit, and a weight of 0 leaves a target out."""
     assert isinstance(head, TokenHead)
     x, targets, weights = drawn(head, ROWS, width), targets_of(head), weights_of(head)
     exact, ones = deepcopy(head).double(), torch.ones_like(weights)
@@ -128,7 +128,7 @@ def weighted(head: Head, width: int) -> None:
 
 
 def log_p(head: Head, width: int) -> None:
-    """log p of each target is that of the logits, with their gradient."""
+    """log p of each target, and its gradient, are those of the logits."""
     assert isinstance(head, TokenHead)
     x, targets = drawn(head, ROWS, width), targets_of(head)
     exact = deepcopy(head).double()
@@ -145,7 +145,7 @@ def log_p(head: Head, width: int) -> None:
 
 
 def chunks(head: Head, width: int) -> None:
-    """Loss and log p are the same whatever number of rows is taken at a time."""
+    """Loss and log p do not depend on the number of rows in a chunk."""
     assert isinstance(head, TokenHead)
     x, targets, weights = drawn(head, ROWS, width), targets_of(head), weights_of(head)
     runs: dict[str, Run] = {
@@ -173,8 +173,7 @@ def nothing(head: Head, width: int) -> None:
 
 
 def padding(head: Head, width: int) -> None:
-    """Padding on the right, on the left or between changes nothing of a row, whatever stands there, and no gradient
-    reaches it."""
+    """Padding on the right, on the left or between tokens changes nothing, whatever it holds, and gets no gradient."""
     assert isinstance(head, PooledHead)
     x = drawn(head, len(LENGTHS), max(LENGTHS), width)
     for layout in layouts():
@@ -183,7 +182,7 @@ def padding(head: Head, width: int) -> None:
         def alone(h: Head, x: Tensor, valid: Tensor = valid) -> Tensor:
             """Each row without its padding."""
             return torch.cat(
-                [h(row[kept][None], dense(1, int(kept.sum()))) for row, kept in zip(x, valid, strict=True)]
+                [h(row[real][None], dense(1, int(real.sum()))) for row, real in zip(x, valid, strict=True)]
             )
 
         expected = outcome(head, x, alone)
@@ -210,16 +209,16 @@ def batch(head: Head, width: int) -> None:
 
 
 def packing(head: Head, width: int) -> None:
-    """A row of several documents is refused in a sentence, one of a single document is not."""
+    """A row of several documents is refused with a message; a row of a single document is not."""
     assert isinstance(head, PooledHead)
-    x, told = drawn(head, 2, 13, width), None
+    x, message = drawn(head, 2, 13, width), None
     head(x, packed([[13], [9]], 13))
     try:
         head(x, packed([[13], [4, 9]], 13))
     except UserError as error:
-        told = str(error)
-    assert told is not None, "packing: a row of several documents has one prediction"
-    assert "several documents" in told, f"packing: the refusal does not say why: {told}"
+        message = str(error)
+    assert message is not None, "packing: a row of several documents has one prediction"
+    assert "several documents" in message, f"packing: the refusal does not say why: {message}"
 
 
 def derivatives(head: Head, width: int) -> None:
@@ -234,8 +233,10 @@ def derivatives(head: Head, width: int) -> None:
 
 
 def lower_precision(head: Head, width: int) -> None:
-    """Under autocast to bfloat16, hidden states of either precision train it, with the same numbers but for rounding;
-    weights in bfloat16 give float32, too."""
+    """Under autocast to bfloat16, hidden states of either precision give gradients, and the same numbers up to rounding.
+
+    Weights in bfloat16 give outputs in float32, too.
+    """
     if dtype_of(head) == torch.float64:
         return
     head, targets = deepcopy(head).train(), targets_of(head)
@@ -268,5 +269,5 @@ ROW: tuple[Callable[[Head, int], None], ...] = (padding, batch, packing)
 
 
 def laws_of(head: Head) -> tuple[Callable[[Head, int], None], ...]:
-    """Returns the laws that are about a head."""
+    """Returns the laws that hold for a head."""
     return (*ALL, *(TOKEN if isinstance(head, TokenHead) else ()), *(ROW if isinstance(head, PooledHead) else ()))

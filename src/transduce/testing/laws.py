@@ -1,10 +1,10 @@
-"""What must hold for every mixer. Each law is a function of a mixer and raises AssertionError where it is broken.
+"""The laws of mixers. Each law is a function of a mixer and raises AssertionError where it is broken.
 
     from transduce.testing.laws import LAWS
     for law in LAWS: law(mixer, width)
 
-Every comparison covers the outputs and the gradients of the input and of all parameters. A mixer that cannot do
-something says so in `cannot`; then the law checks that the method raises that sentence.
+Every comparison covers the outputs and the gradients of the input and of all parameters. A mixer lists the methods that
+it does not have in `cannot`, each with a message; then the law checks that the method raises this message.
 """
 
 from collections.abc import Callable
@@ -36,9 +36,9 @@ from transduce.testing.sharding import sharding
 
 
 def chunking(mixer: Mixer, width: int) -> None:
-    """13 tokens at once, one by one, 5 + 8 and 7 + 1 + 1 + 4 give the same outputs, and memories that go on alike.
+    """13 tokens at once, one by one, 5 + 8 and 7 + 1 + 1 + 4 give the same outputs, and the same outputs after them.
 
-    Who gives no state gets none back.
+    A call without a state returns no state.
     """
     if encodes_only(mixer, width):
         return
@@ -70,8 +70,11 @@ def causality(mixer: Mixer, width: int) -> None:
 
 
 def reach(mixer: Mixer, width: int) -> None:
-    """A mixer that heeds the reach of a layout lets the tokens of a prefix see one another, and none behind them; what
-    comes behind a prefix sees what it sees without one. Of those that do not heed it, blocks refuse such a layout."""
+    """A mixer that obeys the reach of a layout lets the tokens of a prefix see one another, and no token behind it.
+
+    A token behind the prefix sees the same as without a prefix. For a mixer that does not obey it, blocks refuse such a
+    layout.
+    """
     if not mixer.by_reach or encodes_only(mixer, width):
         return
     x, grid = inputs(mixer, width), geometry.dense(2, T)
@@ -87,25 +90,25 @@ def reach(mixer: Mixer, width: int) -> None:
 
 
 def write_then_read(mixer: Mixer, width: int) -> None:
-    """Writing tokens 0..t and then asking with token t gives what `forward` gives there."""
+    """Writing tokens 0..t and then reading with token t gives the same as `forward` does at t."""
     x, grid = inputs(mixer, width), geometry.dense(2, T)
     if encodes_only(mixer, width) or refused(mixer, "read", lambda: mixer.read(x, grid, mixer.write(x, grid))):
         return
 
-    def asked(m: Mixer, x: Tensor) -> Tensor:
+    def from_start(m: Mixer, x: Tensor) -> Tensor:
         return torch.cat(
             [m.read(x[:, [t]], grid.slice(t, t + 1), m.write(x[:, : t + 1], grid.slice(0, t + 1))) for t in range(T)], 1
         )
 
-    def asked_state(m: Mixer, x: Tensor) -> Tensor:
+    def in_steps(m: Mixer, x: Tensor) -> Tensor:
         state, parts = fresh(m, 2), list[Tensor]()
         for t in range(T):
             state = m.write(x[:, [t]], grid.slice(t, t + 1), state)
             parts.append(m.read(x[:, [t]], grid.slice(t, t + 1), state))
         return torch.cat(parts, 1)
 
-    equal(mixer, x, lambda m, x: m(x, grid)[0], asked, "write then read")
-    equal(mixer, x, lambda m, x: m(x, grid)[0], asked_state, "write into a state, then read")
+    equal(mixer, x, lambda m, x: m(x, grid)[0], from_start, "write then read")
+    equal(mixer, x, lambda m, x: m(x, grid)[0], in_steps, "write into a state, then read")
     if "encode" not in mixer.cannot:
         with torch.no_grad():
             y, state = mixer.encode_and_write(x, grid)
@@ -114,7 +117,7 @@ def write_then_read(mixer: Mixer, width: int) -> None:
 
 
 def padding(mixer: Mixer, width: int) -> None:
-    """Padding on either side changes nothing, whatever stands in it: forward, encode, in chunks."""
+    """Padding on either side changes nothing, whatever it holds: forward, encode, in chunks."""
     real = torch.tensor([9, T])
     padded_as_alone(mixer, width, geometry.right_padded(real, T), "padding on the right")
     padded_as_alone(mixer, width, geometry.left_padded(real, T), "padding on the left")
@@ -138,7 +141,7 @@ def padded_as_alone(mixer: Mixer, width: int, grid: Layout, law: str) -> None:
 
 
 def packing(mixer: Mixer, width: int) -> None:
-    """Documents in a row give what they give alone: forward, encode, in chunks that cut and join documents."""
+    """Documents packed in a row give the same as each alone: forward, encode, in chunks that cut and join documents."""
     sizes = [[5, 1, 6], [8, 4]]
     x, grid = inputs(mixer, width), geometry.packed(sizes, T)
 
@@ -163,7 +166,7 @@ def packing(mixer: Mixer, width: int) -> None:
 
 
 def rows(mixer: Mixer, width: int) -> None:
-    """`select` commutes with `forward`: choosing rows of the memory, or of the inputs from the start, is the same."""
+    """`select` commutes with `forward`: choosing rows of the memory equals choosing rows of the inputs."""
     if encodes_only(mixer, width):
         return
     x, grid, chosen = inputs(mixer, width, rows=3), geometry.dense(3, T), torch.tensor([2, 0, 0, 1])
@@ -174,9 +177,9 @@ def rows(mixer: Mixer, width: int) -> None:
         z, _ = mixer(x.index_select(0, chosen), geometry.dense(4, T))
     close(y, z[:, 6:], "rows")
     assert all(t.shape[0] == 3 for t in tensors(state)), "rows: the first dimension of a state is the batch"
-    held = sum(t.contiguous().flatten().view(torch.uint8).numel() for t in tensors(state))
-    assert nbytes(state) == held, f"rows: nbytes says {nbytes(state)} bytes of a state of {held}"
-    assert 3 * nbytes(select(state, chosen[:1])) == held, "rows: every row takes as much memory as any other"
+    size = sum(t.contiguous().flatten().view(torch.uint8).numel() for t in tensors(state))
+    assert nbytes(state) == size, f"rows: nbytes says {nbytes(state)} bytes of a state of {size}"
+    assert 3 * nbytes(select(state, chosen[:1])) == size, "rows: every row takes as much memory as any other"
 
 
 def replay(mixer: Mixer, width: int) -> None:
@@ -200,7 +203,7 @@ def replay(mixer: Mixer, width: int) -> None:
 
 
 def compilation(mixer: Mixer, width: int) -> None:
-    """Traced whole (`fullgraph=True`), with the same numbers, and not again after the second decoding step."""
+    """`torch.compile(fullgraph=True)` gives the same numbers, and traces nothing anew after the third decoding step."""
     x, grid = inputs(mixer, width), geometry.dense(2, T)
     torch.compiler.reset()
     if encodes_only(mixer, width):
@@ -226,7 +229,7 @@ def compilation(mixer: Mixer, width: int) -> None:
 
 
 def batch(mixer: Mixer, width: int) -> None:
-    """A row alone and in a batch: the same numbers, gradients included."""
+    """A row gives the same numbers alone and in a batch, gradients included."""
     x = inputs(mixer, width, rows=5)
     run = around if encodes_only(mixer, width) else whole
 
@@ -237,7 +240,10 @@ def batch(mixer: Mixer, width: int) -> None:
 
 
 def derivatives(mixer: Mixer, width: int) -> None:
-    """Gradients are those of finite differences in float64: of the input one by one, with all parameters at random."""
+    """Gradients are those of finite differences in float64.
+
+    Those of the input are compared one by one, those of input and parameters together in a random direction.
+    """
     exact = deepcopy(mixer).double()
     x = inputs(exact, width, rows=1, tokens=4).requires_grad_()
     runs = [run for run, method in ((whole, "forward"), (around, "encode")) if method not in mixer.cannot]
@@ -251,7 +257,7 @@ def derivatives(mixer: Mixer, width: int) -> None:
 
 
 def lower_precision(mixer: Mixer, width: int) -> None:
-    """Under autocast to bfloat16, the same numbers but for its rounding, and memories stay in their precision."""
+    """Under autocast to bfloat16, the numbers are the same up to rounding, and memories stay in their precision."""
     if next(mixer.parameters()).dtype == torch.float64:
         return
     x, grid = inputs(mixer, width), geometry.dense(2, T)
@@ -270,8 +276,8 @@ def lower_precision(mixer: Mixer, width: int) -> None:
     before = fresh(mixer, 2)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         after = mixer(x.bfloat16(), grid, before)[1]
-    kept, lost = ([t.dtype for t in tensors(state)] for state in (fresh(mixer, 2), after))
-    assert kept == lost, f"lower precision: the memory was {kept} and became {lost}"
+    old, new = ([t.dtype for t in tensors(state)] for state in (fresh(mixer, 2), after))
+    assert old == new, f"lower precision: the memory was {old} and became {new}"
 
 
 LAWS: tuple[Callable[[Mixer, int], None], ...] = (

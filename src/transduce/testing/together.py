@@ -10,7 +10,7 @@ from transduce.model.layout import dense
 from transduce.model.models import Model
 
 SIZE = 101  # of the vocabulary that models under this law are built for
-LENGTHS = (1, 40, 16, 7, 200)  # tokens of the inputs: one, whole blocks, and what is awkward
+LENGTHS = (1, 40, 16, 7, 200)  # tokens of the inputs: one, whole blocks, and awkward numbers
 WAYS = (
     GenerateConfig(max_new_tokens=4),
     GenerateConfig(max_new_tokens=4, beam_size=5),
@@ -29,11 +29,11 @@ class Numbers(NamedTuple):
 
 
 def together(model: Model) -> None:
-    """Decodes inputs of many lengths alone and all at once; greedily, in beams, and by drawing.
+    """Decodes inputs of many lengths alone and all at once: greedily, with beams, and by sampling.
 
-    Raises AssertionError where a token or a bit of a score differs. The promise is one for CPUs, in float32, for heads
-    of 32 features or more and sizes that are multiples of 16: a vector of the processor that is not filled is computed
-    in another way than one that is, and whether it is depends on the rows beside it.
+    Raises AssertionError where a token or a bit of a score differs. The law holds on CPUs, in float32, for heads of 32
+    features or more and sizes that are multiples of 16. With other sizes a vector of the processor may stay partly
+    empty, which depends on the rows of the batch, and an empty part is computed in another way.
     """
     generator = torch.Generator().manual_seed(0)
     inputs: list[list[int]] = [torch.randint(3, SIZE, (n,), generator=generator).tolist() for n in LENGTHS]
@@ -42,8 +42,8 @@ def together(model: Model) -> None:
     source, prompt = (inputs, None) if reads else (None, inputs)
     for way in WAYS:
         alone, beside = (
-            [[(h.ids, h.score.hex()) for h in row] for row in found]
-            for found in (
+            [[(h.ids, h.score.hex()) for h in row] for row in hypotheses]
+            for hypotheses in (
                 decode(model, Numbers(), way, source=source, prompt=prompt, batch_size=size, alike=True)
                 for size in (1, len(inputs))
             )

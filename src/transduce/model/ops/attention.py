@@ -28,10 +28,16 @@ def attend(
 ) -> Tensor:
     """softmax(q k^T / sqrt(D) + bias) v, head by head; G key heads each serve H/G.   Vaswani et al. 2017, eq. 1.
 
-    q: (B, T, H, D), k: (B, N, G, D), v: (B, N, G, E), mask: bool, broadcastable to (B, H, T, N), True = sees; a
-    query that sees no key gets zeros. causal: slot t sees slots 0..t (then mask must be None). p: dropout of the
-    weights. bias: (B or 1, H, T, N) finite. scale: of the scores, where it is not 1 / sqrt(D). softcap: scaled scores
-    s become softcap tanh(s / softcap) before the bias (Gemma 2, arXiv:2408.00118). Returns (B, T, H * E).
+    q: (B, T, H, D).
+    k: (B, N, G, D).
+    v: (B, N, G, E).
+    mask: bool, broadcastable to (B, H, T, N), True = sees; a query that sees no key gets zeros.
+    causal: slot t sees slots 0..t; mask must then be None.
+    p: dropout of the weights.
+    bias: (B or 1, H, T, N), finite.
+    scale: of the scores (None: 1 / sqrt(D)).
+    softcap: scaled scores s become softcap tanh(s / softcap) before the bias (Gemma 2, arXiv:2408.00118).
+    Returns (B, T, H * E).
     """
     repeat, tokens = q.shape[2] // k.shape[2], q.shape[1]
     if 1 < tokens < FEW and not causal and bias is None and (mask is None or mask.shape[-2] == 1) and alike(q):
@@ -66,8 +72,11 @@ def attend(
 
 
 def softmax(scores: Tensor) -> Tensor:
-    """Over the last axis. Without a gradient, few bfloat16 scores on a CPU go through float32, 16 at once at least:
-    what does not fill a vector of the processor is computed number by number, which takes twice as long."""
+    """Returns the softmax over the last axis.
+
+    Without a gradient, rows of less than 32 bfloat16 scores on a CPU are computed in float32 and padded to 16: a row
+    that does not fill a vector of the processor is computed number by number, which takes twice as long.
+    """
     keys = scores.shape[-1]
     if torch.is_grad_enabled() or scores.device.type != "cpu" or scores.dtype != torch.bfloat16 or keys >= 32:
         return scores.softmax(-1)
@@ -76,18 +85,21 @@ def softmax(scores: Tensor) -> Tensor:
 
 
 def blank(y: Tensor, mask: Tensor) -> Tensor:
-    """y (B, H, T, E) with zeros for queries that see nothing. Asking whether there are any is free on a CPU only."""
+    """Returns y (B, H, T, E) with zeros for queries that see no key.
+
+    On a CPU y is returned as it is where every query sees a key; on a GPU such a check would wait for the device.
+    """
     seen = mask.any(-1, keepdim=True)
     ask = y.device.type == "cpu" and not torch.compiler.is_compiling()
     return y if ask and seen.all() else y.masked_fill(~seen, 0.0)
 
 
 def direct(q: Tensor, k: Tensor, p: float, bias: Tensor | None) -> bool:
-    """Whether the formula written out is faster than the fused kernel. `benchmarks/attention.py` measures both.
+    """Says whether the written-out formula is faster than the fused kernel. `benchmarks/attention.py` measures both.
 
-    On a CPU it is, while the weights fit: in training with dropout, for which there is no fused kernel; in training in
-    bfloat16, where the backward pass of the kernel is slower up to 512 keys; and without a gradient in bfloat16 for
-    short sequences. In float32 the kernel is always faster.
+    On a CPU it is faster, as long as the attention weights fit `SMALL`, in three cases: in training with dropout, for
+    which no fused kernel exists; in training in bfloat16, as the kernel's backward pass is slower up to `SHORT` keys;
+    and without a gradient in bfloat16, for short sequences. In float32 without dropout the kernel is always faster.
     """
     if q.device.type != "cpu" or torch.compiler.is_compiling():
         return False

@@ -43,7 +43,7 @@ def delta_rule_loop(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, S: Tensor,
     log_decay: Tensor | None = None, starts: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The same, one token at a time."""
+    """Computes the same as `delta_rule`, one token at a time."""
     parts: list[Tensor] = []
     s = S
     qs, ks, vs, bs = (torch.split(x, 1, 2) for x in (q, k, v, beta))
@@ -57,7 +57,7 @@ def delta_step(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, S: Tensor,
     log_decay: Tensor | None = None, starts: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """One token, T = 1."""
+    """Computes the same as `delta_rule` for one token, T = 1."""
     s = remaining(S, log_decay, starts)
     s = (s + k.mT * (beta[..., None] * (v - k @ s))).contiguous()
     return q @ s, s
@@ -67,7 +67,7 @@ def delta_write(
     k: Tensor, v: Tensor, beta: Tensor, S: Tensor,
     log_decay: Tensor | None = None, starts: Tensor | None = None, chunk: int = 32,
 ) -> Tensor:  # fmt: skip
-    """Returns S after the last token, for callers that read nothing on the way."""
+    """Returns S after the last token, for callers that do not read the memory before."""
     if k.shape[2] == 1:
         return delta_step(k, k, v, beta, S, log_decay, starts)[1]
     return corrections(k, v, beta, S, spans(log_decay, starts, k, chunk), chunk)[2]
@@ -76,12 +76,14 @@ def delta_write(
 def corrections(
     k: Tensor, v: Tensor, beta: Tensor, S: Tensor, weights: Spans, chunk: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Solves what each token writes: (I + tril(beta within * K K^T, -1)) U = beta (V - before K S), chunk by chunk.
+    """Solves (I + tril(beta within * K K^T, -1)) U = beta (V - before K S) for U, which each chunk writes.
 
-    The solution is U = U_0 - W S, affine in the matrix S that the chunk finds. U_0 and W are made for all chunks at
-    once; then S <- before_C S + (after K)^T U goes from chunk to chunk. (Made for all chunks too, what turns S into the
-    next one would be a D x D matrix of each, which takes more work than all else.) A single chunk knows its S and needs
-    no W. Returns U: (B, H, N, C, E), the matrix that each chunk finds: (B, H, N, D, E), and S after the last token.
+    The solution is U = U_0 - W S, affine in the matrix S before the chunk. U_0 and W are computed for all chunks at
+    once; then S <- before_C S + (after K)^T U goes from chunk to chunk. (This step could be computed for all chunks at
+    once too, but as a D x D matrix of each, which costs more than all the rest.) A single chunk knows its S, and needs
+    no W.
+
+    Returns U: (B, H, N, C, E), the matrix S before each chunk: (B, H, N, D, E), and S after the last token.
     """
     k, v, strength = chunks(k, chunk), chunks(v, chunk), chunks(beta[..., None], chunk)
     strong_keys = strength * k
@@ -107,13 +109,13 @@ def corrections(
         u = torch.baddbmm(u, w, s, alpha=-1)
         written.append(u)
         s = torch.baddbmm(s if remains is None else remains * s, write, u)
-    u, found = (torch.stack(x, 1).view(*S.shape[:2], -1, *x[0].shape[1:]) for x in (written, before_each))
-    return u, found, s.view(S.shape)
+    u, before = (torch.stack(x, 1).view(*S.shape[:2], -1, *x[0].shape[1:]) for x in (written, before_each))
+    return u, before, s.view(S.shape)
 
 
 def solve(A: Tensor, R: Tensor) -> Tensor:
-    """Returns X of A X = R, A lower triangular; its diagonal is taken as ones, and nothing above it is read.
+    """Returns the X of A X = R. A: lower triangular; its diagonal counts as ones, and nothing above it is read.
 
-    As X^T A^T = R^T, which lies in memory as the solver wants it.
+    It solves X^T A^T = R^T, whose numbers lie in memory in the order that the solver needs.
     """
     return cast(Tensor, torch.linalg.solve_triangular(A.mT, R.mT, upper=True, left=False, unitriangular=True)).mT

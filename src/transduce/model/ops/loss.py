@@ -9,15 +9,15 @@ from torch import Tensor
 from transduce.model.ops.precision import autocast_dtype
 
 CHUNK_ELEMENTS = 1 << 21  # logits held at once: 8 MiB in float32, which stay in the cache
-CHUNK_ROWS = 256  # but so many rows, since each chunk rewrites the gradient of the table ...
-MOST = 8  # ... in at most so many times the logits
+CHUNK_ROWS = 256  # at least so many rows, since each chunk rewrites the gradient of the table ...
+MOST = 8  # ... but at most so many times CHUNK_ELEMENTS
 STRETCH = 1 << 12  # rows of the table whose gradient is added while it is in the cache
-FEW = 1 << 10  # up to this vocabulary, logits that fit one chunk are made as anywhere else
+FEW = 1 << 10  # up to this vocabulary, logits that fit one chunk are computed at once, with autograd
 TALL = 1 << 15  # from this vocabulary on, float32 products on a CPU are faster with the rows of a chunk side by side
 
 
 def rows_at_once(vocab: int) -> int:
-    """Returns how many rows of logits are made at once."""
+    """Returns how many rows of logits are computed at once."""
     return max(1, CHUNK_ELEMENTS // vocab, min(CHUNK_ROWS, MOST * CHUNK_ELEMENTS // vocab))
 
 
@@ -25,14 +25,18 @@ def cross_entropy(
     hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None,
     bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Sum of the label-smoothed loss and sum of -log p(target), both float32 (or float64) scalars.
+    """Returns the sum of the label-smoothed loss and the sum of -log p(target), both float32 (or float64) scalars.
 
-    hidden: (S, M), weight: (V, M), targets: (S,) in 0..V-1, bias: (V,) or None. Logits are hidden weight^T + bias, made
-    a chunk of rows at a time.
-    The smoothed loss of a row is (1 - s) (-log p_y) + s mean_v (-log p_v)   (Szegedy et al. 2016, sec. 7; what
-    `F.cross_entropy(label_smoothing=s)` computes). Only the first sum carries a gradient. The gradient is made in the
-    forward pass, chunk by chunk, so the backward pass needs no logits and only scales. weights: (S,), by which both
-    terms of each row are multiplied; None: 1. They get no gradient.
+    hidden: (S, M).
+    weight: (V, M). Logits are hidden weight^T + bias, computed a chunk of rows at a time.
+    targets: (S,) in 0..V-1.
+    smoothing: s. The loss of a row is (1 - s) (-log p_y) + s mean_v (-log p_v), as in Szegedy et al. 2016, sec. 7, and
+        in `F.cross_entropy(label_smoothing=s)`.
+    weights: (S,), both terms of each row are multiplied by them (None: 1). They get no gradient.
+    bias: (V,) or None.
+
+    Only the first sum carries a gradient. It is computed in the forward pass, chunk by chunk, so that the backward pass
+    needs no logits and only scales it.
     """
     rows, vocab = hidden.shape[0], weight.shape[0]
     if torch.compiler.is_compiling() or (vocab <= FEW and rows * vocab <= CHUNK_ELEMENTS):
@@ -128,7 +132,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 class Room:
-    """Memory for the logits of a chunk, used for one after the other."""
+    """Memory for the logits of a chunk, which all chunks use one after the other."""
 
     def __init__(self, rows: int, vocab: int, dtype: torch.dtype, device: torch.device) -> None:
         self.vocab, self.tall = vocab, device.type == "cpu" and vocab >= TALL
@@ -137,14 +141,14 @@ class Room:
         self.memory = torch.empty(rows * self.step, dtype=dtype, device=device)
 
     def of(self, rows: int) -> Tensor:
-        """Returns (rows, V), what was there before overwritten. tall: the rows of the memory are its columns."""
+        """Returns (rows, V) of this memory, with any numbers in it. Where it is tall, it lies transposed."""
         if self.tall:
             return self.memory[: rows * self.vocab].view(self.vocab, rows).T
         return self.memory.view(-1, self.step)[:rows, : self.vocab]
 
 
 def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total (V, M) += a (V, S) b (S, M), a stretch of rows at a time where the sum is more precise than products."""
+    """Adds a (V, S) b (S, M) to total (V, M), `STRETCH` rows at a time where total is more precise than the product."""
     if a.dtype == total.dtype:
         total.addmm_(a, b)
         return
@@ -153,5 +157,5 @@ def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def weighed(x: Tensor, weights: Tensor | None) -> Tensor:
-    """Returns x times the weights, of as many dimensions."""
+    """Returns x times the weights, which have as many dimensions (None: x)."""
     return x if weights is None else x * weights
