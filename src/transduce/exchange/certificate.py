@@ -135,27 +135,28 @@ def difference(a: Tensor, b: Tensor) -> float:
     return greatest if greatest == greatest else float("inf")
 
 
-def require_equal(found: Findings, what: str, against: str) -> None:
+def require_equal(findings: Findings, what: str, against: str) -> None:
     """Raises UserError, naming the first layer that differs, unless everything agrees.
 
     what: the name of the model that is checked.
     against: the name of the other model.
     """
-    output = NAMES.get(found.output, "hidden states")
-    if not found.numbers:
+    output = NAMES.get(findings.output, "hidden states")
+    if not findings.numbers:
         raise UserError(f"{what} computes {output} that are not numbers, and so does {against}; its weights are spoilt")
-    if not found.logits <= found.tolerance:
-        begins = f"they part at {found.first}" if found.first else "no single layer says where"
+    if not findings.logits <= findings.tolerance:
+        begins = f"they part at {findings.first}" if findings.first else "no single layer says where"
         raise UserError(
-            f"{what} computes other {output} than {against}: they differ by up to {found.logits:.3g}, where "
-            f"{found.tolerance:.3g} is allowed; {begins}"
+            f"{what} computes other {output} than {against}: they differ by up to {findings.logits:.3g}, where "
+            f"{findings.tolerance:.3g} is allowed; {begins}"
         )
-    if found.agreed < found.new:
-        raise UserError(f"{what} writes other text than {against}, from token {found.agreed + 1} of {found.new} on")
-    if found.lines < found.of:
+    if findings.agreed < findings.new:
         raise UserError(
-            f"{what} reads {found.of - found.lines} of {found.of} lines as other ids than {against} ({found.odd})"
+            f"{what} writes other text than {against}, from token {findings.agreed + 1} of {findings.new} on"
         )
+    if findings.lines < findings.of:
+        share = f"{findings.of - findings.lines} of {findings.of} lines"
+        raise UserError(f"{what} reads {share} as other ids than {against} ({findings.odd})")
 
 
 def require_same_settings(ours: Sequence[int], other: Sequence[int] | None, against: str) -> dict[str, str]:
@@ -180,16 +181,18 @@ def has_transformers() -> bool:
     return find_spec("transformers") is not None
 
 
-def document(found: Findings, against: str, parameters: int, files: Mapping[str, str], **more: Any) -> dict[str, Any]:
+def document(
+    findings: Findings, against: str, parameters: int, files: Mapping[str, str], **more: Any
+) -> dict[str, Any]:
     """Returns the contents of a certificate. more: further entries."""
     return {
         "compared_with": against,
         "parameters": parameters,
-        "largest_logit_difference": found.logits,
-        "tolerance": found.tolerance,
-        "compared": NAMES.get(found.output, "hidden states"),
-        "greedy_tokens_alike": f"{found.agreed} of {found.new}",
-        "lines_with_the_same_ids": f"{found.lines} of {found.of}",
+        "largest_logit_difference": findings.logits,
+        "tolerance": findings.tolerance,
+        "compared": NAMES.get(findings.output, "hidden states"),
+        "greedy_tokens_alike": f"{findings.agreed} of {findings.new}",
+        "lines_with_the_same_ids": f"{findings.lines} of {findings.of}",
         "versions": versions(),
         **more,
         "files": dict(files),

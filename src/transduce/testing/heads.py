@@ -233,7 +233,7 @@ def derivatives(head: Head, width: int) -> None:
 
 
 def lower_precision(head: Head, width: int) -> None:
-    """Under autocast to bfloat16, hidden states of either precision give gradients, and the same numbers up to rounding.
+    """Under autocast to bfloat16, hidden states of both precisions give gradients, and equal numbers up to rounding.
 
     Weights in bfloat16 give outputs in float32, too.
     """
