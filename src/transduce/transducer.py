@@ -30,6 +30,7 @@ from transduce.tasks.classify import Classified, ClassifyConfig
 from transduce.tasks.evaluate import Evaluation, evaluate
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.measure import DRAWS
+from transduce.tasks.tag import TagConfig, Tagging
 from transduce.tasks.task import TaskConfig
 from transduce.tasks.translate import TranslateConfig
 from transduce.text.tokenizer import Tokenizer
@@ -158,6 +159,10 @@ class Transducer:
         many = [texts] if isinstance(texts, str) else list(texts)
         out = task.predict(self.model, self.readers, many, self.recipe.generate)
         return out[0] if isinstance(texts, str) else out
+
+    def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagging]:
+        """Returns the words of each text with their tags, in order. A text may be a list of its words."""
+        return self._as(TagConfig).predict(self.model, self.readers, list(texts), self.recipe.generate)
 
     def generate(self, prompt: str = "", **options: Unpack[Options]) -> str:
         """Returns what the model writes after a prompt, without the prompt."""

@@ -79,3 +79,13 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [f"data.path={out / 'table.tsv'}", "tokenizer=char", "name=labels", "train.ema=null"]
     assert main(["train", "classify", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
     return out / "labels"
+
+
+@pytest.fixture(scope="session")
+def tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that tags words, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    (out / "train.conll").write_text("".join(f"red\tO\ndog{n}\tB-x\n\n" for n in range(40)))
+    words = [f"data.path={out / 'train.conll'}", "tokenizer=char", "name=tags", "train.ema=null"]
+    assert main(["train", "tag", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
+    return out / "tags"

@@ -51,6 +51,7 @@ class Runs(NamedTuple):
     stream: Path  # a language model of such text
     encoder: Path
     labels: Path  # which are not ASCII
+    tags: Path
     table: Path
     folder: Path  # of Hugging Face's form
 
@@ -82,8 +83,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     labelled.write_text("".join(f"{'ä' if i % 2 else 'ö'}\t{row}\n" for i, row in enumerate(rows)), "utf-8")
     columns = ["data.columns.label=0", "data.columns.text=1", "train.ema=null"]
     labels = run("labels", "classify", f"data.path={labelled}", "tokenizer.kind=char", *columns)
+    marked = "".join(f"{row}\t{'ä' if i % 2 else 'ö'}\n\n" for i, row in enumerate(rows))
+    (folder / "tags.conll").write_text(marked, "utf-8")
+    tags = run("tags", "tag", f"data.path={folder / 'tags.conll'}", "tokenizer.kind=char", "train.ema=null")
     assert main(["export", str(stream), str(folder / "exported")]) == 0
-    return Runs(pairs, stream, encoder, labels, table, folder / "exported")
+    return Runs(pairs, stream, encoder, labels, tags, table, folder / "exported")
 
 
 def words_of(runs: Runs) -> dict[str, list[str]]:
@@ -97,6 +101,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "score": [str(runs.pairs), str(runs.table)],
         "embed": [str(runs.encoder), text],
         "classify": [str(runs.labels), text, "--probabilities"],
+        "tag": [str(runs.tags), text],
         "predict": [str(runs.pairs), text],
         "plan": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL, "--no-probe"],
         "doctor": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL],
@@ -178,7 +183,7 @@ def test_any_encoding_gives_the_right_text_or_a_sentence(
 
 
 FOR_PROGRAMS = {
-    "translate", "generate", "score", "embed", "classify", "predict", "recipes show", "recipes schema",
+    "translate", "generate", "score", "embed", "classify", "predict", "tag", "recipes show", "recipes schema",
     "catalogue counts",
 }  # fmt: skip
 

@@ -186,6 +186,7 @@ WITH_TEXT = {
     "classify": [
         Input(["LABELS", "--json", "--file", "FILE"], plain, same, "lines", ["LABELS", "--json"], told=TOO_LONG)
     ],
+    "tag": [Input(["TAGS", "--json", "--file", "FILE"], plain, same, "lines", ["TAGS", "--json"], told=TOO_LONG)],
     "embed": [Input(["ENCODER", "--file", "FILE"], plain, same, "lines", ["ENCODER"], told=TOO_LONG)],
     "tokenizer train": [
         Input(["FILE", "--kind", "char", "--out", "made"], plain, characters, "a.txt", told={**TOO_LONG, **EMPTY})
@@ -252,7 +253,7 @@ def came_in(command: str, out: str, taken: dict[str, Any]) -> Any:
         return [json.loads(line)["source"] for line in lines]
     if command == "predict":
         return [json.loads(line)["input"] for line in lines]
-    if command in ("embed", "classify"):
+    if command in ("embed", "classify", "tag"):
         return [json.loads(line)["text"] for line in lines]
     if command == "tokenizer train":
         return set(Tokenizer.load("made").tokenizer.get_vocab()) - set(SPECIALS)
@@ -276,6 +277,7 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
     dates: Path,
     encoder: Path,
     labels: Path,
+    tags: Path,
     tmp_path: Path,
     command: str,
     number: int,
@@ -285,16 +287,17 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
     one, case = WITH_TEXT[command][number], CASES[name]
     data, words = case.encode(one.lines(case.rows)), one.words
     told = one.told.get(name, case.told) if one.file or name != "empty" else ""
+    runs = {"RUN": str(dates), "ENCODER": str(encoder), "LABELS": str(labels), "TAGS": str(tags)}
     if channel in ("file", "gz"):
         assert one.file is not None
         file = f"{one.file}.gz" if channel == "gz" else one.file
         for path in ("train.de", "train.en") if one.file == "train.de" else (one.file,):
             content = gzip.compress(data) if channel == "gz" else data
             (tmp_path / f"{path}{'.gz' if channel == 'gz' else ''}").write_bytes(content)
-        where = {"FILE": file, "FOLDER": ".", "RUN": str(dates), "ENCODER": str(encoder), "LABELS": str(labels)}
+        where = {"FILE": file, "FOLDER": ".", **runs}
     else:
         assert one.stdin is not None
-        words, where = one.stdin, {"RUN": str(dates), "ENCODER": str(encoder), "LABELS": str(labels)}
+        words, where = one.stdin, runs
         if channel == "gz on stdin":
             data, told = gzip.compress(data), "standard input is gzip, which its name does not say; unpack it first"
     if any("data.path" in word for word in words):

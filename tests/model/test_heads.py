@@ -44,6 +44,8 @@ VALUES: dict[str, tuple[Any, ...]] = {  # of every option of every head; an opti
     "div": (2, 1),
     "map_all": (None, True, False),
     "own_maps": (0, 2),
+    "classes": (7,),
+    "dropout": (0.0,),
 }
 TABLES = {
     "none": None,
@@ -146,9 +148,13 @@ def projection(head: Any, config: Any, h: Tensor) -> Tensor:
     return h @ head.out.weight.T + (0.0 if head.out.bias is None else head.out.bias)
 
 
+def token_classes(head: Any, config: Any, h: Tensor) -> Tensor:
+    return h @ head.output.weight.T + (0.0 if head.output.bias is None else head.output.bias)
+
+
 FORMULAS: dict[str, Callable[[Any, Any, Tensor], Tensor]] = {
     "linear": linear, "transform": transform, "adaptive": adaptive, "discriminator": discriminator,
-    "projection": projection,
+    "projection": projection, "token-classes": token_classes,
 }  # fmt: skip
 
 
@@ -258,6 +264,7 @@ def test_smoothing_compiled_is_smoothing() -> None:
         ("none", "this model has no head (model.head=none)"),
         ("discriminator", "the head of this model gives 1 number per token"),
         ({"kind": "projection", "size": 7}, "the head of this model gives 7 numbers per token"),
+        ({"kind": "token-classes", "classes": 5}, "the head of this model gives 5 numbers per token"),
         ({"kind": "classes", "classes": 2}, "the head of this model gives 2 numbers per row"),
         ("numbers", "the head of this model gives 1 number per row"),
         ("vector", "the head of this model gives 12 numbers per row"),

@@ -8,12 +8,16 @@ import torch
 from transduce.config import from_data, kinds, to_data
 from transduce.errors import UserError
 from transduce.model.architecture import ModelConfig
-from transduce.model.heads.head import HeadConfig, PooledHead, TokenHead
+from transduce.model.heads.head import Head, HeadConfig, PooledHead, TokenHead
+from transduce.model.heads.token_classes import TokenClassesHead
 from transduce.model.layout import dense
 from transduce.objectives.objective import ObjectiveConfig
 from transduce.text.byte import Byte
 
 HEADS = [one for kind in kinds(HeadConfig.folder).values() for one in cast(type[HeadConfig], kind).examples()]
+NEEDED: dict[str, type[Head]] = {
+    "classification": PooledHead, "regression": PooledHead, "tagging": TokenClassesHead, "span": TokenClassesHead,
+}  # fmt: skip
 SIZES: dict[str, Any] = {
     "width": 12, "layers": 1, "mixer": {"heads": 3}, "feedforward": {"hidden": 8}, "embedding": {"blank": True},
     "positions": "t5",
@@ -31,9 +35,12 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
     )
     model = made.build(tokenizer.vocab_size)
     ids = torch.randint(5, 60, (2, 9), generator=torch.Generator().manual_seed(0))
-    targets = {"classification": torch.tensor([0, 0]), "regression": torch.ones(2, 1)}.get(objective, ids)
+    targets = {
+        "classification": torch.tensor([0, 0]), "regression": torch.ones(2, 1), "tagging": ids % 2,
+        "span": torch.tensor([[0, 3], [1, 8]]),
+    }.get(objective, ids)  # fmt: skip
     batch = model.given(ids, dense(2, 9), ids, dense(2, 9))._replace(targets=targets)
-    needed = PooledHead if objective in ("classification", "regression") else TokenHead
+    needed = NEEDED.get(objective, TokenHead)
     try:
         loss = cast(ObjectiveConfig, kinds(ObjectiveConfig.folder)[objective]()).build_for(model, tokenizer)(
             model, batch
@@ -42,7 +49,7 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
         said = str(error)
         assert "\n" not in said
         assert f"objective={objective}" in said
-        assert not isinstance(model.head, needed) or "model.kind=" in said
+        assert not isinstance(model.head, needed) or "model.kind=" in said or "two classes" in said
         return
     assert isinstance(model.head, needed)
     loss.total.backward()

@@ -15,6 +15,7 @@ from transduce.tasks.classify import ClassifyConfig
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.classes import MacroF1
 from transduce.tasks.measures.measure import Measured
+from transduce.tasks.tag import TagConfig
 from transduce.tasks.task import TaskConfig
 from transduce.tasks.translate import TranslateConfig
 from transduce.testing import tasks as laws
@@ -28,6 +29,11 @@ ROWS: dict[str, tuple[TaskConfig, dict[str, list[Any]]]] = {
     "language, a stream": (LanguageConfig(stream=True), {"text": TEXTS}),
     "classify": (ClassifyConfig(), {"text": TEXTS, "label": [text.count("a") % 3 for text in TEXTS]}),
 }
+WORDS = [text.split() or ["a"] for text in TEXTS]
+ROWS["tag"] = (
+    TagConfig(),
+    {"words": WORDS, "tags": [[f"B-{word[0]}" if "a" in word else "O" for word in r] for r in WORDS]},
+)
 CASES: dict[str, Case] = {}
 
 

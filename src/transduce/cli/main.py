@@ -32,6 +32,7 @@ from transduce.cli import (
     reproduce,
     runs,
     score,
+    tag,
     tokenizer,
     train,
     translate,
@@ -54,6 +55,7 @@ app.command()(for_programs(translate.translate))
 app.command()(for_programs(generate.generate))
 app.command()(for_programs(score.score))
 app.command()(for_programs(classify.classify))
+app.command()(for_programs(tag.tag))
 app.command()(for_programs(predict.predict))
 app.command()(for_programs(embed.embed))
 app.command(context_settings=PASS_ON)(plan.plan)

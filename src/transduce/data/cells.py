@@ -1,4 +1,4 @@
-"""The cells of a table file as Python values: TSV, CSV, JSONL, Parquet, and lines that begin with a label."""
+"""The cells of a table file as Python values: TSV, CSV, JSON, Parquet, CoNLL, and lines that begin with a label."""
 
 import importlib
 import json
@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from transduce.data import read, table
+from transduce.data import conll, documents, read, table
 from transduce.errors import UserError
 
 SEPARATORS = {"comma": ",", "semicolon": ";"}
@@ -21,8 +21,9 @@ class Form(NamedTuple):
     places: the number of each column that is asked for.
     names: of all columns; None: they have none.
     headed: the first row holds the names.
-    separator: none, tab, comma, semicolon or space.
+    separator: none, tab, comma, semicolon, space, or conll for a word a line.
     remarks: sentences about columns that were recognised.
+    lists: of each place, whether its cells may be lists.
     """
 
     places: tuple[int, ...]
@@ -30,6 +31,7 @@ class Form(NamedTuple):
     headed: bool
     separator: str
     remarks: tuple[str, ...] = ()
+    lists: tuple[bool, ...] = ()
 
 
 def kind_of(path: Path) -> str:
@@ -37,9 +39,18 @@ def kind_of(path: Path) -> str:
     return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
 
 
-def names(path: Path, max_chars: int) -> list[str] | None:
+def in_conll(path: Path, separator: str) -> bool:
+    """Says whether a file has a word a line."""
+    return separator == "conll" or kind_of(path) in conll.EXTENSIONS
+
+
+def names(path: Path, max_chars: int, separator: str = "") -> list[str] | None:
     """The names of the columns, where every row has them or the file keeps them; None: the first row may hold them."""
-    if kind_of(path) in table.JSONL:
+    if in_conll(path, separator):
+        universal = kind_of(path) == ".conllu"
+        first = next(conll.sentences(path, max_chars, universal=universal), (0, list[tuple[str, ...]]()))[1]
+        return conll.names(len(first), universal=universal)
+    if kind_of(path) in (*table.JSONL, *documents.EXTENSIONS):
         row = next(objects(path, max_chars), (0, dict[str, Any]()))[1]
         return list(row)
     return list(parquet(path).schema_arrow.names) if kind_of(path) == ".parquet" else None
@@ -48,7 +59,10 @@ def names(path: Path, max_chars: int) -> list[str] | None:
 def cells(path: Path, separator: str, max_chars: int) -> Iterator[tuple[int, list[Any]]]:
     """(line, cells) of every row, the first one included. Raises UserError."""
     kind = kind_of(path)
-    if kind in table.JSONL:
+    if in_conll(path, separator):
+        for number, columns in conll.sentences(path, max_chars, universal=kind == ".conllu"):
+            yield number, list(columns)
+    elif kind in (*table.JSONL, *documents.EXTENSIONS):
         columns = names(path, max_chars) or []
         for number, row in objects(path, max_chars):
             for name in columns:
@@ -79,7 +93,10 @@ def parts(line: str, separator: str) -> list[Any]:
 
 
 def objects(path: Path, max_chars: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, object) of every line of a JSONL file that is not blank. Raises UserError."""
+    """(line, object) of every line of a JSONL file that is not blank, or every row of a document. Raises UserError."""
+    if kind_of(path) in documents.EXTENSIONS:
+        yield from documents.objects(path)
+        return
     for number, line in enumerate(read.each(path, max_chars), 1):
         if not line.strip():
             continue
@@ -110,18 +127,19 @@ def values(path: Path, form: Form, max_chars: int) -> list[tuple[Any, ...]]:
         _, own = next(rows, (0, list[Any]()))
         if [str(name) for name in own] != form.names:
             raise UserError(other)
-    elif form.names is not None and (own := names(path, max_chars)) is not None and own != form.names:
+    elif form.names is not None and (own := names(path, max_chars, form.separator)) is not None and own != form.names:
         wanted = [form.names[i] for i in form.places]
         if any(name not in own for name in wanted):
             raise UserError(other)
         form = form._replace(places=tuple(map(own.index, wanted)), names=own)
+    gets = [frozen if many else plain for many in form.lists or (False,) * len(form.places)]
     out, counts = list[tuple[Any, ...]](), Counter[int]()
     first: dict[int, int] = {}
     for number, row in rows:
         counts[len(row)] += 1
         first.setdefault(len(row), number)
         if len(row) > max(form.places):
-            out.append(tuple(plain(row[i], path, number) for i in form.places))
+            out.append(tuple(get(row[i], path, number) for i, get in zip(form.places, gets, strict=True)))
     if not out:
         raise UserError(f"{path} has no rows; give a file with rows in it")
     usual = counts.most_common(1)[0][0] if form.names is None else len(form.names)
@@ -143,6 +161,13 @@ def plain(value: Any, path: Path, number: int) -> Any:
     elif isinstance(value, list | dict):
         way = f"write it as text, as {json.dumps(json.dumps(value, default=str)[:40])}, for a reader to take apart"
     raise UserError(f"{path}, line {number}, has a value that is {shown}, but text or a number is asked for; {way}")
+
+
+def frozen(value: Any, path: Path, number: int) -> Any:
+    """A cell that may be a list: lists as tuples, objects as JSON. Raises UserError."""
+    if isinstance(value, list | tuple):
+        return tuple(frozen(one, path, number) for one in cast("list[Any]", value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else plain(value, path, number)
 
 
 def some(path: Path, separator: str, max_chars: int, count: int) -> list[list[Any]]:

@@ -6,6 +6,10 @@ from typing import Any
 
 # What holds text, by name; a task gives other columns names of its own.
 TEXT, STREAM, SOURCE, TARGET = "text", "stream", "source", "target"
+CONTEXT, QUESTION, PASSAGE, OTHER = "context", "question", "passage", "other"
+# What may hold a list in each row.
+WORDS, TAGS, LABELS, ANSWERS = "words", "tags", "labels", "answers"
+LISTS = frozenset({WORDS, TAGS, LABELS, ANSWERS})
 
 
 @dataclass(frozen=True)

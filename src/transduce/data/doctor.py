@@ -232,7 +232,8 @@ def preview(loader: Loader, tokenizer: Tokenizer, rows: int) -> tuple[Row, ...]:
     batch, out = loader.batch(0, 0), list[Row]()
     for row in range(min(rows, len(batch.inputs))):
         target: list[Token] = []
-        if batch.targets.shape != batch.inputs.shape:  # what is learnt belongs to the whole row
+        if batch.targets.shape != batch.inputs.shape or getattr(loader.examples, "classes", None) is not None:
+            # what is learnt belongs to the whole row, or is a class of each token
             ids = _ints(batch.inputs[row][batch.layout.valid[row]])
             out.append(Row((), tuple(Token(text, False) for text in tokenizer.pieces(ids))))
             continue

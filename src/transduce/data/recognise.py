@@ -3,21 +3,32 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
-from transduce.data import cells
+from transduce.data import cells, conll, read
+from transduce.data.columns import LISTS, TAGS, WORDS
 from transduce.errors import UserError
 
 SOME = 1000  # rows that are looked at
 NAMES = {  # what a column is called elsewhere
     "text": {
         "text", "sentence", "message", "review", "content", "document", "comment", "tweet", "body", "question", "sms",
-        "utterance", "query", "description", "input", "headline",
+        "utterance", "query", "description", "input", "headline", "sentence1", "text1", "text_a", "anchor", "question1",
     },
     "label": {
         "label", "labels", "class", "category", "sentiment", "intent", "topic", "target", "y", "tag", "rating", "stars",
         "output", "emotion", "spam", "is_spam",
     },
+    "words": {"tokens", "token", "word", "form", "sentence", "text"},
+    "tags": {"ner_tags", "tag", "ner", "pos_tags", "upos", "labels", "label", "entities"},
+    "number": {"score", "value", "rating", "stars", "label", "target", "y", "similarity", "similarity_score", "grade"},
+    "labels": {"label", "classes", "categories", "tags", "topics", "genres", "emotions"},
+    "other": {"sentence2", "text2", "text_b", "second", "premise", "positive", "question2", "answer", "passage"},
+    "question": {"query", "questions"},
+    "context": {"passage", "paragraph", "document", "article"},
+    "passage": {"context", "positive", "paragraph", "document", "positive_passage", "answer", "text"},
+    "answers": {"answer", "answer_text", "span"},
 }  # fmt: skip
 MOST = 100  # different labels, beyond which a column is taken for text
 
@@ -36,9 +47,9 @@ def form(
     max_chars: int,
 ) -> cells.Form:  # fmt: skip
     """Returns where the columns of a table are. Raises UserError where they are neither told nor recognised."""
-    mark = separator if separator != "auto" else guessed(path, max_chars)
+    mark = separator if separator != "auto" else guessed(path, max_chars, words={WORDS, TAGS} <= set(columns))
     first, *rows = cells.some(path, mark, max_chars, SOME) or [list[object]()]
-    names = cells.names(path, max_chars)
+    names = cells.names(path, max_chars, mark)
     if names is None:
         aliases = {alias for column in columns for alias in NAMES.get(column, {column})}
         looks = any(isinstance(cell, str) and simple(cell) in aliases for cell in first)
@@ -62,14 +73,21 @@ def form(
         places[column] = place
         title = f"column {place}" + (f" (`{names[place]}`)" if names else "")
         remarks.append(f"the {column} is {title} of {path.name}, by {how}; data.columns.{column}=... says otherwise")
-    return cells.Form(tuple(places[column] for column in columns), names, headed, mark, tuple(remarks))
+    lists = tuple(column in LISTS for column in columns)
+    return cells.Form(tuple(places[column] for column in columns), names, headed, mark, tuple(remarks), lists)
 
 
-def guessed(path: Path, max_chars: int) -> str:
+def guessed(path: Path, max_chars: int, *, words: bool = False) -> str:
     """Returns the separator of a file: as its name says; of plain text tabs where all lines have one, else the first
-    space.
+    space. words: words with tags are asked for, which stand on a line each where there are blank lines between.
     """
     kind = cells.kind_of(path)
+    if kind in conll.EXTENSIONS:
+        return "conll"
+    if words and kind in (".txt", ".tsv"):
+        lines = list(islice(read.each(path, max_chars), SOME))
+        if any(not line.strip() for line in lines[:-1]):
+            return "conll"
     if kind != ".txt":
         return "comma" if kind == ".csv" else "tab"
     lines = [str(row[0]) for row in cells.some(path, "none", max_chars, SOME)]

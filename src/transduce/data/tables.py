@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from transduce.data import cells, read, recognise, table
+from transduce.data import cells, conll, documents, read, recognise, table
 from transduce.data.columns import Columns
 from transduce.data.source import SPLITS, DataConfig, files, hold_out, require_fraction, unused
 
-EXTENSIONS = (*table.EXTENSIONS, ".parquet", ".txt")
+EXTENSIONS = (*table.EXTENSIONS, ".parquet", *conll.EXTENSIONS, *documents.EXTENSIONS, ".txt")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table(DataConfig):
-    """Columns of TSV, CSV, JSONL, Parquet or plain text files, for any task.
+    """Columns of TSV, CSV, JSON, Parquet, CoNLL, SQuAD or plain text files, for any task.
 
     path: a folder with train.tsv (or .csv, .jsonl, .parquet, .txt), valid.* and test.*, or of other files, one file or
         a glob, all of which is train.
@@ -34,7 +34,7 @@ class Table(DataConfig):
     path: str
     columns: dict[str, int | str] = field(default_factory=dict[str, int | str])
     header: bool | None = None
-    separator: Literal["auto", "tab", "comma", "semicolon", "space"] = "auto"
+    separator: Literal["auto", "tab", "comma", "semicolon", "space", "conll"] = "auto"
     train: tuple[str, ...] = ("train",)
     valid: tuple[str, ...] = ("valid",)
     test: tuple[str, ...] = ("test",)

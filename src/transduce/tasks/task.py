@@ -74,6 +74,10 @@ class TaskConfig(Part, ABC):
         """Returns the readers of all columns but text, fitted to the training data. Raises UserError."""
         return {}
 
+    def inputs(self, columns: Columns) -> Sequence[Any]:
+        """Returns what `predict` is given for each row."""
+        return columns.given
+
     def texts(self, columns: Columns) -> Iterable[str]:
         """Returns the texts that a tokeniser is trained on; none where the task reads no text."""
         return [text for name in self.reads for text in columns[name]] if self.reads_text else []

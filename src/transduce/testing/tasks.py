@@ -127,7 +127,8 @@ def losses_count_targets(case: Case) -> None:
 
 def predictions_do_not_depend_on_their_mates(case: Case) -> None:
     """Alone, together, in another order, twice: each input gets its own prediction."""
-    model, inputs = case.exact, [*case.valid.given, case.valid.given[0]]
+    model, rows = case.exact, case.task.inputs(case.valid)
+    inputs = [*rows, rows[0]]
     together = model.predict(inputs)
     assert len(together) == len(inputs), "there is not one prediction for each input"
     assert len({repr(one) for one in together}) > 1, "all predictions are equal, so this shows nothing"
@@ -148,7 +149,8 @@ def opened_it_predicts_what_validation_saw(case: Case) -> None:
     assert all(same(one.output, other.output) for one, other in pairs), "evaluate and validation predict differently"
     rows = spread(len(case.valid), None)
     if all(sample.prediction is not None for sample in again.samples):
-        predicted = case.model.predict([case.valid.given[row] for row in rows])
+        inputs = case.task.inputs(case.valid)
+        predicted = case.model.predict([inputs[row] for row in rows])
         assert same(predicted, [one.prediction for one in again.samples]), "predict and evaluate predict differently"
 
 

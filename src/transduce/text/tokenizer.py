@@ -160,6 +160,16 @@ class Tokenizer:
             )
         return rows
 
+    def encode_spans(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """Returns the ids of every text, as `encode_batch` does, and the characters that each id stands for.
+
+        Raises UserError as `encode_batch` does.
+        """
+        rows = self.encode_batch(texts)
+        with library("cut the text"):
+            encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [(ids, list(one.offsets)) for ids, one in zip(rows, encodings, strict=True)]
+
     def encode_flat(self, texts: Sequence[str], *, answers: bool = False) -> tuple[words.Ids, words.Index]:
         """Returns the ids of all texts, one behind the other, and how many each has: for much text.
 

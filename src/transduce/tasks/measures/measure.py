@@ -17,12 +17,14 @@ class Sample(NamedTuple):
     """One example as text. For a language model `source` is the prompt and `expected` how the text goes on.
 
     prediction: what a task's `predict` gave; None: nothing but the text.
+    beside: what the measures of a task need besides, such as other right answers.
     """
 
     source: str
     expected: str
     output: str
     prediction: Any = None
+    beside: Any = None
 
 
 class Measured(NamedTuple):
