@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transduce.data.examples import Index, Ragged
-from transduce.data.pieces import Pieces, Side, padded, tensor
+from transduce.data.pieces import Pieces, Spans, padded, tensor
 from transduce.model.batch import Batch
 from transduce.model.layout import Marks
 
@@ -74,9 +74,9 @@ class FramedPieces(Pieces):
     they are the targets. weights: of each row's target (None: 1).
     """
 
-    types: Side | None
+    types: Spans | None
     values: NDArray[Any]
-    slots: Side | None = None
+    slots: Spans | None = None
     weights: NDArray[np.float32] | None = None
 
     def padded(self, chosen: Index) -> Batch:
@@ -97,10 +97,10 @@ def framed(
 ) -> FramedPieces:  # fmt: skip
     """Returns rows as pieces. example: of which each is. values, slots, weights: see `FramedPieces`."""
     ids = Ragged.of([row.ids for row in rows])
-    side = Side(ids.flat, ids.offsets[:-1], ids.lengths)
+    side = Spans(ids.flat, ids.offsets[:-1], ids.lengths)
     types = None
     if any(row.tail for row in rows):
         kinds = Ragged.of([row.types or [0] * len(row.ids) for row in rows])
-        types = Side(kinds.flat, ids.offsets[:-1], ids.lengths)
-    marks = None if slots is None else Side(Ragged.of(slots).flat, ids.offsets[:-1], ids.lengths)
+        types = Spans(kinds.flat, ids.offsets[:-1], ids.lengths)
+    marks = None if slots is None else Spans(Ragged.of(slots).flat, ids.offsets[:-1], ids.lengths)
     return FramedPieces(side, example, pad, types, values, marks, weights)

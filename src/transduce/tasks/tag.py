@@ -162,11 +162,11 @@ class TagConfig(TaskConfig):
     def measures(self) -> tuple[Measure, ...]:
         return EntityF1(), TagAccuracy()
 
-    def selects(self, asked: str, split: Columns, decoded: int) -> tuple[Measure, list[str]]:
+    def selects(self, kind: str, split: Columns, decoded: int) -> tuple[Measure, list[str]]:
         """Where no tag is B-, I- or the like, there are no entities, and single words count."""
-        if asked == "auto" and not any(prefixed(listed(value)) for value in split[TAGS]):
+        if kind == "auto" and not any(prefixed(listed(value)) for value in split[TAGS]):
             return TagAccuracy(), []
-        return super().selects(asked, split, decoded)
+        return super().selects(kind, split, decoded)
 
     def predict(
         self, model: Model, readers: Readers, inputs: Sequence[Any], options: GenerateConfig
