@@ -18,10 +18,11 @@ from transduce.generate.sample import name_streams
 from transduce.generate.score import score
 from transduce.generate.search import Move, Search
 from transduce.generate.stop import StopTexts
+from transduce.model.cache import overwrite, take
 from transduce.model.layout import Layout
 from transduce.model.models import Model
 from transduce.model.ops.rows import rows_alike
-from transduce.model.state import State, over, select
+from transduce.model.state import State, select
 
 OnToken = Callable[[int, int], None]
 
@@ -134,10 +135,10 @@ def follow(move: Move, state: State, memory: State, positions: Tensor) -> tuple[
     rows = torch.as_tensor(move.rows, device=device)
     if move.into is not None:
         into = torch.as_tensor(move.into, device=device)
-        return over(state, lambda x: x.index_copy_(0, into, x.index_select(0, rows))), memory, positions
+        return overwrite(state, rows, into), memory, positions
     if move.sources is not None:
         memory = select(memory, torch.as_tensor(move.sources, device=device))
-    return select(state, rows), memory, positions.index_select(0, rows)
+    return take(state, rows), memory, positions.index_select(0, rows)
 
 
 def renumbered(on_token: OnToken, rows: Sequence[int]) -> OnToken:

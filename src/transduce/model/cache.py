@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from transduce.model.layout import Layout, Visibility
+from transduce.model.ops.rows import alike
+from transduce.model.state import State
 
 Fields = tuple[Tensor, ...]
-BLOCK = 16  # queries see a multiple of so many tokens, so that a sum over keys does not depend on the rest of the batch
+BLOCK = 16  # tokens: where rows are to be alike, queries see a multiple of it, so that sums over keys are alike, too
 
 
 class Memory(NamedTuple):
@@ -162,11 +164,54 @@ def store(state: Cache, new: Fields, slots: Tensor, positions: Tensor) -> Cache:
 
 
 def used(state: Cache, queries: Tensor) -> tuple[Fields, Tensor]:
-    """Returns the slots (B, N, ...) that queries at positions (B, T) may see, in whole blocks, and their positions.
+    """Returns the slots (B, N, ...) that queries at positions (B, T) may see, and their positions.
 
-    They are fewer than all only on a CPU: on a GPU, reading the last position would wait for the device.
+    Where rows are to be alike, they come in whole blocks. They are fewer than all only on a CPU: on a GPU, reading the
+    last position would wait for the device.
     """
     last = state.positions.shape[1] - 1
     if queries.device.type == "cpu" and not torch.compiler.is_compiling():
-        last = min(last, blocks(int(queries.amax()) + 1))
+        tokens = int(queries.amax()) + 1
+        last = min(last, blocks(tokens) if alike(state.positions) else tokens)
     return tuple(by_token(field[..., :last, :]) for field in state.fields), state.positions[:, :last]
+
+
+def written(state: Cache) -> int:
+    """Returns how many slots there are up to the last that holds a token; on a GPU, which would wait, all."""
+    room = state.positions.shape[1]
+    return min(room, int(state.positions.amax()) + 1) if state.positions.device.type == "cpu" else room
+
+
+def take(state: State, rows: Tensor) -> State:
+    """Returns rows `rows` (B',) of a state, as `select` does. Of lists of tokens, slots that hold none are not read."""
+    if state is None:
+        return None
+    if isinstance(state, Tensor):
+        return state.index_select(0, rows)
+    if not isinstance(state, Cache):
+        parts = [take(part, rows) for part in state]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    count, fields = written(state), list[Tensor]()
+    for old in state.fields:
+        new = old.new_zeros(len(rows), *old.shape[1:])
+        new[..., :count, :] = old[..., :count, :].index_select(0, rows)
+        fields.append(new)
+    return Cache(tuple(fields), state.positions.index_select(0, rows))
+
+
+def overwrite(state: State, rows: Tensor, into: Tensor) -> State:
+    """Makes rows `into` copies of rows `rows`, in place; returns the state. Slots that hold no token stay as they are.
+
+    rows, into: (n,), whose order does not matter: all are read before any is written.
+    """
+    if isinstance(state, Tensor):
+        state.index_copy_(0, into, state.index_select(0, rows))
+    elif isinstance(state, Cache):
+        count = written(state)
+        for field in state.fields:
+            overwrite(field[..., :count, :], rows, into)
+        overwrite(state.positions, rows, into)
+    elif state is not None:
+        for part in state:
+            overwrite(part, rows, into)
+    return state
