@@ -2,7 +2,7 @@
 
 import torch
 
-from transduce.model.block import Block, Cross, Feed, Mix, Sum
+from transduce.model.block import Block
 from transduce.model.feedforward.mlp import MLPConfig
 from transduce.model.layout import dense, right_padded
 from transduce.model.mixers.attention import AttentionConfig
@@ -11,6 +11,7 @@ from transduce.model.positions.position import Positions
 from transduce.model.residual.norm_first import PreNormConfig
 from transduce.model.stack import Repeat, Stack
 from transduce.model.state import assign, insert, nbytes, select, snapshot, tensors
+from transduce.model.sublayers import Cross, Feed, Mix, Sum
 
 WIDTH = 12
 

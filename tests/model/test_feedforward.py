@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transduce.config import from_data, kinds
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig
-from transduce.model.block import Block, Feed
+from transduce.model.block import Block
 from transduce.model.feedforward.experts import ExpertsConfig
 from transduce.model.feedforward.feedforward import ACTIVATIONS, FeedForwardConfig
 from transduce.model.feedforward.gated import GatedConfig
@@ -23,6 +23,7 @@ from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import dense
 from transduce.model.norms.norm import NoNorm
 from transduce.model.residual.norm_free import AddConfig
+from transduce.model.sublayers import Feed
 from transduce.testing.sharding import ranks, shard
 
 WIDTH = 7

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils import flop_counter
 
-from transduce.model.block import Block, Cross, Feed, Sublayer
+from transduce.model.block import Block, Sublayer
 from transduce.model.embed.embedding import Embedding
 from transduce.model.heads.head import Head
 from transduce.model.layout import dense
 from transduce.model.models import Model
 from transduce.model.state import State, nbytes
+from transduce.model.sublayers import Cross, Feed
 
 NAMES: dict[type[Sublayer], str] = {Cross: "cross attention", Feed: "feed-forward"}
 

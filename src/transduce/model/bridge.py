@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from transduce.errors import UserError
-from transduce.model.block import Block, Encode
+from transduce.model.block import Block
 from transduce.model.cache import BLOCK, Cache
 from transduce.model.mixers.mixer import Mixer
 from transduce.model.stack import Stack
 from transduce.model.state import State, nbytes, over, tensors
+from transduce.model.sublayers import Encode
 
 
 class Copy(nn.Module):

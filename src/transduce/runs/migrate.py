@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from transduce.model.block import Block, Feed, Inside, Mix, Normed, Sublayer, Sum
+from transduce.model.block import Block, Sublayer
+from transduce.model.sublayers import Feed, Inside, Mix, Normed, Sum
 from transduce.plain_yaml import plain
 
 SCHEMA = 2

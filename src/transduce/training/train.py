@@ -19,9 +19,10 @@ from transduce.config import UnknownKind
 from transduce.data.loader import Loader
 from transduce.data.remarks import remarks
 from transduce.errors import UserError, sized
-from transduce.model.block import Block, Inside
+from transduce.model.block import Block
 from transduce.model.models import Model
 from transduce.model.ops import fla
+from transduce.model.sublayers import Inside
 from transduce.objectives.carry import Carried, require_bounded
 from transduce.runs.average import Average
 from transduce.runs.checkpoint import steps

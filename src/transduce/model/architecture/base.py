@@ -14,7 +14,7 @@ from transduce.config import Part
 from transduce.errors import UserError, require_at_least, require_memory, sized
 from transduce.model.architecture.between import Between, require_role
 from transduce.model.architecture.layers import LayerConfig, Layers, expanded, require_layers, runs
-from transduce.model.block import Block, Encode, Feed, Mix, Normed, Sublayer, Sum
+from transduce.model.block import Block, Sublayer
 from transduce.model.embed.embedding import Embedding, EmbeddingConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.feedforward.feedforward import FeedForwardConfig
@@ -34,6 +34,7 @@ from transduce.model.residual.norm_first import PreNormConfig
 from transduce.model.residual.norm_last import DeepNormConfig, PostNormConfig
 from transduce.model.residual.residual import Place, ResidualConfig
 from transduce.model.stack import Repeat, Stack
+from transduce.model.sublayers import Encode, Feed, Mix, Normed, Sum
 from transduce.scalars import clipped, shown
 
 

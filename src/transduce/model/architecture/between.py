@@ -9,11 +9,12 @@ from typing import Literal, cast
 from torch import nn
 
 from transduce.errors import UserError
-from transduce.model.block import Cross, Inside, Mix, Sublayer
+from transduce.model.block import Sublayer
 from transduce.model.bridge import bridge_of, grows
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import Positions
 from transduce.model.stack import Stack
+from transduce.model.sublayers import Cross, Inside, Mix
 
 NEEDS = {  # what a place calls, where it is, and which key fills it
     "encoder": (("encode",), "in an encoder", "encoder_mixer"),
