@@ -231,7 +231,7 @@ def taken(monkeypatch: pytest.MonkeyPatch, dates: Path) -> dict[str, Any]:
     load, model = api.load, api.load(dates)
     monkeypatch.setattr("transduce.data.prepared.writing.write", walked)
     monkeypatch.setattr("transduce.training.train.record_data", stop)
-    monkeypatch.setattr("transduce.api.examine", lambda splits, *_, **__: stop(None, splits))
+    monkeypatch.setattr("transduce.api.planning.examine", lambda splits, *_, **__: stop(None, splits))
     monkeypatch.setattr(TaskConfig, "split", first_split)
     monkeypatch.setattr(
         "transduce.api.load",

@@ -1,0 +1,23 @@
+"""The functions of the package for Python: train a recipe, examine it beforehand, load and convert the result."""
+
+from transduce.api.folders import export as export
+from transduce.api.folders import import_model as import_model
+from transduce.api.folders import parity as parity
+from transduce.api.folders import quantise as quantise
+from transduce.api.folders import require_new as require_new
+from transduce.api.opening import build as build
+from transduce.api.opening import load as load
+from transduce.api.planning import Plan as Plan
+from transduce.api.planning import doctor as doctor
+from transduce.api.planning import plan as plan
+from transduce.api.preparing import Prepared as Prepared
+from transduce.api.preparing import prepare as prepare
+from transduce.api.preparing import train_tokenizer as train_tokenizer
+from transduce.api.recipes import Overrides as Overrides
+from transduce.api.recipes import changed as changed
+from transduce.api.recipes import recipe as recipe
+from transduce.api.recipes import started as started
+from transduce.api.training import train as train
+from transduce.training.watching import Update as Update
+from transduce.training.watching import Validation as Validation
+from transduce.transducer import Transducer as Transducer
