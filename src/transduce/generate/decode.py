@@ -25,6 +25,10 @@ from transduce.model.ops.rows import rows_alike
 from transduce.model.state import State, select
 
 OnToken = Callable[[int, int], None]
+NO_TOKEN = (
+    "the model gave no token a finite probability; its weights are probably not finite, or every token is forbidden "
+    "(suppress, bad_words, no_repeat_ngram)"
+)
 
 
 def decode(
@@ -117,10 +121,7 @@ def run(
         y, state = model.step(ids, Layout(positions), state, memory)
         hidden = y[:, -1]
     if not all(search.kept):
-        raise UserError(
-            "the model gave no token a finite probability; its weights are probably not finite, or every token is "
-            "forbidden (suppress, bad_words, no_repeat_ngram)"
-        )
+        raise UserError(NO_TOKEN)
     return search.kept
 
 

@@ -1,7 +1,7 @@
 """Prompts and sources are read at once, or in groups of like length, so that each is read as it is alone, to the bit.
 
 What a product or a sum over keys gives for a row depends, in its last bits, on the shape it is computed in. So a row is
-read in shapes that its own length decides: 1 token, or so many blocks of 16, at most 8 of them at once.
+read in shapes that its own length decides: 1 token, or so many blocks of 16, at most 2 of them at once.
 """
 
 import torch
@@ -13,7 +13,7 @@ from transduce.model.layout import Layout, dense, right_padded
 from transduce.model.models import Model
 from transduce.model.state import State, assign, join, over, select, tensors
 
-CHUNK = 128  # tokens read at once; beyond 191 the kernel of attention takes its queries in larger pieces
+CHUNK = 32  # tokens read at once, so that rows that write do not wait long for one that is read
 
 
 def read_prompts(
