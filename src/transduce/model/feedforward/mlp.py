@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transduce.errors import require_at_least, require_probability
 from transduce.model.feedforward.feedforward import ACTIVATIONS, Activation, FeedForwardConfig
 from transduce.model.ops.dropout import dropout
+from transduce.model.ops.rows import by_number
 from transduce.model.roles import Roles
 
 
@@ -26,7 +27,7 @@ class MLP(nn.Module):
         self.activation, self.p = ACTIVATIONS[activation], p
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(dropout(self.activation(self.up(x)), self.p, self.training))
+        return self.down(dropout(by_number(self.activation, self.up(x)), self.p, self.training))
 
 
 @dataclass(frozen=True, kw_only=True)
