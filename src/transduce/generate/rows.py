@@ -160,7 +160,7 @@ def numbers(x: Tensor) -> list[Any]:
 
 
 class Rows:
-    """What decodes together: `admit`, `step`, `drop`. most: rows at most, one for each beam.
+    """Requests that decode together: `admit`, `step`, `drop`. most: rows at most, one for each beam.
 
     On a CPU, in float32, a request gets the same tokens and bits whoever else is there.
     """

@@ -14,9 +14,7 @@ from torch import Tensor
 
 ROWS = 4  # that MKL and oneDNN multiply as they multiply many; for fewer they add in another order
 FEW = 16  # queries of one memory, such as the beams of a source: each asks alone, for their number changes
-LANES = (
-    32  # numbers of float32 in two of the widest vectors, a loop's round; the rest of a row take another exponential
-)
+LANES = 32  # numbers of float32 in two of the widest vectors, a round of a loop; the rest takes another exponential
 
 
 _wanted: ContextVar[bool] = ContextVar("rows_alike", default=False)
