@@ -17,10 +17,11 @@ from transduce.runs.quantising import quantise as write_codes
 from transduce.runs.run import Run
 
 
-def import_model(source: str | Path, out: str | Path | None = None) -> Run:
+def import_model(source: str | Path, out: str | Path | None = None, *, base: str | Path | None = None) -> Run:
     """Makes a run of the model in a Hugging Face folder or of hub:OWNER/NAME, and returns it.
 
     out: the directory of the run (None: runs/NAME). The last file written in it is certificate.json.
+    base: of an adapter as PEFT keeps it, the model that it is merged into, as `source` (None: where it says itself).
 
     Raises UserError where the folder is not whole, its model is unknown, or the run would compute other numbers.
     """
@@ -28,7 +29,9 @@ def import_model(source: str | Path, out: str | Path | None = None) -> Run:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a directory; give one with config.json and safetensors, or hub:OWNER/NAME")
     name = str(source).rsplit("/", 1)[-1] if str(source).startswith(hub.PREFIX) else folder.resolve().name
-    return imported.write(folder, require_new(Path("runs") / name if out is None else Path(out)))
+    out = require_new(Path("runs") / name if out is None else Path(out))
+    where = hub.snapshot(base) if isinstance(base, str) and base.startswith(hub.PREFIX) else base
+    return imported.write(folder, out, base=None if where is None else Path(where))
 
 
 def require_new(out: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,7 +14,7 @@ from transduce.data.imported import Imported
 from transduce.data.loader import BatchConfig
 from transduce.disk import remove, replace_text
 from transduce.errors import Notice, UserError
-from transduce.exchange import certificate
+from transduce.exchange import certificate, peft_adapter, peft_merge
 from transduce.exchange import checkpoint as published
 from transduce.exchange.answers import OwnModel, Questions, TransformersModel, by_settings
 from transduce.exchange.certificate import require_intact
@@ -126,24 +127,43 @@ def require_new(folder: Path) -> None:
         raise UserError(f"{folder} cannot be made ({error.strerror}); name another directory") from None
 
 
-def write(folder: Path, out: Path, *, lines: int = 1000) -> Run:
+def write(folder: Path, out: Path, *, base: Path | None = None, lines: int = 1000) -> Run:
     """Makes a run of the model in a folder, untrained here, with a certificate.
 
+    An adapter of PEFT is merged into its model. base: the folder of that (None: where the adapter says).
     lines: of text that are compared for the certificate.
     Raises UserError where `out` is in use, and, leaving nothing behind, where the run computes other numbers.
     """
     require_new(out)
     require_intact(folder)
+    if (folder / peft_adapter.CONFIG).is_file():
+        with peft_merge.merged(folder, base) as whole:
+            return written(whole, folder, out, lines)
+    if base is not None:
+        raise UserError(f"{folder} holds no adapter, so it takes no --base; leave it out")
+    return written(folder, folder, out, lines)
+
+
+def written(folder: Path, origin: Path, out: Path, lines: int) -> Run:
+    """The model of a folder as a run. origin: where the folder is from."""
     beside = out.with_name(f".{out.name}.partial")
     remove(beside)
     try:
-        save(read_folder(folder), folder, beside)
+        save(from_origin(read_folder(folder), origin), folder, beside)
         certify(folder, beside, lines)
         out.rmdir() if out.exists() else None
         beside.rename(out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return Run(out)
+
+
+def from_origin(contents: Folder, origin: Path) -> Folder:
+    """Returns the same with the place that its recipe names as its origin."""
+    recipe = contents.recipe
+    assert isinstance(recipe.data, Imported)
+    data = replace(recipe.data, origin=str(origin.resolve()))
+    return contents._replace(recipe=replace(recipe, data=data, tokenizer=File(path=str(origin))))
 
 
 def save(contents: Folder, folder: Path, out: Path) -> None:

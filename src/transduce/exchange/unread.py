@@ -46,8 +46,8 @@ def adapter(folder: Path) -> str:
         base = None
     of = f" of {base}" if isinstance(base, str) and base else ""
     return (
-        f"{folder} holds an adapter{of} (peft), which is not a model by itself; merge it into its model, "
-        f"peft.PeftModel.from_pretrained(MODEL, {str(folder)!r}).merge_and_unload().save_pretrained(NEW), and open NEW"
+        f"{folder} holds an adapter{of} (peft), which is not a model by itself; merge it into its model, `transduce "
+        f"import {folder} RUN --base MODEL`, and open RUN"
     )
 
 
