@@ -14,7 +14,7 @@ from transduce.cli.main import main
 from transduce.errors import UserError
 from transduce.exchange import checkpoint, peft_merge
 from transduce.model.layout import dense
-from transduce.testing.families import ROWS, TOKENS, asked, ids, logits_of, predicted, saved
+from transduce.testing.families import ROWS, TOKENS, arguments, ids, logits_of, predicted, saved
 from transduce.text.byte import Byte
 
 from .test_peft_adapter import FAMILIES, SIZES
@@ -68,7 +68,7 @@ def test_merged_it_computes_what_peft_computes_without_merging(way: str, tmp_pat
     theirs = adapted.get_base_model()
     batch = ours.given(ids(theirs), dense(ROWS, TOKENS), ids(theirs, ROWS, 11, seed=2), dense(ROWS, 11))
     with torch.no_grad():
-        expected, found = logits_of(adapted(**asked(batch))), predicted(ours, ours.features(batch))
+        expected, found = logits_of(adapted(**arguments(batch))), predicted(ours, ours.features(batch))
         before = predicted(base, base.features(batch))
     assert expected is not None
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
