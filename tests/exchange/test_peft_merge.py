@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import transduce as td
+from transduce import api
 from transduce.cli.main import main
 from transduce.errors import UserError
 from transduce.exchange import checkpoint, peft_merge
@@ -143,4 +144,4 @@ def test_an_adapter_of_another_width(made: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=fits), peft_merge.merged(made / "adapter", tmp_path / "wide"):
         pass
     with pytest.raises(UserError, match="takes no --base"):
-        td.import_model(tmp_path / "wide", tmp_path / "run", base=made / "base")
+        api.import_model(tmp_path / "wide", tmp_path / "run", base=made / "base")
