@@ -137,3 +137,15 @@ def read_json(path: Path) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise UserError(f"{path} holds a {type(data).__name__}, not an object; download it again")
     return cast("dict[str, Any]", data)
+
+
+def require_new(folder: Path) -> None:
+    """Raises UserError unless a folder can be made, or is empty. The folders above it are made."""
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(f"{folder} is a link to nothing; name another directory, or remove it")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists already; name another directory, or remove it")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made ({error.strerror}); name another directory") from None

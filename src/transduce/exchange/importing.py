@@ -18,7 +18,7 @@ from transduce.exchange import certificate, peft_adapter, peft_merge
 from transduce.exchange import checkpoint as published
 from transduce.exchange.answers import OwnModel, Questions, TransformersModel, by_settings
 from transduce.exchange.certificate import require_intact
-from transduce.exchange.files import Files, read_json
+from transduce.exchange.files import Files, read_json, require_new
 from transduce.exchange.sentence_folder import MODULES, keep
 from transduce.generate import hugging_face
 from transduce.generate.config import GenerateConfig
@@ -113,18 +113,6 @@ def settings_file(folder: Path) -> Path:
     """Returns generation_config.json, or the config.json of older folders, which has these settings among others."""
     own = folder / "generation_config.json"
     return own if own.exists() else folder / "config.json"
-
-
-def require_new(folder: Path) -> None:
-    """Raises UserError unless a folder can be made, or is empty. The folders above it are made."""
-    if folder.is_symlink() and not folder.exists():
-        raise UserError(f"{folder} is a link to nothing; name another directory, or remove it")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists already; name another directory, or remove it")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be made ({error.strerror}); name another directory") from None
 
 
 def write(folder: Path, out: Path, *, base: Path | None = None, lines: int = 1000) -> Run:

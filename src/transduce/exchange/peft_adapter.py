@@ -19,7 +19,7 @@ from transduce.disk import remove
 from transduce.errors import UserError
 from transduce.exchange.checkpoint import expressed
 from transduce.exchange.families.family import families
-from transduce.exchange.importing import require_new
+from transduce.exchange.files import require_new
 from transduce.exchange.table import Row
 from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
