@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -26,6 +26,7 @@ from transduce.runs.quantised import FULL, Reading
 from transduce.runs.recipe import Recipe
 from transduce.runs.start import SENTENCES
 from transduce.tasks.answer import Answer
+from transduce.tasks.chat import chat_task
 from transduce.tasks.classify import Classified, ClassifyConfig
 from transduce.tasks.evaluate import Evaluation, evaluate
 from transduce.tasks.language import LanguageConfig
@@ -185,6 +186,29 @@ class Transducer:
 
         def write(say: Callable[[str], None]) -> None:
             decode(self.model, self.tokenizer, config, prompt=prompts, on_token=lambda _, token: say(text.push(token)))
+            say(text.finish())
+
+        return listen(write)
+
+    def chat(self, messages: str | Sequence[Mapping[str, str]], **options: Unpack[Options]) -> str:
+        """Returns what the assistant answers to a conversation, or to a text that the user says.
+
+        messages: each with a role (system, user, assistant) and its content, as [{"role": "user", "content": "Hi"}].
+        """
+        config = decoding(self.recipe.generate, None, options)
+        task = chat_task(self.task, self.model, self.readers)
+        return task.predict(self.model, self.readers, [messages], config)[0].text
+
+    def chat_stream(self, messages: str | Sequence[Mapping[str, str]], **options: Unpack[Options]) -> Iterator[str]:
+        """Yields what `chat` returns piece by piece, as it is written; closing the iterator stops the writing."""
+        task = chat_task(self.task, self.model, self.readers)
+        config = decoding(self.recipe.generate, None, options)
+        if config.beam_size > 1:
+            raise UserError(f"beam_size={config.beam_size} knows its text only at the end; stream with beam_size=1")
+        text = TextStream(self.tokenizer.stream(), config.stop)
+
+        def write(say: Callable[[str], None]) -> None:
+            task.predict(self.model, self.readers, [messages], config, lambda _, token: say(text.push(token)))
             say(text.finish())
 
         return listen(write)

@@ -72,6 +72,17 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of conversations, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    rows = (f'{{"prompt": "red dog {n}?", "completion": "äö 字 {n}"}}' for n in range(40))
+    (out / "talk.jsonl").write_text("\n".join(rows) + "\n", "utf-8")
+    words = [f"data.path={out / 'talk.jsonl'}", "tokenizer=char", "name=talk", "generate.max_new_tokens=6"]
+    assert main(["train", "sft", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
+    return out / "talk"
+
+
+@pytest.fixture(scope="session")
 def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that tells labels, very small."""
     out = tmp_path_factory.mktemp("runs")

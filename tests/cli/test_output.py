@@ -52,12 +52,13 @@ class Runs(NamedTuple):
     encoder: Path
     labels: Path  # which are not ASCII
     tags: Path
+    talk: Path
     table: Path
     folder: Path  # of Hugging Face's form
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(tmp_path_factory: pytest.TempPathFactory, talk: Path) -> Runs:
     folder = tmp_path_factory.mktemp("output")
     rows = [LETTERS[i % 5] + LETTERS[i % 3] * (1 + i % 4) for i in range(40)]
     table, text = folder / "pairs.tsv", folder / "text.txt"
@@ -87,7 +88,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     (folder / "tags.conll").write_text(marked, "utf-8")
     tags = run("tags", "tag", f"data.path={folder / 'tags.conll'}", "tokenizer.kind=char", "train.ema=null")
     assert main(["export", str(stream), str(folder / "exported")]) == 0
-    return Runs(pairs, stream, encoder, labels, tags, table, folder / "exported")
+    return Runs(pairs, stream, encoder, labels, tags, talk, table, folder / "exported")
 
 
 def words_of(runs: Runs) -> dict[str, list[str]]:
@@ -98,6 +99,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "evaluate": [str(runs.pairs)],
         "translate": [str(runs.pairs), text, text],
         "generate": [str(runs.stream), "äö", "--max-new-tokens", "5"],
+        "chat": [str(runs.talk), text],
         "score": [str(runs.pairs), str(runs.table)],
         "embed": [str(runs.encoder), text],
         "classify": [str(runs.labels), text, "--probabilities"],
@@ -183,7 +185,7 @@ def test_any_encoding_gives_the_right_text_or_a_sentence(
 
 
 FOR_PROGRAMS = {
-    "translate", "generate", "score", "embed", "classify", "predict", "tag", "recipes show", "recipes schema",
+    "translate", "generate", "chat", "score", "embed", "classify", "predict", "tag", "recipes show", "recipes schema",
     "catalogue counts",
 }  # fmt: skip
 

@@ -116,6 +116,11 @@ def labelled(rows: list[list[str]]) -> Columns:
     return Columns({"text": [row[0] for row in rows], "label": [row[1] for row in rows]})
 
 
+def talks(rows: list[list[str]]) -> Columns:
+    turns = ([{"role": "user", "content": row[0]}, {"role": "assistant", "content": row[1]}] for row in rows)
+    return Columns({"messages": [json.dumps(one, ensure_ascii=False) for one in turns]})
+
+
 TOLD = ("data.columns.text=0", "data.columns.label=1", "data.header=false")
 TOO_LONG = {"a line of 10 MB": r"line 3, has more than [\d,]+ characters"}
 EMPTY = {"empty": "is empty; give a file with text in it"}
@@ -146,6 +151,10 @@ DATA = {
         Input(["classify", *TOLD, "data.path=FILE"], tabbed, labelled, "a.tsv", told=COLUMNS),
         Input(["classify", "data.path=FILE", "data.columns.text=a", "data.columns.label=b"], objects, labelled,
               "a.jsonl", told=FIELDS),
+    ],
+    "chats": [
+        Input(["sft", "data.path=FILE", "data.columns.prompt=a", "data.columns.completion=b"], objects, talks,
+              "a.jsonl", told={**TOO_LONG, **EMPTY, "a column too few": "row 3, has no column `b`"}),
     ],
     "parallel": [
         Input(["pairs", "data.kind=parallel", "data.source=de", "data.target=en", "data.path=FOLDER"], plain,
@@ -182,6 +191,7 @@ WITH_TEXT = {
     "translate": [Input([], plain, same, stdin=["RUN", "--json"], told=TOO_LONG)],
     "predict": [Input(["RUN", "--json", "--file", "FILE"], plain, same, "lines", ["RUN", "--json"], told=TOO_LONG)],
     "generate": [Input([], plain, lambda rows: "\n".join(plain(rows)), stdin=["RUN", "-"], told=TOO_LONG)],
+    "chat": [Input([], plain, same, stdin=["RUN", "--json"], told=TOO_LONG)],
     "score": [Input(["RUN", "FILE"], tabbed, tabbed, "lines", ["RUN"], told=TABS)],
     "classify": [
         Input(["LABELS", "--json", "--file", "FILE"], plain, same, "lines", ["LABELS", "--json"], told=TOO_LONG)
@@ -238,6 +248,7 @@ def taken(monkeypatch: pytest.MonkeyPatch, dates: Path) -> dict[str, Any]:
         lambda path, **more: load(path, **more) if more.get("overrides") or path != dates else model,
     )
     monkeypatch.setattr(transduce.Transducer, "stream", lambda *_, **__: iter(()))
+    monkeypatch.setattr(transduce.Transducer, "chat_stream", lambda *_, **__: iter(()))
     monkeypatch.setattr("transduce.cli.show.tokens", lambda _, line: sys.stdout.write(f"{line}\n"))
     return found
 
@@ -249,6 +260,8 @@ def came_in(command: str, out: str, taken: dict[str, Any]) -> Any:
         return out.removesuffix("\n")
     if command == "score":
         return [line.split("\t", 3)[3] for line in lines]
+    if command == "chat":
+        return [json.loads(line)["prompt"] for line in lines]
     if command == "translate":
         return [json.loads(line)["source"] for line in lines]
     if command == "predict":

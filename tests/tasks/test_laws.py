@@ -1,5 +1,6 @@
 """Every registered task obeys the laws of tasks, and each law sees what it is about."""
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 from transduce.config import kinds
 from transduce.data.readers.labels import Labels
 from transduce.objectives.objective import Loss
+from transduce.tasks.chat import ChatConfig
 from transduce.tasks.classify import ClassifyConfig
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.classes import MacroF1
@@ -23,10 +25,19 @@ from transduce.testing.tasks import LAWS, Case, case
 
 DRAW = random.Random(0)
 TEXTS = ["".join(DRAW.choices("abcde ", k=DRAW.randint(3, 20))).strip() or "a" for _ in range(40)]
+
+
+def talk(*contents: str) -> str:
+    """What the user and the assistant say in turns, as JSON."""
+    turns = zip(("user", "assistant") * len(contents), contents, strict=False)
+    return json.dumps([{"role": role, "content": content} for role, content in turns])
+
+
 ROWS: dict[str, tuple[TaskConfig, dict[str, list[Any]]]] = {
     "translate": (TranslateConfig(), {"source": TEXTS, "target": [text[::-1] for text in TEXTS]}),
     "language": (LanguageConfig(), {"text": TEXTS}),
     "language, a stream": (LanguageConfig(stream=True), {"text": TEXTS}),
+    "chat": (ChatConfig(), {"messages": [talk(text[:4], text[::-1][:3]) for text in TEXTS]}),
     "classify": (ClassifyConfig(), {"text": TEXTS, "label": [text.count("a") % 3 for text in TEXTS]}),
 }
 WORDS = [text.split() or ["a"] for text in TEXTS]

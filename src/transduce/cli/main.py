@@ -14,6 +14,7 @@ import typer
 from transduce import __version__
 from transduce.cli import (
     catalogue,
+    chat,
     classify,
     doctor,
     embed,
@@ -53,6 +54,7 @@ app.command(context_settings=PASS_ON)(train.train)
 app.command(context_settings=PASS_ON)(evaluate.evaluate)
 app.command()(for_programs(translate.translate))
 app.command()(for_programs(generate.generate))
+app.command()(for_programs(chat.chat))
 app.command()(for_programs(score.score))
 app.command()(for_programs(classify.classify))
 app.command()(for_programs(tag.tag))

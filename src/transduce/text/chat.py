@@ -1,0 +1,369 @@
+"""Conversations to ids: the chat template of a tokeniser, in which nobody can end a turn by what is typed.
+
+A template is rendered with a placeholder in the place of each content, and the result is parted at the special tokens
+that stand in the template itself. What lies between them is text like any other, contents included, so a special token
+that is typed is cut into pieces. Where no content looks like one, the ids are those of `apply_chat_template` in
+transformers.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple, cast
+
+import tokenizers
+
+from transduce.errors import UserError
+from transduce.text.sandbox import CLOSES, OPENS, Rendered, compiled
+from transduce.text.tokenizer import Tokenizer
+
+ASSISTANT, USER, SYSTEM = "assistant", "user", "system"
+ROLES = (SYSTEM, "developer", USER, ASSISTANT, "tool")
+STARTS, ENDS = "<|im_start|>", "<|im_end|>"
+# ChatML (OpenAI 2023), with <s> and </s> as the borders of a turn where the tokeniser has no tokens for that.
+CHATML = (
+    "{% for message in messages %}{{ START + message.role + '\n' + message.content + END + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ START + 'assistant\n' }}{% endif %}"
+)
+CORE = re.compile("\ue000(\\d+)\ue001")
+PROBE = ({"role": USER, "content": "a"}, {"role": ASSISTANT, "content": "b"})
+
+Message = Mapping[str, str]  # role, content
+
+
+class Cut(NamedTuple):
+    """A conversation as ids. own: whether each is one that the assistant writes, the end of its turn included."""
+
+    ids: list[int]
+    own: list[bool]
+
+
+class Part(NamedTuple):
+    """A stretch of a rendered template: a special token (id), or text. own: (start, end) of what the assistant says."""
+
+    text: str
+    id: int | None = None
+    own: tuple[tuple[int, int], ...] = ()
+    typed: tuple[tuple[int, int], ...] = ()  # what comes from contents
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A tokeniser with the template by which it writes conversations. source: the template."""
+
+    tokenizer: Tokenizer
+    source: str
+
+    @functools.cached_property
+    def render(self) -> Rendered:
+        return compiled(self.source)
+
+    def ids(self, messages: Sequence[Message]) -> list[int]:
+        """Returns the ids of a conversation up to where the assistant answers. Raises UserError."""
+        return self.cut(messages, answers=True).ids
+
+    def cut(self, messages: Sequence[Message], *, answers: bool = False) -> Cut:
+        """Returns a conversation as ids. answers: the beginning of the assistant's next turn follows.
+
+        Raises UserError where the template refuses the conversation, leaves something out or takes it apart.
+        """
+        ids, own = list[int](), list[bool]()
+        for place, part in enumerate(self.parts(messages, answers)):
+            if part.id is not None:
+                ids.append(part.id)
+                own.append(bool(part.own))
+                continue
+            row, spans = self.encoded(part, first=place == 0)
+            ids += row
+            own += [any(start < high and low < end for low, high in part.own) for start, end in spans]
+        return Cut(ids, own)
+
+    @functools.cached_property
+    def end(self) -> int:
+        """Returns the special token that ends a turn of the assistant. Raises UserError where there is none."""
+        ids, own = self.cut(PROBE)
+        return next(i for i, mine in zip(reversed(ids), reversed(own), strict=True) if mine)
+
+    def parts(self, messages: Sequence[Message], answers: bool) -> list[Part]:
+        """Returns a rendered conversation, parted at the special tokens of its template."""
+        text = self.rendered(messages, answers, spaces=False)
+        require_marked(text)
+        require_whole(text, messages)
+        pieces = CORE.split(text)  # literal, number, literal, ...
+        literals, numbers = pieces[::2], [int(number) for number in pieces[1::2]]
+        contents = [messages[number]["content"].strip() for number in numbers]
+        if any(message["content"] != message["content"].strip() for message in messages):
+            whole = CORE.split(self.rendered(messages, answers, spaces=True))
+            around = spaces_of(whole[::2], literals, [messages[number]["content"] for number in numbers])
+            contents = [f"{lead}{text}{trail}" for text, (lead, trail) in zip(contents, around, strict=True)]
+        bare, typed, own = filled(literals, contents, [messages[number]["role"] == ASSISTANT for number in numbers])
+        parts = parted(bare, typed, own, self.specials)
+        return parts if OPENS in text or not own else with_ends(parts)
+
+    def rendered(self, messages: Sequence[Message], answers: bool, *, spaces: bool) -> str:
+        """Returns a conversation as the template writes it. spaces: with the white space around each content."""
+        given = placeholders(messages, spaces)
+        return self.render({**self.variables, "messages": given, "add_generation_prompt": answers})
+
+    @functools.cached_property
+    def variables(self) -> dict[str, Any]:
+        """The tokens that a template may name."""
+        tokenizer, names = self.tokenizer, {"bos_token": self.tokenizer.bos, "eos_token": self.tokenizer.eos}
+        names |= {"pad_token": tokenizer.pad, **({} if tokenizer.unk is None else {"unk_token": tokenizer.unk})}
+        tokens = {name: tokenizer.tokenizer.id_to_token(i) or "" if i >= 0 else "" for name, i in names.items()}
+        marks = [tokenizer.tokenizer.token_to_id(mark) for mark in (STARTS, ENDS)]
+        start, end = (STARTS, ENDS) if None not in marks else (tokens["bos_token"], tokens["eos_token"])
+        return {**tokens, "START": start, "END": end, "tools": None, "documents": None}
+
+    @functools.cached_property
+    def specials(self) -> "Specials":
+        return Specials.of(self.tokenizer, self.source)
+
+    def encoded(self, part: Part, first: bool) -> tuple[list[int], list[tuple[int, int]]]:
+        """Returns the ids of a stretch of text, and where each stands in it."""
+        ids, spans = list[int](), list[tuple[int, int]]()
+        for start, end in self.specials.pieces(part):
+            text = part.text[start:end]
+            inner = self.tokenizer if first and start == 0 else self.inner
+            ids += inner.encode(text)
+            if part.own:
+                offsets = inner.tokenizer.encode(text, add_special_tokens=False).offsets
+                spans += [(start + low, start + high) for low, high in offsets]
+        return ids, spans or [(0, 0)] * len(ids)
+
+    @functools.cached_property
+    def inner(self) -> Tokenizer:
+        """The tokeniser as it cuts what stands behind a special token: SentencePiece puts no space before that."""
+        data = json.loads(self.tokenizer.tokenizer.to_str())
+        if '"prepend_scheme": "first"' not in json.dumps(data):
+            return self.tokenizer
+        text = json.dumps(data).replace('"prepend_scheme": "first"', '"prepend_scheme": "never"')
+        return Tokenizer(tokenizers.Tokenizer.from_str(text), self.tokenizer.marks)
+
+
+@dataclass(frozen=True)
+class Specials:
+    """The added tokens of a tokeniser. ids: of those that are special. strips: of these, the sides without space.
+
+    typed: the texts of the others that stand in the template, which a content must not write either.
+    """
+
+    ids: dict[str, int]
+    strips: dict[str, tuple[bool, bool]]
+    typed: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, template: str) -> "Specials":
+        added = tokenizer.tokenizer.get_added_tokens_decoder()
+        ids = {one.content: i for i, one in added.items() if one.special and one.content and i < tokenizer.vocab_size}
+        strips = {one.content: (one.lstrip, one.rstrip) for one in added.values() if one.special}
+        others = tuple(one.content for one in added.values() if not one.special and one.content in template)
+        return cls(ids, strips, others)
+
+    @functools.cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(re.escape, sorted(self.ids, key=len, reverse=True))) or r"(?!)")
+
+    def pieces(self, part: Part) -> list[tuple[int, int]]:
+        """Returns the (start, end) of pieces that are encoded apart: a token of the template that is typed is cut."""
+        cuts = {0, len(part.text)}
+        for low, high in part.typed if self.typed else ():
+            for name in self.typed:
+                start = part.text.find(name, low, high)
+                while start >= 0:
+                    cuts.add(start + 1)
+                    start = part.text.find(name, start + 1, high)
+        ends = sorted(cuts)
+        return list(pairwise(ends))
+
+
+def chat_of(tokenizer: Tokenizer, chat: str | None) -> Chat:
+    """Returns how a tokeniser writes conversations. chat: chatml, a template, or None, its own, and where it has none
+    chatml. Raises UserError for what is neither."""
+    if chat is None:
+        return Chat(tokenizer, tokenizer.marks.chat or CHATML)
+    if chat == "chatml":
+        return Chat(tokenizer, CHATML)
+    if "{" not in chat:
+        raise UserError(f"task.chat={chat} is no chat template; use chatml, or the text of a template in Jinja")
+    return Chat(tokenizer, chat)
+
+
+def placeholders(messages: Sequence[Message], spaces: bool) -> list[dict[str, str]]:
+    """Returns messages with a placeholder for each content, and with the white space around it where `spaces`."""
+    out = list[dict[str, str]]()
+    for number, message in enumerate(messages):
+        if message["role"] not in ROLES:
+            raise UserError(f"message {number} has the role {message['role']!r}; use {', '.join(ROLES)}")
+        lead, trail = margins(message["content"]) if spaces else ("", "")
+        out.append({"role": message["role"], "content": f"{lead}\ue000{number}\ue001{trail}"})
+    return out
+
+
+def margins(content: str) -> tuple[str, str]:
+    """Returns the white space before and behind a content; of a blank one all of it stands before."""
+    lead = content[: len(content) - len(content.lstrip())]
+    return lead, content[len(content.rstrip()) :] if content.strip() else ""
+
+
+def spaces_of(whole: Sequence[str], literals: Sequence[str], contents: Sequence[str]) -> list[tuple[str, str]]:
+    """Returns the white space that a template leaves before and behind each content.
+
+    whole: what stands between the placeholders where each has its white space. literals: the same without.
+    """
+    if len(whole) != len(literals):
+        raise UserError("the chat template takes a message apart; give another with task.chat, such as chatml")
+    edges = [("", ""), *map(margins, contents), ("", "")]
+    before, behind = list[str](), list[str]()
+    for text, literal, (_, trail), (lead, _) in zip(whole, literals, edges, edges[1:], strict=False):
+        more = len(text) - len(literal)
+        ends = sorted(range(more + 1), key=lambda n: (n not in (len(trail), 0), -n))
+        split = next((n for n in ends if text[n : n + len(literal)] == literal), None)
+        if split is None or split > len(trail) or more - split > len(lead):
+            raise UserError("the chat template takes a message apart; give another with task.chat, such as chatml")
+        behind.append(text[:split])
+        before.append(text[split + len(literal) :])
+    return list(zip(before[:-1], behind[1:], strict=True))
+
+
+def require_marked(text: str) -> None:
+    """Raises UserError unless the marks of {% generation %} come in pairs, one behind the other."""
+    marks = [c for c in text if c in (OPENS, CLOSES)]
+    if marks != [OPENS, CLOSES] * (len(marks) // 2):
+        raise UserError("the chat template has a {% generation %} inside another; give another with task.chat")
+
+
+def require_whole(text: str, messages: Sequence[Message]) -> None:
+    """Raises UserError where a content was left out of a rendered template, or taken apart."""
+    present = {int(number) for number in CORE.findall(text)}
+    if missing := [i for i in range(len(messages)) if i not in present]:
+        what = f"the chat template leaves out message {missing[0]}, which the {messages[missing[0]]['role']} says"
+        raise UserError(f"{what}; take it out of the data, or give another with task.chat, such as chatml")
+    if any(c in CORE.sub("", text) for c in "\ue000\ue001"):
+        raise UserError("the chat template takes a message apart; give another with task.chat, such as chatml")
+
+
+Spans = list[tuple[int, int]]
+
+
+def filled(literals: Sequence[str], contents: Sequence[str], assistant: Sequence[bool]) -> tuple[str, Spans, Spans]:
+    """Returns a rendered template with its contents, where these stand, and where what the assistant says stands.
+
+    The latter is what {% generation %} holds, where the template has it, else the contents of the assistant.
+    """
+    out, at, typed, own, opened = list[str](), 0, Spans(), Spans(), 0
+    marked = any(OPENS in literal for literal in literals)
+    for number, literal in enumerate(literals):
+        for piece in re.split(f"({OPENS}|{CLOSES})", literal):
+            if piece == OPENS:
+                opened = at
+            elif piece == CLOSES:
+                own.append((opened, at))
+            else:
+                out.append(piece)
+                at += len(piece)
+        if number < len(contents):
+            typed.append((at, at + len(contents[number])))
+            out.append(contents[number])
+            at = typed[-1][1]
+            if assistant[number] and not marked:
+                own.append(typed[-1])
+    return "".join(out), typed, own
+
+
+def parted(text: str, typed: Spans, own: Spans, specials: Specials) -> list[Part]:
+    """Returns a text, parted at the special tokens that are not typed."""
+    parts, at = list[Part](), 0
+    blank = list(text)
+    for low, high in typed:
+        blank[low:high] = "\ue000" * (high - low)  # so that nothing typed is taken for a token, or a part of one
+    for match in specials.pattern.finditer("".join(blank)):
+        add(parts, text, at, match.start(), typed, own)
+        inside = any(low <= match.start() and match.end() <= high for low, high in own)
+        parts.append(Part(match[0], specials.ids[match[0]], ((0, len(match[0])),) if inside else ()))
+        at = match.end()
+    add(parts, text, at, len(text), typed, own)
+    return [stripped(part, i, parts, specials) for i, part in enumerate(parts)]
+
+
+def add(parts: list[Part], text: str, start: int, end: int, typed: Spans, own: Spans) -> None:
+    """Adds a stretch of text that is not empty, or in which the assistant says nothing, which has a place too."""
+
+    def within(spans: Spans) -> tuple[tuple[int, int], ...]:
+        return tuple((max(low, start) - start, min(high, end) - start) for low, high in spans if meets(low, high))
+
+    def meets(low: int, high: int) -> bool:
+        return (low < end and high > start) or start <= low == high <= end
+
+    if end > start or any(low == high == start for low, high in own):
+        parts.append(Part(text[start:end], None, within(own), within(typed)))
+
+
+def stripped(part: Part, place: int, parts: Sequence[Part], specials: Specials) -> Part:
+    """Returns a stretch of text without the white space that the special tokens beside it take."""
+    if part.id is not None:
+        return part
+    before = place > 0 and specials.strips[parts[place - 1].text][1]
+    after = place + 1 < len(parts) and specials.strips[parts[place + 1].text][0]
+    text = part.text.rstrip() if after else part.text
+    cut = len(text) - len(text.lstrip()) if before else 0
+
+    def moved(spans: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        return tuple((max(low - cut, 0), min(max(high - cut, 0), len(text) - cut)) for low, high in spans)
+
+    return Part(text[cut:], None, moved(part.own), moved(part.typed))
+
+
+def with_ends(parts: list[Part]) -> list[Part]:
+    """Returns the same where the assistant also writes what stands behind its text, up to the end of its turn.
+
+    Raises UserError where no special token ends it, since a model would not learn to stop.
+    """
+    out, waits = list[Part](), False
+    for part in parts:
+        if part.id is not None and waits:
+            part, waits = part._replace(own=((0, len(part.text)),)), False
+        elif part.own:
+            last = part.own[-1][0]
+            if len(part.own) > 1 or any(low > last for low, _ in part.typed):
+                raise unended()
+            part, waits = part._replace(own=((last, len(part.text)),)), True
+        elif waits and part.typed:
+            raise unended()
+        out.append(part)
+    if waits:
+        raise unended()
+    return out
+
+
+def unended() -> UserError:
+    what = "the chat template puts no special token behind what the assistant says, so a model would not learn to stop"
+    return UserError(f"{what}; give another with task.chat, such as chatml")
+
+
+def written(text: str) -> list[Any] | None:
+    """Returns the messages that stand in a text as JSON; None: it is no such text."""
+    try:
+        value: Any = json.loads(text) if text.lstrip().startswith("[{") else None
+    except (ValueError, RecursionError):
+        return None
+    rows = cast("list[Any]", value) if isinstance(value, list) else []
+    return rows if rows and all(isinstance(row, dict) and "role" in row for row in rows) else None
+
+
+def conversation(value: Any) -> list[dict[str, str]]:
+    """Returns messages that are written as JSON, or a text as what the user says. Raises UserError."""
+    if isinstance(value, str):
+        value = written(value) or [{"role": USER, "content": value}]
+    rows = cast("list[Any]", value) if isinstance(value, list | tuple) else []
+    if not rows or not all(isinstance(row, Mapping) and "role" in row and "content" in row for row in rows):
+        raise UserError(
+            f"{str(cast('Any', value))[:60]!r} is no conversation; write [{{'role': 'user', 'content': ...}}]"
+        )
+    out = [{"role": str(row["role"]), "content": row["content"]} for row in rows]
+    if odd := next((row for row in out if not isinstance(row["content"], str)), None):
+        raise UserError(f"a message of the {odd['role']} holds {type(odd['content']).__name__}, but text is asked for")
+    return out
