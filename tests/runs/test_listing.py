@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from transduce.errors import UserError
-from transduce.runs.listing import best_value, is_run, minutes, summaries, summary, valid_loss
+from transduce.runs.figures import best_value, minutes, valid_loss
+from transduce.runs.listing import is_run, summaries, summary
 from transduce.runs.lock import LOCK, owner
 
 

@@ -15,7 +15,8 @@ from transduce.disk import digest, replace_bytes
 from transduce.errors import UserError
 from transduce.runs.claim import flat
 from transduce.runs.detail import sizes
-from transduce.runs.listing import Summary, number, readable_result, summary
+from transduce.runs.figures import number, readable_result
+from transduce.runs.listing import Summary, summary
 from transduce.runs.report import read_metrics, smooth
 from transduce.runs.run import read_recipe
 

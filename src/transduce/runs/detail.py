@@ -13,8 +13,9 @@ from typing import Any, cast
 from transduce.config import Part, default_of, from_data, override, to_data
 from transduce.disk import read_json
 from transduce.errors import UserError
+from transduce.runs.figures import readable_result
 from transduce.runs.integrity import fault, read_state
-from transduce.runs.listing import Summary, readable_result, summary
+from transduce.runs.listing import Summary, summary
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import read_recipe
 
