@@ -27,12 +27,12 @@ class Scalar:
 
     text: the characters as they were written.
     value: what YAML reads in them.
-    place: the file and the line (empty: a command line).
+    where: the file and the line (empty: a command line).
     """
 
     text: str
     value: Any
-    place: str = ""
+    where: str = ""
 
     def __str__(self) -> str:
         return self.text
@@ -132,7 +132,7 @@ class Reader(yaml.constructor.SafeConstructor):
         """Returns the data that a node stands for."""
         self.values += 1
         if self.values > LONGEST or id(node) in self.building:
-            raise UserError(f"{self.place(node)}: the aliases here stand for more than a million values; write it out")
+            raise UserError(f"{self.where(node)}: the aliases here stand for more than a million values; write it out")
         self.building.add(id(node))
         try:
             if isinstance(node, yaml.ScalarNode):
@@ -160,21 +160,21 @@ class Reader(yaml.constructor.SafeConstructor):
             return value
         if self.file and value is None and not node.value:
             return None
-        return Scalar(node.value, value, self.place(node) if self.file else "")
+        return Scalar(node.value, value, self.where(node) if self.file else "")
 
     def items(self, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
         """Yields keys, as text, and the nodes of their values; what is merged in (<<) gives way to what stands here."""
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise UserError(f"{self.place(key)}: a key must be text, not a list or a mapping")
+                raise UserError(f"{self.where(key)}: a key must be text, not a list or a mapping")
             if key.value in lines:
                 first = f", first in line {lines[key.value]}" if self.file else ""
-                raise UserError(f"{self.place(key)}: the key `{key.value[:80]}` stands here twice{first}; remove one")
+                raise UserError(f"{self.where(key)}: the key `{key.value[:80]}` stands here twice{first}; remove one")
             lines[key.value] = key.start_mark.line + 1
         self.flatten_mapping(node)
         yield from {key.value: value for key, value in node.value}.items()
 
-    def place(self, node: yaml.Node) -> str:
+    def where(self, node: yaml.Node) -> str:
         """Returns the file and the line of a node."""
         return f"{self.file}, line {node.start_mark.line + 1}" if self.file else "the command line"

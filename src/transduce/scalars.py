@@ -70,9 +70,9 @@ def read_text(value: Any, path: str) -> str:
     if isinstance(value, TypedList | TypedMapping):
         return value.text
     if isinstance(value, Scalar):
-        if value.place:
+        if value.where:
             raise UserError(
-                f"{value.place}: `{path}` is text, but YAML reads {value.text} as {_sort(value.value)}; quote it: "
+                f"{value.where}: `{path}` is text, but YAML reads {value.text} as {_sort(value.value)}; quote it: "
                 f"'{value.text}'"
             )
         return value.text

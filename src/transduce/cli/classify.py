@@ -9,7 +9,7 @@ from transduce.cli.documents import line as object_line
 from transduce.cli.documents import line_option
 from transduce.cli.opening import opened
 from transduce.cli.options import Checkpoint, Device, Precision, Run
-from transduce.cli.words import lines, places, results
+from transduce.cli.words import lines, names_of_lines, results
 
 if TYPE_CHECKING:
     from transduce.tasks.classify import Classified
@@ -41,7 +41,7 @@ def classify(
         raise UserError("there are texts and a file to classify; give one of them")
     model = opened(run, checkpoint, device, precision)
     inputs = texts or lines(file or "-", LONGEST)
-    for _, text, answer in results(inputs, LINES, model.classify, places(None if texts else file or "-")):
+    for _, text, answer in results(inputs, LINES, model.classify, names_of_lines(None if texts else file or "-")):
         if json:
             choice = {"label": answer.label or None, "probability": answer.probability}
             object_line({"text": text, **choice, "probabilities": answer.probabilities})

@@ -12,7 +12,7 @@ import typer
 from transduce.cli.documents import line, line_option
 from transduce.cli.opening import tell
 from transduce.cli.options import Device, Precision
-from transduce.cli.words import lines, places, results
+from transduce.cli.words import lines, names_of_lines, results
 from transduce.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def embed(
         return encoder.embed(some, batch_tokens=batch_tokens, precision="bf16" if precision == "bf16" else "fp32")
 
     name = "-" if file is None else file
-    inputs, place = texts or lines(name), places(None if texts else name)
+    inputs, place = texts or lines(name), names_of_lines(None if texts else name)
     vectors_of = results(inputs, LINES, vectors, place)
     if search is not None:
         for score, number, text in ranked(search, inputs, vectors, top, place):

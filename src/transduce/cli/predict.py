@@ -9,7 +9,7 @@ from transduce.cli.documents import line as object_line
 from transduce.cli.documents import line_option
 from transduce.cli.opening import opened
 from transduce.cli.options import Checkpoint, Device, Precision, Run
-from transduce.cli.words import lines, places, results
+from transduce.cli.words import lines, names_of_lines, results
 
 LINES = 2048  # read at once, so that a file of any size passes through
 LONGEST = 1_000_000  # characters of an input
@@ -34,7 +34,7 @@ def predict(
         raise UserError("there are inputs and a file to predict from; give one of them")
     model = opened(run, checkpoint, device, precision)
     rows = inputs or lines(file or "-", LONGEST)
-    for _, text, prediction in results(rows, LINES, model.predict, places(None if inputs else file or "-")):
+    for _, text, prediction in results(rows, LINES, model.predict, names_of_lines(None if inputs else file or "-")):
         if json:
             object_line({"input": text, "prediction": prediction})
         else:

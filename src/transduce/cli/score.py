@@ -9,7 +9,7 @@ from transduce.cli.documents import line as object_line
 from transduce.cli.documents import line_option
 from transduce.cli.opening import opened
 from transduce.cli.options import Checkpoint, Device, Precision, Run
-from transduce.cli.words import lines, places, results
+from transduce.cli.words import lines, names_of_lines, results
 from transduce.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def score(
         rows: Any = (row if len(row) > 1 else row[0] for row in map(cells, chunk))
         return model.score(rows)
 
-    for _, line, result in results(lines(file, LONGEST), LINES, scores, places(file)):
+    for _, line, result in results(lines(file, LONGEST), LINES, scores, names_of_lines(file)):
         tokens = len(result.tokens)
         if json:
             texts = zip(model.task.reads, cells(line), strict=True)

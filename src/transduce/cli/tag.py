@@ -12,7 +12,7 @@ from transduce.cli.documents import line as object_line
 from transduce.cli.documents import line_option
 from transduce.cli.opening import opened
 from transduce.cli.options import Checkpoint, Device, Precision, Run
-from transduce.cli.words import lines, places, results
+from transduce.cli.words import lines, names_of_lines, results
 from transduce.errors import UserError
 
 LINES = 2048  # read at once, so that a file of any size passes through
@@ -49,7 +49,7 @@ def tag(
     def work(some: list[Any]) -> list[Tagging]:
         return model.tag(some)
 
-    for _, text, answer in results(inputs, LINES, work, places(None if texts else file or "-")):
+    for _, text, answer in results(inputs, LINES, work, names_of_lines(None if texts else file or "-")):
         if json:
             text = text if isinstance(text, str) else " ".join(text)
             object_line({"text": text, **answer._asdict()})

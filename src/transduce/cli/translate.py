@@ -24,7 +24,7 @@ from transduce.cli.options import (
     Temperature,
 )  # fmt: skip
 from transduce.cli.scores import as_json, columns
-from transduce.cli.words import given, lines, places, results
+from transduce.cli.words import given, lines, names_of_lines, results
 
 if TYPE_CHECKING:
     from transduce.transducer import Answer, Options
@@ -74,7 +74,9 @@ def translate(
             yield [written(text, answer, nbest is not None, scores, json) for answer in answers]
 
     size = 1 if sys.stdin.isatty() else LINES
-    for number, _, lines_out in results(texts or lines("-", LONGEST), size, rows, places(None if texts else "-")):
+    for number, _, lines_out in results(
+        texts or lines("-", LONGEST), size, rows, names_of_lines(None if texts else "-")
+    ):
         numbered = nbest is not None and not json
         sys.stdout.writelines(f"{number - 1}\t{row}\n" if numbered else f"{row}\n" for row in lines_out)
         sys.stdout.flush()

@@ -94,22 +94,22 @@ def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def results(
-    values: Iterable[T], size: int, work: Callable[[list[T]], Iterable[R]], place: Callable[[int], str]
+    values: Iterable[T], size: int, work: Callable[[list[T]], Iterable[R]], name_of: Callable[[int], str]
 ) -> Iterator[tuple[int, T, R]]:  # fmt: skip
     """Yields (number from 1, value, result) of every value in order; `work` gives the results of `size` at a time.
 
     What `work` refuses of all values, it must refuse of none. Where it refuses one, those before it come first; then
-    UserError says which one it is, as `place` calls that number.
+    UserError says which one it is, by the name that `name_of` gives its number.
     """
     list(work([]))  # a generator refuses only when it is asked
     number = 1
     for chunk in chunks(values, size):
-        yield from _results(chunk, number, work, place)
+        yield from _results(chunk, number, work, name_of)
         number += len(chunk)
 
 
 def _results(
-    chunk: list[T], number: int, work: Callable[[list[T]], Iterable[R]], place: Callable[[int], str]
+    chunk: list[T], number: int, work: Callable[[list[T]], Iterable[R]], name_of: Callable[[int], str]
 ) -> Iterator[tuple[int, T, R]]:  # fmt: skip
     try:
         answers = list(work(chunk))
@@ -117,15 +117,15 @@ def _results(
         if len(chunk) == 1:
             message, alone = str(error), "text 0 "  # as a list of one calls it
             joined = f" {message.removeprefix(alone)}" if message.startswith(alone) else f": {message}"
-            raise UserError(f"{place(number)}{joined}") from None
+            raise UserError(f"{name_of(number)}{joined}") from None
         half = len(chunk) // 2
-        yield from _results(chunk[:half], number, work, place)
-        yield from _results(chunk[half:], number + half, work, place)
+        yield from _results(chunk[:half], number, work, name_of)
+        yield from _results(chunk[half:], number + half, work, name_of)
         return
     yield from zip(range(number, number + len(chunk)), chunk, answers, strict=True)
 
 
-def places(file: str | None) -> Callable[[int], str]:
+def names_of_lines(file: str | None) -> Callable[[int], str]:
     """Returns the name of the n-th line of a file or of standard input (None: the n-th text of the command line)."""
     if file is None:
         return lambda number: f"text {number}"

@@ -12,11 +12,15 @@ from transduce.model.layout import Layout, dense
 
 
 class Strip(NamedTuple):
-    """One batch: the next tokens of every lane. starts, lengths: (R,), a place in the stream and how many tokens."""
+    """One batch: the next tokens of every lane.
+
+    starts: (R,), where each begins in the stream.
+    lengths: (R,), how many tokens each has.
+    """
 
     starts: Index
     lengths: Index
-    place: int  # of the first token, from the beginning of its lane
+    offset: int  # of the first token, from the beginning of its lane
 
 
 class Lanes:
@@ -71,11 +75,11 @@ class Lanes:
         at: Index = group.starts[:, None] + slots
         inputs = self.stream[np.minimum(at, last)].astype(np.int64)
         targets = self.stream[np.minimum(at + 1, last)].astype(np.int64)
-        layout = dense(len(group.starts), tokens, group.place)
+        layout = dense(len(group.starts), tokens, group.offset)
         if int(group.lengths.min()) < tokens:
             real = slots < group.lengths[:, None]
             targets[~real] = -1
-            positions = np.where(real, slots + group.place, -1)
+            positions = np.where(real, slots + group.offset, -1)
             layout = Layout(pieces.tensor(positions), lengths=pieces.tensor(group.lengths))
         examples = tuple(group.starts.tolist())
-        return Batch(pieces.tensor(inputs), layout, pieces.tensor(targets), examples=examples, offset=group.place)
+        return Batch(pieces.tensor(inputs), layout, pieces.tensor(targets), examples=examples, offset=group.offset)

@@ -86,30 +86,30 @@ def former_names(model: nn.Module) -> dict[str, str]:
                 names[f"{old}.{name.removeprefix(new)}"] = name
     for at, block in cast("Iterator[tuple[str, nn.Module]]", model.named_modules(remove_duplicate=False)):
         if isinstance(block, Block):
-            stood = {child: old for j, part in enumerate(block.sublayers) for old, child in places(part, j)}
+            stood = {child: old for j, part in enumerate(block.sublayers) for old, child in old_names(part, j)}
             for name in block.state_dict():
                 child, _, rest = name.partition(".")
                 names[f"{at}.{stood[child]}.{rest}"] = f"{at}.{name}"
     return names
 
 
-def places(part: Sublayer, number: int) -> Iterator[tuple[str, str]]:
+def old_names(part: Sublayer, number: int) -> Iterator[tuple[str, str]]:
     """Yields where the children of a block stood in schema 1, and their names, of the sublayer of that number."""
     yield f"residuals.{number}", part.residual
-    yield from inner_places(part, f"parts.{number}")
+    yield from old_names_inside(part, f"parts.{number}")
 
 
-def inner_places(part: Sublayer, at: str) -> Iterator[tuple[str, str]]:
+def old_names_inside(part: Sublayer, at: str) -> Iterator[tuple[str, str]]:
     """Yields the same of a sublayer that stood there itself."""
     if isinstance(part, Sum):
         for k, one in enumerate(part.parts):
-            yield from inner_places(one, f"{at}.parts.{k}")
+            yield from old_names_inside(one, f"{at}.parts.{k}")
     elif isinstance(part, Normed):
         yield f"{at}.norm", part.norm
-        yield from inner_places(part.part, f"{at}.part")
+        yield from old_names_inside(part.part, f"{at}.part")
     elif isinstance(part, Inside):
-        yield from inner_places(part.mix, f"{at}.mix")
-        yield from inner_places(part.cross, f"{at}.cross")
+        yield from old_names_inside(part.mix, f"{at}.mix")
+        yield from old_names_inside(part.cross, f"{at}.cross")
     elif isinstance(part, Feed):
         yield f"{at}.feedforward", part.feedforward
     else:

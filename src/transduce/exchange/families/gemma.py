@@ -157,7 +157,7 @@ class Gemma3(Gemma2):
     def normed(self, norm: RMSNorm) -> RMSNorm | None:
         return norm
 
-    def places(self, fields: Fields, limit: int, size: int) -> RotaryConfig:
+    def rotary(self, fields: Fields, limit: int, size: int) -> RotaryConfig:
         """Returns those of the layers that see everything; those of the others are kept for `turned`."""
         stated = fields.take("rope_parameters", {})
         if not isinstance(stated, dict) or not set(cast("dict[str, Any]", stated)) <= {FULL, SLIDING}:

@@ -67,7 +67,7 @@ class Llama(Family):
                 bias=fields.flag("mlp_bias", False),
             ),
             norm=norm,
-            positions=self.places(fields, fields.whole("max_position_embeddings", self.limit), size),
+            positions=self.rotary(fields, fields.whole("max_position_embeddings", self.limit), size),
             init=NormalInit(),
             scale_embedding=False,
             head=NoHeadConfig() if fields.architecture in self.architectures[1:] and not tied else LinearHeadConfig(),
@@ -83,7 +83,7 @@ class Llama(Family):
         groups = fields.whole("num_key_value_heads", self.kv_heads or heads)
         return None if groups == heads else groups
 
-    def places(self, fields: Fields, limit: int, size: int) -> RotaryConfig:
+    def rotary(self, fields: Fields, limit: int, size: int) -> RotaryConfig:
         return rotary(fields, limit, self.base, self.partial)
 
     def varied(self, fields: Fields, model: DecoderConfig) -> DecoderConfig:

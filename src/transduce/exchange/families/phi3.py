@@ -38,7 +38,7 @@ class Phi3(Llama):
         size = window(fields)
         return AttentionConfig(heads=heads, kv_heads=self.groups(fields, heads), window=size, bias=False)
 
-    def places(self, fields: Fields, limit: int, size: int) -> RotaryConfig:
+    def rotary(self, fields: Fields, limit: int, size: int) -> RotaryConfig:
         fields.left.setdefault("original_max_position_embeddings", 4096)
         for key in ("rope_parameters", "rope_scaling"):
             if isinstance(scaling := fields.left.get(key), dict):
@@ -47,7 +47,7 @@ class Phi3(Llama):
                     k: names.get(x, x) if k in ("type", "rope_type") and isinstance(x, str) else x
                     for k, x in scaling.items()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
                 }
-        places = super().places(fields, limit, size)
+        places = super().rotary(fields, limit, size)
         if places.scaling is not None and not isinstance(places.scaling, LongRopeScalingConfig):
             raise UserError(f"config.json has rope_type={places.scaling.kind!r}; Phi-3 has default and longrope only")
         if int(size * places.fraction) % 2:
