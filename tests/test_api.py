@@ -10,8 +10,9 @@ import torch
 import transduce as td
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
+from transduce.generate.listen import listen
+from transduce.generate.options import decoding
 from transduce.runs import checkpoint
-from transduce.transducer import decoding, listen
 
 TINY = {
     "data.train_size": 200, "data.valid_size": 8, "data.test_size": 8, "model.width": 16, "model.layers": 1,

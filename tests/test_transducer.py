@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import transduce as td
-from transduce import api, transducer
+from transduce import api
 from transduce.cli.main import main
 from transduce.errors import Notice
 from transduce.exchange import exporting as exported
@@ -17,6 +17,7 @@ from transduce.generate import hugging_face
 from transduce.generate.config import SAMPLING, Bias, GenerateConfig
 from transduce.generate.decode import decode
 from transduce.generate.hypothesis import Hypothesis
+from transduce.generate.options import decoding
 from transduce.tasks import translate
 from transduce.tasks.measures.exact import baseline
 from transduce.tasks.measures.measure import Sample
@@ -83,7 +84,7 @@ SAMPLED = GenerateConfig(
 
 @pytest.mark.parametrize("asked", [{"temperature": 0.0}, {"beam_size": 3}, {"temperature": 0.0, "beam_size": 3}])
 def test_who_asks_for_no_sampling_asks_for_nothing_that_acts_on_it(asked: dict[str, Any]):
-    found = transducer.decoding(SAMPLED, None, asked)  # type: ignore[arg-type]
+    found = decoding(SAMPLED, None, asked)  # type: ignore[arg-type]
     assert found == replace(SAMPLED, **dict.fromkeys(SAMPLING), temperature=0.0, beam_size=asked.get("beam_size", 1))
 
 
@@ -99,7 +100,7 @@ def test_who_asks_for_no_sampling_asks_for_nothing_that_acts_on_it(asked: dict[s
     ],
 )
 def test_what_is_asked_is_not_undone_by_what_the_recipe_says_of_the_whole(asked: dict[str, Any], more: dict[str, Any]):
-    assert transducer.decoding(SAMPLED, None, asked) == replace(SAMPLED, **asked, **more)  # type: ignore[arg-type]
+    assert decoding(SAMPLED, None, asked) == replace(SAMPLED, **asked, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("options", [{"temperature": 1.0, "max_new_tokens": 60}, {"temperature": 0.0}])

@@ -1,24 +1,20 @@
 """A trained model as one uses it: text in, text out."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event, Thread
-from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, Unpack, overload
+from typing import Any, NamedTuple, TypeVar, Unpack, overload
 
-from transduce.config import nearest
 from transduce.data.imported import Imported
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.exchange.certificate import require_source
 from transduce.exchange.sentence_folder import MODULES
 from transduce.exchange.sentences import Encoder, Precision, SentenceEncoder, Vectors
-from transduce.generate.config import SAMPLING, Bias, GenerateConfig
 from transduce.generate.decode import decode
-from transduce.generate.hypothesis import Norm
+from transduce.generate.listen import listen
+from transduce.generate.options import Options, decoding
 from transduce.generate.score import Scores
 from transduce.generate.stop import TextStream
 from transduce.model.models import Model
@@ -39,45 +35,8 @@ from transduce.text.tokenizer import Tokenizer
 T = TypeVar("T")
 
 
-class Options(TypedDict, total=False):
-    """Options of decoding, see `GenerateConfig`; the recipe gives those that are left out."""
-
-    beam_size: int
-    max_new_tokens: int
-    max_length: int | None
-    max_length_ratio: float | None
-    min_new_tokens: int
-    min_length: int
-    length_penalty: float
-    length_norm: Norm
-    early_stopping: Literal["heuristic", "full", "never"] | None
-    repetition_penalty: float
-    no_repeat_ngram: int | None
-    source_repetition_penalty: float
-    source_no_repeat_ngram: int | None
-    suppress: tuple[int, ...]
-    begin_suppress: tuple[int, ...]
-    bad_words: tuple[tuple[int, ...], ...]
-    bias: tuple[Bias, ...]
-    forced_bos: int | None
-    forced_eos: tuple[int, ...]
-    exponential_decay: tuple[float, ...] | None
-    renormalise: bool
-    replace_invalid: bool
-    temperature: float
-    top_h: float | None
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    typical_p: float | None
-    epsilon_cutoff: float | None
-    eta_cutoff: float | None
-    stop: tuple[str, ...]
-    seed: int
-
-
 class Candidate(NamedTuple):
-    """One of the n best outputs. score: its log p in nats, that of the end included."""
+    """One of the n best outputs. score: its log p in nats; the token that ends it counts."""
 
     text: str
     score: float
@@ -85,11 +44,11 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Transducer:
-    """A trained model with what it needs to read and write.
+    """A trained model with its readers and its recipe.
 
     readers: of the columns that its task reads; its tokeniser is one of them.
-    run: its directory, where it has one.
-    reading: in which precision it is read, and what is to be told of that.
+    run: the directory of its run (None: it was read from a Hugging Face folder).
+    reading: the precision in which it was opened, and a line about it.
     """
 
     model: Model
@@ -100,7 +59,7 @@ class Transducer:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Returns the reader of text. Raises UserError where the model reads none."""
+        """Returns the reader of text. Raises UserError where the model does not read text."""
         if self.readers.tokenizer is None and not self.task.reads_text:
             raise UserError(
                 f"this model was trained for task={self.task.kind}, which reads no text; use {self.task.verb}"
@@ -112,7 +71,7 @@ class Transducer:
         return self.recipe.task
 
     def predict(self, inputs: Sequence[Any], **options: Unpack[Options]) -> list[Any]:
-        """Returns what the model predicts for each input, in the form of its task."""
+        """Returns a prediction for each input, in the form of its task."""
         return self.task.predict(self.model, self.readers, list(inputs), decoding(self.recipe.generate, None, options))
 
     @overload
@@ -139,10 +98,10 @@ class Transducer:
     def answers(
         self, texts: Sequence[str], *, nbest: int | None = None, **options: Unpack[Options]
     ) -> list[list[Answer]]:  # fmt: skip
-        """Returns the n best translations of each text, best first, with their log p; of a text of blanks none.
+        """Returns the n best translations of each text, best first, with their log p; a text of blanks has none.
 
-        Of several that are the same text in other tokens the best is kept, so there may be fewer than n. Samples, which
-        are drawn at random, may repeat.
+        Of several with the same text in other tokens the best is kept, so there may be fewer than n. Samples, which are
+        drawn at random, may repeat.
         """
         task = self._as(TranslateConfig)
         return task.predict(self.model, self.readers, texts, decoding(self.recipe.generate, nbest, options))
@@ -166,16 +125,16 @@ class Transducer:
         return self._as(TagConfig).predict(self.model, self.readers, list(texts), self.recipe.generate)
 
     def generate(self, prompt: str = "", **options: Unpack[Options]) -> str:
-        """Returns what the model writes after a prompt, without the prompt."""
+        """Returns the text that the model writes after a prompt, without the prompt."""
         return self.continuation(prompt, **options).text
 
     def continuation(self, prompt: str = "", **options: Unpack[Options]) -> Answer:
-        """Returns what `generate` does, with its log p."""
+        """Returns the same text as `generate`, with its log p."""
         task, config = self._as(LanguageConfig), decoding(self.recipe.generate, None, options)
         return task.predict(self.model, self.readers, [prompt], config)[0]
 
     def stream(self, prompt: str = "", **options: Unpack[Options]) -> Iterator[str]:
-        """Yields what `generate` returns piece by piece, as it is written; closing the iterator stops the writing."""
+        """Yields the text of `generate` piece by piece, as it is written; closing the iterator stops the writing."""
         config = decoding(self.recipe.generate, None, options)
         prompts, text = (
             [self._as(LanguageConfig).prompt(self.readers, prompt)],
@@ -230,7 +189,7 @@ class Transducer:
 
     @functools.cached_property
     def sentences(self) -> SentenceEncoder:
-        """Returns what makes vectors of texts. Raises UserError if the model is not an encoder."""
+        """Returns the model as an encoder of texts. Raises UserError if the model is not an encoder."""
         data, own = self.recipe.data, None if self.run is None else self.run / SENTENCES
         encoder = Encoder(self.model, self.recipe.model, self.tokenizer.vocab_size)
         if own is not None and own.is_dir():
@@ -247,7 +206,7 @@ class Transducer:
         return SentenceEncoder.read(data.origin, encoder)
 
     def evaluate(self, split: str | None = None) -> Evaluation:
-        """Returns the loss and what the task measures on a split of the recipe's data, with intervals and predictions.
+        """Returns the loss and the measures of the task on a split of the data, with intervals and predictions.
 
         split: a name of the data (None: test if the data has it, else valid).
 
@@ -273,64 +232,3 @@ class Transducer:
             return self.task
         message = f"this model was trained for task={self.task.kind}; use {self.task.verb}"
         raise UserError(self.task.refusal or message)
-
-
-def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> GenerateConfig:
-    """Returns a recipe's way of decoding with the options; where the two exclude each other, the options win."""
-    over: dict[str, Any] = {**options, **({} if nbest is None else {"nbest": nbest})}
-    if "precision" in over:
-        raise UserError(f"precision={over['precision']} is chosen when a model is opened; use load(..., precision=)")
-    names = [field.name for field in dataclasses.fields(config)]
-    for name in over.keys() - set(names):
-        guess = nearest(name, names)
-        advice = f"did you mean `{guess}`?" if guess else f"the options are {', '.join(names)}"
-        raise UserError(f"there is no option `{name}`; {advice}")
-    if "max_new_tokens" in over:  # what is asked of the output alone is not cut by a limit of both together
-        over.setdefault("max_length", None)
-    if over.get("min_new_tokens"):
-        over.setdefault("min_length", 0)
-    if over.get("beam_size", 1) > 1:
-        over.setdefault("temperature", 0.0)
-    if over.get("temperature", config.temperature) > 0:
-        over.setdefault("beam_size", 1)
-    else:
-        over.setdefault("beam_size", max(config.beam_size, over.get("nbest", 1)))
-        if "temperature" in over:
-            over = {**dict.fromkeys(SAMPLING), **over}
-    return dataclasses.replace(config, **over)
-
-
-def listen(write: Callable[[Callable[[str], None]], None]) -> Iterator[str]:
-    """Yields what `write(say)` says, as it says it, from a thread of its own; its error is raised here.
-
-    Closing the iterator stops the writing: the next `say` raises.
-    """
-    pieces, unheard = SimpleQueue[str | BaseException | None](), Event()
-
-    def say(text: str) -> None:
-        if unheard.is_set():
-            raise _Unheard
-        pieces.put(text)
-
-    def run() -> None:
-        try:
-            write(say)
-            pieces.put(None)
-        except BaseException as error:
-            pieces.put(error)
-
-    writer = Thread(target=run, daemon=True)
-    writer.start()
-    try:
-        while (text := pieces.get()) is not None:
-            if isinstance(text, BaseException):
-                raise text
-            if text:
-                yield text
-    finally:
-        unheard.set()
-        writer.join()
-
-
-class _Unheard(Exception):
-    """Nobody listens any more."""

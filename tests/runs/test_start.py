@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 def tensors(run: Run | Path, checkpoint: str = "last") -> dict[str, torch.Tensor]:
     path = run if isinstance(run, Path) else run.path
     directory = (path / checkpoint).resolve()
-    return {**base.read(directory), **read_tensors(directory / "model.safetensors")}
+    return {**base.read_base(directory), **read_tensors(directory / "model.safetensors")}
 
 
 @pytest.mark.parametrize("way", ["the run itself", "start="])
@@ -81,7 +81,7 @@ def test_a_head_of_another_kind_starts_anew_though_its_weights_are_called_and_sh
     head: str, anew: bool, made: tuple[Path, Path, Path]
 ) -> None:
     lm = made[0]
-    there = start.read(str(lm))
+    there = start.open_start(str(lm))
     size = there.readers.text.vocab_size
     other = {"linear": {}, "classes": {"classes": size}, "numbers": {"size": size}}[head]
     config = from_data(

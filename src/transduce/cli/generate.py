@@ -28,7 +28,7 @@ from transduce.cli.scores import as_json, columns
 from transduce.cli.words import given, lines
 
 if TYPE_CHECKING:
-    from transduce.transducer import Options
+    from transduce.generate.options import Options
 
 
 def generate(
@@ -55,7 +55,7 @@ def generate(
 
     transduce generate runs/shakespeare "ROMEO:" --temperature 0.8 --top-p 0.95
     """
-    from transduce.transducer import decoding
+    from transduce.generate.options import decoding
 
     if prompt == "-":
         prompt = "\n".join(lines("-"))

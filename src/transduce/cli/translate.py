@@ -27,7 +27,8 @@ from transduce.cli.scores import as_json, columns
 from transduce.cli.words import given, lines, names_of_lines, results
 
 if TYPE_CHECKING:
-    from transduce.transducer import Answer, Options
+    from transduce.generate.options import Options
+    from transduce.tasks.answer import Answer
 
 NBEST = (
     "Print N per text: its number, log p and text, in tabs; the best first, which is ranked by log p divided by the "

@@ -12,7 +12,7 @@ from transduce.runs.start import Start
 from transduce.runs.weights import weights
 
 
-def read(where: str) -> Start:
+def open_start(where: str) -> Start:
     """Opens a run, a folder with config.json, or hub:OWNER/NAME. Raises UserError."""
     folder = hub.snapshot(where) if where.startswith(hub.PREFIX) else Path(where)
     if (folder / "config.yaml").is_file():

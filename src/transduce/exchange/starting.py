@@ -44,7 +44,7 @@ def complete(
         old = read_config(run)
         if old.get("start") == where:
             return laid_on(data, old["model"], old["tokenizer"], changes), None
-    begin = start.read(str(where))
+    begin = start.open_start(str(where))
     model, tokenizer = config.to_data(begin.recipe.model), config.to_data(begin.recipe.tokenizer)
     return laid_on(data, model, tokenizer, changes), begin
 

@@ -28,11 +28,11 @@ def write(run: Path, tensors: Tensors) -> dict[str, str]:
     return {BASE_KEY: sha}
 
 
-def told(state: dict[str, str]) -> dict[str, str] | None:
-    """Returns what the state of a checkpoint says of the file; None: the checkpoint holds all weights itself."""
+def recorded(state: dict[str, str]) -> dict[str, str] | None:
+    """Returns the entry on the file in the state of a checkpoint (None: the checkpoint holds all weights itself)."""
     return {BASE_KEY: state[BASE_KEY]} if state.get(BASE_KEY) is not None else None
 
 
-def read(directory: Path) -> dict[str, Tensor]:
-    """Returns the weights that lie beside an intact checkpoint; none where it holds all of them."""
+def read_base(directory: Path) -> dict[str, Tensor]:
+    """Returns the weights that lie beside an intact checkpoint; none where it holds all weights itself."""
     return {} if read_state(directory).get(BASE_KEY) is None else read_tensors(beside(directory))

@@ -41,7 +41,7 @@ def read_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
 
     Those that never move, which the run keeps once, are among them.
     """
-    beside = {} if path.name == OPTIMIZER else base.read(path.parent)
+    beside = {} if path.name == OPTIMIZER else base.read_base(path.parent)
     return migrate.renamed({**beside, **checkpoint.read_tensors(path)}, model, checkpoint.schema(path.parent))
 
 

@@ -148,7 +148,7 @@ class Session:
             return position
         self.moving.load(saved)
         state = checkpoint.read_state(saved)
-        self.beside = base.told(state) or base.write(self.run.path, self.moving.still())
+        self.beside = base.recorded(state) or base.write(self.run.path, self.moving.still())
         position, rng = from_state(state)
         if changed := [
             f"{k} {v}, now {new}" for k, v in state.get("made_with", {}).items() if (new := made_with().get(k)) != v
