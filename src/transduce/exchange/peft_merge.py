@@ -46,15 +46,15 @@ def merged(adapter: Path, base: Path | None) -> Generator[Path]:
     files = Files(base)
     factors, whole = parts(adapter / WEIGHTS)
     names = {at: tensor_of(f"{at}.weight", files, adapter, base) for at in factors}
-    kept = {tensor_of(name, files, adapter, base): x for name, x in whole.items()}
-    with TemporaryDirectory(prefix="transduce-") as place:
-        out = Path(place) / (adapter.resolve().name.strip(".") or "adapter")
+    trained = {tensor_of(name, files, adapter, base): x for name, x in whole.items()}
+    with TemporaryDirectory(prefix="transduce-") as temporary:
+        out = Path(temporary) / (adapter.resolve().name.strip(".") or "adapter")
         shutil.copytree(base, out, ignore=lambda _, inside: [n for n in inside if n.endswith((".safetensors", ".bin"))])
         (out / INDEX).unlink(missing_ok=True)
         for file in adapter.iterdir():  # the tokeniser that the adapter was trained with, where it brings its own
             if file.name.startswith(("tokenizer", "special_tokens", "added_tokens", "vocab", "merges", *PIECES)):
                 shutil.copyfile(file, out / file.name)
-        tensors = {name: files.read(name)[0] for name in files.where} | kept
+        tensors = {name: files.read(name)[0] for name in files.where} | trained
         for at, name in names.items():
             tensors[name] = adapted(tensors[name], factors[at], config, at)
         safetensors.torch.save_file({n: x.contiguous() for n, x in tensors.items()}, out / SINGLE, {"format": "pt"})
