@@ -64,6 +64,24 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 Tiny = Callable[..., dict[str, Any]]
 
 
+def seeing(photos: Path) -> dict[str, Any]:
+    """The plain data of a recipe that tells pictures apart."""
+    return {
+        "name": "tiny", "data": {"kind": "images", "path": str(photos)}, "task": {"kind": "see"},
+        "model": {
+            "kind": "encoder", "width": 16, "layers": 1, "mixer": {"kind": "attention", "heads": 2},
+            "feedforward": {"kind": "mlp", "hidden": 24}, "embedding": {"kind": "patches", "patch": 2},
+            "positions": "sinusoidal-2d", "scale_embedding": False,
+        },
+        "batch": {"batch_tokens": 8, "max_length": 2}, "optimizer": {"kind": "adamw", "learning_rate": 0.01},
+        "schedule": {"kind": "constant"},
+        "train": {
+            "max_steps": 12, "validate_every": 4, "log_every": 2, "keep": 2, "device": "cpu", "seed": 3,
+            "precision": "fp32", "threads": 1,
+        },
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with train, valid and test in three files each: .src, .tgt and .txt."""
@@ -77,10 +95,32 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(texts: Path) -> Tiny:
-    """tiny("translation" | "language", {"train.max_steps": 3, ...}) -> the plain data of a recipe."""
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train/ and valid/ of a folder per class: pictures of 8 by 10 pixels, red, green or grey."""
+    from PIL import Image
+
+    folder, draw = tmp_path_factory.mktemp("photos"), random.Random(0)
+    for split, rows in (("train", 12), ("valid", 4)):
+        for label, colour in (("red", (200, 30, 30)), ("green", (30, 200, 30)), ("grey", (90, 90, 90))):
+            (folder / split / label).mkdir(parents=True)
+            for n in range(rows):
+                cells = [tuple(min(255, c + draw.randint(0, 50)) for c in colour) for _ in range(80)]
+                picture = Image.new("RGB", (10, 8))
+                picture.putdata(cells)
+                picture.save(folder / split / label / f"{n}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(texts: Path, photos: Path) -> Tiny:
+    """tiny("translation" | "language" | "see", {"train.max_steps": 3, ...}) -> the plain data of a recipe."""
 
     def make(task: str = "translation", over: dict[str, Any] | None = None) -> dict[str, Any]:
+        if task == "see":
+            data = seeing(photos)
+            for key, value in (over or {}).items():
+                override(data, key, value)
+            return data
         translation = task == "translation"
         data: dict[str, Any] = {
             "name": "tiny",

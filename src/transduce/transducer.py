@@ -23,7 +23,7 @@ from transduce.runs.recipe import Recipe
 from transduce.runs.start import SENTENCES
 from transduce.tasks.answer import Answer
 from transduce.tasks.chat import chat_task
-from transduce.tasks.classify import Classified, ClassifyConfig
+from transduce.tasks.classifying import Classified, ClassifyingConfig
 from transduce.tasks.evaluate import Evaluation, evaluate
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.measure import DRAWS
@@ -107,18 +107,19 @@ class Transducer:
         return task.predict(self.model, self.readers, texts, decoding(self.recipe.generate, nbest, options))
 
     @overload
-    def classify(self, texts: str) -> Classified: ...  # pyright: ignore[reportOverlappingOverload]
+    def classify(self, texts: str | Path) -> Classified: ...  # pyright: ignore[reportOverlappingOverload]
     @overload
-    def classify(self, texts: Sequence[str]) -> list[Classified]: ...
-    def classify(self, texts: str | Sequence[str]) -> Any:
+    def classify(self, texts: Sequence[str | Path]) -> list[Classified]: ...
+    def classify(self, texts: str | Path | Sequence[str | Path]) -> Any:
         """Returns the label of a text, or of each of a list, in order, with the probability of every label.
 
-        They come as a `Classified`, or a list of them. A text of blanks has the label "".
+        They come as a `Classified`, or a list of them. A text of blanks has the label "". A model that sees takes
+        files of pictures.
         """
-        task = self._as(ClassifyConfig)
-        many = [texts] if isinstance(texts, str) else list(texts)
+        task = self._as(ClassifyingConfig)
+        many = [texts] if isinstance(texts, str | Path) else list(texts)
         out = task.predict(self.model, self.readers, many, self.recipe.generate)
-        return out[0] if isinstance(texts, str) else out
+        return out[0] if isinstance(texts, str | Path) else out
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagging]:
         """Returns the words of each text with their tags, in order. A text may be a list of its words."""

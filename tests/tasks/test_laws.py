@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from transduce.tasks.classify import ClassifyConfig
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.classes import MacroF1
 from transduce.tasks.measures.measure import Measured
+from transduce.tasks.see import SeeConfig
 from transduce.tasks.tag import TagConfig
 from transduce.tasks.task import TaskConfig
 from transduce.tasks.translate import TranslateConfig
@@ -45,13 +47,23 @@ ROWS["tag"] = (
     TagConfig(),
     {"words": WORDS, "tags": [[f"B-{word[0]}" if "a" in word else "O" for word in r] for r in WORDS]},
 )
+PICTURES = ["see"]  # whose rows are files
 CASES: dict[str, Case] = {}
 
 
+def pictures(photos: Path, split: str) -> dict[str, list[Any]]:
+    files = sorted((photos / split).glob("*/*.png"))
+    return {"image": [str(file) for file in files], "label": [file.parent.name for file in files]}
+
+
 @pytest.fixture
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def made(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """The case of that name, made once."""
     name = request.param
+    if name == "see" and name not in CASES:
+        body = {"embedding": {"kind": "patches", "patch": 2}}
+        train, valid = (pictures(photos, split) for split in ("train", "valid"))
+        CASES[name] = case(SeeConfig(), train, valid, tmp_path_factory.mktemp("case"), body)
     if name not in CASES:
         task, columns = ROWS[name]
         train, valid = ({key: values[part] for key, values in columns.items()} for part in (slice(28), slice(28, 40)))
@@ -60,11 +72,11 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_every_task_stands_here() -> None:
-    assert {task.kind for task, _ in ROWS.values()} == set(kinds(TaskConfig.folder))
+    assert {*(task.kind for task, _ in ROWS.values()), *PICTURES} == set(kinds(TaskConfig.folder))
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-@pytest.mark.parametrize("made", list(ROWS), indirect=True)
+@pytest.mark.parametrize("made", [*ROWS, *PICTURES], indirect=True)
 def test_a_task(law: Callable[[Case], None], made: Case) -> None:
     law(made)
 
@@ -143,7 +155,7 @@ def test_a_law_sees_what_is_broken(
         law(made)
 
 
-@pytest.mark.parametrize("made", list(ROWS), indirect=True)
+@pytest.mark.parametrize("made", [*ROWS, *PICTURES], indirect=True)
 def test_other_weights_are_seen(made: Case) -> None:
     model = made.exact.model.float()
     with torch.no_grad():

@@ -78,6 +78,15 @@ def test_killed_at_any_instant_it_goes_on_bit_for_bit(
     assert_kills_change_nothing(recipe, killer, tmp_path, f"{task} {packing} {workers}")
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pictures_that_change_at_random_are_the_same_after_a_kill(
+    workers: int, tiny: Callable[..., dict[str, Any]], killer: Killer, tmp_path: Path
+) -> None:
+    augment = [{"kind": "crop", "border": 2}, {"kind": "flip"}, {"kind": "affine"}, {"kind": "erase", "side": 3}]
+    recipe = tiny("see", {"task.augment": augment, "batch.workers": workers, "train.save_every": 5})
+    assert_kills_change_nothing(recipe, killer, tmp_path, f"see {workers}")
+
+
 @pytest.mark.parametrize("mixer", ["lstm", "attention"])
 def test_what_is_carried_from_batch_to_batch_survives_a_kill(
     mixer: str, tiny: Callable[..., dict[str, Any]], killer: Killer, tmp_path: Path

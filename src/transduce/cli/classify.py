@@ -1,4 +1,4 @@
-"""`transduce classify`: text in, labels out, a line each."""
+"""`transduce classify`: texts or pictures in, labels out, a line each."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -12,11 +12,11 @@ from transduce.cli.options import Checkpoint, Device, Precision, Run
 from transduce.cli.words import lines, names_of_lines, results
 
 if TYPE_CHECKING:
-    from transduce.tasks.classify import Classified
+    from transduce.tasks.classifying import Classified
 
 LINES = 2048  # read at once, so that a file of any size passes through; each chunk is batched by length
 LONGEST = 1_000_000  # characters of a text
-KEYS = "text, label (null for a text of blanks), probability, probabilities"
+KEYS = "text (of a picture: image, its file), label (null for a text of blanks), probability, probabilities"
 
 
 def classify(
@@ -33,18 +33,21 @@ def classify(
 ) -> None:
     """Print the label of each argument, or of each line of a file or of standard input.
 
-    A line in is a line out, in order; a line of blanks has no label, and keeps its place.
+    A line in is a line out, in order; a line of blanks has no label, and keeps its place. A model that sees takes files
+    of pictures, folders and globs.
     """
     from transduce.errors import UserError
 
     if texts and file is not None:
         raise UserError("there are texts and a file to classify; give one of them")
     model = opened(run, checkpoint, device, precision)
-    inputs = texts or lines(file or "-", LONGEST)
-    for _, text, answer in results(inputs, LINES, model.classify, names_of_lines(None if texts else file or "-")):
+    inputs = model.task.expand(texts) if texts else lines(file or "-", LONGEST)
+    name = model.task.reads[0]
+    place = names_of_lines(None if texts else file or "-", model.task.unit)
+    for _, text, answer in results(inputs, LINES, model.classify, place):
         if json:
             choice = {"label": answer.label or None, "probability": answer.probability}
-            object_line({"text": text, **choice, "probabilities": answer.probabilities})
+            object_line({name: text, **choice, "probabilities": answer.probabilities})
         else:
             sys.stdout.write(f"{ranked(answer) if probabilities else answer.label}\n")
         sys.stdout.flush()

@@ -125,9 +125,10 @@ def _results(
     yield from zip(range(number, number + len(chunk)), chunk, answers, strict=True)
 
 
-def names_of_lines(file: str | None) -> Callable[[int], str]:
-    """Returns the name of the n-th line of a file or of standard input (None: the n-th text of the command line)."""
+def names_of_lines(file: str | None, unit: str = "text") -> Callable[[int], str]:
+    """Returns the name of the n-th line of a file or of standard input (None: the n-th text, or other unit, of the
+    command line)."""
     if file is None:
-        return lambda number: f"text {number}"
+        return lambda number: f"{unit} {number}"
     name = "standard input" if file == read.STANDARD_INPUT else file
     return lambda number: f"{name}, line {number}"

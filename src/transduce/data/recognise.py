@@ -29,6 +29,10 @@ NAMES = {  # what a column is called elsewhere
     "context": {"passage", "paragraph", "document", "article"},
     "passage": {"context", "positive", "paragraph", "document", "positive_passage", "answer", "text"},
     "answers": {"answer", "answer_text", "span"},
+    "image": {
+        "image", "picture", "photo", "img", "path", "file", "filename", "file_name", "filepath", "image_path",
+        "image_file",
+    },
 }  # fmt: skip
 MOST = 100  # different labels, beyond which a column is taken for text
 

@@ -108,6 +108,8 @@ def row_of(batch: Batch, source: int, target: int, last: int | None) -> Batch:
 
     last: the token that stands everywhere, which is no special one; None: what stands in a row of `batch`, repeated.
     """
+    if last is None and batch.layout.positions.shape[1] != batch.inputs.shape[1]:  # a row is one thing: a picture
+        return Batch(batch.inputs[:1], dense(1, batch.layout.positions.shape[1]), batch.targets[:1])
     if last is None:
         slots = torch.arange(target) % batch.inputs.shape[1]
         return Batch(batch.inputs[:1, slots], dense(1, target), batch.targets[:1])

@@ -22,7 +22,14 @@ class View(NamedTuple):
     reach: Tensor | None = None  # the last position that a token sees (prefixes)
 
 
-Fields = TypeVar("Fields", Marks, View)
+class Grid(NamedTuple):
+    """Places in a picture; each is (B, T) int64, counted from 0 at the top left; -1: a slot that is no part of it."""
+
+    rows: Tensor
+    columns: Tensor
+
+
+Fields = TypeVar("Fields", Marks, View, Grid)
 
 
 class Layout(NamedTuple):
@@ -39,6 +46,7 @@ class Layout(NamedTuple):
     lengths: Tensor | None = None  # (B,) int64: real tokens per row
     marks: Marks | None = None  # of the tokens; None: there are none
     view: View | None = None  # who sees whom where it is not the order that says it; None: all, or what came before
+    grid: Grid | None = None  # where slots stand in a picture; None: they are a line, such as text
 
     @property
     def types(self) -> Tensor | None:
@@ -86,7 +94,8 @@ class Layout(NamedTuple):
         lengths = None
         if segments is None and self.lengths is not None:
             lengths = (self.lengths - start).clamp(0, stop - start)
-        return Layout(cut(self.positions), segments, lengths, mapped(self.marks, cut), mapped(self.view, cut))
+        marks, view, grid = mapped(self.marks, cut), mapped(self.view, cut), mapped(self.grid, cut)
+        return Layout(cut(self.positions), segments, lengths, marks, view, grid)
 
     def rows(self, index: Tensor) -> "Layout":
         """Returns rows `index` (B',) of every field."""
@@ -95,7 +104,8 @@ class Layout(NamedTuple):
             return x.index_select(0, index)
 
         segments, lengths = (None if x is None else take(x) for x in (self.segments, self.lengths))
-        return Layout(take(self.positions), segments, lengths, mapped(self.marks, take), mapped(self.view, take))
+        marks, view, grid = mapped(self.marks, take), mapped(self.view, take), mapped(self.grid, take)
+        return Layout(take(self.positions), segments, lengths, marks, view, grid)
 
     def seen(self, places: Tensor | None, reach: Tensor | None) -> "Layout":
         """Returns the layout with another view; with neither argument, without one."""
@@ -103,8 +113,8 @@ class Layout(NamedTuple):
 
 
 def mapped(fields: Fields | None, f: Callable[[Tensor], Tensor]) -> Fields | None:
-    """Returns marks or a view with every tensor of it replaced by f of it."""
-    return None if fields is None else type(fields)(*(None if x is None else f(x) for x in fields))
+    """Returns marks, a view or a grid with every tensor of it replaced by f of it."""
+    return None if fields is None else type(fields)(*(None if x is None else f(x) for x in fields))  # pyright: ignore[reportArgumentType]
 
 
 def prefixed(layout: Layout, prefix: Tensor) -> Layout:

@@ -61,7 +61,11 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def features(self, batch: Batch) -> Tensor:
-        """Returns hidden states (B, T, M) of the inputs of a batch."""
+        """Returns hidden states (B, T, M) of the inputs of a batch, which sit where `arranged` says."""
+
+    def arranged(self, layout: Layout) -> Layout:
+        """Returns the layout of the hidden states of inputs of a layout."""
+        return self.towers()[-1].embed.arrange(layout)
 
     @abstractmethod
     def init_state(self, batch: int, max_len: int) -> State:
@@ -108,7 +112,7 @@ class OneTower(Model):
 
     def features(self, batch: Batch) -> Tensor:
         self.require_source(batch.source)
-        return self.stack(self.embed(batch.inputs, batch.layout), batch.layout)[0]
+        return self.stack(self.embed(batch.inputs, batch.layout), self.embed.arrange(batch.layout))[0]
 
     def towers(self) -> list[Tower]:
         return [Tower("", self.embed, self.stack)]
@@ -121,7 +125,7 @@ class Decoder(OneTower):
         return self.stack.init_state(batch, max_len, device=self.device, dtype=self.dtype)
 
     def step(self, ids: Tensor, layout: Layout, state: State, memory: State = None) -> tuple[Tensor, State]:
-        return self.stack(self.embed(ids, layout), layout, state, memory)
+        return self.stack(self.embed(ids, layout), self.embed.arrange(layout), state, memory)
 
 
 class EncoderOnly(OneTower):
@@ -144,14 +148,14 @@ NO_STEPS = "an encoder sees a whole text at once, so it writes none token by tok
 
 
 class Encoder(nn.Module):
-    """Embedding and stack: (B, N) ids -> (B, N, M), and what each block kept of them for the decoder."""
+    """Embedding and stack: (B, N) ids -> (B, S, M), and what each block kept of them for the decoder."""
 
     def __init__(self, embed: Embedding, stack: Stack) -> None:
         super().__init__()
         self.embed, self.stack = embed, stack
 
     def forward(self, ids: Tensor, layout: Layout) -> tuple[Tensor, State]:
-        hidden, states = self.stack(self.embed(ids, layout), layout)
+        hidden, states = self.stack(self.embed(ids, layout), self.embed.arrange(layout))
         return hidden, tuple(parts[0] for parts in states)
 
 
@@ -183,7 +187,8 @@ class EncoderDecoder(Model):
     def read(self, ids: Tensor, layout: Layout, source: Tensor, source_layout: Layout) -> Tensor:
         """(B, T), (B, N) ids -> (B, T, M)."""
         memory = self.remember(source, source_layout)
-        return self.decoder.stack(self.decoder.embed(ids, layout), layout, None, memory)[0]
+        arranged = self.decoder.embed.arrange(layout)
+        return self.decoder.stack(self.decoder.embed(ids, layout), arranged, None, memory)[0]
 
     def given(self, ids: Tensor, layout: Layout, source: Tensor, source_layout: Layout) -> Batch:
         return Batch(ids, layout, ids, source, source_layout)
@@ -197,7 +202,7 @@ class EncoderDecoder(Model):
         assert source is not None
         assert layout is not None
         hidden, states = self.encoder(source, layout)
-        return self.decoder.stack.remember(lowered(hidden), layout, states)
+        return self.decoder.stack.remember(lowered(hidden), self.encoder.embed.arrange(layout), states)
 
     def init_state(self, batch: int, max_len: int) -> State:
         return self.decoder.init_state(batch, max_len)
@@ -218,6 +223,8 @@ def without(head: Head | None) -> str:
 
 
 def limit_of(stack: Stack, embed: Embedding) -> int | None:
-    """Returns the smallest position limit of the encodings in a stack and its embedding."""
+    """Returns the smallest position limit of the encodings in a stack and its embedding, where it is one of inputs."""
+    if not embed.counts_inputs:
+        return None
     limits = [m.limit for part in (stack, embed) for m in part.modules() if isinstance(m, Positions)]
     return min((x for x in limits if x is not None), default=None)

@@ -10,6 +10,7 @@ from transduce.data.loader import Loader
 from transduce.errors import UserError
 from transduce.model.batch import Batch
 from transduce.model.heads.head import Head, PooledHead, TokenHead
+from transduce.model.layout import Layout
 from transduce.model.models import Model
 from transduce.model.state import State, assign, nbytes, over, tensors
 
@@ -41,6 +42,9 @@ class Carried:
     @property
     def pooled_head(self) -> PooledHead:
         return self.model.pooled_head
+
+    def arranged(self, layout: Layout) -> Layout:
+        return self.model.arranged(layout)
 
     def features(self, batch: Batch) -> Tensor:
         if batch.offset is None:

@@ -12,6 +12,7 @@ from transduce.errors import UserError
 from transduce.model.auxiliary import Auxiliary, collecting
 from transduce.model.batch import Batch
 from transduce.model.heads.head import Head, PooledHead, TokenHead
+from transduce.model.layout import Layout
 from transduce.model.models import Model, without
 from transduce.text.tokenizer import Tokenizer
 
@@ -41,6 +42,8 @@ class Learner(Protocol):
     def training(self) -> bool: ...
 
     def features(self, batch: Batch) -> Tensor: ...
+
+    def arranged(self, layout: Layout) -> Layout: ...
 
 
 Objective = Callable[[Learner, Batch], Loss]

@@ -26,7 +26,7 @@ def require_pooled(model: Model, objective: ObjectiveConfig) -> None:
 def class_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:
     """Returns the cross entropy of the class of each row; a row whose target is -1 has none."""
     with collecting() as noted:
-        logits = model.pooled_head(model.features(batch), batch.layout)
+        logits = model.pooled_head(model.features(batch), model.arranged(batch.layout))
     has_target = batch.targets >= 0
     logits, targets = logits[has_target], batch.targets[has_target]
     weights = torch.ones_like(logits[:, 0]) if batch.weights is None else batch.weights[has_target]
@@ -59,7 +59,7 @@ class ClassificationConfig(ObjectiveConfig):
 def square_loss(model: Learner, batch: Batch) -> Loss:
     """Returns (prediction - target)^2, summed over the numbers of each row."""
     with collecting() as noted:
-        predicted = model.pooled_head(model.features(batch), batch.layout)
+        predicted = model.pooled_head(model.features(batch), model.arranged(batch.layout))
     each = (predicted - batch.targets.to(predicted.dtype)).square().sum(-1)
     each = each if batch.weights is None else each * batch.weights
     count = torch.tensor(len(each)) if batch.weights is None else batch.weights.sum()

@@ -2,47 +2,31 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
 
-import numpy as np
 import torch
 
-from transduce.config import kinds
 from transduce.data import pieces
 from transduce.data.columns import TEXT, Columns
 from transduce.data.examples import Encoded, Index, Ragged, ids
 from transduce.data.loader import BatchConfig, require_no_carry
-from transduce.data.readers.labels import SHOWN, Labels
+from transduce.data.readers.labels import Labels
 from transduce.data.readers.reader import Reader, Readers
 from transduce.data.rows import Padded, Rows
 from transduce.errors import Notice, UserError
 from transduce.generate.config import GenerateConfig
 from transduce.generate.inputs import pad
-from transduce.model.architecture import EncoderDecoderConfig, ModelConfig
+from transduce.model.architecture import ModelConfig
 from transduce.model.architecture.decoder import DecoderConfig
 from transduce.model.batch import Batch
-from transduce.model.heads.classes import ClassesHeadConfig
 from transduce.model.models import Model
-from transduce.tasks.measures.classes import Accuracy, MacroF1, Matthews, confusion
-from transduce.tasks.measures.measure import Grid, Measure, Sample
-from transduce.tasks.task import Split, TaskConfig
+from transduce.tasks.classifying import LABEL, Classified, ClassifyingConfig, classified
+from transduce.tasks.measures.measure import Sample
+from transduce.tasks.task import Split
 from transduce.text.tokenizer import Tokenizer
 
-LABEL = "label"
 SLOTS = 8192  # of a batch of texts that are classified together
-
-
-class Classified(NamedTuple):
-    """The label of a text; "" for a text of blanks, which has none.
-
-    probability: of that label.
-    probabilities: of all labels, the likeliest first.
-    """
-
-    label: str
-    probability: float
-    probabilities: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -75,38 +59,15 @@ class Labelled:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyConfig(TaskConfig):
-    """A text, and one of a few labels.
-
-    label_end: a label ends before the first of these marks, such as ":" in DESC:manner (None: it is taken as it is).
-    many_numbers: labels that are numbers are classes, even where nearly every row has a number of its own.
-    """
+class ClassifyConfig(ClassifyingConfig):
+    """A text, and one of a few labels."""
 
     kind: ClassVar[str] = "classify"
     reads: ClassVar[tuple[str, ...]] = (TEXT, LABEL)
-    verb: ClassVar[str] = "classify"
-    shape: ClassVar[str] = "encoder"
     unit: ClassVar[str] = "text"
-    gives: ClassVar[str] = "class"
-    label_end: str | None = None
-    many_numbers: bool = False
-
-    @classmethod
-    def objective(cls, model_kind: str) -> str:
-        return "classification"
 
     def readers(self, train: Columns) -> dict[str, Reader]:
-        labels = Labels(end=self.label_end).fit(train[LABEL], LABEL)
-        if labels.scattered(len(train)) and not self.many_numbers:
-            what = f"the column `{LABEL}` of train holds {labels.size:,} different numbers in {len(train):,} rows"
-            raise UserError(f"{what}, too many for classes; {numbers()}; task.many_numbers=true makes a class of each")
-        return {LABEL: labels}
-
-    def remarks(self, readers: Readers) -> list[str]:
-        labels = cast(Labels, readers[LABEL])
-        shown = ", ".join(labels.names[:SHOWN]) + (", ..." if labels.size > SHOWN else "")
-        note = f"the labels ({shown}) are numbers and are taken for {labels.size:,} classes, without order; {numbers()}"
-        return [note] if labels.numeric else []
+        return {LABEL: self.labels(train)}
 
     def around(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Returns the ids before and after a text: <s> and </s>, if the tokeniser was trained here."""
@@ -116,33 +77,14 @@ class ClassifyConfig(TaskConfig):
         return texts_of(columns[TEXT])
 
     def shaped(self, model: ModelConfig, readers: Readers) -> ModelConfig:
-        """Returns the model with a head of one output per label, in the place of a head that predicts tokens."""
-        count = readers[LABEL].size
-        if isinstance(model, EncoderDecoderConfig):
-            raise UserError("task=classify reads a text with one stack; choose model.kind=encoder, or decoder")
-        if not isinstance(model.head, ClassesHeadConfig):
-            pool = ("last",) if isinstance(model, DecoderConfig) else ("mean",)
-            return replace(model, head=ClassesHeadConfig(classes=count, pool=pool))
-        if model.head.classes not in (None, count):
-            raise UserError(f"model.head.classes={model.head.classes}, but the data have {count} labels; leave it out")
-        return replace(model, head=replace(model.head, classes=count))
-
-    def check(self, model: Model, readers: Readers) -> None:
-        head = model.pooled_head
-        if head.size != readers[LABEL].size:
-            raise UserError(f"the head has {head.size} outputs, but there are {readers[LABEL].size} labels")
+        """Returns the same with a head that tells so many classes, in the place of one that predicts tokens."""
+        return self.with_head(model, readers, ("last",) if isinstance(model, DecoderConfig) else ("mean",))
 
     def examples(self, columns: Columns, readers: Readers) -> Labelled:
         before, after = self.around(readers.text)
         tokenizer = readers.text
         texts = ids(texts_of(columns[TEXT]), tokenizer).between(before, after)
         return Labelled(texts, readers[LABEL].encode(columns[LABEL], LABEL), (len(before), len(after)), tokenizer.pad)
-
-    def measures(self) -> tuple[Measure, ...]:
-        return MacroF1(), Accuracy()
-
-    def reported(self) -> tuple[Measure, ...]:
-        return (Matthews(),)
 
     def predict(
         self, model: Model, readers: Readers, inputs: Sequence[str], options: GenerateConfig
@@ -168,16 +110,9 @@ class ClassifyConfig(TaskConfig):
             chosen, order = order[-size:], order[:-size]
             ids, layout = pad([rows[i] for i in chosen], model.device)
             hidden = model.features(Batch(ids, layout, ids))
-            scores = cast("list[list[float]]", model.pooled_head(hidden, layout).cpu().numpy().tolist())
+            scores = cast("list[list[float]]", model.pooled_head(hidden, model.arranged(layout)).cpu().numpy().tolist())
             out |= dict(zip(chosen, scores, strict=True))
         return [out[i] for i in range(len(rows))]
-
-    def grid(self, samples: Sequence[Sample]) -> Grid:
-        """Counts how many texts of each label were given each label."""
-        return confusion(samples)
-
-    def line(self, prediction: Classified) -> str:
-        return prediction.label
 
     def samples(
         self, model: Model, readers: Readers, split: Split, options: GenerateConfig, limit: int | None
@@ -194,27 +129,8 @@ class ClassifyConfig(TaskConfig):
         return [Sample(text, expected, answer.label, answer) for text, expected, answer in rows]
 
 
-def numbers() -> str:
-    """Returns advice for a user whose labels are meant as numbers, as part of a sentence."""
-    tasks = (kind for kind in kinds(TaskConfig.folder).values() if issubclass(kind, TaskConfig))
-    other = next((task.kind for task in tasks if task.gives == "number"), None)
-    if other is None:
-        return "to predict numbers takes a task that does, and none is installed"
-    return f"task={other} predicts numbers"
-
-
 def texts_of(values: Sequence[Any]) -> Sequence[str]:
     """Returns the texts of a column of a table; a number becomes its text."""
     if isinstance(values, Encoded):
         return values
     return [value if isinstance(value, str) else str(value) for value in values]
-
-
-def classified(names: tuple[str, ...], logits: Sequence[float]) -> Classified:
-    """Returns the likeliest label, and the probability of each."""
-    exact = np.array(logits, dtype=np.float64)
-    shares = np.exp(exact - exact.max())
-    shares /= shares.sum()
-    order: list[int] = np.argsort(-shares, kind="stable").tolist()
-    ranked = {names[i]: float(shares[i]) for i in order}
-    return Classified(names[order[0]], ranked[names[order[0]]], ranked)

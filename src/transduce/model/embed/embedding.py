@@ -1,4 +1,4 @@
-"""The contract of embeddings: token ids to the vectors that enter a stack.
+"""The contract of embeddings: inputs, such as token ids, to the vectors that enter a stack, and where these sit.
 
 Tested in tests/model/test_heads.py.
 """
@@ -16,23 +16,31 @@ from transduce.model.positions.position import Positions
 
 
 class Embedding(nn.Module, ABC):
-    """(B, T) ids and their layout -> (B, T, M).
+    """(B, T) ids, or other inputs, and their layout -> (B, S, M), vectors that sit where `arrange` says.
 
     weight: the (V, E) table, where there is one. positions: those that are added to tokens, if there are.
+    counts_inputs: their limit is one of the inputs of a row, not of what becomes of them.
     """
 
+    counts_inputs: ClassVar[bool] = True
     weight: nn.Parameter
     positions: Positions
 
     @abstractmethod
     def forward(self, ids: Tensor, layout: Layout) -> Tensor: ...
 
+    def arrange(self, layout: Layout) -> Layout:
+        """Returns the layout of the vectors that are made of inputs of a layout: the same, unless slots are added,
+        joined or parted. It depends on shapes and on the layout alone."""
+        return layout
+
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingConfig(Part):
     """The choice of an embedding.
 
-    `build` makes the module of `vocab_size` rows, which may be more than a tokeniser has tokens. It is given the
+    `build` makes the module of `vocab_size` rows, which may be more than a tokeniser has tokens; of inputs that are
+    numbers it is how many a step, or a pixel, has. It is given the
     model's norm; the scale by which vectors of tokens are multiplied, before positions are added; p, the dropout; and,
     as shared, another embedding whose table it uses.
     """

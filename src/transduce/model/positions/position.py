@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from transduce.config import Part
+from transduce.model.layout import Layout
 from transduce.model.roles import Roles
 
 
@@ -39,6 +40,10 @@ class Positions(nn.Module):
     def add(self, x: Tensor, positions: Tensor) -> Tensor:
         """Adds positions (B, T) to embedded tokens (B, T, M), for encodings of the absolute position."""
         return x
+
+    def add_to(self, x: Tensor, layout: Layout) -> Tensor:
+        """Adds the places of a layout to vectors (B, T, M): those of a grid where an encoding has two directions."""
+        return self.add(x, layout.place)
 
     def turn(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Turns queries (B, T, H, D) and keys (B, T, G, D) of the tokens at positions (B, T), by rotary encodings."""

@@ -1,0 +1,1 @@
+"""Pictures changed at random in training, one kind per file."""
