@@ -10,6 +10,7 @@ import yaml
 import transduce
 from transduce import recipes
 from transduce.data.readers.labels import Labels
+from transduce.data.readers.pictures import Pictures
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.recipes import architectures
@@ -37,7 +38,7 @@ def test_ls_starts_with_the_default_and_says_what_each_does(cli) -> None:
 def test_every_recipe_is_whole_and_says_nothing_unknown(name: str) -> None:
     recipe = transduce.recipe(name, overrides(name))
     assert recipe.name == name
-    readers = Readers(None, {"label": Labels(names=("a", "b"))})
+    readers = Readers(None, {"label": Labels(names=("a", "b")), "image": Pictures(height=28, width=28, channels=1)})
     model = recipe.task.shaped(recipe.model, readers).build(300)
     assert model.takes_source == (recipe.task.kind == "translate")
 

@@ -142,7 +142,7 @@ class SeeConfig(ClassifyingConfig):
         rows = zip(pictures.values, wanted, answers, strict=True)
         return [Sample(str(path), names[number], answer.label, answer) for path, number, answer in rows]
 
-    def inputs(self, words: Sequence[str]) -> list[str]:
+    def expand(self, words: Sequence[str]) -> list[str]:
         """Returns the pictures that words of a command stand for: files, globs, and all pictures in a folder.
 
         Raises UserError where one stands for none.

@@ -144,7 +144,7 @@ class TaskConfig(Part, ABC):
             raise UserError(f"train.metric={kind} looks at predictions that task={self.kind} does not make; use {use}")
         return measure, []
 
-    def inputs(self, words: Sequence[str]) -> list[str]:
+    def expand(self, words: Sequence[str]) -> list[str]:
         """Returns the inputs that the words of a command stand for."""
         return list(words)
 
