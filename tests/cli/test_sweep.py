@@ -315,7 +315,7 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
             data, told = gzip.compress(data), "standard input is gzip, which its name does not say; unpack it first"
     if any("data.path" in word for word in words):
         words = [*words, "data.valid_fraction=0", *([] if command == "evaluate" else ["tokenizer=char"])]
-    words = [re.sub("FILE|FOLDER|^RUN|^ENCODER|^LABELS", lambda match: where[match[0]], word) for word in words]
+    words = [re.sub("FILE|FOLDER|^RUN|^ENCODER|^LABELS|^TAGS", lambda match: where[match[0]], word) for word in words]
 
     found = cli(*command.split(), *words, stdin=b"" if channel in ("file", "gz") else data)
 
