@@ -27,10 +27,12 @@ from transduce.tasks.classifying import Classified, ClassifyingConfig
 from transduce.tasks.evaluate import Evaluation, evaluate
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.measure import DRAWS
+from transduce.tasks.reward import RewardConfig
 from transduce.tasks.tag import TagConfig, Tagging
 from transduce.tasks.task import TaskConfig
 from transduce.tasks.translate import TranslateConfig
 from transduce.text.tokenizer import Tokenizer
+from transduce.training import reference
 
 T = TypeVar("T")
 
@@ -173,6 +175,10 @@ class Transducer:
 
         return listen(write)
 
+    def reward(self, answers: Iterable[tuple[str | Sequence[Mapping[str, str]], str]]) -> list[float]:
+        """Returns the reward of every answer, given as (prompt, answer); a prompt is a text, or messages."""
+        return self._as(RewardConfig).reward(self.model, self.readers, list(answers))
+
     def score(self, pairs: Iterable[tuple[str, str]] | Iterable[str]) -> list[Scores]:
         """Returns log p of every target given its source, in nats: the sum, and token by token.
 
@@ -221,10 +227,12 @@ class Transducer:
         if split not in splits:
             raise UserError(f"the data has no split `{split}`; it has {', '.join(splits)}: use --split {usual}")
         prepared = task.split(split, splits[split], self.readers, self.recipe.batch, train.seed)
+        if self.recipe.objective.referenced:
+            prepared = reference.attached_to_split(self.run, prepared)
         objective = self.recipe.objective.build_for(self.model, self.readers.tokenizer)
         return evaluate(
             task, self.model, objective, prepared, self.readers, self.recipe.generate,
-            measures=(*task.measures(), *task.reported()), draws=DRAWS,
+            measures=(*task.measures(), *task.reported()), draws=DRAWS, shows=self.recipe.objective.shows,
         )  # fmt: skip
 
     def _as(self, kind: type[T]) -> T:

@@ -15,9 +15,12 @@ from transduce.data.readers.labels import Labels
 from transduce.objectives.objective import Loss
 from transduce.tasks.chat import ChatConfig
 from transduce.tasks.classify import ClassifyConfig
+from transduce.tasks.judged import JudgedConfig
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.classes import MacroF1
 from transduce.tasks.measures.measure import Measured
+from transduce.tasks.prefer import PreferConfig
+from transduce.tasks.reward import RewardConfig
 from transduce.tasks.see import SeeConfig
 from transduce.tasks.tag import TagConfig
 from transduce.tasks.task import TaskConfig
@@ -40,6 +43,30 @@ ROWS: dict[str, tuple[TaskConfig, dict[str, list[Any]]]] = {
     "language": (LanguageConfig(), {"text": TEXTS}),
     "language, a stream": (LanguageConfig(stream=True), {"text": TEXTS}),
     "chat": (ChatConfig(), {"messages": [talk(text[:4], text[::-1][:3]) for text in TEXTS]}),
+    "prefer": (
+        PreferConfig(),
+        {
+            "prompt": [talk(text[:3]) for text in TEXTS],
+            "chosen": [text[:2] for text in TEXTS],
+            "rejected": [text[:3] + "b" for text in TEXTS],
+        },
+    ),
+    "reward": (
+        RewardConfig(),
+        {
+            "prompt": [talk(text[:3]) for text in TEXTS],
+            "chosen": [text[:2] for text in TEXTS],
+            "rejected": [text[:3] + "b" for text in TEXTS],
+        },
+    ),
+    "judged": (
+        JudgedConfig(),
+        {
+            "prompt": [talk(text[:3]) for text in TEXTS],
+            "completion": [text[:3] for text in TEXTS],
+            "label": ["a" in text for text in TEXTS],
+        },
+    ),
     "classify": (ClassifyConfig(), {"text": TEXTS, "label": [text.count("a") % 3 for text in TEXTS]}),
 }
 WORDS = [text.split() or ["a"] for text in TEXTS]

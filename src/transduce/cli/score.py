@@ -14,6 +14,7 @@ from transduce.errors import UserError
 
 if TYPE_CHECKING:
     from transduce.generate.score import Scores
+    from transduce.transducer import Transducer
 
 LINES = 2048
 LONGEST = 100_000  # characters of a line
@@ -25,7 +26,12 @@ def score(
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
     precision: Precision = None,
-    json: Annotated[bool, line_option("text (or source, target), log_p, tokens, log_p_per_token")] = False,
+    reward: Annotated[
+        bool, typer.Option("--reward", metavar="", help="Print the reward of each answer: lines of prompt<TAB>answer.")
+    ] = False,
+    json: Annotated[
+        bool, line_option("text (or source, target; prompt, answer), log_p, tokens, log_p_per_token (or reward)")
+    ] = False,
 ) -> None:
     """Print how likely each target is, given its source.
 
@@ -34,7 +40,10 @@ def score(
     Natural logarithms; the end of the sentence is a token too.
     """
 
-    model = opened(run, checkpoint, device, precision, decodes=True)
+    model = opened(run, checkpoint, device, precision, decodes=not reward)
+    if reward:
+        rewards(model, file, json=json)
+        return
 
     def cells(line: str) -> list[str]:
         names = model.task.reads
@@ -55,4 +64,24 @@ def score(
             object_line({**dict(texts), **numbers})
             continue
         sys.stdout.write(f"{result.total:.6f}\t{tokens}\t{result.total / max(tokens, 1):.6f}\t{line}\n")
+        sys.stdout.flush()
+
+
+def rewards(model: "Transducer", file: str, *, json: bool) -> None:
+    """Prints the reward of the answer in each line of a file, before the line."""
+
+    def pair(line: str) -> tuple[str, str]:
+        prompt, tab, answer = line.partition("\t")
+        if not tab or "\t" in answer:
+            raise UserError(f"there are {line.count(chr(9))} tabs; write prompt<TAB>answer")
+        return prompt, answer
+
+    def of(chunk: list[str]) -> list[float]:
+        return model.reward(map(pair, chunk))
+
+    for _, line, number in results(lines(file, LONGEST), LINES, of, names_of_lines(file)):
+        if json:
+            object_line({**dict(zip(("prompt", "answer"), pair(line), strict=True)), "reward": number})
+        else:
+            sys.stdout.write(f"{number:.6f}\t{line}\n")
         sys.stdout.flush()

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 from transduce.data import cells, read, table
 from transduce.data.columns import Columns
@@ -39,6 +39,7 @@ class Chats(DataConfig):
     columns: the column that stands for one of these, by its name in the files, such as {prompt: question, completion:
         answer}.
     system: what the system says first in every conversation that has no system message (None: nothing).
+    equal: pairs of two equal answers, of which none is preferred, are refused, or left out (drop), which is said.
     train: names or globs of the files of this split.
     valid: the same; where there are none, valid_fraction of train is held out.
     test: the same.
@@ -51,6 +52,7 @@ class Chats(DataConfig):
     path: str
     columns: dict[str, str] = field(default_factory=dict[str, str])
     system: str | None = None
+    equal: Literal["refuse", "drop"] = "refuse"
     train: tuple[str, ...] = ("train",)
     valid: tuple[str, ...] = ("valid",)
     test: tuple[str, ...] = ("test",)
@@ -70,6 +72,8 @@ class Chats(DataConfig):
         splits = dict[str, Columns]()
         for split, paths in self._files().items():
             rows = [self._row(row, columns, path, n) for path in paths for n, row in rows_of(path, self.max_chars)]
+            if REJECTED in columns and CHOSEN in columns:
+                rows = [row for row in rows if row[CHOSEN] != row[REJECTED]]
             splits[split] = Columns({name: [row[name] for row in rows] for name in columns})
         return hold_out(splits, self.valid_fraction)
 
@@ -82,8 +86,14 @@ class Chats(DataConfig):
         path = splits["train"][0]
         _, row = next(iter(rows_of(path, self.max_chars)), (0, dict[str, Any]()))
         used = {*KNOWN, *columns, *self.columns.values()}
+        out = list[str]()
+        if REJECTED in columns and self.equal == "drop":
+            every = [(path, n, row) for path in splits["train"] for n, row in rows_of(path, self.max_chars)]
+            rows = [self._row(row, columns, path, n) for path, n, row in every]
+            if ties := sum(row[CHOSEN] == row[REJECTED] for row in rows):
+                out.append(f"{ties:,} of {len(rows):,} pairs of train have two equal answers and are left out")
         rest = [name for name in row if name not in used]
-        out = [f"the columns {', '.join(rest)} of {path.name} are not used"] if rest else []
+        out += [f"the columns {', '.join(rest)} of {path.name} are not used"] if rest else []
         return [*out, *unused(self.path, splits, EXTENSIONS)]
 
     def _files(self) -> dict[str, list[Path]]:
@@ -97,6 +107,9 @@ class Chats(DataConfig):
                 raise UserError(f"{path}, row {number}, has no column `{here}` (data.columns.{name}); it has {there}")
         row = {**row, **{name: row[here] for name, here in self.columns.items()}}
         try:
+            if REJECTED in columns and self.equal == "refuse" and tied(row):
+                what = "`chosen` and `rejected` are equal, so neither is preferred"
+                raise UserError(f"{what}; remove the row, or set data.equal=drop")
             return {name: READS[name](row, self.system) if name in READS else plain(row, name) for name in columns}
         except UserError as error:
             raise UserError(f"{path}, row {number}: {error}") from None
@@ -227,11 +240,7 @@ def preferred(name: str) -> Callable[[Row, str | None], str]:
             raise UserError(
                 f"there is no `{name}`; the columns are {', '.join(row)}, but a pair has chosen and rejected"
             )
-        prompt = json.loads(prompt_of(row, None))
-        value = answer(row[name], prompt)
-        if name == REJECTED and value == answer(row.get(CHOSEN), prompt):
-            raise UserError("`chosen` and `rejected` are equal, so neither is preferred; remove the row")
-        return value
+        return answer(row[name], json.loads(prompt_of(row, None)))
 
     return text
 
@@ -242,6 +251,11 @@ def completed(row: Row, system: str | None) -> str:
     if name is None:
         raise UserError(f"there is no `{COMPLETION}`; the columns are {', '.join(row)}")
     return answer(row[name], json.loads(prompt_of(row, None)))
+
+
+def tied(row: Row) -> bool:
+    """Says whether both answers of a pair are equal."""
+    return preferred(CHOSEN)(row, None) == preferred(REJECTED)(row, None)
 
 
 READS: dict[str, Callable[[Row, str | None], Any]] = {

@@ -55,6 +55,8 @@ class ObjectiveConfig(Part):
 
     folder: ClassVar[str] = "transduce.objectives"
     head: ClassVar[str] = "linear"  # what a model without a suitable head is advised to take
+    shows: ClassVar[tuple[str, ...]] = ()  # metrics that an evaluation shows beside the loss
+    referenced: ClassVar[bool] = False  # its examples need log p under the weights that the training starts from
 
     def build(self) -> Objective:
         raise AssertionError("a kind of ObjectiveConfig defines build")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transduce.data import pieces
 from transduce.data.chats import MESSAGES
 from transduce.data.columns import Columns
-from transduce.data.examples import Index, Ragged
+from transduce.data.examples import Examples, Index, Ragged
 from transduce.data.loader import BatchConfig, require_no_carry
 from transduce.data.pieces import Pieces, Spans
 from transduce.data.readers.reader import Readers
@@ -158,7 +158,7 @@ class ChatConfig(TaskConfig):
         """Returns how the tokeniser writes conversations. Raises UserError."""
         return chat_of(readers.text, self.chat)
 
-    def examples(self, columns: Columns, readers: Readers) -> Conversations:
+    def examples(self, columns: Columns, readers: Readers) -> Examples:
         chat, ids, own = self.template(readers), list[list[int]](), list[list[bool]]()
         for number, value in enumerate(columns[MESSAGES], 1):
             try:

@@ -28,6 +28,7 @@ class Evaluation:
     measures: how, in the order in which they are told.
     split: its name.
     grid: what was expected against what was predicted, where both are of a few kinds.
+    means: of metrics of the objective, over targets.
     """
 
     loss: float
@@ -37,6 +38,7 @@ class Evaluation:
     samples: tuple[Sample, ...] = ()
     split: str | None = None
     grid: Grid | None = None
+    means: dict[str, float] = field(default_factory=dict[str, float])
 
     def score(self, measure: Measure) -> tuple[float, float]:
         """Returns the value of a measure, then the loss for ties; larger is better."""
@@ -47,6 +49,7 @@ class Evaluation:
         """Returns what was measured, for people. signed: with how it was computed."""
         loss = self.values.get("loss")
         lines = [f"loss {self.loss:.4f}"] if loss is None else []
+        lines += [f"{name} {value:.4f}" for name, value in self.means.items()]
         for measure in self.measures:
             if (measured := self.values[measure.kind]).means:
                 lines.append(measure.sentence(measured) + (f" ({measured.note})" if signed and measured.note else ""))
@@ -60,7 +63,7 @@ class Evaluation:
         """Returns plain data: each value, the ends of its interval, how it was computed, some samples."""
         intervals = {kind: [one.low, one.high] for kind, one in self.values.items() if one.low is not None}
         notes = {kind: one.note for kind, one in self.values.items() if one.note}
-        values = {"loss": self.loss, **{kind: one.value for kind, one in self.values.items()}}
+        values = {"loss": self.loss, **self.means, **{kind: one.value for kind, one in self.values.items()}}
         part = [sample._asdict() for sample in self.samples[:samples]] if samples else []
         rows = [{name: row[name] for name in ("source", "expected", "output")} for row in part]
         grid = {} if self.grid is None else {"confusion": self.grid._asdict()}
@@ -83,7 +86,8 @@ class Evaluation:
 
     def numbers(self) -> dict[str, float]:
         """Returns what goes into metrics.jsonl."""
-        return {"val_loss": self.loss, **{kind: measured.value for kind, measured in self.values.items()}}
+        means = {f"val_{name}": value for name, value in self.means.items()}
+        return {"val_loss": self.loss, **means, **{kind: measured.value for kind, measured in self.values.items()}}
 
 
 def evaluate(
@@ -97,11 +101,13 @@ def evaluate(
     limit: int | None = None,
     measures: Iterable[Measure] | None = None,
     draws: int = 0,
+    shows: Sequence[str] = (),
 ) -> Evaluation:
     """Returns the loss on all of a split, and predictions for `limit` of its rows, evenly spread (None: all).
 
     measures: None for those of the task.
     draws: of the bootstrap of each measure (0: no intervals).
+    shows: metrics of the objective that are told, too.
 
     Draws nothing from a generator that training uses.
     """
@@ -110,7 +116,7 @@ def evaluate(
     model.eval()
     try:
         with torch.inference_mode():
-            parts = losses(model, objective, split.loader, device)
+            parts, sums = losses(model, objective, split.loader, device, shows)
             samples = task.samples(model, readers, split, options, limit)
     finally:
         model.train(training)
@@ -123,16 +129,21 @@ def evaluate(
     able = [m for m in chosen_measures if samples or not m.of_what]
     values = {m.kind: m.of(outcome, draws) for m in able}
     grid = task.grid(samples) if samples else None
-    return Evaluation(outcome.loss, outcome.count, values, tuple(able), tuple(samples), split.name, grid)
+    means = {name: value / max(count, 1) for name, value in zip(shows, sums.tolist(), strict=True)}
+    return Evaluation(outcome.loss, outcome.count, values, tuple(able), tuple(samples), split.name, grid, means)
 
 
-def losses(model: Model, objective: Objective, loader: Loader, device: torch.device) -> NDArray[np.float64]:
-    """Returns (batches, 2): the sum of -log p of the targets of each batch, and their number."""
+def losses(
+    model: Model, objective: Objective, loader: Loader, device: torch.device, shows: Sequence[str] = ()
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns (batches, 2), the sum of -log p of the targets of each batch and their number, and sums of metrics."""
     rows, reader = list[torch.Tensor](), Carried(model)
     for batch in loader.once():
         loss = objective(reader, batch.to(device))
-        rows.append(torch.stack([loss.metrics["nll"].double(), loss.count.to(device).double()]))
-    return torch.stack(rows).cpu().numpy() if rows else np.zeros((0, 2))
+        more = [loss.metrics[name].double() for name in shows]
+        rows.append(torch.stack([loss.metrics["nll"].double(), loss.count.to(device).double(), *more]))
+    table = torch.stack(rows).cpu().numpy() if rows else np.zeros((0, 2 + len(shows)))
+    return table[:, :2], table[:, 2:].sum(0)
 
 
 def samples_text(samples: Sequence[Sample]) -> str:

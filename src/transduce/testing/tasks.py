@@ -32,6 +32,7 @@ from transduce.runs.run import Run
 from transduce.tasks.evaluate import Evaluation, evaluate
 from transduce.tasks.measures.measure import Measure, Measured, Outcome
 from transduce.tasks.task import TaskConfig, spread
+from transduce.training.reference import attached, attached_to_split
 from transduce.training.train import train as trained
 from transduce.training.watching import Update, Validation
 from transduce.transducer import Transducer
@@ -109,7 +110,7 @@ def readers_come_back(case: Case) -> None:
 
 def losses_count_targets(case: Case) -> None:
     """The loss and the number of targets of a split do not depend on how rows are put together, padded or packed."""
-    model, examples, totals = case.exact, made(case, case.valid), list[tuple[float, float]]()
+    model, examples, totals = case.exact, readied(case, made(case, case.valid)), list[tuple[float, float]]()
     objective = model.recipe.objective.build_for(model.model, model.readers.tokenizer)
     for tokens, packing in ((LONGEST, False), (100, False), (100_000, False), (2 * LONGEST, True)):
         try:
@@ -211,6 +212,11 @@ def made(case: Case, columns: Columns) -> Examples:
     return case.task.examples(columns, case.model.readers)
 
 
+def readied(case: Case, examples: Examples) -> Examples:
+    """Returns examples with what the run of a case keeps of them, where its objective reads that."""
+    return attached(case.run.path, examples) if case.model.recipe.objective.referenced else examples
+
+
 def refused(call: Callable[[], object], what: str) -> str:
     """Returns the sentence of a refusal."""
     message = None
@@ -253,6 +259,8 @@ def outcome_of(case: Case) -> Outcome:
     """Returns the results of the model on the validation rows."""
     task, model, keeps = case.task, case.model, Kept()
     split = task.split("valid", case.valid, model.readers, model.recipe.batch, 0)
+    if model.recipe.objective.referenced:
+        split = attached_to_split(case.run.path, split)
     objective = model.recipe.objective.build_for(model.model, model.readers.tokenizer)
     evaluate(task, model.model, objective, split, model.readers, model.recipe.generate, measures=[keeps])
     return keeps.outcomes[0]

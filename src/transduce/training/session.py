@@ -83,7 +83,7 @@ class Job:
         with eager, parametrize.cached():  # an adapted weight is computed once
             return evaluate(
                 task, self.model, self.objective, split, self.readers, options,
-                limit=limit, measures=(*own, *more), draws=draws,
+                limit=limit, measures=(*own, *more), draws=draws, shows=self.recipe.objective.shows,
             )  # fmt: skip
 
 

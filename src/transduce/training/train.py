@@ -35,7 +35,7 @@ from transduce.runs.run import Run, not_installed, packages_of, readers_of, reco
 from transduce.runs.seal import seal
 from transduce.runs.start import Start, begin, hand_on
 from transduce.runs.weights import names
-from transduce.training import loop
+from transduce.training import loop, reference
 from transduce.training.finish import finish
 from transduce.training.loop import Interrupted
 from transduce.training.moving import Moving
@@ -138,14 +138,20 @@ def build(
     objective = recipe.objective.build_for(model, readers.tokenizer)
     model.to(device)
     arrange_blocks(model, config)
-    loader = Loader(task.examples(splits["train"], readers), recipe.batch, seed=config.seed)
-    recipe = recipe.in_steps(loader.size(0))
-    require_bounded(model, loader)
+    examples = task.examples(splits["train"], readers)
     splits_held = {
         name: task.split(name, columns, readers, recipe.batch, config.seed)
         for name, columns in splits.items()
         if name != "train"
     }
+    if recipe.objective.referenced:
+        every = [examples, *(split.examples for split in splits_held.values())]
+        start_lines += reference.prepare(run, model, every, recipe, say)
+        examples = reference.attached(run.path, examples)
+        splits_held = {name: reference.attached_to_split(run.path, split) for name, split in splits_held.items()}
+    loader = Loader(examples, recipe.batch, seed=config.seed)
+    recipe = recipe.in_steps(loader.size(0))
+    require_bounded(model, loader)
     try:
         measure, of_measure = task.selects(config.metric, splits.get("valid", splits["train"]), config.samples)
     except UnknownKind as error:
