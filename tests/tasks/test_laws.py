@@ -15,6 +15,7 @@ from transduce.data.readers.labels import Labels
 from transduce.objectives.objective import Loss
 from transduce.tasks.chat import ChatConfig
 from transduce.tasks.classify import ClassifyConfig
+from transduce.tasks.explore import ExploreConfig
 from transduce.tasks.judged import JudgedConfig
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.classes import MacroF1
@@ -58,6 +59,10 @@ ROWS: dict[str, tuple[TaskConfig, dict[str, list[Any]]]] = {
             "chosen": [text[:2] for text in TEXTS],
             "rejected": [text[:3] + "b" for text in TEXTS],
         },
+    ),
+    "explore": (
+        ExploreConfig(),
+        {"prompt": [talk(text[:3]) for text in TEXTS], "completion": [text[::-1][:3] for text in TEXTS]},
     ),
     "judged": (
         JudgedConfig(),

@@ -74,6 +74,8 @@ class Loader:
     to load.
     """
 
+    stopped: str = ""  # why a stream has ended before its time
+
     def __init__(
         self,
         examples: Examples,

@@ -56,6 +56,7 @@ class ObjectiveConfig(Part):
     folder: ClassVar[str] = "transduce.objectives"
     head: ClassVar[str] = "linear"  # what a model without a suitable head is advised to take
     shows: ClassVar[tuple[str, ...]] = ()  # metrics that an evaluation shows beside the loss
+    explores: ClassVar[bool] = False  # its batches are answers that the model gives while it is trained
     referenced: ClassVar[bool] = False  # its examples need log p under the weights that the training starts from
 
     def build(self) -> Objective:

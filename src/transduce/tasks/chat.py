@@ -58,13 +58,14 @@ class Conversations:
     texts: Ragged
     own: NDArray[np.bool_]  # (total,)
     pad: int
+    name: str = MESSAGES
 
     def __len__(self) -> int:
         return len(self.texts)
 
     @property
     def ids(self) -> Mapping[str, Ragged]:
-        return {MESSAGES: self.texts}
+        return {self.name: self.texts}
 
     def cuts(self, config: BatchConfig) -> bool:
         return True

@@ -47,6 +47,10 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
         factor = job.recipe.schedule.factor(position.step + 1)
         set_rate(moving.optimizers, factor)
         rng, micro, losses = rng_state(device), list(islice(stream, config.accumulate)), list[Loss]()
+        if len(micro) < config.accumulate:  # the data end, as answers do that have gone too far from where they began
+            session.say(job.loader.stopped)
+            session.save(position, regular=True)
+            break
         for _, batch in micro:
             with autocast(config, device):
                 losses.append(job.objective(moving.carried, batch.to(device)))

@@ -35,7 +35,7 @@ from transduce.runs.run import Run, not_installed, packages_of, readers_of, reco
 from transduce.runs.seal import seal
 from transduce.runs.start import Start, begin, hand_on
 from transduce.runs.weights import names
-from transduce.training import loop, reference
+from transduce.training import exploring, loop, reference
 from transduce.training.finish import finish
 from transduce.training.loop import Interrupted
 from transduce.training.moving import Moving
@@ -149,7 +149,10 @@ def build(
         start_lines += reference.prepare(run, model, every, recipe, say)
         examples = reference.attached(run.path, examples)
         splits_held = {name: reference.attached_to_split(run.path, split) for name, split in splits_held.items()}
-    loader = Loader(examples, recipe.batch, seed=config.seed)
+    if recipe.objective.explores:
+        loader: Loader = exploring.loader(run, recipe, model, readers, splits["train"], examples)
+    else:
+        loader = Loader(examples, recipe.batch, seed=config.seed)
     recipe = recipe.in_steps(loader.size(0))
     require_bounded(model, loader)
     try:

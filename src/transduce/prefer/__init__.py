@@ -1,0 +1,1 @@
+"""Learning from the rewards of a model's own answers."""

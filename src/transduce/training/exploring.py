@@ -1,0 +1,44 @@
+"""Training on a model's own answers: the batches, and the model at the start, which the run keeps.
+
+Tested in tests/prefer/test_experience.py.
+"""
+
+from copy import deepcopy
+
+from transduce.data.columns import Columns
+from transduce.data.examples import Examples
+from transduce.data.loader import Loader
+from transduce.data.readers.reader import Readers
+from transduce.errors import UserError
+from transduce.model.models import Model
+from transduce.objectives.grpo import GrpoConfig
+from transduce.prefer.experience import Experience
+from transduce.runs.checkpoint import save_tensors, steps
+from transduce.runs.recipe import Recipe
+from transduce.runs.run import Run
+from transduce.runs.weights import load_weights, weights
+from transduce.tasks.explore import ExploreConfig
+from transduce.training.reference import FOLDER
+
+MODEL = "model.safetensors"
+
+
+def loader(
+    run: Run, recipe: Recipe, model: Model, readers: Readers, columns: Columns, examples: Examples
+) -> Loader:  # fmt: skip
+    """Returns the roll-outs of a model, which is at its start in a new run. Raises UserError."""
+    task, objective = recipe.task, recipe.objective
+    if not isinstance(task, ExploreConfig) or not isinstance(objective, GrpoConfig):
+        what = f"objective={objective.kind} learns from rewards of the model's own answers, which"
+        raise UserError(f"{what} task={task.kind} does not have; use task=explore, or another objective")
+    path, reference = run.path / FOLDER / MODEL, deepcopy(model)
+    if steps(run.checkpoints):
+        if not path.exists():
+            raise UserError(f"{path} was removed, so {run.path} cannot go on; restore it, or choose another name=")
+        load_weights(reference, path)
+    else:
+        path.parent.mkdir(exist_ok=True)
+        save_tensors(weights(model), path)
+    return Experience(
+        examples, columns, recipe.batch, task, objective, model, reference, readers, seed=recipe.train.seed
+    )
