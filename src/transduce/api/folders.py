@@ -8,13 +8,14 @@ from transduce.api.opening import load
 from transduce.api.recipes import Overrides, changed
 from transduce.errors import UserError
 from transduce.exchange import exporting as exported
-from transduce.exchange import hub, peft_adapter
+from transduce.exchange import hub, peft_adapter, seeing
 from transduce.exchange import importing as imported
 from transduce.exchange.parity import Apart, layer_by_layer
 from transduce.precision.convert import Precision
 from transduce.runs.opening import open_run
 from transduce.runs.quantising import quantise as write_codes
 from transduce.runs.run import Run
+from transduce.tasks.see import SeeConfig
 
 
 def import_model(source: str | Path, out: str | Path | None = None, *, base: str | Path | None = None) -> Run:
@@ -31,6 +32,8 @@ def import_model(source: str | Path, out: str | Path | None = None, *, base: str
     name = str(source).rsplit("/", 1)[-1] if str(source).startswith(hub.PREFIX) else folder.resolve().name
     out = require_new(Path("runs") / name if out is None else Path(out))
     where = hub.snapshot(base) if isinstance(base, str) and base.startswith(hub.PREFIX) else base
+    if seeing.sees(folder):
+        return seeing.write(folder, out)
     return imported.write(folder, out, base=None if where is None else Path(where))
 
 
@@ -52,6 +55,8 @@ def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best", ada
         peft_adapter.write(opened.model, opened.recipe.model, size, opened.recipe.start, require_new(Path(folder)))
         return
     model = load(run, checkpoint=checkpoint, device="cpu")
+    if isinstance(model.task, SeeConfig):
+        return seeing.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
     exported.write(model.model, model.tokenizer, model.recipe, Path(run), require_new(Path(folder)))
 
 

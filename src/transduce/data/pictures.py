@@ -140,7 +140,10 @@ def resized(picture: "Image.Image", height: int, width: int, resample: Resample,
     if not cover:
         return picture.resize((width, height), by)
     factor = max(width / own_width, height / own_height)
-    wide, high = max(round(own_width * factor), width), max(round(own_height * factor), height)
+    if width * own_height >= height * own_width:  # as torchvision rounds it
+        wide, high = width, max(int(width * own_height / own_width), height)
+    else:
+        wide, high = max(int(height * own_width / own_height), width), height
     if wide * high > MOST:  # of a strip only the part that stays is made larger
         w, h = width / factor, height / factor
         x, y = (own_width - w) / 2, (own_height - h) / 2

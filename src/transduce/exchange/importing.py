@@ -57,6 +57,10 @@ class Folder(NamedTuple):
 def read_folder(folder: Path) -> Folder:
     """Reads a folder with config.json and safetensors. Raises UserError."""
     weights = published.read(folder)
+    if weights.family.sees:
+        raise UserError(
+            f"{folder} holds a model that sees; import it (transduce import {folder}) and start from that run"
+        )
     task = part(TaskConfig, weights.config.task)
     tokenizer = tokenizer_of(folder, weights.vocab_size, answers=task.replies)
     generate = generate_config(folder, weights.model.limit)

@@ -42,6 +42,35 @@ class Split(Op):
         return [torch.cat(list(ours))]
 
 
+@dataclass(frozen=True)
+class Around(Op):
+    """A tensor with axes of one element before it, which ours has not. axes: how many."""
+
+    axes: int
+
+    def read(self, theirs: Sequence[Tensor]) -> list[Tensor]:
+        (x,) = theirs
+        alone = x.ndim > self.axes and all(size == 1 for size in x.shape[: self.axes])
+        return [x.reshape(x.shape[self.axes :]) if alone else x]
+
+    def write(self, ours: Sequence[Tensor]) -> list[Tensor]:
+        return [ours[0].reshape((1,) * self.axes + tuple(ours[0].shape))]
+
+
+@dataclass(frozen=True)
+class Kernel(Op):
+    """A convolution (out, in, side, side) whose stride is its side, as the matrix (out, in * side^2) of its patches."""
+
+    side: int
+
+    def read(self, theirs: Sequence[Tensor]) -> list[Tensor]:
+        (x,) = theirs
+        return [x.flatten(1) if x.ndim == 4 and x.shape[2:] == (self.side, self.side) else x]
+
+    def write(self, ours: Sequence[Tensor]) -> list[Tensor]:
+        return [ours[0].reshape(len(ours[0]), -1, self.side, self.side)]
+
+
 class First(Op):
     """The first of several; the others stand in the file, but nothing computes with them."""
 
@@ -108,3 +137,4 @@ class Then(Op):
 
 
 SAME, TRANSPOSED, FIRST, ROW = Op(), Transposed(), First(), OneRow()
+FLAT, INNER = Around(2), Around(1)  # (1, 1, M) to (M,); (1, T, M) to (T, M)

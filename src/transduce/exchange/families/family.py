@@ -98,12 +98,14 @@ class Family(ABC):
     architectures: the classes whose weights are read here; the first is written, unless `architecture` says another.
     rank: where several families can express a model, the smallest comes first.
     more_heads: it knows heads beside the main one.
+    sees: it reads pictures, so it has no tokeniser, and channels in the place of a vocabulary.
     """
 
     model_type: ClassVar[str]
     architectures: ClassVar[tuple[str, ...]]
     rank: ClassVar[int] = 50
     more_heads: ClassVar[bool] = False
+    sees: ClassVar[bool] = False
 
     @abstractmethod
     def read(self, fields: Fields) -> tuple[ModelConfig, int]:
