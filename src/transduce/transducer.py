@@ -1,5 +1,6 @@
 """A trained model as one uses it: text in, text out."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from transduce.errors import UserError
 from transduce.exchange.certificate import require_source
 from transduce.exchange.sentence_folder import MODULES
 from transduce.exchange.sentences import Encoder, Precision, SentenceEncoder, Vectors
+from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
+from transduce.generate.draft.run import Opened, RunConfig
 from transduce.generate.listen import listen
 from transduce.generate.options import Options, decoding
 from transduce.generate.score import Scores
 from transduce.generate.stop import TextStream
 from transduce.model.models import Model
+from transduce.runs.drafts import open_draft
 from transduce.runs.quantised import FULL, Reading
 from transduce.runs.recipe import Recipe
 from transduce.runs.start import SENTENCES
@@ -74,7 +78,7 @@ class Transducer:
 
     def predict(self, inputs: Sequence[Any], **options: Unpack[Options]) -> list[Any]:
         """Returns a prediction for each input, in the form of its task."""
-        return self.task.predict(self.model, self.readers, list(inputs), decoding(self.recipe.generate, None, options))
+        return self.task.predict(self.model, self.readers, list(inputs), self._decoding(None, options))
 
     @overload
     def translate(self, texts: str, *, nbest: None = None, **options: Unpack[Options]) -> str: ...  # pyright: ignore[reportOverlappingOverload]
@@ -106,7 +110,7 @@ class Transducer:
         drawn at random, may repeat.
         """
         task = self._as(TranslateConfig)
-        return task.predict(self.model, self.readers, texts, decoding(self.recipe.generate, nbest, options))
+        return task.predict(self.model, self.readers, texts, self._decoding(nbest, options))
 
     @overload
     def classify(self, texts: str | Path) -> Classified: ...  # pyright: ignore[reportOverlappingOverload]
@@ -133,12 +137,12 @@ class Transducer:
 
     def continuation(self, prompt: str = "", **options: Unpack[Options]) -> Answer:
         """Returns the same text as `generate`, with its log p."""
-        task, config = self._as(LanguageConfig), decoding(self.recipe.generate, None, options)
+        task, config = self._as(LanguageConfig), self._decoding(None, options)
         return task.predict(self.model, self.readers, [prompt], config)[0]
 
     def stream(self, prompt: str = "", **options: Unpack[Options]) -> Iterator[str]:
         """Yields the text of `generate` piece by piece, as it is written; closing the iterator stops the writing."""
-        config = decoding(self.recipe.generate, None, options)
+        config = self._decoding(None, options)
         prompts, text = (
             [self._as(LanguageConfig).prompt(self.readers, prompt)],
             TextStream(self.tokenizer.stream(), config.stop),
@@ -157,14 +161,14 @@ class Transducer:
 
         messages: each with a role (system, user, assistant) and its content, as [{"role": "user", "content": "Hi"}].
         """
-        config = decoding(self.recipe.generate, None, options)
+        config = self._decoding(None, options)
         task = chat_task(self.task, self.model, self.readers)
         return task.predict(self.model, self.readers, [messages], config)[0].text
 
     def chat_stream(self, messages: str | Sequence[Mapping[str, str]], **options: Unpack[Options]) -> Iterator[str]:
         """Yields what `chat` returns piece by piece, as it is written; closing the iterator stops the writing."""
         task = chat_task(self.task, self.model, self.readers)
-        config = decoding(self.recipe.generate, None, options)
+        config = self._decoding(None, options)
         if config.beam_size > 1:
             raise UserError(f"beam_size={config.beam_size} knows its text only at the end; stream with beam_size=1")
         text = TextStream(self.tokenizer.stream(), config.stop)
@@ -234,6 +238,19 @@ class Transducer:
             task, self.model, objective, prepared, self.readers, self.recipe.generate,
             measures=(*task.measures(), *task.reported()), draws=DRAWS, shows=self.recipe.objective.shows,
         )  # fmt: skip
+
+    def _decoding(self, nbest: int | None, options: Options) -> GenerateConfig:
+        """Returns the settings of decoding; a run that guesses is opened, once."""
+        config = decoding(self.recipe.generate, nbest, options)
+        if not isinstance(draft := config.draft, RunConfig):
+            return config
+        if draft not in self._drafts:
+            self._drafts[draft] = open_draft(draft, self.model, self.tokenizer, self.recipe)
+        return dataclasses.replace(config, draft=self._drafts[draft])
+
+    @functools.cached_property
+    def _drafts(self) -> dict[RunConfig, Opened]:
+        return {}
 
     def _as(self, kind: type[T]) -> T:
         """Returns the task, if it is of a kind. Raises UserError, which names the method that this model has."""

@@ -10,6 +10,7 @@ from transduce.cli.opening import opened
 from transduce.cli.options import (
     Checkpoint,
     Device,
+    Draft,
     Json,
     MaxNewTokens,
     MinNewTokens,
@@ -43,6 +44,7 @@ def generate(
     min_new_tokens: MinNewTokens = None,
     repetition_penalty: RepetitionPenalty = None,
     no_repeat_ngram: NoRepeatNgram = None,
+    draft: Draft = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Texts to write, with seeds that follow each other.")] = 1,
     scores: Scores = False,
@@ -63,7 +65,7 @@ def generate(
     options = given(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, max_new_tokens=max_new_tokens,
         min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty, no_repeat_ngram=no_repeat_ngram,
-        stop=tuple(stop) if stop else None,
+        stop=tuple(stop) if stop else None, draft=draft,
     )  # fmt: skip
     seed = model.recipe.generate.seed if seed is None else seed
     whole = (

@@ -40,5 +40,12 @@ RepetitionPenalty = Annotated[
     float | None, typer.Option(help="Above 1: tokens that stand there already become less likely.")
 ]  # fmt: skip
 NoRepeatNgram = Annotated[int | None, typer.Option(metavar="N", help="Write no N tokens in a row twice.")]
+Draft = Annotated[
+    str | None,
+    typer.Option(
+        metavar="lookup|RUN|none",
+        help="Guess the next tokens, from the text itself or with a smaller run: the same text in fewer steps.",
+    ),
+]  # fmt: skip
 Scores = Annotated[bool, typer.Option("--scores", help="Print log p, tokens and log p per token before each text.")]
 Json = Annotated[bool, line_option("source or prompt, text, log_p, tokens, log_p_per_token")]

@@ -11,6 +11,7 @@ from transduce.cli.options import (
     BeamSize,
     Checkpoint,
     Device,
+    Draft,
     Json,
     LengthPenalty,
     MaxNewTokens,
@@ -50,6 +51,7 @@ def translate(
     no_repeat_ngram: NoRepeatNgram = None,
     temperature: Temperature = None,
     seed: Seed = None,
+    draft: Draft = None,
     scores: Scores = False,
     json: Json = False,
     checkpoint: Checkpoint = "best",
@@ -66,6 +68,7 @@ def translate(
     choices = {"beam_size": beam_size, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
     rules = {"repetition_penalty": repetition_penalty, "no_repeat_ngram": no_repeat_ngram}
     choices |= {**rules, "min_new_tokens": min_new_tokens, "temperature": temperature, "seed": seed}
+    choices |= {"draft": draft}
     options = cast("Options", given(**choices))
 
     def rows(chunk: list[str]) -> Iterator[list[str]]:

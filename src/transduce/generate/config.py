@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from transduce.errors import UserError
+from transduce.generate.draft.draft import DraftConfig
 
 SAMPLING = ("top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")  # in the order they act
 
@@ -71,6 +72,8 @@ class GenerateConfig:
     seed: the same seed, the same text.
     precision: in which a model is read once it is opened, not while it is trained: fp32, bf16, int8, int4, or auto,
         the fastest on the machine at hand of those that change the loss by no more than 0.01 nats.
+    draft: guesses at the next tokens, which the model reads at once: the same text in fewer steps, of one text at a
+        time (None: none). Not in validation, where many are written at once.
     """
 
     beam_size: int = 1
@@ -107,6 +110,7 @@ class GenerateConfig:
     stop: tuple[str, ...] = ()
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16", "int8", "int4"] = "fp32"
+    draft: DraftConfig | None = None
 
     def __post_init__(self) -> None:
         self._refuse_numbers()
@@ -162,6 +166,11 @@ class GenerateConfig:
             )
 
     def _refuse_contradictions(self) -> None:
+        if self.draft is not None and self.beam_size * self.nbest > 1:
+            raise UserError(
+                f"a draft guesses how one text goes on, but beam_size={self.beam_size} and nbest={self.nbest} write "
+                f"{self.beam_size * self.nbest} of each input; set both to 1, or draft=null"
+            )
         if self.temperature > 0 and self.beam_size > 1:
             raise UserError(
                 f"temperature={self.temperature} samples, and beam_size={self.beam_size} searches: choose one. "

@@ -1,34 +1,29 @@
 """Ids in, ids out: one loop serves greedy decoding, sampling and beam search, whatever a model keeps as its state."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from transduce.errors import UserError
+from transduce.generate.ahead import run_ahead
 from transduce.generate.choose import Choose, chooser
 from transduce.generate.config import GenerateConfig
-from transduce.generate.hypothesis import Floats, Hypothesis, Ints
+from transduce.generate.hypothesis import Hypothesis
 from transduce.generate.inputs import Ids, Inputs, Vocabulary, greatest, prepare
 from transduce.generate.packed import reader
 from transduce.generate.reading import read_prompts, read_sources
 from transduce.generate.rules import Rules, rules
 from transduce.generate.sample import name_streams
 from transduce.generate.score import score
-from transduce.generate.search import Move, Search
+from transduce.generate.search import NO_TOKEN, Move, OnToken, Search, show
 from transduce.generate.stop import StopTexts
 from transduce.model.cache import overwrite, take
 from transduce.model.layout import Layout
 from transduce.model.models import Model
 from transduce.model.ops.rows import rows_alike
 from transduce.model.state import State, select
-
-OnToken = Callable[[int, int], None]
-NO_TOKEN = (
-    "the model gave no token a finite probability; its weights are probably not finite, or every token is forbidden "
-    "(suppress, bad_words, no_repeat_ngram)"
-)
 
 
 def decode(
@@ -65,15 +60,20 @@ def decode(
     out: list[list[Hypothesis]] = [[] for _ in most]
     ends, barred = getattr(vocabulary, "ends", ()), sorted(getattr(vocabulary, "barred", ()))
     order, fast, ruled = inputs.by_length(), reader(model), bool(rules(config, (vocabulary.eos, *ends)))
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
+    draft = config.draft
+    size = batch_size if draft is None else 1
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
         search = Search(config, np.array([most[i] for i in rows]), vocabulary.eos, stopped, ends=ends)
         names, batch = [streams[i] for i in rows] if streams else [], inputs.rows(rows)
         of_batch = Rules(config, batch, search.ends) if ruled else None
         choose = chooser(config, names, max(most[i] for i in rows), of_batch, barred)
         watch = None if on_token is None else renumbered(on_token, rows)
-        with rows_alike(alike):
-            best = run(fast, batch, search, choose, watch, alike)
+        with rows_alike(alike or draft is not None):
+            if draft is None:
+                best = run(fast, batch, search, choose, watch, alike)
+            else:
+                best = run_ahead(fast, batch, search, choose, draft, watch)
         for i, hypotheses in zip(rows, best, strict=True):
             out[i] = hypotheses[: config.nbest]
     return rescored(model, vocabulary, config, inputs, out) if ruled else out
@@ -145,10 +145,3 @@ def follow(move: Move, state: State, memory: State, positions: Tensor) -> tuple[
 def renumbered(on_token: OnToken, rows: Sequence[int]) -> OnToken:
     """Returns an `on_token` that takes rows of a batch in the place of inputs."""
     return lambda row, token: on_token(rows[row], token)
-
-
-def show(search: Search, ids: Ints, scores: Floats, on_token: OnToken) -> None:
-    """Reports the new token of every input that goes on."""
-    for row, token, total in zip(search.sources, ids[:, 0], scores[:, 0], strict=True):
-        if token not in search.ends and np.isfinite(total):
-            on_token(int(row), int(token))

@@ -6,9 +6,11 @@ Tested in tests/test_transducer.py.
 import dataclasses
 from typing import Any, Literal, TypedDict
 
-from transduce.config import nearest
+from transduce.config import kinds, nearest
 from transduce.errors import UserError
 from transduce.generate.config import SAMPLING, Bias, GenerateConfig
+from transduce.generate.draft.draft import DraftConfig
+from transduce.generate.draft.run import RunConfig
 from transduce.generate.hypothesis import Norm
 
 
@@ -47,6 +49,7 @@ class Options(TypedDict, total=False):
     eta_cutoff: float | None
     stop: tuple[str, ...]
     seed: int
+    draft: DraftConfig | str | None
 
 
 def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> GenerateConfig:
@@ -59,6 +62,10 @@ def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> Gen
         guess = nearest(name, names)
         advice = f"did you mean `{guess}`?" if guess else f"the options are {', '.join(names)}"
         raise UserError(f"there is no option `{name}`; {advice}")
+    if isinstance(draft := over.get("draft"), str):
+        over["draft"] = named(draft)
+    if over.get("beam_size", 1) > 1 or over.get("nbest", 1) > 1:
+        over.setdefault("draft", None)
     if "max_new_tokens" in over:  # a limit of the output alone is not reduced by a limit of prompt and output
         over.setdefault("max_length", None)
     if over.get("min_new_tokens"):
@@ -72,3 +79,15 @@ def decoding(config: GenerateConfig, nbest: int | None, options: Options) -> Gen
         if "temperature" in over:
             over = {**dict.fromkeys(SAMPLING), **over}
     return dataclasses.replace(config, **over)
+
+
+def named(word: str) -> DraftConfig | None:
+    """Returns the draft that a word on the command line means: a kind, `none`, or the directory of a run."""
+    if word in ("none", "null"):
+        return None
+    if word == RunConfig.kind:
+        raise UserError("draft=run does not say which run; give the directory of a smaller one in place of `run`")
+    kind = kinds(DraftConfig.folder).get(word)
+    draft = RunConfig(run=word) if kind is None else kind()
+    assert isinstance(draft, DraftConfig)
+    return draft

@@ -13,6 +13,11 @@ from transduce.generate.hypothesis import Floats, Hypothesis, Ints
 Bools = npt.NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
 Stopped = Callable[[list[int]], bool]
+OnToken = Callable[[int, int], None]  # an input, and its new token
+NO_TOKEN = (
+    "the model gave no token a finite probability; its weights are probably not finite, or every token is forbidden "
+    "(suppress, bad_words, no_repeat_ngram)"
+)
 
 
 class Move(NamedTuple):
@@ -186,3 +191,10 @@ def seat(parents: Ints, live: Bools) -> Ints:
 def take(x: npt.NDArray[T], index: Ints) -> npt.NDArray[T]:
     """Returns x[s, index[s, k]] for all s and k."""
     return np.take_along_axis(x, index, 1)
+
+
+def show(search: Search, ids: Ints, scores: Floats, on_token: OnToken) -> None:
+    """Reports the new token of every input that goes on."""
+    for row, token, total in zip(search.sources, ids[:, 0], scores[:, 0], strict=True):
+        if token not in search.ends and np.isfinite(total):
+            on_token(int(row), int(token))

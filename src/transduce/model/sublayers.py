@@ -15,6 +15,7 @@ from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer
 from transduce.model.ops.precision import lowered
 from transduce.model.state import State, choose, over, tensors
+from transduce.model.trial import each, one_by_one, tried
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Mix(Sublayer):
         mixer = block.mixer(self.mixer)
         require_obeyed(mixer, layout)
         if self.bridge is None:
-            return mixer(x, layout, state)
-        y, after = mixer(x, later(layout), self.begin(block, x, layout, state, memory))
+            return mixer(x, layout, state) if state is None else step(mixer, x, layout, state)
+        y, after = step(mixer, x, later(layout), self.begin(block, x, layout, state, memory))
         return y, None if state is None else after
 
     def begin(self, block: Block, x: Tensor, layout: Layout, state: State, memory: State) -> State:
@@ -60,6 +61,13 @@ class Mix(Sublayer):
             beams = x.shape[0] // next(tensors(memory)).shape[0]
             empty = over(memory, lambda s: s if beams == 1 else s.repeat_interleave(beams, 0))
         return empty if state is None else choose(layout.starts.any(1), empty, state)
+
+
+def step(mixer: Mixer, x: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
+    """Returns the outputs of tokens (B, T, M) that are read with a state, one by one where they are tried."""
+    if tried() and not mixer.at_once:
+        return one_by_one(mixer, x, layout, state, mixer.rewinds)
+    return mixer(x, layout, state)
 
 
 def require_obeyed(mixer: Mixer, layout: Layout) -> None:
@@ -110,6 +118,8 @@ class Cross(Sublayer):
         layout = layout._replace(view=None)  # which is about the tokens of the target
         sources = next(tensors(memory)).shape[0]
         if rows == sources:
+            if tokens > 1 and not mixer.at_once and tried():
+                return each(lambda x, now: mixer.read(x, now, memory), x, layout), None
             return mixer.read(x, layout, memory), None
         # The beams of a source read the same memory, so their tokens are put in one row, and no memory is repeated.
         together = Layout(layout.positions.reshape(sources, -1))
@@ -144,14 +154,16 @@ class Inside(Sublayer):
     def __call__(self, block: Block, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
         first, source = memory
         mixer = block.mixer(self.mix.mixer)
-        after, outputs = self.mix.begin(block, x, layout, state, first), list[Tensor]()
-        for t in range(x.shape[1]):
-            now = layout.slice(t, t + 1)
+
+        def through(x: Tensor, now: Layout, before: State) -> tuple[Tensor, State]:
             then = now if self.mix.bridge is None else later(now)
-            c, _ = self.cross(block, mixer.read(x[:, t : t + 1], then, after), now, None, source)
-            y, after = mixer(x[:, t : t + 1] + c, then, after)
-            outputs.append(y + c)
-        return torch.cat(outputs, 1), None if state is None else after
+            c, _ = self.cross(block, mixer.read(x, then, before), now, None, source)
+            y, after = mixer(x + c, then, before)
+            return y + c, after
+
+        rewinds = mixer.rewinds or state is None or not tried()
+        y, after = one_by_one(through, x, layout, self.mix.begin(block, x, layout, state, first), rewinds)
+        return y, None if state is None else after
 
 
 def later(layout: Layout) -> Layout:
@@ -172,7 +184,11 @@ class Feed(Sublayer):
 
     def __call__(self, block: Block, x: Tensor, layout: Layout, state: State, memory: State) -> tuple[Tensor, State]:
         feedforward: Any = getattr(block, self.feedforward)
-        return feedforward(x, layout.valid) if getattr(feedforward, "asks_valid", False) else feedforward(x), None
+        if not getattr(feedforward, "asks_valid", False):
+            return feedforward(x), None
+        if tried():  # tokens at once may get in each other's way
+            return each(lambda x, now: feedforward(x, now.valid), x, layout), None
+        return feedforward(x, layout.valid), None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The quality of a model on a split: its loss, and what its task measures, with samples to read."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,7 @@ def evaluate(
     """
     device, training = model.device, model.training
     chosen_measures = tuple(task.measures() if measures is None else measures)
+    options = replace(options, draft=None)  # whose texts are the same, written one at a time
     model.eval()
     try:
         with torch.inference_mode():

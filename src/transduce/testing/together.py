@@ -1,6 +1,7 @@
 """The law of decoding in batches: an input gets the tokens and the score that it gets alone, to the last bit."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypedDict
 
 import torch
 
@@ -18,6 +19,13 @@ WAYS = (
 )
 
 
+class Inputs(TypedDict):
+    """Inputs of `decode`, one of the two."""
+
+    source: list[list[int]] | None
+    prompt: list[list[int]] | None
+
+
 class Numbers(NamedTuple):
     """A vocabulary without text."""
 
@@ -28,6 +36,15 @@ class Numbers(NamedTuple):
         return " ".join(map(str, ids))
 
 
+def inputs_for(model: Model, lengths: Sequence[int]) -> Inputs:
+    """Returns random inputs of several lengths: sources where the model reads one, else prompts."""
+    generator = torch.Generator().manual_seed(0)
+    inputs: list[list[int]] = [torch.randint(3, SIZE, (n,), generator=generator).tolist() for n in lengths]
+    one, layout = torch.tensor([inputs[0]]), dense(1, 1)
+    reads = model.given(one, layout, one, layout).source is not None
+    return {"source": inputs if reads else None, "prompt": None if reads else inputs}
+
+
 def together(model: Model) -> None:
     """Decodes inputs of many lengths alone and all at once: greedily, with beams, and by sampling.
 
@@ -35,17 +52,13 @@ def together(model: Model) -> None:
     features or more and sizes that are multiples of 16. With other sizes a vector of the processor may stay partly
     empty, which depends on the rows of the batch, and an empty part is computed in another way.
     """
-    generator = torch.Generator().manual_seed(0)
-    inputs: list[list[int]] = [torch.randint(3, SIZE, (n,), generator=generator).tolist() for n in LENGTHS]
-    one, layout = torch.tensor([inputs[0]]), dense(1, 1)
-    reads = model.given(one, layout, one, layout).source is not None
-    source, prompt = (inputs, None) if reads else (None, inputs)
+    given = inputs_for(model, LENGTHS)
+    inputs = given["source"] or given["prompt"] or ()
     for way in WAYS:
         alone, beside = (
             [[(h.ids, h.score.hex()) for h in row] for row in hypotheses]
             for hypotheses in (
-                decode(model, Numbers(), way, source=source, prompt=prompt, batch_size=size, alike=True)
-                for size in (1, len(inputs))
+                decode(model, Numbers(), way, batch_size=size, **given, alike=True) for size in (1, len(inputs))
             )
         )
         for ids, one, other in zip(inputs, alone, beside, strict=True):

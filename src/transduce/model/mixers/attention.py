@@ -30,6 +30,8 @@ class Attention(Mixer):
         self.head_dim = config.head_dim(width)
         self.recall, self.p = Recall(config.window, config.sinks), config.dropout
         self.scale, self.softcap = config.scale, config.softcap
+        self.rewinds = config.window is None  # else later tokens take the slots of earlier ones
+        self.at_once = self.rewinds and type(positions).bias is Positions.bias
         groups = config.kv_heads or config.heads
         self.q = nn.Linear(width, config.heads * self.head_dim, bias=config.bias)
         self.k = nn.Linear(width, groups * self.head_dim, bias=config.bias)

@@ -25,6 +25,7 @@ class Disentangled(Mixer):
     roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes"}
     tp_plan: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
     by_document: ClassVar[bool] = True
+    rewinds = True
 
     def __init__(self, config: "DisentangledConfig", width: int, positions: Positions) -> None:
         super().__init__()

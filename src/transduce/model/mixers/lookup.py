@@ -22,6 +22,7 @@ class Lookup(Mixer):
 
     by_document: ClassVar[bool] = True
     recall: ClassVar[Recall] = Recall()
+    rewinds = True
 
     @abstractmethod
     def shapes(self) -> list[tuple[int, ...]]:

@@ -27,6 +27,8 @@ class Mixer(nn.Module, ABC):
     what `write` returns keeps the documents of a packed row apart by itself, and `read` finds them by the segments of
     the layout. by_reach: it heeds the places and the reach of the layout. multiplied: names of the linear maps whose
     matrices it multiplies by itself instead of calling them; they stay as they are where a model is read in fewer bits.
+    rewinds: its state after some tokens serves as that after fewer of them. at_once: besides, inside of `rows_alike`,
+    a few tokens read at once get what each gets alone, to the bit.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {}
@@ -35,6 +37,8 @@ class Mixer(nn.Module, ABC):
     by_document: ClassVar[bool] = False
     by_reach: ClassVar[bool] = False
     multiplied: ClassVar[tuple[str, ...]] = ()
+    rewinds: bool = False
+    at_once: bool = False
 
     @abstractmethod
     def init_state(self, batch: int, max_len: int, *, device: torch.device, dtype: torch.dtype) -> State:

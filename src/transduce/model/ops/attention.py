@@ -40,8 +40,10 @@ def attend(
     Returns (B, T, H * E).
     """
     repeat, tokens = q.shape[2] // k.shape[2], q.shape[1]
-    if 1 < tokens < FEW and not causal and bias is None and (mask is None or mask.shape[-2] == 1) and alike(q):
+    if 1 < tokens < FEW and not causal and bias is None and alike(q):
         alone = q.transpose(1, 2).flatten(1, 2)[:, None]  # (B, 1, H * T, D): each query as a head of its own
+        if mask is not None and mask.shape[-2] > 1:
+            mask = mask.expand(-1, q.shape[2], -1, -1).flatten(1, 2)[:, :, None]
         y = attend(alone, k, v, mask, p=p, scale=scale, softcap=softcap)
         return y.view(q.shape[0], q.shape[2], tokens, -1).transpose(1, 2).flatten(2)
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)

@@ -1,0 +1,1 @@
+"""Ways to guess the next tokens of a text: one file each, walked to find them."""
