@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import transduce as td
 
 TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}{{ m.content }}{% if m.role == 'user' %}={% else %}{{ eos_token }}"
+    "{{ bos_token }}{% for m in messages %}{{ m.content }}{% if m.role == 'user' %}{{ '\n' }}{% else %}{{ eos_token }}"
     "{% endif %}{% endfor %}"
 )
 SHARED = [

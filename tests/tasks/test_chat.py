@@ -118,6 +118,20 @@ def test_an_answer_that_is_cut_off_is_refused() -> None:
     assert not examples.rows(BatchConfig(batch_tokens=512, max_length=16), drop=True).fixed()
 
 
+def test_doctor_tells_what_is_learnt_from_what_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, rows(4))
+    found = transduce.doctor(
+        "sft", {"data.path": str(path), "data.valid_fraction": 0.25, **dict(w.split("=") for w in SMALL)}
+    )
+    for row in found.preview:
+        text = "".join(token.text for token in row.target)
+        learnt = "".join(token.text for token in row.target if token.trained)
+        number = text.removeprefix("<s>user\n").partition("+")[0]
+        assert text == f"<s>user\n{number}+1?</s>\n<s>assistant\n{int(number) + 1}</s>"
+        assert learnt == f"{int(number) + 1}</s>"
+    assert found.preview
+
+
 def test_a_conversation_without_an_answer_is_named() -> None:
     task, columns, readers = texts()
     odd = Columns({"messages": [columns["messages"][0], json.dumps(MESSAGES[:1])]})

@@ -237,11 +237,12 @@ def preview(loader: Loader, tokenizer: Tokenizer, rows: int) -> tuple[Row, ...]:
             ids = _ints(batch.inputs[row][batch.layout.valid[row]])
             out.append(Row((), tuple(Token(text, False) for text in tokenizer.pieces(ids))))
             continue
-        columns = (_ints(x[row]) for x in (batch.inputs, batch.targets, batch.layout.positions))
+        columns = [_ints(x[row]) for x in (batch.inputs, batch.targets, batch.layout.positions)]
+        goes_on, shown = shifted(*columns), False  # shown: the token of this slot, as what the last one predicts
         for token, predicted, position in zip(*columns, strict=True):
-            if position == 0:
+            if position == 0 or (position > 0 and goes_on and not shown):
                 target.append(Token(tokenizer.pieces([token])[0], False))
-            if predicted >= 0:
+            if shown := predicted >= 0:
                 target.append(Token(tokenizer.pieces([predicted])[0], True))
         source: list[Token] = []
         if batch.source is not None and batch.source_layout is not None:
@@ -249,6 +250,12 @@ def preview(loader: Loader, tokenizer: Tokenizer, rows: int) -> tuple[Row, ...]:
             source = [Token(text, False) for text in tokenizer.pieces(ids)]
         out.append(Row(tuple(source), tuple(target)))
     return tuple(out)
+
+
+def shifted(inputs: list[int], targets: list[int], positions: list[int]) -> bool:
+    """Says whether every target is the token of the next slot, where a text goes on there."""
+    following = zip(targets, inputs[1:], positions, positions[1:], strict=False)
+    return all(target in (-1, token) for target, token, here, there in following if there == here + 1)
 
 
 def _ints(x: Tensor) -> list[int]:

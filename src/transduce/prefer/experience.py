@@ -89,7 +89,8 @@ class Experience(Loader):
         advantage = self.objective.advantages(rewards).float().flatten()
         batch, cut = self.built([self.prompts[i] for i in some], rows)
         reference = self.log_p(self.reference, batch)
-        self.kl = float((self.log_p(self.model, batch) - reference).sum(1).mean())
+        own = torch.tensor([h.score for row in rows for h in row], dtype=torch.float64)
+        self.kl = float((own - reference.double().sum(1)).mean())
         extra = Explored(advantage, reference, rewards.float().flatten(), cut, flat.float().repeat_interleave(group))
         return batch._replace(extra=extra, examples=tuple(i for i in some for _ in range(group)))
 
