@@ -57,13 +57,13 @@ def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: i
     """Returns the faults and sizes of a recipe's data, to be seen before training. Writes nothing."""
     config, start = started(spec, overrides)
     task = config.task
-    splits = config.data.load(task.reads)
+    splits, looks = task.examined(config.data.load(task.reads))
     texts = list(task.texts(splits["train"]))
     tokenizer = None if start is None else start.readers.tokenizer
     if start is None and config.tokenizer is not None:
         tokenizer = config.tokenizer.train(texts)
     readers = Readers(tokenizer, task.readers(splits["train"]))
     encoded = {name: task.examples(columns, readers) for name, columns in splits.items()}
-    unread = [*config.data.remarks(task.reads), *task.remarks(readers)]
+    unread = [*config.data.remarks(task.reads), *task.remarks(readers), *looks]
     seed = config.train.seed
     return examine(splits, encoded, tokenizer, config.batch, seed=seed, rows=preview, unread=unread)

@@ -1,6 +1,6 @@
 """Seeing: which of a few labels a picture has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 
+from transduce.data import looked_at
 from transduce.data.augment.augment import AugmentConfig
 from transduce.data.columns import Columns
 from transduce.data.images import IMAGE
@@ -77,6 +78,9 @@ class SeeConfig(ClassifyingConfig):
 
     def readers(self, train: Columns) -> dict[str, Reader]:
         return {IMAGE: self.unfitted().fit(train[IMAGE], IMAGE), LABEL: self.labels(train)}
+
+    def examined(self, splits: Mapping[str, Columns]) -> tuple[Mapping[str, Columns], list[str]]:
+        return looked_at.examined(splits, IMAGE, LABEL)
 
     def remarks(self, readers: Readers) -> list[str]:
         own = self.reader(readers)

@@ -7,7 +7,7 @@ Tested in tests/tasks/test_laws.py.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -81,6 +81,10 @@ class TaskConfig(Part, ABC):
     def texts(self, columns: Columns) -> Iterable[str]:
         """Returns the texts that a tokeniser is trained on; none where the task reads no text."""
         return [text for name in self.reads for text in columns[name]] if self.reads_text else []
+
+    def examined(self, splits: Mapping[str, Columns]) -> tuple[Mapping[str, Columns], list[str]]:
+        """Returns splits without what cannot be read, and a sentence for each thing that `doctor` is to say of them."""
+        return splits, []
 
     def remarks(self, readers: Readers) -> list[str]:
         """Returns a sentence on each choice that was made about how columns are read."""
