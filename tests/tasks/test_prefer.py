@@ -16,9 +16,11 @@ from transduce.data.readers.reader import Readers
 from transduce.disk import read_json
 from transduce.errors import UserError
 from transduce.runs.run import Run
+from transduce.tasks.chat import ChatConfig
 from transduce.tasks.judged import JudgedConfig
 from transduce.tasks.prefer import PreferConfig
 from transduce.text.char import Char
+from transduce.training.reference import attached, of_answers
 
 PROMPT = [{"role": "user", "content": "hi"}]
 FORMS: dict[str, dict[str, Any]] = {
@@ -189,6 +191,16 @@ def test_a_reference_that_is_another_is_missed(
     assert main(["evaluate", str(kept), f"data.path={more}", "data.valid_fraction=0", "--split", "train"]) == 2
     assert "has no log p of the answers to prompt 1, since the data are others" in capsys.readouterr().err
     assert len(read_json(kept / "reference" / "reference.json")["answers"]) == 48
+
+
+def test_examples_without_a_run_or_that_are_no_answers_have_no_reference() -> None:
+    columns = Columns({"prompt": ["a"], "chosen": ["b"], "rejected": ["c"]})
+    readers = Readers(Char().train(list(PreferConfig().texts(columns))))
+    with pytest.raises(UserError, match="has no run beside it"):
+        attached(None, PreferConfig().examples(columns, readers))
+    talk = Columns({"messages": [json.dumps([*PROMPT, {"role": "assistant", "content": "b"}])]})
+    with pytest.raises(UserError, match="use task=prefer"):
+        of_answers(ChatConfig().examples(talk, readers))
 
 
 @pytest.mark.parametrize("kind", ["orpo", "kto"])

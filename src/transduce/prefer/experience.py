@@ -77,11 +77,11 @@ class Experience(Loader):
         """Returns the roll-out of a place, by the weights of now."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.prompts))
         some = [int(i) for i in order[index * self.objective.prompts : (index + 1) * self.objective.prompts]]
-        asked, expected = columns_of(self.columns, some)
+        questions, expected = columns_of(self.columns, some)
         group = self.objective.group
         rows = self.answers([self.prompts[i] for i in some], epoch, index)
         texts = [self.readers.text.decode(h.ids) for row in rows for h in row]
-        repeated = [[text for text in column for _ in range(group)] for column in (asked, expected)]
+        repeated = [[text for text in column for _ in range(group)] for column in (questions, expected)]
         values = self.task.reward.rewards(repeated[0], texts, repeated[1])
         rewards = torch.tensor(values, dtype=torch.float64).reshape(-1, group)
         flat = (rewards == rewards[:, :1]).all(1)

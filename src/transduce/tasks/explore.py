@@ -87,9 +87,9 @@ class ExploreConfig(ChatConfig):
         columns = split.columns
         rows = spread(len(columns), limit)
         answers = self.predict(model, readers, [columns[PROMPT][i] for i in rows], options)
-        asked = [said_last(columns[PROMPT][i]) for i in rows]
+        questions = [said_last(columns[PROMPT][i]) for i in rows]
         expected = [str(columns[COMPLETION][i]) for i in rows]
-        return [Sample(a, b, c.text) for a, b, c in zip(asked, expected, answers, strict=True)]
+        return [Sample(a, b, c.text) for a, b, c in zip(questions, expected, answers, strict=True)]
 
 
 def said_last(prompt: object) -> str:

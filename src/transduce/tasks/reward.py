@@ -133,8 +133,8 @@ class RewardConfig(TaskConfig):
         rows = [(row[0], str(row[1]), str(row[2])) for row in zip(*(columns[name] for name in names), strict=True)]
         flat = self.reward(model, readers, [(prompt, text) for prompt, *texts in rows for text in texts])
         better = [a > b for a, b in zip(flat[::2], flat[1::2], strict=True)]
-        asked = [conversation(prompt)[-1]["content"] for prompt, *_ in rows]
-        return [Sample(q, a, a if up else b) for q, (_, a, b), up in zip(asked, rows, better, strict=True)]
+        questions = [conversation(prompt)[-1]["content"] for prompt, *_ in rows]
+        return [Sample(q, a, a if up else b) for q, (_, a, b), up in zip(questions, rows, better, strict=True)]
 
 
 def read(chat: Chat, messages: list[dict[str, str]]) -> list[int]:

@@ -2,6 +2,8 @@
 
 They stand beside hashes of the answers, of the weights and of the tokeniser, so that no training and no evaluation
 reads those of others, and no second model has to be in memory.
+
+Tested in tests/tasks/test_prefer.py.
 """
 
 import hashlib

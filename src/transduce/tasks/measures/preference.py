@@ -1,4 +1,7 @@
-"""Measures of which of two answers is preferred."""
+"""Measures of which of two answers is preferred.
+
+Tested in tests/tasks/test_reward.py.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
