@@ -84,8 +84,8 @@ class RewardConfig(TaskConfig):
         return chat_of(readers.text, self.chat)
 
     def examples(self, columns: Columns, readers: Readers) -> Judged:
-        made = pairs(self.template(readers), columns, readers)
-        return Judged(made.texts, made.own, made.pad, made.names)
+        answers = pairs(self.template(readers), columns, readers)
+        return Judged(answers.texts, answers.own, answers.pad, answers.names)
 
     def measures(self) -> tuple[Measure, ...]:
         return (PairAccuracy(),)
