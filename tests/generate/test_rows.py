@@ -126,7 +126,9 @@ def test_log_p_of_every_token_and_the_likeliest_in_its_place(decoder: Model) -> 
 
 
 def test_a_request_that_writes_nothing_is_scored(decoder: Model) -> None:
-    (one,) = through(Rows(decoder, Numbers()), [Request([4, 5, 6], WAYS[0], 0, look=1, echo=True)])
+    rows = Rows(decoder, Numbers())
+    one = rows.admit(Request([4, 5, 6], WAYS[0], 0, look=1, echo=True))
+    assert rows.step() == [one]
     assert one.over
     assert one.hypotheses == []
     assert len(one.prompt) == 3

@@ -33,6 +33,7 @@ from transduce.cli import (
     reproduce,
     runs,
     score,
+    serve,
     tag,
     tokenizer,
     train,
@@ -63,6 +64,7 @@ app.command()(for_programs(embed.embed))
 app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)
 app.command(context_settings=PASS_ON)(prepare.prepare)
+app.command()(serve.serve)
 app.command()(explain.explain)
 app.command(context_settings=PASS_ON)(reproduce.reproduce)
 app.command("import")(import_.import_)

@@ -219,7 +219,7 @@ class Rows:
                 out.append(one)
                 continue
             budget -= max(one.at - before, 1)
-            if one.hidden is not None:
+            if one.over or one.hidden is not None:
                 out.append(one)
             else:
                 self.reading.rotate(-1)

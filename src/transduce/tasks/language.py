@@ -153,6 +153,15 @@ class LanguageConfig(TaskConfig):
         rows = decode(model, readers.text, options, prompt=prompts)
         return [answer(readers.text, row[0], options) for row in rows]
 
+    def reads_as(self, readers: Readers, text: str, options: GenerateConfig) -> tuple[list[int] | None, list[int]]:
+        return None, self.prompt(readers, text)
+
+    def scores_as(self, readers: Readers, row: Any) -> tuple[list[int] | None, list[int], int]:
+        if not isinstance(row, str):
+            raise UserError("this model has no encoder, so it scores texts, not pairs; give strings")
+        ids, tokenizer = readers.text.encode(row), readers.text
+        return (None, ids, 0) if self.stream else (None, [tokenizer.bos, *ids, tokenizer.eos], 1)
+
     def prompt(self, readers: Readers, text: str) -> list[int]:
         """Returns the ids of a prompt, after the tokens that every text begins with. Raises UserError."""
         row = readers.text.encode(text)

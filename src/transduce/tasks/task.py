@@ -162,6 +162,20 @@ class TaskConfig(Part, ABC):
     ) -> list[Any]:  # fmt: skip
         """Returns a prediction for each input, in order."""
 
+    def reads_as(self, readers: Readers, text: str, options: GenerateConfig) -> tuple[list[int] | None, list[int]]:
+        """Returns how a model that writes reads a text: ids of a source, if any, and of what it goes on from.
+
+        Raises UserError, also where this task writes no text.
+        """
+        raise UserError(f"this model was trained for task={self.kind}, which writes no text; use {self.verb}")
+
+    def scores_as(self, readers: Readers, row: Any) -> tuple[list[int] | None, list[int], int]:
+        """Returns what `score` gives log p of: ids of a source and of a text, and how many stand before it.
+
+        Raises UserError, also where this task gives texts no score.
+        """
+        raise UserError(f"this model was trained for task={self.kind}, which gives texts no score; use {self.verb}")
+
     def score(self, model: Model, readers: Readers, rows: Iterable[Any]) -> list[Scores]:
         """Returns log p of texts in nats, in order. Raises UserError, also where this task gives texts no score."""
         raise UserError(f"this model was trained for task={self.kind}, which gives texts no score; use {self.verb}")

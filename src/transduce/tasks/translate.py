@@ -137,6 +137,17 @@ class TranslateConfig(TaskConfig):
         answers = [[answer(tokenizer, h, options) for h in next(rows)] if text.strip() else [] for text in inputs]
         return answers if options.temperature > 0 else [distinct(row) for row in answers]
 
+    def reads_as(self, readers: Readers, text: str, options: GenerateConfig) -> tuple[list[int] | None, list[int]]:
+        begins, (source,) = sources(readers.text, [text], options.forced_bos is not None)
+        return source, begins[0]
+
+    def scores_as(self, readers: Readers, row: Any) -> tuple[list[int] | None, list[int], int]:
+        if isinstance(row, str) or len(row) != 2:
+            raise UserError("this model scores a target given its source; give (source, target) pairs")
+        (begins,), (source,) = sources(readers.text, [row[0]])
+        (ids,), opens = readers.text.encode_batch([row[1]], answers=True), begins or [readers.text.bos]
+        return source, [*opens, *ids, readers.text.eos], len(opens)
+
     def line(self, prediction: list[Answer]) -> str:
         return prediction[0].text if prediction else ""
 

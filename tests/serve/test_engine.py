@@ -1,0 +1,148 @@
+"""What a server promises: an answer is what it is alone, to the last bit; who leaves frees rows; nothing is lost."""
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import transduce as td
+from transduce.errors import UserError
+from transduce.generate.config import GenerateConfig
+from transduce.generate.rows import Request
+from transduce.serve.engine import Busy, Closing, Engine, Late, sentence
+from transduce.serve.metrics import Meters
+
+
+def mixed(count: int) -> list[tuple[str, dict[str, Any]]]:
+    """Requests of many kinds and lengths, to all models."""
+    text = "the quick brown fox jumps over the lazy dog " * 3
+    out = list[tuple[str, dict[str, Any]]]()
+    for n in range(count):
+        model, year = ("play", "lines", "lstm", "delta")[n % 4], 1990 + n
+        to = {"model": model, "prompt": text[: 1 + 7 * n % 90], "max_tokens": 1 + 5 * n % 23}
+        drawn = {"temperature": 0.9, "seed": n, "n": 1 + n % 3, "top_p": 0.9, "logprobs": 0}
+        out.append(
+            (
+                ("/v1/completions", {**to, "temperature": 0, "logprobs": 2}),
+                ("/v1/completions", {**to, **drawn}),
+                ("/v1/completions", {**to, "beam_size": 3}),
+                ("/score", {"model": model, "text": to["prompt"], "top": 2}),
+                ("/translate", {"model": "dates", "text": f"7 May {year}", "beam_size": 1 + n % 4, "max_tokens": 15}),
+                ("/classify", {"model": "labels", "text": [f"red dog {n}", "dog"]}),
+                ("/v1/embeddings", {"model": "encoder", "input": to["prompt"], "encoding_format": "base64"}),
+            )[n % 7]
+        )
+    return out
+
+
+def content(answer: tuple[int, Any]) -> Any:
+    """The answer without its name and time."""
+    status, body = answer
+    assert status == 200, body
+    return {key: value for key, value in body.items() if key not in ("id", "created")}
+
+
+def test_sixty_at_once_get_the_bits_that_each_gets_alone(served):
+    requests = mixed(60)
+    alone = [content(served.ask(*one)) for one in requests]
+    with ThreadPoolExecutor(30) as pool:
+        together = list(pool.map(lambda one: content(served.ask(*one)), reversed(requests)))[::-1]
+    assert together == alone
+    for one in served.server.served.values():
+        assert one.engine.load == (0, 0)
+        assert one.engine.rows is None or one.engine.rows.lane.nbytes == 0
+
+
+def test_greedy_and_beams_are_those_of_the_library(served, models):
+    prompt, text = "the quick", "3 May 2021"
+    _, body = served.ask("/v1/completions", {"model": "play", "prompt": prompt, "max_tokens": 12, "temperature": 0})
+    assert body["choices"][0]["text"] == models["play"].generate(prompt, max_new_tokens=12, temperature=0)
+    _, body = served.ask("/translate", {"model": "dates", "text": text, "beam_size": 3, "nbest": 2})
+    best = models["dates"].translate(text, beam_size=3, nbest=2)
+    assert [one["text"] for one in body["translations"][0]["nbest"]] == [one.text for one in best]
+    assert body["translations"][0]["log_p"] == pytest.approx(best[0].score, abs=1e-4)
+
+
+@pytest.fixture
+def engine(models: dict[str, td.Transducer]):
+    model = models["lines"]
+    engine = Engine(model.model, model.tokenizer, 2, 3, Meters())
+    yield engine
+    engine.close()
+
+
+def wait(what, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.002)
+
+
+LONG = Request([4, 5], GenerateConfig(max_new_tokens=20000, suppress=(2,)), 20000)
+
+
+def test_a_full_queue_is_busy_and_the_late_and_the_left_end(engine: Engine):
+    one, two = (engine.submit(LONG, lambda: None, 60) for _ in range(2))
+    wait(lambda: one.tokens and two.tokens)
+    waiting = [engine.submit(LONG, lambda: None, 0.3) for _ in range(3)]
+    with pytest.raises(Busy):
+        engine.submit(LONG, lambda: None, 60)
+    wait(lambda: all(ticket.over for ticket in waiting))
+    assert all(isinstance(ticket.error, Late) for ticket in waiting)
+    steps = sum(engine.meters.steps.counts)
+    one.leave()
+    wait(lambda: one.over)
+    assert sum(engine.meters.steps.counts) - steps <= 2
+    assert engine.load == (1, 0)
+    assert engine.meters.cancelled == 1
+    assert not two.over
+    with pytest.raises(UserError, match="has 2"):
+        engine.submit(LONG._replace(config=GenerateConfig(beam_size=3)), lambda: None, 1)
+
+
+def test_an_error_is_of_one_and_the_end_is_told_to_all(engine: Engine):
+    def fail() -> None:
+        raise UserError("no")
+
+    broken = engine.submit(fail, lambda: None, 60)
+    wait(lambda: broken.over)
+    assert broken.error is not None
+    assert sentence(broken.error) == (400, "no")
+    rest = engine.submit(LONG, lambda: None, 60)
+    wait(lambda: rest.tokens)
+    engine.close()
+    assert isinstance(rest.error, Closing)
+    assert sentence(Closing())[0] == 503
+    assert sentence(RuntimeError("x"))[0] == 500
+    with pytest.raises(Closing):
+        engine.submit(LONG, lambda: None, 60)
+
+
+STREAM = b'{"model": "lines", "prompt": "the", "max_tokens": 2000, "stream": true, "temperature": 0, "suppress": [2]}'
+HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(STREAM)
+
+
+def test_whoever_goes_away_frees_the_rows(served):
+    one = served.server.served["lines"]
+    before = one.meters.cancelled
+    for number in range(10):
+        with socket.create_connection(("127.0.0.1", served.port)) as line:
+            line.sendall(HEAD + STREAM)
+            seen = b""
+            while seen.count(b"data:") < 3:
+                seen += line.recv(4096)
+        wait(lambda: one.engine.load == (0, 0))
+        assert one.meters.cancelled == before + number + 1
+
+
+def test_who_reads_nothing_holds_up_nobody(served):
+    with socket.create_connection(("127.0.0.1", served.port)) as line:
+        line.sendall(HEAD + STREAM)
+        done = threading.Event()
+        thread = threading.Thread(target=lambda: (served.ask(*mixed(1)[0]), done.set()))
+        thread.start()
+        assert done.wait(20)
+        thread.join()

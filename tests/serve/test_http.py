@@ -1,0 +1,162 @@
+"""Who may ask, how much, and what is said to the others."""
+
+import base64
+import json
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from transduce.serve.http import Limits
+from transduce.serve.metrics import Histogram, escaped
+
+ROUTES = ["/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/translate", "/classify", "/score", "/embed"]
+KEY = {"Authorization": "Bearer open sesame"}
+
+
+@pytest.fixture(scope="module")
+def strict(models, start):
+    limits = Limits(key="open sesame", bytes=2000, timeout=2)
+    with start({"lines": models["lines"]}, limits, rows=1, queue=1) as one:
+        yield one
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/v1/models", "/score", "/nowhere"])
+def test_every_route_wants_the_key(strict, path):
+    status, body = strict.ask(path, headers={"Authorization": "Bearer open sesam"})
+    assert status == 401
+    assert "key" in body["error"]["message"]
+    word = base64.b64encode(b"anyone:open sesame").decode()
+    assert strict.ask(path, headers={"Authorization": f"Basic {word}"})[0] != 401
+    assert strict.ask(path, headers={"Authorization": "Basic %%%"})[0] == 401
+
+
+def test_other_hosts_and_other_sites_are_refused(strict):
+    assert strict.ask("/health", headers={**KEY, "Host": "evil.example"})[0] == 403
+    assert strict.ask("/health", headers={**KEY, "Origin": "http://evil.example"})[0] == 403
+    here = f"127.0.0.1:{strict.port}"
+    assert strict.ask("/health", headers={**KEY, "Host": here, "Origin": f"http://{here}"})[0] == 200
+
+
+def test_too_many_bytes_are_not_parsed(strict):
+    assert strict.ask("/score", b"[" * 2001, KEY)[0] == 413
+    assert strict.ask("/score", b"[" * 1999, KEY)[0] == 400
+
+
+def test_what_is_no_request_gets_a_sentence(served):
+    for body, words in {
+        b"\xff": "UTF-8", b"{": "JSON", b"[]": "object", b'{"a": NaN}': "NaN", b"[" * 100_000: "",
+        b'{"model": "play", "prompt": 3}': "prompt", b'{"model": "play", "prompt": "a", "max_tokens": "x"}': "max",
+        b'{"model": "nobody"}': "no model", b'{"prompt": "a"}': "several",
+        b'{"model": "play", "prompt": "a", "n": true}': "whole number", b'{"model": "play", "prompt": [9999]}': "9999",
+        b'{"model": "play", "prompt": "a", "seed": ' + b"9" * 4000 + b"}": "",
+        b'{"model": "play", "prompt": ""}': "stream",
+        b'{"model": "play", "prompt": "a", "temprature": 1}': "did you mean `temperature`",
+        b'{"model": "play", "prompt": "a", "presence_penalty": 1}': "repetition_penalty",
+        b'{"model": "play", "prompt": "a", "stream": true, "beam_size": 2}': "stream with beam_size=1",
+        b'{"model": "dates", "prompt": "a"}': "use translate", b'{"model": "labels", "prompt": "a"}': "writes no text",
+    }.items():  # fmt: skip
+        status, answer = served.ask("/v1/completions", body)
+        assert status in (400, 404), answer
+        assert words in answer["error"]["message"]
+    talk = {"model": "play", "messages": [{"role": "user", "content": "a"}]}
+    assert "no chat template" in served.ask("/v1/chat/completions", talk)[1]["error"]["message"]
+    assert "not an encoder" in served.ask("/embed", {"model": "play", "text": "a"})[1]["error"]["message"]
+    assert served.ask("/classify", {"model": "play", "text": "a"})[0] == 400
+    assert served.ask("/nowhere", headers={})[0] == 404
+    assert served.ask("/score")[0] == 405
+
+
+def test_odd_bodies_never_break_the_server(served):
+    """Bodies drawn at random from what routes know and what they do not: no answer says that the server failed."""
+    draw = random.Random(0)
+    values = [
+        None,
+        True,
+        -1,
+        0,
+        1,
+        3,
+        1e308,
+        -0.5,
+        10**30,
+        "",
+        "a",
+        "\udc00",
+        [],
+        [1],
+        [[1, 2]],
+        ["a"],
+        {},
+        {"a": [{}]},
+    ]
+    keys = ["prompt", "text", "messages", "input", "max_tokens", "n", "temperature", "top_k", "top_p", "seed", "stop",
+            "logprobs", "echo", "stream", "logit_bias", "beam_size", "source", "target", "top", "what"]  # fmt: skip
+    for _ in range(300):
+        body = {key: draw.choice(values) for key in draw.sample(keys, draw.randrange(6))}
+        body |= {"model": draw.choice(["play", "dates", "labels", "encoder"])}
+        if body.get("max_tokens") is None:
+            body["max_tokens"] = 2
+        status, answer = served.ask(path := draw.choice(ROUTES), body)
+        assert status in (200, 400), (path, body, answer)
+        if status == 400:
+            assert "Traceback" not in answer["error"]["message"]
+            assert len(answer["error"]["message"].splitlines()) == 1
+
+
+def test_tokens_there_and_back(served):
+    _, body = served.ask("/tokenize", {"model": "play", "text": ["the fox", ""]})
+    assert body["tokens"][0] == list("the fox")
+    assert served.ask("/detokenize", {"model": "play", "ids": body["ids"][0]})[1]["text"] == "the fox"
+    assert served.ask("/detokenize", {"model": "play", "ids": [-1]})[0] == 400
+
+
+def test_scores_are_those_of_the_library(served, models):
+    texts = ["the quick brown", "x", "dog jumps over the lazy fox " * 4]
+    for name in ("play", "lines", "lstm", "delta"):
+        _, body = served.ask("/score", {"model": name, "text": texts})
+        rows = [[t["log_p"] for t in one["tokens"] if t["log_p"] is not None] for one in body["scores"]]
+        for row, one in zip(rows, models[name].score(texts), strict=True):
+            assert row == pytest.approx(one.tokens, abs=1e-5)
+    _, body = served.ask("/score", {"model": "dates", "source": "3 May 2021", "target": "2021-05-03"})
+    (one,) = models["dates"].score([("3 May 2021", "2021-05-03")])
+    assert [t["log_p"] for t in body["scores"][0]["tokens"]] == pytest.approx(one.tokens, abs=1e-5)
+
+
+def test_predictions_of_any_task(served, models):
+    _, body = served.ask("/predict", {"model": "labels", "inputs": ["red dog 3"]})
+    assert body["lines"] == [models["labels"].classify("red dog 3").label]
+    _, body = served.ask("/embed", {"model": "encoder", "text": ["red", "dog"]})
+    assert body["vectors"] == models["encoder"].embed(["red", "dog"]).tolist()
+
+
+def test_metrics_are_text_for_prometheus(served):
+    status, text = served.ask("/metrics")
+    assert status == 200
+    assert 'transduce_rows_used{model="play"} 0' in text
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    samples = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    assert all(any(name.startswith(known) for known in names) for name, _, _ in samples)
+    assert all(float(value) >= 0 for _, _, value in samples)
+
+
+def test_histogram_and_labels():
+    times = Histogram()
+    times.add(0.03)
+    times.add(99)
+    lines = times.lines("x", "")
+    assert lines[-1] == "x_count{} 2"
+    assert lines[-3].endswith('le="+Inf"} 2')
+    assert escaped('a"\n') == 'a\\"\\n'
+
+
+def test_a_full_queue_says_when_to_come_again(strict):
+    body = json.dumps({"prompt": "the", "max_tokens": 3000, "temperature": 0, "suppress": [2]}).encode()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: strict.ask("/v1/completions", body, KEY)[0], range(8)))
+    assert set(answers) <= {200, 408, 429}
+    assert 429 in answers
+    end = time.monotonic() + 5
+    while strict.server.served["lines"].engine.load != (0, 0):
+        assert time.monotonic() < end

@@ -1,0 +1,112 @@
+"""Clients as others wrote them: the `openai` package, and what `lm_eval --model local-completions` asks and reads."""
+
+from operator import itemgetter
+
+import pytest
+
+from transduce.serve.chat import rendered
+from transduce.text.tokenizer import Marks, Tokenizer
+
+openai = pytest.importorskip("openai", reason="the client is not installed")
+
+
+@pytest.fixture
+def client(served):
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{served.port}/v1", api_key="none", max_retries=0) as one:
+        yield one
+
+
+def test_completions_whole_and_as_a_stream(client, models):
+    assert {model.id for model in client.models.list()} == set(models)
+    given = {"model": "lines", "prompt": "the quick", "max_tokens": 9, "temperature": 0.7, "seed": 5}
+    one = client.completions.create(**given, n=2, logprobs=3)
+    assert [choice.index for choice in one.choices] == [0, 1]
+    assert one.usage.completion_tokens <= 18
+    for choice in one.choices:
+        assert all(len(top) in (3, 4) for top in choice.logprobs.top_logprobs)
+        assert "".join(t for t in choice.logprobs.tokens if len(t) == 1) == choice.text
+    texts = ["", ""]
+    for event in client.completions.create(**given, n=2, stream=True):
+        for choice in event.choices:
+            texts[choice.index] += choice.text
+    assert texts == [choice.text for choice in one.choices]
+    again = client.completions.create(**given, n=2)
+    assert [choice.text for choice in again.choices] == texts
+    other = client.completions.create(**{**given, "seed": 6}, n=2)
+    assert [choice.text for choice in other.choices] != texts
+
+
+def test_stop_ids_and_echo(client, models):
+    tokenizer, given = models["lines"].tokenizer, {"model": "lines", "max_tokens": 30, "temperature": 0}
+    ids = models["lines"].task.prompt(models["lines"].readers, "the q")
+    whole = client.completions.create(prompt="the q", **given).choices[0].text
+    assert client.completions.create(prompt=ids, **given).choices[0].text == whole
+    assert client.completions.create(prompt="the q", echo=True, **given).choices[0].text == "the q" + whole
+    stop = whole[3:5]
+    assert client.completions.create(prompt="the q", stop=stop, **given).choices[0].text == whole[: whole.index(stop)]
+    events = list(client.completions.create(prompt="the q", stop=[stop], stream=True, **given))
+    assert "".join(event.choices[0].text for event in events) == whole[: whole.index(stop)]
+    assert tokenizer.decode(ids) == "the q"
+
+
+def test_embeddings(client, models):
+    import numpy as np
+
+    out = client.embeddings.create(model="encoder", input=["red dog", "dog"])
+    vectors = np.array([one.embedding for one in out.data], np.float32)
+    np.testing.assert_array_equal(vectors, models["encoder"].embed(["red dog", "dog"]))
+
+
+def test_errors_are_those_of_the_client(client):
+    with pytest.raises(openai.NotFoundError, match="this server has"):
+        client.completions.create(model="nobody", prompt="a")
+    with pytest.raises(openai.BadRequestError, match="chat template"):
+        client.chat.completions.create(model="lines", messages=[{"role": "user", "content": "a"}])
+
+
+TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+
+
+def test_a_model_with_a_template_talks(client, models, monkeypatch):
+    tokenizer: Tokenizer = models["lines"].tokenizer
+    marks = Marks(pad=0, bos=1, eos=2, unk=3, rows=tokenizer.vocab_size, opens=(1,), chat=TEMPLATE)
+    monkeypatch.setattr(tokenizer, "marks", marks)
+    messages = [{"role": "user", "content": "the fox"}]
+    assert rendered(TEMPLATE, messages, tokenizer) == "user: the fox\nassistant:"
+    given = {"model": "lines", "messages": messages, "max_tokens": 8, "temperature": 0}
+    one = client.chat.completions.create(**given, logprobs=True, top_logprobs=2)
+    message = one.choices[0].message
+    assert message.role == "assistant"
+    assert len(one.choices[0].logprobs.content[0].top_logprobs) == 2
+    events = list(client.chat.completions.create(**given, stream=True, stream_options={"include_usage": True}))
+    texts = [event.choices[0].delta.content or "" for event in events if event.choices]
+    assert "".join(texts) == message.content
+    assert events[-1].usage.completion_tokens == one.usage.completion_tokens
+    with pytest.raises(openai.BadRequestError, match="mark of the model"):
+        client.chat.completions.create(model="lines", messages=[{"role": "user", "content": "</s>"}])
+
+
+def test_the_contract_of_lm_eval(served, models):
+    """Its request for log-likelihoods, and how it reads the answer: `TemplateAPI._create_payload` and
+    `LocalCompletionsAPI.parse_logprobs` of lm_eval 0.4."""
+    model = models["lines"]
+    pairs = [("the quick", " brown fox"), ("dog", " over"), ("a", "b"), ("the lazy dog jumps ", "over")]
+    for most in (0, 1):
+        rows, lengths = list[list[int]](), list[int]()
+        for context, rest in pairs:
+            ids = [model.tokenizer.bos, *model.tokenizer.encode(context)]
+            lengths.append(len(ids))
+            rows.append([*ids, *model.tokenizer.encode(rest)])
+        body = {"model": "lines", "prompt": rows, "temperature": 0, "max_tokens": most, "logprobs": 1, "seed": 1234}
+        _, out = served.ask("/v1/completions", {**body, "echo": True})
+        for choice, start, row in zip(sorted(out["choices"], key=itemgetter("index")), lengths, rows, strict=True):
+            end = len(choice["logprobs"]["token_logprobs"]) - most
+            values = choice["logprobs"]["token_logprobs"][start:end]
+            greedy = all(
+                p == max(top.values())
+                for p, top in zip(values, choice["logprobs"]["top_logprobs"][start:end], strict=True)
+            )
+            text = model.tokenizer.decode(row)
+            (one,) = model.score([text])
+            assert sum(values) == pytest.approx(sum(one.tokens[start - 1 : len(row) - 1]), abs=1e-5)
+            assert greedy in (True, False)

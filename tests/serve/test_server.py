@@ -1,0 +1,53 @@
+"""The command: it serves, ends well at SIGTERM with everything answered, and says what is wrong in a sentence."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import pytest
+
+from transduce.cli.main import main
+
+
+def test_sigterm_finishes_what_was_taken(models):
+    run = models["lines"].run
+    words = [sys.executable, "-m", "transduce", "serve", str(run), "--port", "0", "--device", "cpu"]
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    ) as server:
+        assert server.stderr is not None
+        line = server.stderr.readline()
+        port = int(line.rstrip("/\n").rpartition(":")[2])
+        body = {"prompt": "the", "max_tokens": 400, "temperature": 0, "suppress": [2], "stream": True}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/completions", json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            answer.readline()
+            server.send_signal(signal.SIGTERM)
+            events = [line for line in answer.read().decode().split("\n\n") if line.startswith("data:")]
+        assert events[-1] == "data: [DONE]"
+        assert json.loads(events[-2][5:])["choices"][0]["finish_reason"] == "length"
+        threading.Timer(30, server.kill).start()
+        rest = server.stderr.read()
+        assert server.wait() == 0, rest
+        assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere"], "nowhere"),
+        (["RUN", "RUN"], "two runs are called"),
+        (["RUN", "--key", "short"], "key of 8"),
+        (["RUN", "--host", "256.0.0.1"], "cannot be listened on"),
+    ],
+)
+def test_what_cannot_be_served_is_said(models, words, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short").write_text("abc\n")
+    words = [str(models["lines"].run) if word == "RUN" else word for word in words]
+    assert main(["serve", *words, "--port", "0"]) == 2
+    assert sentence in capsys.readouterr().err
