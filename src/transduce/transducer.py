@@ -29,6 +29,7 @@ from transduce.tasks.answer import Answer
 from transduce.tasks.chat import chat_task
 from transduce.tasks.classifying import Classified, ClassifyingConfig
 from transduce.tasks.evaluate import Evaluation, evaluate
+from transduce.tasks.extract import AnswerConfig, Extracted
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.measure import DRAWS
 from transduce.tasks.reward import RewardConfig
@@ -130,6 +131,23 @@ class Transducer:
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagging]:
         """Returns the words of each text with their tags, in order. A text may be a list of its words."""
         return self._as(TagConfig).predict(self.model, self.readers, list(texts), self.recipe.generate)
+
+    @overload
+    def answer(self, questions: str, context: str) -> Extracted: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def answer(self, questions: Sequence[str], context: str | Sequence[str]) -> list[Extracted]: ...
+    def answer(self, questions: str | Sequence[str], context: str | Sequence[str]) -> Any:
+        """Returns the stretch of a context that answers a question, or each of a list.
+
+        context: of all questions, or a list with one for each.
+        """
+        task = self._as(AnswerConfig)
+        many = [questions] if isinstance(questions, str) else list(questions)
+        contexts = [context] * len(many) if isinstance(context, str) else list(context)
+        if len(contexts) != len(many):
+            raise UserError(f"there are {len(many)} questions and {len(contexts)} contexts; give one for each, or one")
+        out = task.predict(self.model, self.readers, [*zip(contexts, many, strict=True)], self.recipe.generate)
+        return out[0] if isinstance(questions, str) else out
 
     def generate(self, prompt: str = "", **options: Unpack[Options]) -> str:
         """Returns the text that the model writes after a prompt, without the prompt."""

@@ -1,6 +1,7 @@
 """The command line inside the test process, and small trained runs to use it on."""
 
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,3 +101,14 @@ def tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [f"data.path={out / 'train.conll'}", "tokenizer=char", "name=tags", "train.ema=null"]
     assert main(["train", "tag", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
     return out / "tags"
+
+
+@pytest.fixture(scope="session")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that answers questions, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    rows = [json.dumps({"context": f"red dog {n}", "question": "who?", "answers": str(n)}) for n in range(40)]
+    (out / "train.jsonl").write_text("\n".join(rows) + "\n")
+    words = [f"data.path={out / 'train.jsonl'}", "tokenizer=char", "name=answers"]
+    assert main(["train", "answer", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
+    return out / "answers"

@@ -4,6 +4,7 @@ The commands are those of the application: a new one must be told here how it is
 """
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -53,6 +54,7 @@ class Runs(NamedTuple):
     labels: Path  # which are not ASCII
     tags: Path
     talk: Path
+    answers: Path
     table: Path
     folder: Path  # of Hugging Face's form
 
@@ -87,8 +89,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory, talk: Path) -> Runs:
     marked = "".join(f"{row}\t{'ä' if i % 2 else 'ö'}\n\n" for i, row in enumerate(rows))
     (folder / "tags.conll").write_text(marked, "utf-8")
     tags = run("tags", "tag", f"data.path={folder / 'tags.conll'}", "tokenizer.kind=char", "train.ema=null")
+    facts = [{"context": row, "question": "?", "answers": row} for row in rows]
+    (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
+    answers = run("answers", "answer", f"data.path={folder / 'facts.json'}", "tokenizer.kind=char")
     assert main(["export", str(stream), str(folder / "exported")]) == 0
-    return Runs(pairs, stream, encoder, labels, tags, talk, table, folder / "exported")
+    return Runs(pairs, stream, encoder, labels, tags, talk, answers, table, folder / "exported")
 
 
 def words_of(runs: Runs) -> dict[str, list[str]]:
@@ -104,6 +109,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "embed": [str(runs.encoder), text],
         "classify": [str(runs.labels), text, "--probabilities"],
         "tag": [str(runs.tags), text],
+        "answer": [str(runs.answers), text, "--context", text],
         "predict": [str(runs.pairs), text],
         "plan": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL, "--no-probe"],
         "doctor": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL],
@@ -185,7 +191,8 @@ def test_any_encoding_gives_the_right_text_or_a_sentence(
 
 
 FOR_PROGRAMS = {
-    "translate", "generate", "chat", "score", "embed", "classify", "predict", "tag", "recipes show", "recipes schema",
+    "translate", "generate", "chat", "score", "embed", "classify", "predict", "tag", "answer", "recipes show",
+    "recipes schema",
     "catalogue counts",
 }  # fmt: skip
 

@@ -197,6 +197,9 @@ WITH_TEXT = {
         Input(["LABELS", "--json", "--file", "FILE"], plain, same, "lines", ["LABELS", "--json"], told=TOO_LONG)
     ],
     "tag": [Input(["TAGS", "--json", "--file", "FILE"], plain, same, "lines", ["TAGS", "--json"], told=TOO_LONG)],
+    "answer": [
+        Input([], plain, same, stdin=["ANSWERS", "--json", "--context", "red dog"], told=TOO_LONG),
+    ],
     "embed": [Input(["ENCODER", "--file", "FILE"], plain, same, "lines", ["ENCODER"], told=TOO_LONG)],
     "tokenizer train": [
         Input(["FILE", "--kind", "char", "--out", "made"], plain, characters, "a.txt", told={**TOO_LONG, **EMPTY})
@@ -266,6 +269,8 @@ def came_in(command: str, out: str, taken: dict[str, Any]) -> Any:
         return [json.loads(line)["source"] for line in lines]
     if command == "predict":
         return [json.loads(line)["input"] for line in lines]
+    if command == "answer":
+        return [json.loads(line)["question"] for line in lines]
     if command in ("embed", "classify", "tag"):
         return [json.loads(line)["text"] for line in lines]
     if command == "tokenizer train":
@@ -291,6 +296,7 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
     encoder: Path,
     labels: Path,
     tags: Path,
+    answers: Path,
     tmp_path: Path,
     command: str,
     number: int,
@@ -300,7 +306,13 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
     one, case = WITH_TEXT[command][number], CASES[name]
     data, words = case.encode(one.lines(case.rows)), one.words
     told = one.told.get(name, case.told) if one.file or name != "empty" else ""
-    runs = {"RUN": str(dates), "ENCODER": str(encoder), "LABELS": str(labels), "TAGS": str(tags)}
+    runs = {
+        "RUN": str(dates),
+        "ENCODER": str(encoder),
+        "LABELS": str(labels),
+        "TAGS": str(tags),
+        "ANSWERS": str(answers),
+    }
     if channel in ("file", "gz"):
         assert one.file is not None
         file = f"{one.file}.gz" if channel == "gz" else one.file

@@ -17,6 +17,7 @@ from transduce.tasks.chat import ChatConfig
 from transduce.tasks.classify import ClassifyConfig
 from transduce.tasks.explore import ExploreConfig
 from transduce.tasks.judged import JudgedConfig
+from transduce.tasks.extract import AnswerConfig
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.classes import MacroF1
 from transduce.tasks.measures.measure import Measured
@@ -80,6 +81,11 @@ ROWS["tag"] = (
     {"words": WORDS, "tags": [[f"B-{word[0]}" if "a" in word else "O" for word in r] for r in WORDS]},
 )
 PICTURES = ["see"]  # whose rows are files
+CONTEXTS = [f"{text} {i % 7}x{i} {text[::-1]}" for i, text in enumerate(TEXTS)]
+SPANS = [
+    [{"text": f"{i % 7}x{i}", "answer_start": len(text) + 1}] if i % 5 else [] for i, text in enumerate(TEXTS)
+]  # fmt: skip
+ROWS["answer"] = (AnswerConfig(stride=4), {"context": CONTEXTS, "question": TEXTS, "answers": SPANS})
 CASES: dict[str, Case] = {}
 
 

@@ -13,6 +13,7 @@ import typer
 
 from transduce import __version__
 from transduce.cli import (
+    answer,
     catalogue,
     chat,
     classify,
@@ -59,6 +60,7 @@ app.command()(for_programs(chat.chat))
 app.command()(for_programs(score.score))
 app.command()(for_programs(classify.classify))
 app.command()(for_programs(tag.tag))
+app.command()(for_programs(answer.answer))
 app.command()(for_programs(predict.predict))
 app.command()(for_programs(embed.embed))
 app.command(context_settings=PASS_ON)(plan.plan)
