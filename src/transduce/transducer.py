@@ -28,10 +28,13 @@ from transduce.runs.start import SENTENCES
 from transduce.tasks.answer import Answer
 from transduce.tasks.chat import chat_task
 from transduce.tasks.classifying import Classified, ClassifyingConfig
+from transduce.tasks.embed import RankConfig, Ranked, TaskVectors, ranked
 from transduce.tasks.evaluate import Evaluation, evaluate
 from transduce.tasks.extract import AnswerConfig, Extracted
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.measure import DRAWS
+from transduce.tasks.multilabel import MultilabelConfig, Multilabelled
+from transduce.tasks.regress import RegressConfig
 from transduce.tasks.reward import RewardConfig
 from transduce.tasks.tag import TagConfig, Tagging
 from transduce.tasks.task import TaskConfig
@@ -114,23 +117,41 @@ class Transducer:
         return task.predict(self.model, self.readers, texts, self._decoding(nbest, options))
 
     @overload
-    def classify(self, texts: str | Path) -> Classified: ...  # pyright: ignore[reportOverlappingOverload]
+    def classify(self, texts: str | Path) -> Classified | Multilabelled: ...  # pyright: ignore[reportOverlappingOverload]
     @overload
-    def classify(self, texts: Sequence[str | Path]) -> list[Classified]: ...
+    def classify(self, texts: Sequence[str | Path]) -> list[Classified] | list[Multilabelled]: ...
     def classify(self, texts: str | Path | Sequence[str | Path]) -> Any:
         """Returns the label of a text, or of each of a list, in order, with the probability of every label.
 
         They come as a `Classified`, or a list of them. A text of blanks has the label "". A model that sees takes
         files of pictures.
         """
-        task = self._as(ClassifyingConfig)
-        many = [texts] if isinstance(texts, str | Path) else list(texts)
+        task: ClassifyingConfig | MultilabelConfig = self._as((ClassifyingConfig, MultilabelConfig))
+        many: list[Any] = [texts] if isinstance(texts, str | Path) else list(texts)
         out = task.predict(self.model, self.readers, many, self.recipe.generate)
         return out[0] if isinstance(texts, str | Path) else out
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagging]:
         """Returns the words of each text with their tags, in order. A text may be a list of its words."""
         return self._as(TagConfig).predict(self.model, self.readers, list(texts), self.recipe.generate)
+
+    def regress(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[float]:
+        """Returns the number of each text, in order; of a model for similarity, that of each pair of texts."""
+        return self._as(RegressConfig).predict(self.model, self.readers, list(texts), self.recipe.generate)  # type: ignore[arg-type]
+
+    def rank(self, question: str, passages: Sequence[str]) -> Ranked:
+        """Returns the numbers of passages, those that fit a question best first, with their scores."""
+        return self.ranker(passages)([question])[0]
+
+    def ranker(self, passages: Sequence[str]) -> Callable[[Sequence[str]], list[Ranked]]:
+        """Returns what ranks the same passages for any number of questions; they are read once."""
+        task = self._as(RankConfig)
+        there = task.vectors(self.model, self.readers, list(passages))
+
+        def of(questions: Sequence[str]) -> list[Ranked]:
+            return [ranked(there, one) for one in task.vectors(self.model, self.readers, list(questions))]
+
+        return of
 
     @overload
     def answer(self, questions: str, context: str) -> Extracted: ...  # pyright: ignore[reportOverlappingOverload]
@@ -217,8 +238,10 @@ class Transducer:
         return self.sentences.embed(list(texts), precision=precision)
 
     @functools.cached_property
-    def sentences(self) -> SentenceEncoder:
+    def sentences(self) -> SentenceEncoder | TaskVectors:
         """Returns the model as an encoder of texts. Raises UserError if the model is not an encoder."""
+        if self.task.embeds:
+            return TaskVectors(self.task, self.model, self.readers)
         data, own = self.recipe.data, None if self.run is None else self.run / SENTENCES
         encoder = Encoder(self.model, self.recipe.model, self.tokenizer.vocab_size)
         if own is not None and own.is_dir():
@@ -270,7 +293,7 @@ class Transducer:
     def _drafts(self) -> dict[RunConfig, Opened]:
         return {}
 
-    def _as(self, kind: type[T]) -> T:
+    def _as(self, kind: type[T] | tuple[type[T], ...]) -> T:
         """Returns the task, if it is of a kind. Raises UserError, which names the method that this model has."""
         if isinstance(self.task, kind):
             return self.task

@@ -112,3 +112,24 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [f"data.path={out / 'train.jsonl'}", "tokenizer=char", "name=answers"]
     assert main(["train", "answer", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
     return out / "answers"
+
+
+@pytest.fixture(scope="session")
+def grades(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that gives numbers, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    (out / "train.tsv").write_text("text\tnumber\n" + "".join(f"red dog {n}\t{n}\n" for n in range(40)))
+    words = [f"data.path={out / 'train.tsv'}", "tokenizer=char", "name=grades", "train.ema=null"]
+    assert main(["train", "regress", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
+    return out / "grades"
+
+
+@pytest.fixture(scope="session")
+def order(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that ranks passages, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    rows = "".join(f"dog {n}?\tred dog {n}\n" for n in range(40))
+    (out / "train.tsv").write_text("question\tpassage\n" + rows)
+    words = [f"data.path={out / 'train.tsv'}", "tokenizer=char", "name=order", "train.ema=null"]
+    assert main(["train", "rank", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
+    return out / "order"

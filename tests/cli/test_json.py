@@ -56,6 +56,8 @@ LINES: dict[str, tuple[list[str], set[str]]] = {
     "predict": (["DATES", "3 May", "4 May"], {"input", "prediction"}),
     "classify": (["LABELS", "red", "blue"], {"text", "label", "probability", "probabilities"}),
     "answer": (["ANSWERS", "red?", "dog?", "--context", "red dog 7"], {"question", "text", "probability", "start"}),
+    "regress": (["GRADES", "red dog", "dog"], {"text", "number"}),
+    "rank": (["ORDER", "red?", "dog?", "--passages", "text.txt"], {"question", "passages"}),
     "tag": (["TAGS", "red dog", "blue"], {"text", "words", "tags", "probabilities", "entities"}),
     "embed": (["ENCODER", "a", "b"], {"text", "vector"}),
     "tokenizer show": (["DATES"], {"text", "tokens", "ids"}),
@@ -108,7 +110,7 @@ def words(cli, dates: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.M
     def fill(given: list[str]) -> list[str]:
         if "ENCODER" in given:
             places["ENCODER"] = request.getfixturevalue("encoder")
-        for name in {"LABELS", "TAGS", "TALK", "ANSWERS"} & set(given):
+        for name in {"LABELS", "TAGS", "TALK", "ANSWERS", "GRADES", "ORDER"} & set(given):
             places[name] = request.getfixturevalue(name.lower())
         if "TODAY" in given:
             places["TODAY"] = request.getfixturevalue("today")

@@ -55,6 +55,8 @@ class Runs(NamedTuple):
     tags: Path
     talk: Path
     answers: Path
+    grades: Path
+    order: Path
     table: Path
     folder: Path  # of Hugging Face's form
 
@@ -91,9 +93,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory, talk: Path) -> Runs:
     tags = run("tags", "tag", f"data.path={folder / 'tags.conll'}", "tokenizer.kind=char", "train.ema=null")
     facts = [{"context": row, "question": "?", "answers": row} for row in rows]
     (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
+    short, plain_table = ["tokenizer.kind=char", "train.ema=null"], folder / "grades.tsv"
+    plain_table.write_text("text\tnumber\n" + "".join(f"{row}\t{i}\n" for i, row in enumerate(rows)), "utf-8")
+    grades = run("grades", "regress", f"data.path={plain_table}", *short)
+    order = run("order", "rank", f"data.path={table}", "data.columns.question=0", "data.columns.passage=1", *short)
     answers = run("answers", "answer", f"data.path={folder / 'facts.json'}", "tokenizer.kind=char")
     assert main(["export", str(stream), str(folder / "exported")]) == 0
-    return Runs(pairs, stream, encoder, labels, tags, talk, answers, table, folder / "exported")
+    return Runs(pairs, stream, encoder, labels, tags, talk, answers, grades, order, table, folder / "exported")
 
 
 def words_of(runs: Runs) -> dict[str, list[str]]:
@@ -109,6 +115,8 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "embed": [str(runs.encoder), text],
         "classify": [str(runs.labels), text, "--probabilities"],
         "tag": [str(runs.tags), text],
+        "regress": [str(runs.grades), text],
+        "rank": [str(runs.order), text, "--passages", str(runs.table)],
         "answer": [str(runs.answers), text, "--context", text],
         "predict": [str(runs.pairs), text],
         "plan": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL, "--no-probe"],
@@ -191,8 +199,8 @@ def test_any_encoding_gives_the_right_text_or_a_sentence(
 
 
 FOR_PROGRAMS = {
-    "translate", "generate", "chat", "score", "embed", "classify", "predict", "tag", "answer", "recipes show",
-    "recipes schema",
+    "translate", "generate", "chat", "score", "embed", "classify", "predict", "tag", "answer", "regress", "rank",
+    "recipes show", "recipes schema",
     "catalogue counts",
 }  # fmt: skip
 

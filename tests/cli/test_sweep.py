@@ -197,6 +197,12 @@ WITH_TEXT = {
         Input(["LABELS", "--json", "--file", "FILE"], plain, same, "lines", ["LABELS", "--json"], told=TOO_LONG)
     ],
     "tag": [Input(["TAGS", "--json", "--file", "FILE"], plain, same, "lines", ["TAGS", "--json"], told=TOO_LONG)],
+    "regress": [
+        Input(["GRADES", "--json", "--file", "FILE"], plain, same, "lines", ["GRADES", "--json"], told=TOO_LONG)
+    ],
+    "rank": [
+        Input(["ORDER", "who?", "--json", "--top", "99", "--passages", "FILE"], plain, same, "lines", told=TOO_LONG)
+    ],
     "answer": [
         Input([], plain, same, stdin=["ANSWERS", "--json", "--context", "red dog"], told=TOO_LONG),
     ],
@@ -269,9 +275,12 @@ def came_in(command: str, out: str, taken: dict[str, Any]) -> Any:
         return [json.loads(line)["source"] for line in lines]
     if command == "predict":
         return [json.loads(line)["input"] for line in lines]
+    if command == "rank":
+        found = [row for line in lines for row in json.loads(line)["passages"]]
+        return [row["text"] for row in sorted(found, key=lambda row: row["line"])]
     if command == "answer":
         return [json.loads(line)["question"] for line in lines]
-    if command in ("embed", "classify", "tag"):
+    if command in ("embed", "classify", "tag", "regress"):
         return [json.loads(line)["text"] for line in lines]
     if command == "tokenizer train":
         return set(Tokenizer.load("made").tokenizer.get_vocab()) - set(SPECIALS)
@@ -297,6 +306,8 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
     labels: Path,
     tags: Path,
     answers: Path,
+    grades: Path,
+    order: Path,
     tmp_path: Path,
     command: str,
     number: int,
@@ -312,6 +323,8 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
         "LABELS": str(labels),
         "TAGS": str(tags),
         "ANSWERS": str(answers),
+        "GRADES": str(grades),
+        "ORDER": str(order),
     }
     if channel in ("file", "gz"):
         assert one.file is not None

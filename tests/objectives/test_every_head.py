@@ -17,6 +17,7 @@ from transduce.text.byte import Byte
 HEADS = [one for kind in kinds(HeadConfig.folder).values() for one in cast(type[HeadConfig], kind).examples()]
 NEEDED: dict[str, type[Head]] = {
     "classification": PooledHead, "regression": PooledHead, "tagging": TokenClassesHead, "span": TokenClassesHead,
+    "multilabel": PooledHead, "contrastive": PooledHead,
 }  # fmt: skip
 SIZES: dict[str, Any] = {
     "width": 12, "layers": 1, "mixer": {"heads": 3}, "feedforward": {"hidden": 8}, "embedding": {"blank": True},
@@ -37,8 +38,10 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
     ids = torch.randint(5, 60, (2, 9), generator=torch.Generator().manual_seed(0))
     targets = {
         "classification": torch.tensor([0, 0]), "regression": torch.ones(2, 1), "tagging": ids % 2,
-        "span": torch.tensor([[0, 3], [1, 8]]),
+        "span": torch.tensor([[0, 3], [1, 8]]), "contrastive": torch.tensor([0, 1]),
     }.get(objective, ids)  # fmt: skip
+    if objective == "multilabel" and isinstance(model.head, PooledHead):
+        targets = torch.zeros(2, model.head.size)
     batch = model.given(ids, dense(2, 9), ids, dense(2, 9))._replace(targets=targets)
     needed = NEEDED.get(objective, TokenHead)
     try:

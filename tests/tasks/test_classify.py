@@ -218,12 +218,14 @@ def test_labels_that_are_numbers_are_said_or_refused(labels: list[Any], told: st
 
 def test_the_task_that_predicts_numbers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     readers = Readers(None, {"label": Labels(names=("1", "2"))})
-    assert "none is installed" in ClassifyConfig().remarks(readers)[0]
+    assert ClassifyConfig().remarks(readers)[0].endswith("; task=regress predicts numbers")
 
     class Rate(ClassifyConfig):
         kind = "rate"
         gives = "number"
 
+    monkeypatch.setattr("transduce.tasks.classify.kinds", lambda folder: {"classify": ClassifyConfig})
+    assert "none is installed" in ClassifyConfig().remarks(readers)[0]
     monkeypatch.setattr("transduce.tasks.classify.kinds", lambda folder: {"classify": ClassifyConfig, "rate": Rate})
     assert ClassifyConfig().remarks(readers)[0].endswith("; task=rate predicts numbers")
 

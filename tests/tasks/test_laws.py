@@ -15,13 +15,16 @@ from transduce.data.readers.labels import Labels
 from transduce.objectives.objective import Loss
 from transduce.tasks.chat import ChatConfig
 from transduce.tasks.classify import ClassifyConfig
+from transduce.tasks.embed import EmbedConfig, RankConfig
 from transduce.tasks.explore import ExploreConfig
-from transduce.tasks.judged import JudgedConfig
 from transduce.tasks.extract import AnswerConfig
+from transduce.tasks.judged import JudgedConfig
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.classes import MacroF1
 from transduce.tasks.measures.measure import Measured
+from transduce.tasks.multilabel import MultilabelConfig
 from transduce.tasks.prefer import PreferConfig
+from transduce.tasks.regress import RegressConfig, SimilarityConfig
 from transduce.tasks.reward import RewardConfig
 from transduce.tasks.see import SeeConfig
 from transduce.tasks.tag import TagConfig
@@ -86,6 +89,15 @@ SPANS = [
     [{"text": f"{i % 7}x{i}", "answer_start": len(text) + 1}] if i % 5 else [] for i, text in enumerate(TEXTS)
 ]  # fmt: skip
 ROWS["answer"] = (AnswerConfig(stride=4), {"context": CONTEXTS, "question": TEXTS, "answers": SPANS})
+PAIRS = {"text": TEXTS, "other": [text[::-1] for text in TEXTS]}
+COUNTS = [text.count("a") / 2 for text in TEXTS]
+ROWS |= {
+    "regress": (RegressConfig(), {"text": TEXTS, "number": COUNTS}),
+    "similarity": (SimilarityConfig(), {**PAIRS, "number": COUNTS}),
+    "multilabel": (MultilabelConfig(), {"text": TEXTS, "labels": [sorted(set(text) - {" "}) for text in TEXTS]}),
+    "embed": (EmbedConfig(), PAIRS),
+    "rank": (RankConfig(), {"question": TEXTS, "passage": CONTEXTS}),
+}
 CASES: dict[str, Case] = {}
 
 

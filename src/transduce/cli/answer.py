@@ -11,7 +11,7 @@ from transduce.cli.documents import line as object_line
 from transduce.cli.documents import line_option
 from transduce.cli.opening import opened
 from transduce.cli.options import Checkpoint, Device, Precision, Run
-from transduce.cli.words import lines, places, results
+from transduce.cli.words import lines, names_of_lines, results
 from transduce.errors import UserError
 
 QUESTIONS = 256  # read at once, so that a file of any size passes through
@@ -47,11 +47,11 @@ def answer(
         raise UserError("there are questions, and a file that has them; give one of them")
     model = opened(run, checkpoint, device, precision)
     if file is not None:
-        pairs, place = rows(file), places(str(file))
+        pairs, place = rows(file), names_of_lines(str(file))
     else:
         text = context if context_file is None else read.text(context_file)
         pairs = ((text or "", question) for question in questions or lines("-", LONGEST))
-        place = places(None if questions else "-")
+        place = names_of_lines(None if questions else "-")
     for _, (_, question), result in results(pairs, QUESTIONS, model.predict, place):
         if json:
             object_line({"question": question, **result._asdict(), "text": result.text or None})

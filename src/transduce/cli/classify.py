@@ -13,10 +13,14 @@ from transduce.cli.words import lines, names_of_lines, results
 
 if TYPE_CHECKING:
     from transduce.tasks.classifying import Classified
+    from transduce.tasks.multilabel import Multilabelled
 
 LINES = 2048  # read at once, so that a file of any size passes through; each chunk is batched by length
 LONGEST = 1_000_000  # characters of a text
-KEYS = "text (of a picture: image, its file), label (null for a text of blanks), probability, probabilities"
+KEYS = (
+    "text (of a picture: image, its file), label (null for a text of blanks), probability, probabilities; of several "
+    "labels: labels"
+)
 
 
 def classify(
@@ -37,6 +41,7 @@ def classify(
     of pictures, folders and globs.
     """
     from transduce.errors import UserError
+    from transduce.tasks.multilabel import Multilabelled
 
     if texts and file is not None:
         raise UserError("there are texts and a file to classify; give one of them")
@@ -46,13 +51,16 @@ def classify(
     place = names_of_lines(None if texts else file or "-", model.task.unit)
     for _, text, answer in results(inputs, LINES, model.classify, place):
         if json:
-            choice = {"label": answer.label or None, "probability": answer.probability}
+            if isinstance(answer, Multilabelled):
+                choice = {"labels": answer.labels}
+            else:
+                choice = {"label": answer.label or None, "probability": answer.probability}
             object_line({name: text, **choice, "probabilities": answer.probabilities})
         else:
-            sys.stdout.write(f"{ranked(answer) if probabilities else answer.label}\n")
+            sys.stdout.write(f"{ranked(answer) if probabilities else model.task.line(answer)}\n")
         sys.stdout.flush()
 
 
-def ranked(answer: "Classified") -> str:
+def ranked(answer: "Classified | Multilabelled") -> str:
     """Returns every label and its probability, the likeliest first, with tabs between."""
     return "\t".join(f"{label} {share:.6f}" for label, share in answer.probabilities.items())

@@ -30,7 +30,9 @@ from transduce.cli import (
     predict,
     prepare,
     quantise,
+    rank,
     recipes,
+    regress,
     reproduce,
     runs,
     score,
@@ -61,6 +63,8 @@ app.command()(for_programs(score.score))
 app.command()(for_programs(classify.classify))
 app.command()(for_programs(tag.tag))
 app.command()(for_programs(answer.answer))
+app.command()(for_programs(regress.regress))
+app.command()(for_programs(rank.rank))
 app.command()(for_programs(predict.predict))
 app.command()(for_programs(embed.embed))
 app.command(context_settings=PASS_ON)(plan.plan)

@@ -138,7 +138,8 @@ def overlong(examples: Examples, config: "BatchConfig") -> tuple[int, float]:
     if not examples.cuts(config):
         return 0, 0.0
     beside: int = getattr(examples, "beside", 1)  # special tokens of a row that are not among its ids
-    slots = np.stack([column.lengths + beside for column in examples.ids.values()])  # (columns, examples)
+    own: Index | None = getattr(examples, "slots", None)  # where several columns stand in one row
+    slots = np.stack([c.lengths + beside for c in examples.ids.values()]) if own is None else own[None]
     over = (slots > config.max_length).any(0)
     lost = slots[:, over] if config.overlong == "drop" else np.maximum(slots - config.max_length, 0)
     return int(over.sum()), float(lost.sum() / max(slots.sum(), 1))

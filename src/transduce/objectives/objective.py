@@ -58,6 +58,7 @@ class ObjectiveConfig(Part):
     shows: ClassVar[tuple[str, ...]] = ()  # metrics that an evaluation shows beside the loss
     explores: ClassVar[bool] = False  # its batches are answers that the model gives while it is trained
     referenced: ClassVar[bool] = False  # its examples need log p under the weights that the training starts from
+    in_batch: ClassVar[bool] = False  # the loss of a row depends on the rows beside it
 
     def build(self) -> Objective:
         raise AssertionError("a kind of ObjectiveConfig defines build")

@@ -280,6 +280,6 @@ def stripped(text: str, start: int, stop: int) -> tuple[int, int]:
 
 def nearest_sentence(context: str, question: str) -> str:
     """Returns the sentence of a context that has most of the question's words, the first of those."""
-    asked = set(plain(question).split())
+    words = set(plain(question).split())
     sentences = re.split(r"(?<=[.!?])\s+", context)
-    return max(sentences, key=lambda one: len(asked & set(plain(one).split())))
+    return max(sentences, key=lambda one: len(words & set(plain(one).split())))

@@ -1,8 +1,9 @@
 """Texts read whole by one stack: the special tokens around them, and what a head gives for each, in batches.
 
-Tested in tests/tasks/test_pairs_of_texts.py.
+Tested in tests/tasks/test_regress.py.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transduce.data.framed import Frame, Row
-from transduce.errors import UserError
+from transduce.errors import Notice, UserError
 from transduce.generate.inputs import pad
 from transduce.model.architecture import EncoderDecoderConfig, ModelConfig
 from transduce.model.batch import Batch
@@ -79,3 +80,27 @@ def log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     x = logits.astype(np.float64)
     x = x - x.max(-1, keepdims=True)
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def row_outputs(
+    model: Model, tokenizer: Tokenizer, texts: Sequence[str], others: Sequence[str] | None = None
+) -> list[NDArray[Any]]:  # fmt: skip
+    """Returns what the head of rows gives for each text, or for each pair of texts.
+
+    One longer than the model's positions loses its end, of a pair the longer text first, which a Notice says.
+    """
+    frame = frame_of(tokenizer)
+    firsts = tokenizer.encode_batch(texts)
+    seconds = None if others is None else tokenizer.encode_batch(others)
+    rows, cut, most = list[Row](), list[int](), model.limit
+    for i, first in enumerate(firsts):
+        second = None if seconds is None else seconds[i]
+        row = frame.row(first, second)
+        if most is not None and len(row.ids) > most:
+            cut.append(len(row.ids))
+            row = frame.cut(first, second, most)
+        rows.append(row)
+    if cut:
+        what = f"{len(cut):,} of {len(rows):,} texts are longer than the {most} tokens that the model reads"
+        warnings.warn(f"{what}; the rest of them is cut off", Notice, stacklevel=3)
+    return outputs(model, rows, lambda hidden, layout: model.pooled_head(hidden, layout))

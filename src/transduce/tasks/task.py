@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from transduce.config import Part, UnknownKind, kinds, nearest
 from transduce.data.columns import Columns
 from transduce.data.examples import Examples
@@ -50,6 +53,7 @@ class TaskConfig(Part, ABC):
     refusal: ClassVar[str] = ""  # the message where a model that was trained for this task is asked to do another one
     reads_text: ClassVar[bool] = True  # a recipe must then have a tokeniser
     replies: ClassVar[bool] = False  # a model answers a source, and the tokeniser says how an answer begins
+    embeds: ClassVar[bool] = False  # it has `vectors` of texts
     tabular: ClassVar[bool] = True  # samples are rows of an input and the expected output, not texts with continuations
 
     @classmethod
@@ -179,6 +183,10 @@ class TaskConfig(Part, ABC):
     def score(self, model: Model, readers: Readers, rows: Iterable[Any]) -> list[Scores]:
         """Returns log p of texts in nats, in order. Raises UserError, also where this task gives texts no score."""
         raise UserError(f"this model was trained for task={self.kind}, which gives texts no score; use {self.verb}")
+
+    def vectors(self, model: Model, readers: Readers, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns (texts, features) float32, where the task `embeds`."""
+        raise AssertionError("a kind of TaskConfig that embeds defines vectors")
 
     def command(self, model: ModelConfig) -> str | None:
         """Returns the command that uses such a model; None: the task's command writes, and this model cannot."""
