@@ -26,7 +26,8 @@ SMALL: dict[str, Any] = {
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("several")
-    texts = ["".join(c for k, c in enumerate("xyz") if i >> k & 1) + "ab"[: 1 + i % 2] * (i % 4 + 1) for i in range(64)]
+    draw = np.random.default_rng(0)
+    texts = ["".join(draw.choice(list("xyzabcdeab"), draw.integers(1, 6))) for _ in range(160)]
     rows = [{"text": text, "labels": [c for c in "xyz" if c in text]} for text in texts]
     (folder / "a.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
     values = {"data.path": str(folder / "a.jsonl"), **SMALL}
