@@ -19,7 +19,7 @@ def test_plan_counts_and_times_and_writes_nothing(cli, monkeypatch) -> None:
         assert re.search(rf"\n  {fact}\b.* \d", found.out), fact
     measured = r"tokens per second +[\d,]+ \(.*FLOP/s; measured over \d+ updates on cpu\)"
     assert re.search(measured, re.sub(r"\s+", " ", found.out))  # a line may be broken
-    assert re.search(r"peak memory of the process, libraries included +[\d.]+ [MG]iB", found.out)
+    assert re.search(r"of the process, with libraries and data +[\d.]+ [MG]iB", found.out)
     assert re.search(r"time +\d+:\d\d, and validation on top", found.out)
     assert not re.search(r" $", found.out, re.MULTILINE)
     assert list(Path().iterdir()) == []
@@ -31,6 +31,17 @@ def test_work_per_token_depends_neither_on_the_order_nor_on_padding(changes: dic
     one, other = (api.plan("dates", {**base, **more}, probe=False).costs for more in ({}, changes))
     work = [(c.tokens, c.forward_flops, c.training_flops) for c in (one, other)]
     assert work[0] == work[1]
+
+
+def test_what_does_not_move_has_neither_gradients_nor_moments() -> None:
+    base = {"data.train_size": 200, "data.valid_size": 8, "data.test_size": 8, "model.width": 32, "train.ema": 0.9}
+    whole, biases = (api.plan("dates", {**base, "tune": tune}, probe=False) for tune in ("full", "bitfit"))
+    assert whole.costs.weights == biases.costs.weights == whole.costs.gradients == whole.average
+    assert 0 < biases.costs.gradients < whole.costs.gradients / 4
+    assert biases.costs.optimizer < whole.costs.optimizer / 4
+    assert biases.memory < whole.memory
+    assert whole.costs.update > whole.costs.activations
+    assert whole.process > whole.memory
 
 
 def test_plan_without_a_probe(cli) -> None:

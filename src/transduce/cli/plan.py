@@ -12,7 +12,8 @@ from transduce.recipes import DEFAULT
 
 KEYS = (
     "name, device, steps, batches (of an epoch), parameters (by part), tokens, forward_flops and training_flops (of a "
-    "row of so many tokens), weights, gradients, optimizer, activations and state (bytes), seconds, probe"
+    "row of so many tokens), weights, gradients, optimizer, average, activations, update (of the widest batch, at "
+    "most), resident (of the process before it) and state (bytes), seconds, probe"
 )
 
 
@@ -34,6 +35,7 @@ def plan(
     estimate = api.plan(spec, overrides, probe=probe)
     if json:
         steps = {"name": estimate.recipe.name, "device": str(estimate.device), "steps": estimate.recipe.train.max_steps}
+        steps["average"] = estimate.average
         times = {"seconds": estimate.seconds, "probe": estimate.probe}
         return document({**steps, "batches": estimate.batches, **vars(estimate.costs), **times})
     from transduce.cli import show

@@ -107,12 +107,16 @@ def plan(estimate: Plan) -> None:
         ("forward", number(counted.forward_flops / counted.tokens)),
         ("training", number(counted.training_flops / counted.tokens)),
     ])  # fmt: skip
-    parts = {"weights": counted.weights, "gradients": counted.gradients, "optimizer": counted.optimizer}
+    parts = {"weights": counted.weights, "optimizer": counted.optimizer}
     if train.ema is not None:
-        parts["average of the weights"] = counted.weights
-    parts["activations of a batch, about"] = counted.activations
-    parts["all"] = sum(parts.values())
-    facts("memory of training", [(name, size(n)) for name, n in parts.items()])
+        parts["average of the weights"] = estimate.average
+    parts["an update of the widest batch"] = counted.update
+    parts["  of which gradients"] = counted.gradients
+    parts["  of which activations"] = counted.activations
+    parts["all"] = estimate.memory
+    if estimate.device.type != "cuda":
+        parts["of the process, with libraries and data"] = estimate.process
+    facts("memory of training, at most", [(name, size(n)) for name, n in parts.items()])
     state = {"fixed": counted.state.fixed, "per token": counted.state.per_token}
     if counted.state.per_source_token:
         state["per token of the source"] = counted.state.per_source_token
@@ -122,10 +126,8 @@ def plan(estimate: Plan) -> None:
     if probe is not None and estimate.seconds is not None:
         rate = counted.training_flops / counted.tokens * probe.tokens_per_second
         how = f"{number(rate)}FLOP/s; measured over {probe.updates} updates on {estimate.device}"
-        whose = "of the GPU" if estimate.device.type == "cuda" else "of the process, libraries included"
         length += [
             ("tokens per second", f"{probe.tokens_per_second:,.0f} ({how})"),
-            (f"peak memory {whose}", size(probe.peak)),
             ("time", f"{clock(estimate.seconds)}, and validation on top"),
         ]
     facts("training", length)

@@ -1,20 +1,25 @@
 """The costs of a training, measured on a real batch before it begins."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from transduce.data.loader import Loader
 from transduce.inspect.counts import StateBytes, flops, parameters, saved_bytes, state_bytes
+from transduce.inspect.live import peak_bytes
 from transduce.model.batch import Batch
 from transduce.model.heads.head import TokenHead
 from transduce.model.layout import dense
 from transduce.model.models import Model
+from transduce.model.state import tensors
 from transduce.objectives.objective import Objective
 
 WARM_UP = 2  # updates that are not timed
@@ -53,8 +58,15 @@ class Work:
 
 @dataclass(frozen=True)
 class Costs:
-    """Counted, not timed. FLOPs are of one row of `tokens` tokens, source and target, without padding, so that they
-    depend on no order; memory is in bytes, activations those of a real batch."""
+    """Counted, not timed.
+
+    forward_flops, training_flops: of one row of `tokens` tokens, source and target, without padding, so that they
+        depend on no order.
+    gradients, optimizer: bytes of what moves.
+    activations: bytes that the widest batch keeps for its backward pass.
+    update: the most bytes that an update on the widest batch takes, gradients and activations among them.
+    resident: bytes of the process with its libraries, data and model, before the first update (a GPU: of the model).
+    """
 
     parameters: dict[str, int]
     tokens: int
@@ -64,6 +76,8 @@ class Costs:
     gradients: int
     optimizer: int
     activations: int
+    update: int
+    resident: int
     state: StateBytes
 
 
@@ -79,9 +93,10 @@ class Probe:
 
 
 def costs(work: Work, batch: Batch, shape: tuple[int, int]) -> Costs:
-    """Counts what a row of so many source and target tokens takes, and what an update with a batch keeps."""
+    """Counts what a row of so many source and target tokens takes, and what an update with a batch takes at most."""
     model = work.model
     device = model.device
+    resident = _resident(device)
     last = model.head.size - 1 if isinstance(model.head, TokenHead) else None
     row, batch, losses = row_of(batch, *shape, last).to(device), batch.to(device), list[Tensor]()
     with torch.compiler.set_stance("force_eager"):
@@ -91,16 +106,26 @@ def costs(work: Work, batch: Batch, shape: tuple[int, int]) -> Costs:
         training = flops(lambda: work.backward(row))
         model.zero_grad()
         activations = saved_bytes(model, lambda: losses.append(work.loss(batch)))
-        losses[0].backward()
-    gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
-    for optimizer in work.optimizers:
-        optimizer.step()
-    model.zero_grad()
-    states = [x for o in work.optimizers for s in o.state.values() for x in s.values() if isinstance(x, Tensor)]
+        losses.pop().backward()
+        gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
+        for optimizer in work.optimizers:
+            optimizer.step()
+        model.zero_grad()
+        states = [x for o in work.optimizers for s in o.state.values() for x in s.values() if isinstance(x, Tensor)]
+        once = replace(work, accumulate=min(work.accumulate, 2))  # gradients stay while the next batch is computed
+        known = [*model.parameters(), *model.buffers(), *states, *tensors(tuple(batch[:7]))]
+        update = peak_bytes(lambda: once.update(iter([batch] * once.accumulate)), known, device)
     return Costs(
         parameters(model), row.tokens, forward, training, sum(p.nbytes for p in model.parameters()), gradients,
-        sum(x.nbytes for x in states), activations, state_bytes(model.eval()),
+        sum(x.nbytes for x in states), activations, update, resident, state_bytes(model.eval()),
     )  # fmt: skip
+
+
+def widest(loader: Loader, looked_at: int = 256) -> Batch:
+    """Returns the batch of the first epoch with the most slots, of as many as are looked at, evenly spread."""
+    size = loader.size(0)
+    numbers = {i * size // looked_at for i in range(looked_at)} if size > looked_at else set(range(size))
+    return max((loader.batch(0, i) for i in sorted(numbers)), key=lambda batch: batch.slots)
 
 
 def row_of(batch: Batch, source: int, target: int, last: int | None) -> Batch:
@@ -137,6 +162,15 @@ def probe(work: Work, batches: Iterator[Batch], seconds: float = 5.0) -> Probe:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _resident(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    try:  # Linux: pages
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return _peak(device)
 
 
 def _peak(device: torch.device) -> int:
