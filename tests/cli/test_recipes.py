@@ -39,7 +39,7 @@ def test_every_recipe_is_whole_and_says_nothing_unknown(name: str) -> None:
     recipe = transduce.recipe(name, overrides(name))
     assert recipe.name == name
     labels, pictures = Labels(names=("a", "b")), Pictures(height=28, width=28, channels=1)
-    readers = Readers(None, {"label": labels, "tags": labels, "image": pictures})
+    readers = Readers(None, {"label": labels, "labels": labels, "tags": labels, "image": pictures})
     model = recipe.task.shaped(recipe.model, readers).build(300)
     assert model.takes_source == (recipe.task.kind == "translate")
 

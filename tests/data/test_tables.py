@@ -104,3 +104,9 @@ def test_a_cell_that_is_no_value_says_how_to_write_it(cell: object, told: str, t
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UserError, match=told):
         Table(path=str(tmp_path / "t.jsonl")).load(("text", "label"))
+
+
+def test_the_names_of_the_columns_themselves_are_a_header(write) -> None:
+    path = write("a.tsv", "question\tpassage\nwho?\tme\nwhere?\there\n")
+    columns = from_data(Table, {"path": str(path), "valid_fraction": 0}).load(("question", "passage"))["train"]
+    assert list(columns["question"]) == ["who?", "where?"]

@@ -224,9 +224,9 @@ def test_the_task_that_predicts_numbers_is_named(monkeypatch: pytest.MonkeyPatch
         kind = "rate"
         gives = "number"
 
-    monkeypatch.setattr("transduce.tasks.classify.kinds", lambda folder: {"classify": ClassifyConfig})
+    monkeypatch.setattr("transduce.tasks.classifying.kinds", lambda folder: {"classify": ClassifyConfig})
     assert "none is installed" in ClassifyConfig().remarks(readers)[0]
-    monkeypatch.setattr("transduce.tasks.classify.kinds", lambda folder: {"classify": ClassifyConfig, "rate": Rate})
+    monkeypatch.setattr("transduce.tasks.classifying.kinds", lambda folder: {"classify": ClassifyConfig, "rate": Rate})
     assert ClassifyConfig().remarks(readers)[0].endswith("; task=rate predicts numbers")
 
 

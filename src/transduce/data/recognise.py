@@ -55,7 +55,7 @@ def form(
     first, *rows = cells.some(path, mark, max_chars, SOME) or [list[object]()]
     names = cells.names(path, max_chars, mark)
     if names is None:
-        aliases = {alias for column in columns for alias in NAMES.get(column, {column})}
+        aliases = {alias for column in columns for alias in (column, *NAMES.get(column, ()))}
         looks = any(isinstance(cell, str) and simple(cell) in aliases for cell in first)
         named = any(isinstance(place, str) for place in stated.values())
         names = [str(cell) for cell in first] if (looks or named if header is None else header) else None

@@ -240,7 +240,7 @@ def ranked(passages: Floats, question: Floats) -> Ranked:
 
 @dataclass(frozen=True)
 class TaskVectors:
-    """What makes vectors of texts with a model that was trained for a task that embeds."""
+    """Makes vectors of texts with a model that was trained for a task that embeds."""
 
     task: TaskConfig
     model: Model
