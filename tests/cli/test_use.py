@@ -246,3 +246,23 @@ def test_tokenizer_train(cli, tmp_path: Path) -> None:
         in cli("tokenizer", "train", "text.txt", "--kind", "bpq").err
     )
     assert cli("tokenizer", "train", "txet.txt").err.startswith("transduce: txet.txt does not exist; the nearest name")
+
+
+def test_inspect_prints_draws_and_says_what_is_missing(cli, dates, letters, tmp_path):
+    out = cli("inspect", dates, "3 May 2021", "--target", "2021-05-03", "--device", "cpu")
+    assert out.code == 0
+    assert "decoder layer 1 cross, mean of 2 heads: the weights of attention" in out.out
+    assert cli("inspect", letters, "the fox", "--head", "2", "--layer", "1").out.startswith("layer 1 mix, head 2")
+    assert cli("inspect", dates, "3 May", "--out", tmp_path / "map.png").code == 0
+    assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
+    assert cli("inspect", letters, "the <b>", "--out", tmp_path / "map.html").code == 0
+    page = (tmp_path / "map.html").read_text("utf-8")
+    assert "&lt;" in page
+    assert "src=" not in page
+    for words, sentence in {
+        ("--layer", "9"): "no map of layer 9", ("--head", "9"): "no head 9", ("--out", "map.pdf"): "must end in .png",
+        ("--target", "x"): "reads no source",
+    }.items():  # fmt: skip
+        result = cli("inspect", letters, "the fox", *words)
+        assert result.code == 2
+        assert sentence in result.err

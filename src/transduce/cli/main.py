@@ -24,6 +24,7 @@ from transduce.cli import (
     export,
     generate,
     import_,
+    inspect_,
     parity,
     parts,
     plan,
@@ -71,6 +72,7 @@ app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)
 app.command(context_settings=PASS_ON)(prepare.prepare)
 app.command()(serve.serve)
+app.command("inspect")(inspect_.inspect_)
 app.command()(explain.explain)
 app.command(context_settings=PASS_ON)(reproduce.reproduce)
 app.command("import")(import_.import_)
