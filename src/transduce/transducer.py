@@ -300,7 +300,7 @@ class Transducer:
         objective = self.recipe.objective.build_for(self.model, self.readers.tokenizer)
         return evaluate(
             task, self.model, objective, prepared, self.readers, self.recipe.generate,
-            measures=(*task.measures(), *task.reported()), draws=DRAWS, shows=self.recipe.objective.shows,
+            measures=(*task.measures(), *self.recipe.reported()), draws=DRAWS, shows=self.recipe.objective.shows,
         )  # fmt: skip
 
     def _decoding(self, nbest: int | None, options: Options) -> GenerateConfig:

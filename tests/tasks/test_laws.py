@@ -15,6 +15,7 @@ from transduce.data.readers.labels import Labels
 from transduce.objectives.objective import Loss
 from transduce.tasks.chat import ChatConfig
 from transduce.tasks.classify import ClassifyConfig
+from transduce.tasks.denoise import DenoiseConfig
 from transduce.tasks.embed import EmbedConfig, RankConfig
 from transduce.tasks.explore import ExploreConfig
 from transduce.tasks.extract import AnswerConfig
@@ -48,6 +49,8 @@ ROWS: dict[str, tuple[TaskConfig, dict[str, list[Any]]]] = {
     "language": (LanguageConfig(), {"text": TEXTS}),
     "language, a stream": (LanguageConfig(stream=True), {"text": TEXTS}),
     "chat": (ChatConfig(), {"messages": [talk(text[:4], text[::-1][:3]) for text in TEXTS]}),
+    "denoise": (DenoiseConfig(), {"text": TEXTS}),
+    "denoise, with a mask": (DenoiseConfig(), {"text": TEXTS}),
     "prefer": (
         PreferConfig(),
         {
@@ -98,6 +101,10 @@ ROWS |= {
     "embed": (EmbedConfig(), PAIRS),
     "rank": (RankConfig(), {"question": TEXTS, "passage": CONTEXTS}),
 }
+MORE: dict[str, dict[str, Any]] = {
+    "denoise": {"tokenizer": {"kind": "char", "sentinels": 20}},
+    "denoise, with a mask": {"tokenizer": {"kind": "char", "specials": ["<mask>"]}, "objective": "denoising"},
+}
 CASES: dict[str, Case] = {}
 
 
@@ -117,7 +124,7 @@ def made(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.
     if name not in CASES:
         task, columns = ROWS[name]
         train, valid = ({key: values[part] for key, values in columns.items()} for part in (slice(28), slice(28, 40)))
-        CASES[name] = case(task, train, valid, tmp_path_factory.mktemp("case"))
+        CASES[name] = case(task, train, valid, tmp_path_factory.mktemp("case"), more=MORE.get(name))
     return CASES[name]
 
 

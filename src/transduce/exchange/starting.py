@@ -45,7 +45,9 @@ def complete(
         if old.get("start") == where:
             return laid_on(data, old["model"], old["tokenizer"], changes), None
     begin = start.open_start(str(where))
-    model, tokenizer = config.to_data(begin.recipe.model), config.to_data(begin.recipe.tokenizer)
+    own, there = cast("Mapping[str, Any]", data.get("model") or {}), begin.recipe.model
+    there = there if own.get("kind") == there.kind else there.body()
+    model, tokenizer = config.to_data(there), config.to_data(begin.recipe.tokenizer)
     return laid_on(data, model, tokenizer, changes), begin
 
 

@@ -144,6 +144,14 @@ class EncoderOnly(OneTower):
         raise UserError(NO_STEPS)
 
 
+class Electra(EncoderOnly):
+    """An encoder with a generator of tokens beside it, which is a part of it for objective=replaced-tokens alone."""
+
+    def __init__(self, encoder: EncoderOnly, generator: EncoderOnly) -> None:
+        super().__init__(encoder.embed, encoder.stack, encoder.head)
+        self.generator = generator
+
+
 NO_STEPS = "an encoder sees a whole text at once, so it writes none token by token; use a decoder for that"
 
 

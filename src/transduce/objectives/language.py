@@ -18,6 +18,7 @@ class NextTokenConfig(ObjectiveConfig):
     """
 
     kind: ClassVar[str] = "next-token"
+    mute: ClassVar[tuple[str, ...]] = ()
     label_smoothing: float = 0.0
 
     def build(self) -> Objective:

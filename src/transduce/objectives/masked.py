@@ -2,15 +2,30 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from transduce.errors import UserError, require_probability
+from transduce.model.auxiliary import collecting
 from transduce.model.batch import Batch
+from transduce.model.heads.head import PooledHead
 from transduce.model.models import Model
-from transduce.objectives.objective import Learner, Loss, Objective, ObjectiveConfig, token_loss
+from transduce.objectives.corruption import Frame
+from transduce.objectives.objective import (
+    Learner,
+    Loss,
+    Objective,
+    ObjectiveConfig,
+    loss_of,
+    model_of,
+    token_loss,
+    with_noted,
+)
+from transduce.objectives.sentence_pairs import Pair, pair_loss, paired, require_pair_head
+from transduce.objectives.sentences import endings
+from transduce.objectives.words import edges, word_starts
 from transduce.text.tokenizer import Tokenizer
 
 ODD = 0x2545F4914F6CDD1D  # a multiplier that mixes the bits of 64
@@ -36,14 +51,31 @@ def draws(batch: Batch, training: bool) -> list[Tensor]:
     return [torch.rand(shape, device=device) if training else hashed(batch, salt) for salt in range(3)]
 
 
-def hidden(batch: Batch, config: "MaskedConfig", vocab_size: int, training: bool) -> Batch:
-    """Returns the batch with tokens hidden in its inputs; these are its targets."""
+def chosen(batch: Batch, free: Tensor, place: Tensor, fraction: float, words: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Returns (B, T) bool: `fraction` of the free tokens of each row, at least one. place: (B, T) random numbers.
+
+    words: what `words.edges` gives, for whole words in random order, as many as fit, at least one; None: single tokens.
+    """
+    most = (fraction * free.sum(1, keepdim=True)).round().clamp(min=1)
+    if words is None:
+        rank = place.masked_fill(~free, 2.0).argsort(dim=1, stable=True).argsort(1)
+        return free & (rank < most)
+    slots = torch.arange(place.shape[1], device=place.device).expand_as(place)
+    first = (slots * word_starts(batch.inputs, words)).cummax(1).values
+    drawn = place.gather(1, first).masked_fill(~free, 2.0)
+    ordered = drawn.sort(dim=1).values
+    until = torch.searchsorted(ordered, drawn.contiguous(), right=True)  # tokens of this word and those drawn before
+    return free & ((until <= most) | (drawn == ordered[:, :1]))
+
+
+def hidden(
+    batch: Batch, config: "MaskedConfig", vocab_size: int, training: bool, words: tuple[Tensor, Tensor] | None = None
+) -> Batch:
+    """Returns the batch with tokens hidden in its inputs; these are its targets. words: see `chosen`."""
     assert config.mask is not None
     ids, (place, fate, other) = batch.inputs, draws(batch, training)
     free = batch.layout.valid & ~torch.isin(ids, torch.tensor(config.never, dtype=ids.dtype, device=ids.device))
-    rank = place.masked_fill(~free, 2.0).argsort(dim=1, stable=True).argsort(1)
-    count = free.sum(1, keepdim=True)
-    hides = rank < (config.fraction * count).round().clamp(min=1).minimum(count)
+    hides = chosen(batch, free, place, config.fraction, words)
     random = (other * vocab_size).long().clamp(max=vocab_size - 1)
     replacements = torch.where(
         fate < config.masked, config.mask, torch.where(fate < config.masked + config.random, random, ids)
@@ -51,9 +83,32 @@ def hidden(batch: Batch, config: "MaskedConfig", vocab_size: int, training: bool
     return batch._replace(inputs=torch.where(hides, replacements, ids), targets=torch.where(hides, ids, -1))
 
 
-def masked_loss(model: Learner, batch: Batch, config: "MaskedConfig") -> Loss:
-    """Returns the cross entropy of the hidden tokens."""
-    return token_loss(model, hidden(batch, config, model.token_head.size, model.training), 0.0)
+def masked_loss(
+    model: Learner, batch: Batch, config: "MaskedConfig", words: tuple[Tensor, Tensor] | None = None
+) -> Loss:
+    """Returns the cross entropy of the hidden tokens. words: see `chosen`."""
+    return token_loss(model, hidden(batch, config, model.token_head.size, model.training, words), 0.0)
+
+
+def with_pairs(
+    config: "MaskedConfig", tokenizer: Tokenizer, model: Model, words: tuple[Tensor, Tensor] | None
+) -> Objective:
+    """Returns the loss of hidden tokens and of the classes of rows of two parts, each in the mean."""
+    require_pair_head(model)
+    frame, ends, size = Frame.of(tokenizer, model), endings(tokenizer), model.token_head.size
+
+    def loss(learner: Learner, batch: Batch) -> Loss:
+        head = cast(PooledHead, model_of(learner).heads["pair"])
+        pairs, classes = paired(batch, frame, ends, config.pair, learner.training)
+        masked = hidden(pairs, config, size, learner.training, words)
+        with collecting() as noted:
+            states = learner.features(masked)
+        own = loss_of(learner.token_head, states, masked, 0.0)
+        mean, right = pair_loss(head, states, masked, classes)
+        metrics = {**own.metrics, "pair_nll": own.count * mean.detach(), "pair_accuracy": own.count * right}
+        return with_noted(Loss(own.total + own.count * mean, own.count, metrics), noted)
+
+    return loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +121,10 @@ class MaskedConfig(ObjectiveConfig):
     mask: id of the mask (None: that of the tokeniser, [MASK] or <mask>, or where it has none the id of padding, which
         no text has, and which the layout tells from padding).
     never: ids that are never hidden (None: those of the tokeniser that are no text).
+    whole_words: all tokens of a word are hidden together; words are drawn until the next one would be too much.
+    pair: each row is made of two halves of a text, and the head `pair` of the model tells, with the same weight as the
+        hidden tokens: next: does the second belong to the first (BERT, sec. 3.1)? order: do they stand in their order
+        (Lan et al. 2020, arXiv:1909.11942, sec. 3.1)?
     """
 
     kind: ClassVar[str] = "masked-lm"
@@ -75,9 +134,13 @@ class MaskedConfig(ObjectiveConfig):
     random: float = 0.1
     mask: int | None = None
     never: tuple[int, ...] | None = None
+    whole_words: bool = False
+    pair: Pair = "none"
 
     def __post_init__(self) -> None:
-        require_probability(masked=self.masked, random=self.random)
+        require_probability(random=self.random)
+        if not 0.0 <= self.masked <= 1.0:
+            raise UserError(f"masked={self.masked} is not a probability; use 0.8, or 1 for masks alone")
         if not 0.0 < self.fraction <= 1.0:
             raise UserError(f"fraction={self.fraction} must be above 0 and at most 1: the part that is predicted")
         if self.masked + self.random > 1.0:
@@ -97,4 +160,7 @@ class MaskedConfig(ObjectiveConfig):
         if not 0 <= mask < tokenizer.vocab_size:
             raise UserError(f"objective.mask={mask} is not an id of the {tokenizer.vocab_size} tokens; leave it out")
         never = tuple(sorted(tokenizer.silent)) if self.never is None else self.never
-        return replace(self, mask=mask, never=never).build()
+        config, words = replace(self, mask=mask, never=never), edges(tokenizer) if self.whole_words else None
+        if self.pair != "none":
+            return with_pairs(config, tokenizer, model, words)
+        return partial(masked_loss, config=config, words=words)

@@ -59,6 +59,7 @@ class ObjectiveConfig(Part):
     explores: ClassVar[bool] = False  # its batches are answers that the model gives while it is trained
     referenced: ClassVar[bool] = False  # its examples need log p under the weights that the training starts from
     in_batch: ClassVar[bool] = False  # the loss of a row depends on the rows beside it
+    mute: ClassVar[tuple[str, ...]] = ("bits-per-byte",)  # measures of a loss that mean nothing for it
 
     def build(self) -> Objective:
         raise AssertionError("a kind of ObjectiveConfig defines build")
@@ -68,6 +69,10 @@ class ObjectiveConfig(Part):
         self.require_head(model)
         return self.build()
 
+    def remarks(self) -> list[str]:
+        """Returns a sentence for each thing that a user of the trained model must know before."""
+        return []
+
     def require_head(self, model: Model) -> None:
         """Raises UserError unless the head of a model predicts tokens."""
         if not isinstance(model.head, TokenHead):
@@ -76,21 +81,33 @@ class ObjectiveConfig(Part):
             )
 
 
+def model_of(learner: Learner) -> Model:
+    """Returns the model that learns, whether it goes on from batch to batch or not."""
+    model = getattr(learner, "model", learner)
+    assert isinstance(model, Model)
+    return model
+
+
 def token_loss(model: Learner, batch: Batch, smoothing: float) -> Loss:
     """Returns the cross entropy of the targets, and what modules noted; positions without a target cost no logits.
 
     The weights of a batch multiply the loss of each target, and their sum is the count.
     """
     with collecting() as noted:
-        hidden = model.features(batch).flatten(0, 1)
-    targets = batch.targets.flatten()
+        hidden = model.features(batch)
+    return with_noted(loss_of(model.token_head, hidden, batch, smoothing), noted)
+
+
+def loss_of(head: TokenHead, hidden: Tensor, batch: Batch, smoothing: float) -> Loss:
+    """Returns the cross entropy of the targets of a batch, given its hidden states (B, T, M)."""
+    hidden, targets = hidden.flatten(0, 1), batch.targets.flatten()
     has_target = (targets >= 0).nonzero()[:, 0]
     if has_target.shape[0] < targets.shape[0]:
         hidden, targets = hidden.index_select(0, has_target), targets.index_select(0, has_target)
     weights = None if batch.weights is None else batch.weights.flatten().index_select(0, has_target)
-    total, nll = model.token_head.loss(hidden, targets, smoothing, weights)
+    total, nll = head.loss(hidden, targets, smoothing, weights)
     count = torch.tensor(targets.shape[0]) if weights is None else weights.sum()
-    return with_noted(Loss(total, count, {"nll": nll}), noted)
+    return Loss(total, count, {"nll": nll})
 
 
 def with_noted(loss: Loss, noted: Auxiliary) -> Loss:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transduce.config import to_data
+from transduce.config import from_data, to_data
 from transduce.data import read
 from transduce.data.columns import Columns
 from transduce.data.prepared import writing
@@ -20,12 +20,13 @@ from transduce.data.prepared.opened import open_splits
 from transduce.data.walk import Piece
 from transduce.disk import digest, open_own, remove
 from transduce.errors import UserError
+from transduce.runs import assumed
 from transduce.runs.lock import LOCK, take
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run, fingerprint
 from transduce.runs.start import Start, hand_on
 from transduce.text.sample import every, remark, sampled
-from transduce.text.tokenizer import Tokenizer
+from transduce.text.tokenizer import Tokenizer, TokenizerConfig
 
 TOKENIZER = "tokenizer"
 LARGE = 1 << 24  # bytes of data files, from which on the ids of a run are stored in its cache
@@ -78,11 +79,12 @@ def mismatch(index: Index, recipe: Recipe) -> str | None:
 
     Files with other times are read and hashed. Where the data are missing, the shards take their place.
     """
+    then = {**index.made_of, "tokenizer": as_today(index.made_of["tokenizer"])}
     if absent(recipe) and index.complete:
-        now = {**index.made_of, "data": {k: v for k, v in to_data(recipe.data).items() if k != "path"}}
+        now = {**then, "data": {k: v for k, v in to_data(recipe.data).items() if k != "path"}}
         now |= {"columns": list(columns_of(recipe)), "tokenizer": to_data(recipe.tokenizer)}
-        return different(index.made_of, now)
-    then, now = dict(index.made_of), made_of(recipe)
+        return different(then, now)
+    now = made_of(recipe)
     known, present = then.pop("files"), now.pop("files")
     if (change := different(then, now)) is not None:
         return change
@@ -92,6 +94,12 @@ def mismatch(index: Index, recipe: Recipe) -> str | None:
         if old["stamp"] != new["stamp"] and old["sha256"] != digest(at):
             return f"{at} has changed"
     return None
+
+
+def as_today(section: Any) -> Any:
+    """Returns the section of a tokeniser with the keys that have come since, at the values that they had then."""
+    cls = assumed.class_of(TokenizerConfig.folder, assumed.kind({"tokenizer": section}, "tokenizer"))
+    return section if cls is None else to_data(from_data(cls, section))
 
 
 def open_prepared(folder: Path, recipe: Recipe, *, every: bool = False) -> Shards:

@@ -20,6 +20,7 @@ from transduce.optim.adamw import AdamWConfig
 from transduce.optim.schedule import InverseSqrt, ScheduleConfig
 from transduce.runs import assumed
 from transduce.runs.migrate import SCHEMA, upgraded
+from transduce.tasks.measures.measure import Measure
 from transduce.tasks.task import TaskConfig
 from transduce.text.tokenizer import TokenizerConfig
 from transduce.tune.full import Full
@@ -163,6 +164,10 @@ class Recipe:
         train = dataclasses.replace(self.train, save_every=self.train.save_every or self.train.validate_every)
         schedule = self.schedule if train.max_epochs is not None else self.schedule.resolve(train.max_steps)
         return dataclasses.replace(self, schedule=schedule, train=train, task=self.task.suited(self.data))
+
+    def reported(self) -> tuple[Measure, ...]:
+        """Returns what a full evaluation measures beside what a validation does, without what means nothing here."""
+        return tuple(measure for measure in self.task.reported() if measure.kind not in self.objective.mute)
 
     def in_steps(self, batches: int) -> Self:
         """Returns the same with max_steps as max_epochs has it, if that is given. batches: of an epoch."""

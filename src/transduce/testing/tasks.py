@@ -58,8 +58,14 @@ class Case:
         return replace(self.model, model=deepcopy(self.model.model).double().eval())
 
 
-def case(task: TaskConfig, train: Rows, valid: Rows, folder: Path, model: Mapping[str, Any] | None = None) -> Case:
-    """Trains a small model for a few updates. model: what its section of the recipe says beside the kind."""
+def case(
+    task: TaskConfig, train: Rows, valid: Rows, folder: Path, model: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Case:  # fmt: skip
+    """Trains a small model for a few updates.
+
+    model: what its section of the recipe says beside the kind. more: other sections, in place of those here.
+    """
     for split, rows in (("train", train), ("valid", valid)):
         lines = [json.dumps(dict(zip(rows, row, strict=True))) for row in zip(*rows.values(), strict=True)]
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
@@ -73,6 +79,7 @@ def case(task: TaskConfig, train: Rows, valid: Rows, folder: Path, model: Mappin
         "train": {
             "max_steps": 3, "validate_every": 3, "samples": 1000, "precision": "fp32", "device": "cpu", "threads": 1,
         },
+        **(more or {}),
     })  # fmt: skip
     evaluations: list[Evaluation] = []
 

@@ -69,4 +69,4 @@ class Bpe(TokenizerConfig):
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
-        return Tokenizer(tokenizer)
+        return self.finished(tokenizer)

@@ -22,4 +22,4 @@ class Byte(TokenizerConfig):
         tokenizer = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         tokenizer.decoder = decoders.ByteLevel()
-        return Tokenizer(tokenizer)
+        return self.finished(tokenizer)

@@ -39,4 +39,4 @@ class Char(TokenizerConfig):
         tokenizer.decoder = decoders.Fuse()
         if before is not None:
             tokenizer.normalizer = before
-        return Tokenizer(tokenizer)
+        return self.finished(tokenizer)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import tokenizers
 
 from transduce.config import Part, from_data, to_data
-from transduce.errors import UserError
+from transduce.errors import UserError, require_at_least, require_at_most
 from transduce.text import words
 from transduce.text.stream import TIDY, DecodeStream
 
@@ -23,15 +23,35 @@ if "TOKENIZERS_PARALLELISM" not in os.environ:  # chosen, so the library need no
 
 PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"
 MARKS, ANSWERS = "marks.json", "answers.json"
+SENTINEL = "<extra_id_{}>"  # as T5 calls them
 SPECIALS = [PAD, BOS, EOS, UNK]  # ids 0, 1, 2, 3 of every tokeniser made here
 MOST = 2**22  # tokens of a vocabulary: room for each is made beforehand
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig(Part):
-    """A way to cut text into tokens."""
+    """A way to cut text into tokens.
+
+    sentinels: tokens <extra_id_0>, <extra_id_1>, ... behind the vocabulary, each of which stands for a hidden span.
+    specials: names of more tokens that are no text, such as <mask>, behind the vocabulary.
+    """
 
     folder: ClassVar[str] = "transduce.text"
+    sentinels: int = 0
+    specials: tuple[str, ...] = ()
+
+    def finished(self, tokenizer: tokenizers.Tokenizer) -> "Tokenizer":
+        """Returns a tokeniser with the special tokens that were asked for behind its vocabulary. Raises UserError."""
+        require_at_least(0, sentinels=self.sentinels)
+        require_at_most(MOST, sentinels=self.sentinels)
+        known, names = tokenizer.get_vocab(), [SENTINEL.format(i) for i in range(self.sentinels)]
+        names += self.specials
+        for number, name in enumerate(names):
+            if not name.strip() or name in known or name in names[:number]:
+                raise UserError(f"tokenizer.specials has {name!r}, which is a token already or blank; leave it out")
+        own(tokenizer)
+        tokenizer.add_special_tokens(names)  # type: ignore[arg-type]  # strings serve
+        return Tokenizer(tokenizer)
 
     def train(self, texts: Iterable[str]) -> "Tokenizer":
         """Returns a tokeniser whose vocabulary is made for `texts`, the same one every time."""
@@ -125,6 +145,15 @@ class Tokenizer:
         """Returns the token for a hidden one: [MASK] or <mask>; padding, which no text has, where it has neither."""
         ids = (self.tokenizer.token_to_id(name) for name in ("[MASK]", "<mask>"))
         return next((i for i in ids if i is not None), self.pad)
+
+    @functools.cached_property
+    def sentinels(self) -> tuple[int, ...]:
+        """Returns the ids of <extra_id_0>, <extra_id_1>, ... in this order; of none, where there is no first one."""
+        ids, number = list[int](), 0
+        while (i := self.tokenizer.token_to_id(SENTINEL.format(number))) is not None:
+            ids.append(i)
+            number += 1
+        return tuple(ids)
 
     def whole(self, text: str) -> list[int]:
         """Returns the ids of a text that is read whole, with the special tokens around it."""
@@ -273,7 +302,11 @@ def own(tokenizer: tokenizers.Tokenizer) -> Marks:
     present = [name for name, i in ids.items() if i is not None]
     tokenizer.add_special_tokens(present)  # type: ignore[arg-type]  # they are in the vocabulary already
     pad, bos, eos = (ids[name] or 0 for name in SPECIALS[:3])
-    return Marks(pad=pad, bos=bos, eos=eos, unk=ids[UNK], opens=(bos,), after=(eos,), rows=tokenizer.get_vocab_size())
+    more = [i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special and i not in ids.values()]
+    return Marks(
+        pad=pad, bos=bos, eos=eos, unk=ids[UNK], opens=(bos,), after=(eos,), silent=tuple(sorted(more)),
+        rows=tokenizer.get_vocab_size(),
+    )  # fmt: skip
 
 
 def backend(folder: Path, name: str = "tokenizer.json") -> tokenizers.Tokenizer:

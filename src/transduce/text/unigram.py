@@ -42,7 +42,7 @@ class Unigram(TokenizerConfig):
         tokenizer.train_from_iterator(chain(texts, [" "]), trainer)  # of no text at all the library makes scores NaN
         pieces: list[tuple[str, float]] = json.loads(tokenizer.to_str())["model"]["vocab"]
         tokenizer.model = models.Unigram([*((name, 0.0) for name in SPECIALS), *settled(pieces[len(SPECIALS) :])])
-        return Tokenizer(tokenizer)
+        return self.finished(tokenizer)
 
 
 def settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:

@@ -49,7 +49,7 @@ class Word(TokenizerConfig):
         vocabulary = tokenizer.get_vocab()
         words = sorted(vocabulary.keys() - set(SPECIALS), key=vocabulary.__getitem__)
         # where <unk> is also a word of the texts, the trainer numbers it twice, and id 3 is lost: so count again
-        return Tokenizer(self._cutting({token: i for i, token in enumerate([*SPECIALS, *words])}))
+        return self.finished(self._cutting({token: i for i, token in enumerate([*SPECIALS, *words])}))
 
     def _cutting(self, vocabulary: dict[str, int]) -> tokenizers.Tokenizer:
         """Returns a tokeniser that cuts as the config says."""

@@ -65,7 +65,7 @@ class Job:
 
     def test_on(self, split: Split) -> Evaluation:
         """Returns all measures on all of a split, with intervals."""
-        return self.measured(split, self.recipe.generate, None, self.recipe.task.reported(), DRAWS)
+        return self.measured(split, self.recipe.generate, None, self.recipe.reported(), DRAWS)
 
     def measured(
         self,

@@ -160,7 +160,7 @@ def build(
     except UnknownKind as error:
         raise (not_installed(run.path, error) if error.key in packages_of(run.path) else error) from None
     unread = [] if shards is not None and absent(recipe) else recipe.data.remarks(task.reads)
-    lines = [*start_lines, *unread, *task.remarks(readers)]
+    lines = [*start_lines, *recipe.objective.remarks(), *unread, *task.remarks(readers)]
     for name, examples in {
         "train": loader.examples,
         **{name: split.examples for name, split in splits_held.items()},

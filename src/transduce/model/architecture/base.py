@@ -71,6 +71,10 @@ class ModelConfig(Part):
     head: HeadConfig = field(default_factory=LinearHeadConfig)
     heads: dict[str, HeadConfig] = field(default_factory=dict[str, HeadConfig], hash=False)
 
+    def body(self) -> "ModelConfig":
+        """Returns the model that a training of another kind of model starts from: without what was for its own."""
+        return self
+
     @classmethod
     def written_out(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         """Returns plain data with its shorthands written out."""
