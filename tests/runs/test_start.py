@@ -140,3 +140,27 @@ def test_what_does_not_fit_is_one_sentence(
     with pytest.raises(UserError, match=sentence):
         td.train("classify", {"start": str(lm), "data.path": str(table), **SHORT, **over}, out=tmp_path, quiet=True)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_classifier_takes_the_encoder_of_an_encoder_decoder(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("the cat sat on the mat and the rat ran to the man\n" * 60)
+    tiny = {
+        "data.path": str(tmp_path / "t.txt"), "data.valid_fraction": 0.2, "model.layers": 1, "model.width": 16,
+        "model.mixer.heads": 2, "model.feedforward.hidden": 32, "tokenizer.vocab_size": 280, "batch.max_length": 16,
+        "batch.batch_tokens": 128, "schedule.kind": "constant", "schedule.warmup_steps": 1, "train.max_steps": 2,
+        "train.samples": 0, "train.threads": 1,
+    }  # fmt: skip
+    first = td.train("pretrain-t5", tiny, out=tmp_path, quiet=True)
+    rows = [f"{'ab'[i % 2]}\tthe {['cat', 'rat'][i % 2]} sat {i} times" for i in range(40)]
+    (tmp_path / "c.tsv").write_text("\n".join(["label\ttext", *rows]) + "\n")
+    over = {
+        "data.path": str(tmp_path / "c.tsv"), "start": str(first.path), "tune": "head", "train.max_steps": 2,
+        "train.threads": 1, "schedule.warmup_steps": 1, "batch.batch_tokens": 256, "batch.max_length": 16,
+    }  # fmt: skip
+    run = td.train("classify", over, out=tmp_path, quiet=True)
+    there, here = (td.load(one.path).model for one in (first, run))
+    assert run.recipe.model.kind == "encoder"
+    for name, tensor in here.stack.state_dict().items():
+        assert torch.equal(tensor, there.encoder.stack.state_dict()[name]), name
+    assert torch.equal(here.embed.weight, there.encoder.embed.weight)
+    assert "its encoder, weights and tokeniser" in (run.path / "log.txt").read_text()

@@ -20,6 +20,7 @@ from transduce.runs.weights import weights
 SCRATCH = "scratch"
 SENTENCES = "sentences"  # the folder of a run that says how texts become vectors
 SHOWN = 4
+ENCODER = "encoder."  # what the weights of the encoder begin with, where a model has a decoder too
 HEAD = ("head.", "decoder.head.")  # what the weights of the head begin with
 
 
@@ -54,7 +55,11 @@ def begin(model: Model, start: Start, config: ModelConfig) -> list[str]:
     """
     own, heads = weights(model), (*HEAD, "heads.")
     others = other_heads(config, start.recipe.task.shaped(start.recipe.model, start.readers))
-    given = {name: there for name, there in start.weights.items() if not name.startswith(others)}
+    alone = any(map(of_encoder, start.weights)) and not any(map(of_encoder, own))
+    names = {name: name for name in start.weights}
+    if alone:
+        names = {name: name.removeprefix(ENCODER) for name in names if of_encoder(name)}
+    given = {here: start.weights[name] for name, here in names.items() if not name.startswith(others)}
     fresh = [name for name in own if name not in given]
     for name, tensor in own.items():
         if (there := given.get(name)) is None:
@@ -70,12 +75,16 @@ def begin(model: Model, start: Start, config: ModelConfig) -> list[str]:
             )
     if odd := [name for name in fresh if not name.startswith(heads)]:
         raise UserError(f"start={start.where} has no {odd[0]}, which this model has; leave out what changes its parts")
-    lines = [f"starts from {start.where}: its model, weights and tokeniser"]
+    lines = [f"starts from {start.where}: its {'encoder' if alone else 'model'}, weights and tokeniser"]
     if fresh:
         lines[0] += f", but {listed(fresh)} keep their start values"
-    if unused := [name for name in start.weights if name not in own or name not in given]:
+    if unused := [name for name in start.weights if (here := names.get(name)) not in own or here not in given]:
         lines.append(f"{listed(unused)} of {start.where} are not used")
     return lines
+
+
+def of_encoder(name: str) -> bool:
+    return name.startswith(ENCODER)
 
 
 def other_heads(config: ModelConfig, there: ModelConfig) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
 from transduce.objectives.spans import filled
 from transduce.tasks.answer import Answer, answer, room
-from transduce.tasks.language import PLACES, PROMPT, LanguageConfig
+from transduce.tasks.language import PROMPT, SAMPLES, LanguageConfig
 from transduce.tasks.measures.loss import Perplexity
 from transduce.tasks.measures.measure import Measure, Sample
 from transduce.tasks.task import Split, TaskConfig
@@ -100,7 +100,7 @@ class DenoiseConfig(LanguageConfig):
         (texts,) = split.examples.ids.values()
         longest = PROMPT // 2 if model.limit is None else min(PROMPT, model.limit) // 2
         openings = readers.text.decode_batch([row for row, _ in self.openings(texts, longest)])
-        given, wanted = zip(*(with_blank(text) for text in openings[:PLACES]), strict=True)
+        given, wanted = zip(*(with_blank(text) for text in openings[:SAMPLES]), strict=True)
         answers = self.predict(model, readers, given, replace(options, beam_size=1, nbest=1))
         return [Sample(*row) for row in zip(given, wanted, [a.text for a in answers], strict=True)]
 

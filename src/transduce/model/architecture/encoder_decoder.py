@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from transduce.errors import UserError, require_at_least
 from transduce.model.architecture.base import ModelConfig
 from transduce.model.architecture.between import Between
+from transduce.model.architecture.encoder import EncoderConfig
 from transduce.model.architecture.layers import LayerConfig, Layers, require_layers, runs
 from transduce.model.embed.embedding import EmbeddingConfig
 from transduce.model.mixers.bidirectional import in_encoder
@@ -96,6 +97,14 @@ class EncoderDecoderConfig(ModelConfig):
     def one_table(self) -> bool:
         """Says whether source and target share the embedding's table."""
         return self.tie_embeddings in ("all", "inputs")
+
+    def body(self) -> ModelConfig:
+        """Returns the encoder alone."""
+        return EncoderConfig(
+            width=self.width, layers=self.upper, mixer=self.encoder_mixer or self.mixer, feedforward=self.feedforward,
+            residual=self.residual, norm=self.norm, positions=self.positions, init=self.init, embedding=self.embedding,
+            scale_embedding=self.scale_embedding,
+        )  # fmt: skip
 
     def assembled(self, vocab_size: int) -> Model:
         positions = self.encodings()
