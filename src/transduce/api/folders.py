@@ -15,7 +15,6 @@ from transduce.precision.convert import Precision
 from transduce.runs.opening import open_run
 from transduce.runs.quantising import quantise as write_codes
 from transduce.runs.run import Run
-from transduce.tasks.see import SeeConfig
 
 
 def import_model(source: str | Path, out: str | Path | None = None, *, base: str | Path | None = None) -> Run:
@@ -55,7 +54,7 @@ def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best", ada
         peft_adapter.write(opened.model, opened.recipe.model, size, opened.recipe.start, require_new(Path(folder)))
         return
     model = load(run, checkpoint=checkpoint, device="cpu")
-    if isinstance(model.task, SeeConfig):
+    if model.task.sees:
         return seeing.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
     exported.write(model.model, model.tokenizer, model.recipe, Path(run), require_new(Path(folder)))
 

@@ -25,15 +25,15 @@ def read(folder: Path, channels: int) -> Pictures:
     if not path.is_file():
         raise UserError(f"{folder} has no {NAME}, so nobody knows how its pictures are read; put it there")
     left = {key: value for key, value in read_json(path).items() if key not in QUIET and value is not None}
-    said = dict(left)
+    stated = dict(left)
 
     def take(key: str, default: Any) -> Any:
         left.pop(key, None)
-        return said.get(key, default)
+        return stated.get(key, default)
 
     def only(key: str, value: Any) -> None:
-        if (stated := take(key, value)) != value:
-            raise UserError(f"{path} has {key}={stated!r}, but only {value!r} is done here")
+        if (own := take(key, value)) != value:
+            raise UserError(f"{path} has {key}={own!r}, but only {value!r} is done here")
 
     only("do_resize", True)
     only("do_rescale", True)

@@ -69,8 +69,8 @@ def sees(folder: Path) -> bool:
 
 def names_of(folder: Path, count: int) -> tuple[str, ...]:
     """Returns the names of classes in config.json, else their numbers. Raises UserError for names that repeat."""
-    said: Any = read_json(folder / "config.json").get("id2label")
-    table = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
+    labels: Any = read_json(folder / "config.json").get("id2label")
+    table = cast("dict[str, Any]", labels) if isinstance(labels, dict) else {}
     names = tuple(str(table.get(str(i), f"LABEL_{i}")) for i in range(count))
     if len(set(names)) < count:
         twice = next(name for name in names if names.count(name) > 1)

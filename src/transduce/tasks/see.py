@@ -53,6 +53,7 @@ class SeeConfig(ClassifyingConfig):
     reads: ClassVar[tuple[str, ...]] = (IMAGE, LABEL)
     unit: ClassVar[str] = "picture"
     reads_text: ClassVar[bool] = False
+    sees: ClassVar[bool] = True
     pixels: int | tuple[int, ...] | None = None
     channels: int | None = None
     fit_by: Literal["cover", "stretch"] = "cover"

@@ -52,6 +52,7 @@ class TaskConfig(Part, ABC):
     gives: ClassVar[str] = ""  # the kind of its predictions, which measures look at; "": they cannot be compared
     refusal: ClassVar[str] = ""  # the message where a model that was trained for this task is asked to do another one
     reads_text: ClassVar[bool] = True  # a recipe must then have a tokeniser
+    sees: ClassVar[bool] = False  # it reads pictures
     replies: ClassVar[bool] = False  # a model answers a source, and the tokeniser says how an answer begins
     embeds: ClassVar[bool] = False  # it has `vectors` of texts
     tabular: ClassVar[bool] = True  # samples are rows of an input and the expected output, not texts with continuations

@@ -49,7 +49,7 @@ class ViT(Family):
         fields.only("pooler_output_size", width)
         bias, labels = fields.flag("qkv_bias", True), fields.data.get("id2label")
         classes = len(cast("dict[str, Any]", labels)) if isinstance(labels, dict) else fields.data.get("num_labels", 2)
-        told = fields.architecture != self.architectures[1]
+        classifies = fields.architecture != self.architectures[1]
         model = EncoderConfig(
             width=width, layers=fields.whole("num_hidden_layers", 12),
             mixer=AttentionConfig(
@@ -62,7 +62,7 @@ class ViT(Family):
             residual=PreNormConfig(dropout=0.0), norm=LayerNorm(eps=fields.number("layer_norm_eps", 1e-12)),
             embedding=PatchesConfig(picture=picture, patch=patches[0], class_token=True),
             positions=LearnedConfig(limit=(picture[0] // patches[0]) * (picture[1] // patches[0]) + 1),
-            head=ClassesHeadConfig(classes=classes, pool=FIRST) if told else NO_HEAD,
+            head=ClassesHeadConfig(classes=classes, pool=FIRST) if classifies else NO_HEAD,
             heads=heads_of(fields.holds("pooler.dense.weight"), pairs=False),
             scale_embedding=False, init=NormalInit(),
         )  # fmt: skip
