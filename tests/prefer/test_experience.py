@@ -13,6 +13,7 @@ from transduce.cli.main import main
 from transduce.errors import UserError
 from transduce.objectives.grpo import Explored, GrpoConfig
 from transduce.objectives.rloo import RlooConfig
+from transduce.prefer.experience import Experience
 from transduce.runs.run import Run
 from transduce.training.train import build
 
@@ -176,6 +177,35 @@ def test_a_stopped_training_goes_on_bit_for_bit(folder: Path, kind: str) -> None
     metrics = Run(folder / f"{kind}-whole").metrics[0]
     assert {"reward", "kl", "length", "cut", "flat", "entropy"} <= metrics.keys()
     assert isinstance(transduce.load(folder / f"{kind}-whole").chat("a?"), str)
+
+
+def test_answers_are_those_of_the_weights_of_the_moment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What decoding holds of its answers is what the updated model holds of them."""
+    seen: list[float] = []
+
+    class Watched(Experience):
+        def batch(self, epoch: int, index: int) -> Any:
+            made = super().batch(epoch, index)
+            seen.append(self.kl)
+            return made
+
+    monkeypatch.setattr("transduce.training.exploring.Experience", Watched)
+    more = ("optimizer.learning_rate=0.05", "train.log_every=1", "objective.max_kl=null")
+    assert main([*words(folder, *more, *reward("vowels"), name="moment"), "--quiet"]) == 0
+    kl = [row["kl"] for row in Run(folder / "moment").metrics if "kl" in row]
+    assert kl == pytest.approx(seen, abs=1e-3)
+    assert max(kl) > 0.1
+
+
+def test_answers_are_drawn_from_all_that_the_model_holds(folder: Path) -> None:
+    """Also tokens that no text has, to which a model would else move the probability of worse answers."""
+    loader = job_of(folder).loader
+    drawn = {
+        i for index in range(20) for row in loader.answers(loader.prompts, 0, index) for one in row for i in one.ids
+    }
+    barred = loader.readers.text.barred
+    assert len(barred) > 1
+    assert barred <= drawn, "of a model that was hardly trained, for which all tokens are about as likely"
 
 
 def test_it_learns_and_stops_where_it_has_gone_too_far(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,8 @@ class Experience(Loader):
         self.columns, self.task, self.objective, self.readers = columns, task, objective, readers
         self.model, self.reference = model, reference.eval().requires_grad_(False)
         chat = task.template(readers)
-        self.turns = Turns(readers.text, chat.end)
+        # Were tokens barred, those that are never drawn would take up whatever worse answers lose, unpunished.
+        self.turns = Turns(readers.text, chat.end, free=True)
         self.prompts = [chat.ids(conversation(value)) for value in columns[columns.names[0]]]
         most = model.limit
         for number, prompt in enumerate(self.prompts, 1):

@@ -95,10 +95,14 @@ class Conversations:
 
 @dataclass(frozen=True)
 class Turns:
-    """A tokeniser as decoding sees it, where the end of a turn ends an answer."""
+    """A tokeniser as decoding sees it, where the end of a turn ends an answer.
+
+    free: tokens that no text has may be drawn, too, so that an answer is drawn from what the model holds and no less.
+    """
 
     tokenizer: Tokenizer
     eos: int
+    free: bool = False
 
     @property
     def bos(self) -> int:
@@ -111,7 +115,7 @@ class Turns:
 
     @property
     def barred(self) -> frozenset[int]:
-        return self.tokenizer.barred - {self.eos}
+        return frozenset() if self.free else self.tokenizer.barred - {self.eos}
 
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
