@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("explore")
     rows = [{"prompt": f"{c}?", "completion": c * 2} for c in "abcdefghijklmnop"]
     (out / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", "utf-8")
-    model = ("tokenizer.kind=char", "model.width=16", "model.layers=1", "model.mixer.heads=2")
+    model = ("tokenizer.kind=char", "model.width=64", "model.layers=1", "model.mixer.heads=2")
     words = ["sft", f"data.path={out / 'rows.jsonl'}", *model, *SMALL, "--out", str(out), "--quiet"]
     assert main(["train", *words]) == 0
     (out / "tests_rewards.py").write_text(VOWELS, "utf-8")

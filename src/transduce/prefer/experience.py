@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from transduce.data.columns import Columns
 from transduce.data.examples import Examples
@@ -104,6 +105,9 @@ class Experience(Loader):
         )  # fmt: skip
         training = self.model.training
         self.model.eval()
+        increment_version(
+            list(self.model.parameters())
+        )  # fused updates do not count, and decoding keeps copies by that
         try:
             return decode(self.model, self.turns, options, prompt=prompts)
         finally:
