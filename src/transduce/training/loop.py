@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 from torch.nn.utils import get_total_norm
 
 from transduce.errors import UserError
@@ -65,6 +66,7 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
             torch._foreach_mul_(gradients, scale / count)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
             for optimizer in moving.optimizers:
                 optimizer.step()
+            increment_version(parameters)  # fused updates do not count, and decoding keeps copies of weights by that
             position.step += 1
             if moving.average is not None:
                 moving.average.update(position.step)
