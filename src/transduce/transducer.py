@@ -264,21 +264,15 @@ class Transducer:
         target: what answers it, for a model that answers a source (None: its own answer). Of every kind of mixer, see
         `inspect.maps`. Raises UserError for a target that such a model does not read.
         """
-        tokenizer, task = self.tokenizer, self.task
-        if target is not None and not task.replies:
-            raise UserError("this model reads no source that a target would answer; give the text alone")
-        if task.replies:
-            source, begins = task.reads_as(self.readers, text, self.recipe.generate)
-            answer = self.translate(text, beam_size=1, temperature=0.0) if target is None else target
-            (ids,) = tokenizer.encode_batch([answer], answers=True)
-            return maps(self.model, [*(begins or [tokenizer.bos]), *ids], tokenizer.pieces, source)
-        before, after = task.around(tokenizer)
-        ids = [*before, *tokenizer.encode(text), *after]
+        source, ids = self.task.looks_at(self.readers, text, target)
+        if source is not None and target is None:
+            answer = self.translate(text, beam_size=1, temperature=0.0)
+            source, ids = self.task.looks_at(self.readers, text, answer)
         if not ids:
             raise UserError("the text is empty; give one with a token to look at")
         if self.model.limit is not None and len(ids) > self.model.limit:
             raise UserError(f"the text has {len(ids)} tokens, but this model can read {self.model.limit}; shorten it")
-        return maps(self.model, ids, tokenizer.pieces)
+        return maps(self.model, ids, self.tokenizer.pieces, source)
 
     def evaluate(self, split: str | None = None) -> Evaluation:
         """Returns the loss and the measures of the task on a split of the data, with intervals and predictions.

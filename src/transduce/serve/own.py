@@ -12,7 +12,7 @@ from transduce.serve.asking import TOP, Body, Served, requests, scored, writing
 from transduce.serve.engine import Ticket
 from transduce.serve.openai import said
 from transduce.tasks.answer import answer, distinct
-from transduce.tasks.classify import Classified, ClassifyConfig
+from transduce.tasks.classify import Classified
 from transduce.tasks.task import TaskConfig
 from transduce.text.tokenizer import Tokenizer
 
@@ -20,7 +20,7 @@ from transduce.text.tokenizer import Tokenizer
 def translate(served: Served, body: Body, timeout: float) -> Response:
     """Answers each text; one of blanks with none, as `td.load(...).translate` does."""
     task = served.model.task
-    if not task.replies:
+    if task.reads_as(served.model.readers, "a", served.model.recipe.generate)[0] is None:
         raise UserError(task.refusal or f"this model was trained for task={task.kind}; use {task.verb}")
     texts = body.texts("text")
     body.values.update({"n": body.values.pop("nbest")} if "nbest" in body.values else {})
@@ -49,9 +49,6 @@ def translate(served: Served, body: Body, timeout: float) -> Response:
 
 def classify(served: Served, body: Body, timeout: float) -> Response:
     """Gives each text its label, with the probability of every label."""
-    task = served.model.task
-    if not isinstance(task, ClassifyConfig):
-        raise UserError(task.refusal or f"this model was trained for task={task.kind}; use {task.verb}")
     texts = body.texts("text")
     body.end()
 
@@ -67,7 +64,7 @@ def score(served: Served, body: Body, timeout: float) -> Response:
     task, readers, tokenizer = served.model.task, served.model.readers, served.model.tokenizer
     top = body.whole("top", 0, 0, TOP)
     works, skips, rows = list[Request](), list[int](), list[Any]()
-    if task.replies:
+    if "source" in body.values or "target" in body.values:
         sources, targets = body.texts("source"), body.texts("target")
         if len(sources) != len(targets):
             raise UserError(f"there are {len(sources)} sources but {len(targets)} targets; give one for each")

@@ -174,6 +174,16 @@ class TaskConfig(Part, ABC):
         """
         raise UserError(f"this model was trained for task={self.kind}, which writes no text; use {self.verb}")
 
+    def looks_at(self, readers: Readers, text: str, answer: str | None) -> tuple[list[int] | None, list[int]]:
+        """Returns ids of a source, if any, and of what is read after it, to look inside a model. answer: to the text.
+
+        Raises UserError for an answer where none is read.
+        """
+        if answer is not None:
+            raise UserError("this model reads no source that a target would answer; give the text alone")
+        before, after = self.around(readers.text)
+        return None, [*before, *readers.text.encode(text), *after]
+
     def scores_as(self, readers: Readers, row: Any) -> tuple[list[int] | None, list[int], int]:
         """Returns what `score` gives log p of: ids of a source and of a text, and how many stand before it.
 

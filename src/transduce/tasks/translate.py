@@ -141,6 +141,11 @@ class TranslateConfig(TaskConfig):
         begins, (source,) = sources(readers.text, [text], options.forced_bos is not None)
         return source, begins[0]
 
+    def looks_at(self, readers: Readers, text: str, answer: str | None) -> tuple[list[int] | None, list[int]]:
+        (begins,), (source,) = sources(readers.text, [text])
+        (ids,) = readers.text.encode_batch([answer or ""], answers=True)
+        return source, [*(begins or [readers.text.bos]), *ids]
+
     def scores_as(self, readers: Readers, row: Any) -> tuple[list[int] | None, list[int], int]:
         if isinstance(row, str) or len(row) != 2:
             raise UserError("this model scores a target given its source; give (source, target) pairs")
