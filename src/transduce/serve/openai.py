@@ -315,7 +315,7 @@ def embeddings(served: Served, body: Body, timeout: float) -> Response:
         rows = tickets[0].result
         values = [base64.b64encode(r.tobytes()).decode() if form == "base64" else r.tolist() for r in rows]
         data = [{"object": "embedding", "index": i, "embedding": value} for i, value in enumerate(values)]
-        read = sum(len(ids) for ids in encoder.tokenizer.encode_batch(texts))
+        read = sum(len(ids) for ids in map(served.model.tokenizer.whole, texts))
         usage = {"prompt_tokens": read, "total_tokens": read}
         return {"object": "list", "data": data, "model": served.name, "usage": usage, **said(tickets)}
 
