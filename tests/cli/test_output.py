@@ -126,6 +126,8 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "import": [str(runs.folder), "imported"],
         "export": [str(runs.stream), "again"],
         "quantise": ["--help"],  # those models are too small
+        "inspect": [str(runs.pairs), text],
+        "serve": ["--help"],
         "parity": [str(runs.stream), str(runs.folder), "--text", text],
         "explain": ["model.mixer"],
         "runs ls": [str(runs.pairs.parent)],

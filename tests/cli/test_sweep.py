@@ -164,6 +164,7 @@ DATA = {
 WITHOUT_TEXT = {
     "reproduce": "reads what its experiment is made for", "import": "reads a published model",
     "export": "reads a run", "quantise": "reads a run", "parity": "has its texts on the command line",
+    "inspect": "has its text on the command line", "serve": "takes requests",
     "explain": "prints", "runs ls": "prints", "runs show": "prints", "runs compare": "prints", "runs rm": "removes",
     "recipes ls": "prints", "recipes show": "prints", "recipes cp": "copies", "recipes schema": "prints",
     "parts": "prints", "parts ls": "prints", "parts show": "prints", "parts check": "computes",
@@ -224,7 +225,7 @@ def commands(command: Any, name: str = "") -> list[str]:
 
 def test_every_command_says_whether_it_takes_text_in() -> None:
     assert sorted(commands(typer.main.get_command(app))) == sorted([*WITH_TEXT, *WITHOUT_TEXT])
-    assert set(kinds(DataConfig.folder)) - set(DATA) == {"dates", "imported"}  # which read no files
+    assert set(kinds(DataConfig.folder)) - set(DATA) == {"dates", "imported", "images"}  # which read no text
 
 
 @pytest.fixture
@@ -340,7 +341,7 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
             data, told = gzip.compress(data), "standard input is gzip, which its name does not say; unpack it first"
     if any("data.path" in word for word in words):
         words = [*words, "data.valid_fraction=0", *([] if command == "evaluate" else ["tokenizer=char"])]
-    words = [re.sub("FILE|FOLDER|^RUN|^ENCODER|^LABELS|^TAGS", lambda match: where[match[0]], word) for word in words]
+    words = [re.sub("|".join(where), lambda match: where[match[0]], word) for word in words]
 
     found = cli(*command.split(), *words, stdin=b"" if channel in ("file", "gz") else data)
 

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from transduce.cli.documents import document, option
 from transduce.cli.opening import opened
 from transduce.cli.options import Checkpoint, Device, Run
+from transduce.cli.words import fold
 from transduce.errors import UserError
 
 if TYPE_CHECKING:
     from transduce.inspect.looking import Map
 
+KEYS = "name, kind, rows and columns (tokens), weights (of each head: rows by columns)"
 SHADES = " ░▒▓█"
 MEANING = {
     "weights": "the weights of attention, as they were used",
@@ -32,6 +35,7 @@ def inspect_(
     out: Annotated[Path | None, typer.Option(help="Write map.png or map.html; default: print here.")] = None,
     checkpoint: Checkpoint = "best",
     device: Device = "auto",
+    json: Annotated[bool, option(f"a list of maps: {KEYS}")] = False,
 ) -> None:
     """Show how much each token takes of each other one, for every layer and mixer.
 
@@ -46,12 +50,21 @@ def inspect_(
     most = min(one.weights.shape[0] for one in shown)
     if head is not None and head > most:
         raise UserError(f"there is no head {head}: of the maps shown one has {most}; choose --layer, or a lower number")
+    if json:
+        return document([facts(one, head) for one in shown])
     if out is None:
-        sys.stdout.write("\n\n".join(printed(one, head) for one in shown) + "\n")
+        print(fold("\n\n".join(printed(one, head) for one in shown), sys.stdout))
     elif out.suffix == ".html":
         out.write_text(page(shown, head), "utf-8")
     else:
         draw(shown, head, out)
+
+
+def facts(one: "Map", head: int | None) -> dict[str, object]:
+    """Returns a map as plain data, of one head or of all."""
+    weights = one.weights if head is None else one.weights[head - 1 : head]
+    numbers = cast("list[list[list[float]]]", weights.tolist())
+    return {"name": one.name, "kind": one.kind, "rows": one.rows, "columns": one.columns, "weights": numbers}
 
 
 def of_head(one: "Map", head: int | None) -> list[list[float]]:
