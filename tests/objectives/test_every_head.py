@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from transduce.config import from_data, kinds, to_data
+from transduce.data.answers import Compared
 from transduce.errors import UserError
 from transduce.model.architecture import ModelConfig
+from transduce.model.batch import Batch
 from transduce.model.heads.head import Head, HeadConfig, PooledHead, TokenHead
 from transduce.model.heads.token_classes import TokenClassesHead
 from transduce.model.layout import dense
@@ -17,7 +19,7 @@ from transduce.text.byte import Byte
 HEADS = [one for kind in kinds(HeadConfig.folder).values() for one in cast(type[HeadConfig], kind).examples()]
 NEEDED: dict[str, type[Head]] = {
     "classification": PooledHead, "regression": PooledHead, "tagging": TokenClassesHead, "span": TokenClassesHead,
-    "multilabel": PooledHead, "contrastive": PooledHead,
+    "multilabel": PooledHead, "contrastive": PooledHead, "reward": PooledHead,
 }  # fmt: skip
 SIZES: dict[str, Any] = {
     "width": 12, "layers": 1, "mixer": {"heads": 3}, "feedforward": {"hidden": 8}, "embedding": {"blank": True},
@@ -43,6 +45,13 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
     if objective == "multilabel" and isinstance(model.head, PooledHead):
         targets = torch.zeros(2, model.head.size)
     batch = model.given(ids, dense(2, 9), ids, dense(2, 9))._replace(targets=targets)
+    if objective in ("dpo", "orpo", "kto"):
+        numbers = torch.arange(2)[:, None].expand(2, 9)
+        batch = batch._replace(
+            extra=Compared(numbers, torch.arange(18).view(2, 9), torch.full((2, 9), -4.0), 1 - numbers)
+        )
+    if objective == "contrastive":
+        batch = batch._replace(source=ids.flip(0), source_layout=dense(2, 9))
     suits = isinstance(model.head, NEEDED.get(objective, TokenHead))
     if objective == "replaced-tokens":
         suits = model.head is not None and (model.head.size, model.head.per) == (1, "token")
@@ -61,5 +70,17 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
     loss.total.backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(gradient.isfinite().all() for gradient in gradients)
-    sure = objective == "classification" and model.head.size == 1  # of the only class there is
+    sure = objective in ("classification", "contrastive") and model.head.size == 1  # of one class, of one direction
     assert sure or any(gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("objective", ["dpo", "orpo", "kto", "contrastive"])
+def test_a_batch_of_another_task_is_refused(objective: str) -> None:
+    tokenizer = Byte().train([])
+    config = cast(ObjectiveConfig, kinds(ObjectiveConfig.folder)[objective]())
+    head = {"head": {"kind": "vector"}} if objective == "contrastive" else {}
+    kind = cast(Any, kinds(ModelConfig.folder)["encoder" if head else "decoder"])
+    model = cast(ModelConfig, from_data(kind, {**SIZES, "embedding": {}, **head})).build(tokenizer.vocab_size)
+    ids = torch.randint(5, 60, (2, 9), generator=torch.Generator().manual_seed(0))
+    with pytest.raises(UserError, match=f"objective={objective} .*use task="):
+        config.build_for(model, tokenizer)(model, Batch(ids, dense(2, 9), ids))

@@ -1,6 +1,7 @@
 """Numbers of texts and of pairs of texts: what is learnt, what is cut, and what is wrong in one sentence."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 import transduce as td
 from transduce.cli.main import main
 from transduce.data.columns import Columns
+from transduce.data.examples import Ragged
 from transduce.data.framed import Frame
 from transduce.data.loader import BatchConfig
 from transduce.data.readers.reader import Readers
 from transduce.errors import Notice, UserError
 from transduce.tasks.reading import frame_of, row_outputs
 from transduce.tasks.regress import RegressConfig, SimilarityConfig
+from transduce.tasks.valued import Valued
 from transduce.text.char import Char
 
 SMALL: dict[str, Any] = {
@@ -140,6 +143,22 @@ def test_types_of_the_second_text_reach_the_model() -> None:
     for ids, types in zip(batch.inputs.tolist(), batch.layout.types.tolist(), strict=True):
         text = tokenizer.decode([token for token, kind in zip(ids, types, strict=True) if kind])
         assert set(text) == {"x"}
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_slots_are_those_of_the_batch_and_too_long_rows_are_left_out(two: bool) -> None:
+    texts, others = (Ragged.of([[5] * n for n in sizes]) for sizes in ([0, 3, 9], [2, 0, 9]))
+    frame, values = Frame((1,), (2,), (2,), 1), np.array([[0.0], [1.0], [2.0]], dtype=np.float32)
+    rows = Valued(texts, others if two else None, values, frame, pad=0)
+    config = BatchConfig(batch_tokens=64, max_length=64)
+    whole = rows.rows(config, drop=True)
+    batches = [whole.build(group) for group in whole.fixed()]
+    lengths = {i: n for b in batches for i, n in zip(b.examples, b.layout.valid.sum(1).tolist(), strict=True)}
+    assert [lengths[i] for i in range(3)] == rows.slots.tolist()
+    short = rows.rows(replace(config, max_length=8), drop=True)
+    assert sorted(i for group in short.fixed() for i in short.build(group).examples) == [0, 1]
+    with pytest.raises(UserError, match="leaves no room for a text"):
+        rows.rows(replace(config, max_length=2), drop=False)
 
 
 def test_pairs_stand_as_published_tokenisers_have_them(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The laws of the update: what may not change a number, and what must."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from transduce.generate.config import GenerateConfig
+from transduce.generate.decode import decode
 from transduce.model.batch import Batch
 from transduce.model.layout import right_padded
+from transduce.model.models import Model
 from transduce.runs.recipe import Recipe
 from transduce.training import loop
 from transduce.training.loop import Interrupted
@@ -180,3 +184,21 @@ def test_checkpoints_made_because_time_has_passed_change_nothing(recipe: RecipeO
         return sorted(p.name for p in run.checkpoints.iterdir()), {f: (run.path / f).read_bytes() for f in files}
 
     assert ended("often", 1e-9) == ended("seldom", 5.0)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon", "sgd"])
+def test_decoding_between_updates_sees_the_weights_of_now(kind: str, recipe: RecipeOf, session: SessionOf) -> None:
+    """Decoding keeps packed copies of the weights by their version, which fused updates do not count."""
+    over = {"train.max_steps": 3, "optimizer.kind": kind, "optimizer.learning_rate": 0.1, "schedule.kind": "constant"}
+    one = session(recipe("language", over), [row_batch([[4, 5, 6, 7, 8], [6, 4]], 6)])
+    model, tokenizer = one.job.model, one.job.readers.text
+    options = GenerateConfig(max_new_tokens=4)
+
+    def written(which: Model) -> list[tuple[list[int], float]]:
+        return [(row[0].ids, row[0].score) for row in decode(which.eval(), tokenizer, options, prompt=[[4, 5], [6]])]
+
+    before = written(model)
+    loop.train(one, never)
+    after = written(model)
+    assert after != before
+    assert after == written(deepcopy(model))

@@ -21,8 +21,8 @@ def contrastive_loss(model: Learner, batch: Batch, temperature: float, both_ways
     inputs: the first texts. source: the second ones. targets: (B,), which second text it is, so that one that stands in
     several pairs is no wrong answer to any of them.
     """
-    assert batch.source is not None
-    assert batch.source_layout is not None
+    if batch.source is None or batch.source_layout is None or batch.targets.ndim != 1:
+        raise UserError("objective=contrastive reads pairs of texts, which other tasks do not have; use task=embed")
     with collecting() as noted:
         first = batch._replace(source=None, source_layout=None)
         second = first._replace(inputs=batch.source, layout=batch.source_layout)
@@ -65,3 +65,5 @@ class ContrastiveConfig(ObjectiveConfig):
 
     def require_head(self, model: Model) -> None:
         require_pooled(model, self)
+        if len(model.towers()) > 1:
+            raise UserError("objective=contrastive reads each text with one stack; use model.kind=encoder, or decoder")

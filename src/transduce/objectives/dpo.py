@@ -29,7 +29,7 @@ def pair_loss(h: Tensor, config: "DpoConfig", smoothing: float) -> Tensor:
 
 def dpo_loss(model: Learner, batch: Batch, config: "DpoConfig") -> Loss:
     """Returns the loss of pairs of answers, of which the first is preferred."""
-    of_answers = answers(model, batch)
+    of_answers = answers(model, batch, "dpo")
     ratio = of_answers.ratio.reshape(-1, 2)
     h, rewards = ratio[:, 0] - ratio[:, 1], config.beta * ratio.detach()
     total = pair_loss(h, config, config.label_smoothing).sum()

@@ -18,7 +18,7 @@ from transduce.objectives.preference import answers
 
 def kto_loss(model: Learner, batch: Batch, config: "KtoConfig") -> Loss:
     """Returns the loss of answers, each of which is wanted or not."""
-    of_answers = answers(model, batch)
+    of_answers = answers(model, batch, "kto")
     assert of_answers.label is not None, "kto reads answers with a label"
     wanted = of_answers.label > 0
     reward = config.beta * (of_answers.ratio - config.origin)

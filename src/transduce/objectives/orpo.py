@@ -24,7 +24,7 @@ def log_odds(log_p: Tensor) -> Tensor:
 
 def orpo_loss(model: Learner, batch: Batch, beta: float) -> Loss:
     """Returns the loss of pairs of answers, of which the first is preferred."""
-    of_answers = answers(model, batch)
+    of_answers = answers(model, batch, "orpo")
     means = (of_answers.model / of_answers.tokens).reshape(-1, 2)
     odds = log_odds(means[:, 0]) - log_odds(means[:, 1])
     each = -means[:, 0] - beta * F.logsigmoid(odds)

@@ -46,13 +46,15 @@ def still(model: Learner) -> Learner:
     return model
 
 
-def answers(model: Learner, batch: Batch) -> LogP:
+def answers(model: Learner, batch: Batch, objective: str) -> LogP:
     """Returns the log p of the answers of a batch, which may be padded or packed.
 
     The model drops nothing out from here on, so that p / p_ref is 1 where the training starts.
+    Raises UserError for a batch of a task that compares no answers. objective: the kind that asks.
     """
     extra = batch.extra
-    assert isinstance(extra, Compared), "objectives of preferences read answers, which other tasks do not have"
+    if not isinstance(extra, Compared):
+        raise UserError(f"objective={objective} compares answers, which other tasks do not have; use task=prefer")
     model = still(model)
     with collecting() as noted:
         hidden = model.features(batch).flatten(0, 1)

@@ -56,6 +56,7 @@ class ExploreConfig(ChatConfig):
     reads: ClassVar[tuple[str, ...]] = (PROMPT, COMPLETION)
     refusal: ClassVar[str] = "this model was trained on rewards; use chat"
     gives: ClassVar[str] = "answer"
+    rewarded: ClassVar[bool] = True
     reward: RewardSource = field(default_factory=MeasureReward)
 
     @classmethod

@@ -4,6 +4,7 @@ Tested in tests/prefer/test_experience.py.
 """
 
 from copy import deepcopy
+from typing import cast
 
 from transduce.data.columns import Columns
 from transduce.data.examples import Examples
@@ -28,7 +29,7 @@ def loader(
 ) -> Loader:  # fmt: skip
     """Returns the roll-outs of a model, which is at its start in a new run. Raises UserError."""
     task, objective = recipe.task, recipe.objective
-    if not isinstance(task, ExploreConfig) or not isinstance(objective, GrpoConfig):
+    if not task.rewarded or not isinstance(objective, GrpoConfig):
         what = f"objective={objective.kind} learns from rewards of the model's own answers, which"
         raise UserError(f"{what} task={task.kind} does not have; use task=explore, or another objective")
     path, reference = run.path / FOLDER / MODEL, deepcopy(model)
@@ -40,5 +41,13 @@ def loader(
         path.parent.mkdir(exist_ok=True)
         save_tensors(weights(model), path)
     return Experience(
-        examples, columns, recipe.batch, task, objective, model, reference, readers, seed=recipe.train.seed
+        examples,
+        columns,
+        recipe.batch,
+        cast(ExploreConfig, task),
+        objective,
+        model,
+        reference,
+        readers,
+        seed=recipe.train.seed,
     )
