@@ -19,7 +19,9 @@ def rows(columns: Columns) -> list[tuple[str, ...]]:
 
 
 def test_the_kinds_are_found_by_walking_the_folder():
-    assert list(kinds(DataConfig.folder)) == ["dates", "imported", "pairs", "parallel", "table", "text"]
+    assert list(kinds(DataConfig.folder)) == [
+        "chats", "dates", "images", "imported", "pairs", "parallel", "table", "text"
+    ]  # fmt: skip
 
 
 def test_held_out_texts_are_a_share_and_the_rest_is_training():

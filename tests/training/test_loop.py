@@ -189,7 +189,14 @@ def test_checkpoints_made_because_time_has_passed_change_nothing(recipe: RecipeO
 @pytest.mark.parametrize("kind", ["adamw", "muon", "sgd"])
 def test_decoding_between_updates_sees_the_weights_of_now(kind: str, recipe: RecipeOf, session: SessionOf) -> None:
     """Decoding keeps packed copies of the weights by their version, which fused updates do not count."""
-    over = {"train.max_steps": 3, "optimizer.kind": kind, "optimizer.learning_rate": 0.1, "schedule.kind": "constant"}
+    wide = {"model.width": 64, "model.feedforward.hidden": 8192}  # so that matrices are worth packing
+    over = {
+        **wide,
+        "train.max_steps": 3,
+        "optimizer.kind": kind,
+        "optimizer.learning_rate": 0.1,
+        "schedule.kind": "constant",
+    }
     one = session(recipe("language", over), [row_batch([[4, 5, 6, 7, 8], [6, 4]], 6)])
     model, tokenizer = one.job.model, one.job.readers.text
     options = GenerateConfig(max_new_tokens=4)

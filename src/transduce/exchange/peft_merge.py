@@ -17,6 +17,7 @@ import safetensors.torch
 from torch import Tensor
 
 from transduce.errors import UserError
+from transduce.exchange import remote_code
 from transduce.exchange.files import INDEX, SINGLE, Files, opened, read_json
 from transduce.exchange.peft_adapter import CONFIG, WEIGHTS
 from transduce.text.published import PIECES
@@ -40,6 +41,7 @@ def merged(adapter: Path, base: Path | None) -> Generator[Path]:
 
     base: where the model lies that the adapter is for; None: where adapter_config.json says. Raises UserError.
     """
+    remote_code.require_none(adapter)
     config = read_json(adapter / CONFIG)
     require_lora(config, adapter / CONFIG)
     base = at_hand(config, base, adapter)

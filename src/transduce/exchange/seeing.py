@@ -225,11 +225,15 @@ def of_transformers(folder: Path, pictures: Sequence[str]) -> Answers:
 
     some: Any = transformers
     reads = getattr(some, "ViTImageProcessorPil", None) or some.ViTImageProcessor
-    model = some.AutoModelForImageClassification.from_pretrained(folder, local_files_only=True).eval()
+    model = some.AutoModelForImageClassification.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    ).eval()
     mode = "RGB" if model.config.num_channels == 3 else "L"
     images: list[Any] = [Image.open(path).convert(mode) for path in pictures]
     how = {"input_data_format": "channels_last"} if mode == "L" else {}  # which it could only guess
     if mode == "L":
         images = [np.asarray(image)[:, :, None] for image in images]
-    pixels: Tensor = reads.from_pretrained(folder)(images, return_tensors="pt", **how)["pixel_values"]
+    pixels: Tensor = reads.from_pretrained(folder, local_files_only=True, trust_remote_code=False)(
+        images, return_tensors="pt", **how
+    )["pixel_values"]
     return Answers({"pixels": pixels, "logits": model(pixels).logits}, [], [])

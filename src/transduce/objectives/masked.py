@@ -123,8 +123,8 @@ class MaskedConfig(ObjectiveConfig):
     never: ids that are never hidden (None: those of the tokeniser that are no text).
     whole_words: all tokens of a word are hidden together; words are drawn until the next one would be too much.
     pair: each row is made of two halves of a text, and the head `pair` of the model tells, with the same weight as the
-        hidden tokens: next: does the second belong to the first (BERT, sec. 3.1)? order: do they stand in their order
-        (Lan et al. 2020, arXiv:1909.11942, sec. 3.1)?
+        hidden tokens, whether the second belongs to the first (next, BERT, sec. 3.1), or whether they stand in their
+        order (order, Lan et al. 2020, arXiv:1909.11942, sec. 3.1).
     """
 
     kind: ClassVar[str] = "masked-lm"
