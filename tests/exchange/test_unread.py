@@ -69,10 +69,10 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "another name": (lambda d: (d / "model.safetensors").rename(d / "x.safetensors"), r"has x\.safetensors, .* rename"),
     "no weights": (lambda d: (d / "model.safetensors").unlink(), "does not exist; the folder of a model holds"),
     "no config.json": (lambda d: (d / "config.json").unlink(), "has weights, but no config.json"),
-    "an adapter": (peft, r"an adapter of org/base \(peft\), .*transduce import .* --base MODEL"),
+    "an adapter": (peft, "an adapter of org/base.* --base (DIR|MODEL)"),
     "an adapter in a model's folder": (
         lambda d: (d / "adapter_config.json").write_text(json.dumps(PEFT)),
-        "holds an adapter of org/base",
+        "an adapter of org/base.* --base (DIR|MODEL)",
     ),
     "weights of an adapter": (
         lambda d: renamed(d, lambda n: n, **{"bert.encoder.layer.0.attention.self.query.lora_A.weight": torch.ones(2)}),
