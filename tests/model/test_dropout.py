@@ -13,7 +13,9 @@ from transduce.config import from_data, kinds
 from transduce.model.architecture import DecoderConfig
 from transduce.model.batch import Batch
 from transduce.model.embed.adaptive import AdaptiveEmbeddingConfig
+from transduce.model.embed.convolutions import ConvolutionsConfig
 from transduce.model.embed.embedding import EmbeddingConfig
+from transduce.model.embed.patches import PatchesConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.init.init import Sizes, XavierInit
@@ -257,8 +259,33 @@ def test_embeddings_drop_features_of_tokens_with_their_positions(config: Embeddi
     require_mask(kept != 0)
 
 
+SEEING: list[EmbeddingConfig] = [
+    PatchesConfig(picture=(4, 6), patch=2, class_token=True), ConvolutionsConfig(picture=(8, 8)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("config", SEEING, ids=lambda config: config.kind)
+def test_embeddings_of_pictures_drop_features_with_their_positions(config: EmbeddingConfig) -> None:
+    torch.manual_seed(0)
+    place = LearnedConfig(limit=64).build(config.added_at(WIDTH), None)
+    plain = moved(config.build(3, WIDTH, LayerNorm(), place, scale=2.0, p=0.0))
+    m = moved(config.build(3, WIDTH, LayerNorm(), place, scale=2.0, p=P))
+    m.load_state_dict(plain.state_dict())
+    height, width = config.picture  # type: ignore[attr-defined]
+    pictures, grid = torch.randn(DRAWS // 8, 3, height, width).double(), dense(DRAWS // 8, 1)
+    exact = m.eval()(pictures, grid)
+    torch.testing.assert_close(exact, plain.eval()(pictures, grid), atol=0, rtol=0)
+    m.train()
+    for part in m.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
+    kept = m(pictures, grid)
+    torch.testing.assert_close(kept, torch.where(kept == 0, 0.0, exact / (1 - P)), atol=1e-12, rtol=1e-12)
+    require_mask(kept != 0)
+
+
 def test_every_kind_of_embedding_is_among_these() -> None:
-    assert {type(config) for config in embeddings()} == set(kinds(EmbeddingConfig.folder).values())
+    assert {type(config) for config in (*embeddings(), *SEEING)} == set(kinds(EmbeddingConfig.folder).values())
 
 
 # --- a whole model

@@ -6,6 +6,7 @@ import pytest
 from transduce.config import kinds
 from transduce.tasks.measures.classes import Accuracy, MacroF1, Matthews, confusion
 from transduce.tasks.measures.measure import Measure, Outcome, Sample
+from transduce.tasks.task import TaskConfig
 
 metrics = pytest.importorskip("sklearn.metrics")
 
@@ -60,8 +61,9 @@ def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 
 def test_every_measure_has_a_name_and_a_direction() -> None:
+    tasks = [task for task in kinds(TaskConfig.folder).values() if issubclass(task, TaskConfig)]
     for kind, measure in kinds(Measure.folder).items():
         assert issubclass(measure, Measure)
         assert measure.label, kind
         assert measure.sign in (-1, 1)
-        assert measure.of_what in ("", "text", "class", "number")
+        assert measure.of_what in ("", *(task.gives for task in tasks)), kind

@@ -1,18 +1,27 @@
 """Laws for every measure: its value lies in its interval, is that of any order of rows, and needs no interval."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from transduce.config import kinds
 from transduce.tasks.measures.measure import Grid, Measure, Outcome, Sample, interval
+from transduce.tasks.measures.squad import Right
 from transduce.testing.tasks import check_measure
 
 PARTS = np.array([[10.0, 4.0], [9.0, 6.0], [1.0, 1.0], [7.5, 5.0]])
-ROWS = {
+LABELS = [("a",), ("a", "b"), (), ("c",)]
+ROWS: dict[str, list[tuple[Any, ...]]] = {
     "": [],
     "text": [(f"the cat number {i} sat on the mat", f"the cat number {i - i % 3} sat on the mat") for i in range(40)],
     "class": [("abc"[i % 3], "abc"[i * i % 3]) for i in range(40)],
     "number": [(str(i / 7), str(i / 7 + i % 3)) for i in range(40)],
+    "answer": [(f"cat {i}", f"cat {i - i % 3}", None, Right((f"cat {i}", "dog"), "cat")) for i in range(40)],
+    "tags": [("B-x I-x O", ("B-x I-x O", "B-x O O", "O O O")[i % 3]) for i in range(40)],
+    "labels": [("", "", None, (LABELS[i % 4], LABELS[i * i % 3])) for i in range(40)],
+    "rank": [("", "", None, (1 + i % 12, 1 + i % 5)) for i in range(40)],
+    "preference": [("good", ("good", "bad")[i % 3 > 1]) for i in range(40)],
 }
 
 
