@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,10 +33,18 @@ POSTS: dict[str, Make] = {
     "/score": own.score,
     "/embed": own.embed,
     "/predict": own.predict,
+    "/inspect/attention": own.attention,
     "/tokenize": own.tokenize,
     "/detokenize": own.detokenize,
 }
-GETS = ("/health", "/ready", "/metrics", "/v1/models")
+GETS = ("/health", "/ready", "/metrics", "/v1/models", "/")
+PAGE = resources.files("transduce.serve").joinpath("page.html")
+# The page loads nothing, and asks this server alone.
+SAFE = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +86,11 @@ class Server:
         async def models(_: Request) -> Response:
             return openai.listed(served)
 
-        routes = [Route(path, act) for path, act in zip(GETS, (health, ready, metrics, models), strict=True)]
+        async def page(_: Request) -> Response:
+            return HTMLResponse(PAGE.read_bytes(), headers=SAFE)
+
+        acts = (health, ready, metrics, models, page)
+        routes = [Route(path, act) for path, act in zip(GETS, acts, strict=True)]
         routes += [Route(path, self.post(make), methods=["POST"]) for path, make in POSTS.items()]
         self.app = Guarded(Starlette(routes=routes, exception_handlers={404: missing, 405: other}), self)
 
@@ -163,11 +176,7 @@ class Guarded:
         try:
             await (self.app if reason is None else refusal(reason))(scope, receive, sending)
         finally:
-            path = (
-                scope["path"]
-                if scope["path"] in (*POSTS, "/", "/health", "/ready", "/metrics", "/v1/models")
-                else "other"
-            )
+            path = scope["path"] if scope["path"] in (*POSTS, *GETS) else "other"
             self.server.answers.counts[path, status] += 1
             if self.server.limits.log:
                 took = round(1000 * (time.monotonic() - begun), 1)

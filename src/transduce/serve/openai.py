@@ -82,6 +82,7 @@ def completions(served: Served, body: Body, timeout: float) -> Response:
     if body.values.pop("suffix", None):
         raise UserError("`suffix` is not known here: no model of this server writes what stands between two texts")
     stream, usage = streaming(body)
+    with_ids = body.take("return_token_ids", bool, False)
     how = writing(served, body, look)
     body.ignore(*NO_EFFECT)
     body.end()
@@ -89,7 +90,7 @@ def completions(served: Served, body: Body, timeout: float) -> Response:
         rows = [[scored(served, one.ids, look=look or 0)] * how.config.nbest for one in given]
     else:
         rows = requests(served, how, None, [one.ids for one in given], echo and look is not None)
-    form = Completions(served, how, given, rows, echo)
+    form = Completions(served, how, given, rows, echo, with_ids)
     return form.answer(stream, usage, timeout)
 
 
@@ -198,13 +199,20 @@ def ending(finished: bool) -> str:
 
 
 class Completions(Form):
-    """Of /v1/completions. echo: the prompt stands before what was written."""
+    """Of /v1/completions.
+
+    echo: the prompt stands before what was written. with_ids: the ids of tokens too, as vLLM gives them; those of a
+    prompt once.
+    """
 
     def __init__(
-        self, served: Served, how: Writing, given: Sequence[Prompt], rows: Sequence[Sequence[Request]], echo: bool
+        self, served: Served, how: Writing, given: Sequence[Prompt], rows: Sequence[Sequence[Request]], echo: bool,
+        with_ids: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(served, how, given, rows)
-        self.echo = echo
+        self.echo, self.with_ids = echo, with_ids
+        self.read = [prompt.ids for prompt, row in zip(given, rows, strict=True) for _ in row]
+        self.said = [False] * sum(map(len, rows))  # whether the ids of the prompt were given
         self.offsets = [0] * sum(map(len, rows))  # characters of each text that its tokens have given, in a stream
 
     def begin(self) -> dict[str, Any]:
@@ -215,14 +223,29 @@ class Completions(Form):
 
     def choice(self, index: int, prompt: Prompt, text: str, tokens: Sequence[Token], reason: str) -> dict[str, Any]:
         text = prompt.text + text if self.echo else text
-        return {"index": index, "text": text, "logprobs": self.logprobs(tokens, 0), "finish_reason": reason}
+        one = {"index": index, "text": text, "logprobs": self.logprobs(tokens, 0), "finish_reason": reason}
+        return {**one, **self.ids(index, tokens)}
 
     def piece(self, index: int, text: str, tokens: Sequence[Token], reason: str | None) -> dict[str, Any]:
         if self.echo and not text and tokens and reason is None and tokens[0].log_p is None:
             text = self.tokenizer.decode([token.id for token in tokens])
         probabilities = self.logprobs(tokens, self.offsets[index]) if tokens else None
         self.offsets[index] += len(text)
-        return {"index": index, "text": text, "logprobs": probabilities, "finish_reason": reason}
+        one = {"index": index, "text": text, "logprobs": probabilities, "finish_reason": reason}
+        return {**one, **self.ids(index, tokens)}
+
+    def ids(self, index: int, tokens: Sequence[Token]) -> dict[str, Any]:
+        """Returns the ids of tokens, of the likeliest in their places, and, the first time, of the prompt."""
+        if not self.with_ids:
+            return {}
+        prompt = {} if self.said[index] else {"prompt_token_ids": self.read[index]}
+        self.said[index] = True
+        top = {} if self.how.look is None else {"top_tokens": [self.likeliest(token) for token in tokens]}
+        return {"token_ids": [token.id for token in tokens], **top, **prompt}
+
+    def likeliest(self, token: Token) -> list[dict[str, Any]]:
+        names = self.tokenizer.pieces([i for i, _ in token.top])
+        return [{"id": i, "token": name, "logprob": p} for name, (i, p) in zip(names, token.top, strict=True)]
 
     def logprobs(self, tokens: Sequence[Token], offset: int) -> dict[str, Any] | None:
         """Returns tokens, their log p, the likeliest in their places, and where each begins in the text."""

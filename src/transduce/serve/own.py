@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from transduce.errors import UserError
 from transduce.generate.rows import Request, Token
+from transduce.inspect.looking import Map
 from transduce.serve.answering import Answer, Asking
 from transduce.serve.asking import TOP, Body, Served, requests, scored, writing
 from transduce.serve.engine import Ticket
@@ -15,6 +16,8 @@ from transduce.tasks.answer import answer, distinct
 from transduce.tasks.classify import Classified
 from transduce.tasks.task import TaskConfig
 from transduce.text.tokenizer import Tokenizer
+
+MOST = 2_000_000  # numbers of the maps of an answer
 
 
 def translate(served: Served, body: Body, timeout: float) -> Response:
@@ -145,6 +148,34 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(part) for part in cast("list[Any]", value)]
     return value.tolist() if hasattr(value, "tolist") else value
+
+
+def attention(served: Served, body: Body, timeout: float) -> Response:
+    """Gives the maps of every mixer on a text, as `td.load(...).attention` does: of all layers, or of one."""
+    text, target, layer = body.take("text", str), body.take("target", str), body.whole("layer", None, 1, 10_000)
+    if text is None:
+        raise UserError("`text` is missing; send the text that the model is to read")
+    body.end()
+
+    def make(tickets: list[Ticket]) -> dict[str, Any]:
+        every = cast("list[Map]", tickets[0].result)
+        chosen = [one for one in every if layer is None or f"layer {layer} " in one.name]
+        if not chosen:
+            raise UserError(f"there is no map of layer {layer}; the model has {', '.join(one.name for one in every)}")
+        if (numbers := sum(one.weights.numel() for one in chosen)) > MOST:
+            raise UserError(
+                f"the maps have {numbers:,} numbers, of at most {MOST:,}; ask for one `layer`, or less text"
+            )
+        names = ("name", "kind", "rows", "columns")
+        out = [{**{n: getattr(m, n) for n in names}, "weights": rounded(m)} for m in chosen]
+        return {"model": served.name, "maps": out, **said(tickets)}
+
+    return Answer(Asking(served.engine, [lambda: served.model.attention(text, target)], timeout), make)
+
+
+def rounded(one: Map) -> list[Any]:
+    """Returns the (H, T, N) numbers of a map with four digits behind the point."""
+    return (one.weights.double() * 1e4).round().div(1e4).tolist()
 
 
 def tokenize(served: Served, body: Body, timeout: float) -> Response:
