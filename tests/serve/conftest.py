@@ -57,6 +57,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, td.Transducer]
     play = {**SMALL, "data.path": str(out / "text.txt"), "batch.max_length": 32}
     given = {"data.path": str(out / "text.txt"), "data.unit": "line", "tokenizer": "char"}
     lines = {**SMALL, **given}
+    talks = (f'{{"prompt": "red dog {n}?", "completion": "dog {n}"}}\n' for n in range(40))
+    (out / "talks.jsonl").write_text("".join(talks), "utf-8")
     sizes = {f"data.{split}_size": size for split, size in (("train", 60), ("valid", 4), ("test", 4))}
     bare = {key: value for key, value in SMALL.items() if not key.startswith("model.mixer")}
     runs = {
@@ -64,6 +66,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, td.Transducer]
         "lines": ("text", lines),
         "lstm": ("text", {**bare, **given, "model.mixer": "lstm", "model.positions": "none"}),
         "delta": ("text", {**lines, "model.mixer.kind": "gated-delta", "model.positions": "none"}),
+        "talk": ("sft", {**SMALL, "data.path": str(out / "talks.jsonl"), "tokenizer": "char"}),
         "dates": ("dates", {**SMALL, **sizes}),
         "labels": ("classify", {**SMALL, "data.path": str(out / "table.tsv"), "tokenizer": "char"}),
         "encoder": ("text", {**lines, "model.kind": "encoder", "objective.kind": "masked-lm", "batch.packing": False}),

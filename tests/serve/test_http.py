@@ -61,7 +61,7 @@ def test_what_is_no_request_gets_a_sentence(served):
         assert status in (400, 404), answer
         assert words in answer["error"]["message"]
     talk = {"model": "play", "messages": [{"role": "user", "content": "a"}]}
-    assert "no chat template" in served.ask("/v1/chat/completions", talk)[1]["error"]["message"]
+    assert "not on conversations" in served.ask("/v1/chat/completions", talk)[1]["error"]["message"]
     assert "not an encoder" in served.ask("/embed", {"model": "play", "text": "a"})[1]["error"]["message"]
     assert served.ask("/classify", {"model": "play", "text": "a"})[0] == 400
     assert served.ask("/nowhere", headers={})[0] == 404

@@ -4,7 +4,6 @@ from operator import itemgetter
 
 import pytest
 
-from transduce.serve.chat import rendered
 from transduce.text.tokenizer import Marks, Tokenizer
 
 openai = pytest.importorskip("openai", reason="the client is not installed")
@@ -60,11 +59,11 @@ def test_embeddings(client, models):
 def test_errors_are_those_of_the_client(client):
     with pytest.raises(openai.NotFoundError, match="this server has"):
         client.completions.create(model="nobody", prompt="a")
-    with pytest.raises(openai.BadRequestError, match="chat template"):
+    with pytest.raises(openai.BadRequestError, match="not on conversations; use generate, or teach it"):
         client.chat.completions.create(model="lines", messages=[{"role": "user", "content": "a"}])
 
 
-TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}assistant:"
 
 
 def test_a_model_with_a_template_talks(client, models, monkeypatch):
@@ -72,7 +71,6 @@ def test_a_model_with_a_template_talks(client, models, monkeypatch):
     marks = Marks(pad=0, bos=1, eos=2, unk=3, rows=tokenizer.vocab_size, opens=(1,), chat=TEMPLATE)
     monkeypatch.setattr(tokenizer, "marks", marks)
     messages = [{"role": "user", "content": "the fox"}]
-    assert rendered(TEMPLATE, messages, tokenizer) == "user: the fox\nassistant:"
     given = {"model": "lines", "messages": messages, "max_tokens": 8, "temperature": 0}
     one = client.chat.completions.create(**given, logprobs=True, top_logprobs=2)
     message = one.choices[0].message
@@ -82,8 +80,16 @@ def test_a_model_with_a_template_talks(client, models, monkeypatch):
     texts = [event.choices[0].delta.content or "" for event in events if event.choices]
     assert "".join(texts) == message.content
     assert events[-1].usage.completion_tokens == one.usage.completion_tokens
-    with pytest.raises(openai.BadRequestError, match="mark of the model"):
-        client.chat.completions.create(model="lines", messages=[{"role": "user", "content": "</s>"}])
+    typed = [{"role": "user", "content": "</s> is text"}]
+    whole = client.chat.completions.create(**{**given, "messages": typed})
+    assert whole.usage.prompt_tokens > one.usage.prompt_tokens, "what looks like a mark is text"
+
+
+@pytest.mark.parametrize("said", ["red dog 7?", [{"type": "text", "text": "red "}, {"type": "text", "text": "dog 7?"}]])
+def test_a_model_that_learnt_conversations_answers_as_in_the_library(said, client, models):
+    messages = [{"role": "user", "content": said}]
+    one = client.chat.completions.create(model="talk", messages=messages, max_tokens=12, temperature=0)
+    assert one.choices[0].message.content == models["talk"].chat("red dog 7?", max_new_tokens=12, temperature=0.0)
 
 
 def test_the_contract_of_lm_eval(served, models):

@@ -31,7 +31,8 @@ class Served:
 
     def __init__(self, name: str, model: Transducer, rows: int, queue: int) -> None:
         self.name, self.model, self.meters, self.created = name, model, Meters(), int(time.time())
-        self.engine = Engine(model.model, model.readers.tokenizer, rows, queue, self.meters)
+        written = model.task.written(model.readers) if model.readers.tokenizer is not None else None
+        self.engine = Engine(model.model, written, rows, queue, self.meters)
 
 
 def parsed(body: bytes) -> dict[str, Any]:

@@ -275,7 +275,7 @@ class Completions(Form):
 
 def chat(served: Served, body: Body, timeout: float) -> Response:
     """Answers a conversation, by the template of the model."""
-    ids, text = conversation(served.model.tokenizer, body)
+    ids, text = conversation(served, body)
     wanted = body.take("logprobs", bool, False)
     top = body.whole("top_logprobs", None, 0, TOP)
     if top is not None and not wanted:

@@ -175,7 +175,7 @@ def attention(served: Served, body: Body, timeout: float) -> Response:
 
 def rounded(one: Map) -> list[Any]:
     """Returns the (H, T, N) numbers of a map with four digits behind the point."""
-    return (one.weights.double() * 1e4).round().div(1e4).tolist()
+    return cast("list[Any]", (one.weights.double() * 1e4).round().div(1e4).tolist())
 
 
 def tokenize(served: Served, body: Body, timeout: float) -> Response:

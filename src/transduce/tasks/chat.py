@@ -163,6 +163,10 @@ class ChatConfig(TaskConfig):
         """Returns how the tokeniser writes conversations. Raises UserError."""
         return chat_of(readers.text, self.chat)
 
+    def written(self, readers: Readers) -> "Turns":
+        """Returns the tokeniser, which also ends where a turn of the assistant does. Raises UserError."""
+        return Turns(readers.text, self.template(readers).end)
+
     def examples(self, columns: Columns, readers: Readers) -> Examples:
         chat, ids, own = self.template(readers), list[list[int]](), list[list[bool]]()
         for number, value in enumerate(columns[MESSAGES], 1):
@@ -197,7 +201,7 @@ class ChatConfig(TaskConfig):
         Where the assistant has the last word, that is what it answers anew. An answer is no longer than the model's
         positions allow; a conversation that is longer raises UserError.
         """
-        chat = self.template(readers)
+        chat, turns = self.template(readers), self.written(readers)
         prompts = [chat.ids(before_answer(conversation(one))) for one in inputs]
         if not prompts:
             return []
@@ -205,7 +209,6 @@ class ChatConfig(TaskConfig):
             raise UserError(f"a conversation has {long} tokens, but this model reads {model.limit}; begin a new one")
         options = replace(options, max_length=None)
         limits = room(model, options, [len(row) for row in prompts])
-        turns = Turns(readers.text, chat.end)
         rows = decode(model, turns, options, prompt=prompts, limits=limits, on_token=on_token)
         return [answer(readers.text, row[0], options) for row in rows]
 

@@ -22,6 +22,7 @@ from transduce.data.readers.reader import Reader, Readers
 from transduce.data.source import DataConfig
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
+from transduce.generate.inputs import Vocabulary
 from transduce.generate.score import Scores
 from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
@@ -99,6 +100,10 @@ class TaskConfig(Part, ABC):
     def around(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Returns the ids that a model reads before and after a text."""
         return tokenizer.marks.before, tokenizer.marks.after
+
+    def written(self, readers: Readers) -> Vocabulary:
+        """Returns the tokeniser, with every token that ends what a model writes."""
+        return readers.text
 
     def begins(self, tokenizer: Tokenizer) -> tuple[int, ...]:
         """Returns the ids that every answer begins with; none where a model continues a prompt, or writes nothing."""
