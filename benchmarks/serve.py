@@ -1,0 +1,106 @@
+"""The cost of a token for texts that are written together as they come, beside `generate` of all of them at once.
+
+    python benchmarks/serve.py [--width 768] [--layers 12] [--vocabulary 8000] [--new 48] [--rounds 5]
+
+A decoder with random weights, one thread, CPU seconds, without HTTP. `rows` is what the server steps (each text has the
+bits that it has alone), `decode` a batch of the same texts that begin and end together; for 8 texts and for one. Then
+the longest gap between two tokens of 7 texts while an eighth with a long prompt comes in, read in pieces.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from common import in_turn, machine, ratio
+
+from transduce.config import from_data
+from transduce.generate.config import GenerateConfig
+from transduce.generate.decode import decode
+from transduce.generate.rows import Request, Rows
+from transduce.model.architecture import DecoderConfig
+from transduce.model.models import Model
+from transduce.testing.together import Numbers
+
+READ = 16  # tokens of a prompt
+
+
+def built(width: int, layers: int, vocabulary: int) -> Model:
+    """A decoder of the shape of GPT-2."""
+    data = {
+        "width": width, "layers": layers, "mixer": {"kind": "attention", "heads": width // 64},
+        "feedforward": {"kind": "mlp", "hidden": 4 * width}, "positions": {"kind": "learned", "limit": 4096},
+    }  # fmt: skip
+    return from_data(DecoderConfig, data).build(vocabulary).eval()
+
+
+def prompts(count: int, vocabulary: int, length: int = READ) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(count)
+    return torch.randint(3, vocabulary, (count, length), generator=generator).tolist()
+
+
+def through(model: Model, texts: list[list[int]], config: GenerateConfig) -> None:
+    """Writes every text to its end, a step of all at a time."""
+    rows = Rows(model, Numbers(), len(texts))
+    for ids in texts:
+        rows.admit(Request(ids, config, config.max_new_tokens))
+    while not rows.idle:
+        rows.step()
+
+
+def gaps(model: Model, vocabulary: int, config: GenerateConfig, long: int) -> tuple[float, float]:
+    """Seconds of a usual step of 7 texts, and of the longest while a prompt of so many tokens is read beside them."""
+    rows = Rows(model, Numbers(), 8)
+    for ids in prompts(7, vocabulary):
+        rows.admit(Request(ids, config, config.max_new_tokens))
+
+    def step() -> float:
+        start = time.process_time()
+        rows.step()
+        return time.process_time() - start
+
+    for _ in range(4):
+        step()
+    usual = statistics.median(step() for _ in range(8))
+    rows.admit(Request(prompts(1, vocabulary, long)[0], config, 1))
+    return usual, max(step() for _ in range(min(config.max_new_tokens - 16, long // 32)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    for name, usual in (
+        ("width", 768),
+        ("layers", 12),
+        ("vocabulary", 8000),
+        ("new", 48),
+        ("rounds", 5),
+        ("long", 640),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=usual)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    print(machine())
+    model = built(asked.width, asked.layers, asked.vocabulary)
+    config = GenerateConfig(max_new_tokens=asked.new, min_new_tokens=asked.new)
+    print("| texts | rows, CPU ms a token | decode | rows / decode |\n| ---: | ---: | ---: | ---: |")
+    for count in (1, 8):
+        texts = prompts(count, asked.vocabulary)
+        ways: dict[str, Callable[[int], object]] = {
+            "rows": lambda _, texts=texts: through(model, texts, config),
+            "decode": lambda _, texts=texts: decode(model, Numbers(), config, prompt=texts),
+        }
+        times = in_turn(ways, asked.rounds, warmup=1, now=time.process_time)
+        each = {name: 1e3 * statistics.median(row) / (count * asked.new) for name, row in times.items()}
+        print(
+            f"| {count} | {each['rows']:.1f} | {each['decode']:.1f} | {1 / ratio(times, 'rows', 'decode'):.2f} |",
+            flush=True,
+        )
+    usual, longest = gaps(model, asked.vocabulary, config, asked.long)
+    print(
+        f"a step of 7 texts: {1e3 * usual:.0f} ms; while {asked.long} tokens are read: {1e3 * longest:.0f} ms at most"
+    )
+
+
+if __name__ == "__main__":
+    main()
