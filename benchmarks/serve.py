@@ -24,6 +24,7 @@ from transduce.model.models import Model
 from transduce.testing.together import Numbers
 
 READ = 16  # tokens of a prompt
+ENDLESS = Numbers(eos=-1)  # so that every text is as long as it may be
 
 
 def built(width: int, layers: int, vocabulary: int) -> Model:
@@ -42,7 +43,7 @@ def prompts(count: int, vocabulary: int, length: int = READ) -> list[list[int]]:
 
 def through(model: Model, texts: list[list[int]], config: GenerateConfig) -> None:
     """Writes every text to its end, a step of all at a time."""
-    rows = Rows(model, Numbers(), len(texts))
+    rows = Rows(model, ENDLESS, len(texts))
     for ids in texts:
         rows.admit(Request(ids, config, config.max_new_tokens))
     while not rows.idle:
@@ -51,7 +52,7 @@ def through(model: Model, texts: list[list[int]], config: GenerateConfig) -> Non
 
 def gaps(model: Model, vocabulary: int, config: GenerateConfig, long: int) -> tuple[float, float]:
     """Seconds of a usual step of 7 texts, and of the longest while a prompt of so many tokens is read beside them."""
-    rows = Rows(model, Numbers(), 8)
+    rows = Rows(model, ENDLESS, 8)
     for ids in prompts(7, vocabulary):
         rows.admit(Request(ids, config, config.max_new_tokens))
 
@@ -82,13 +83,13 @@ def main() -> None:
     torch.set_num_threads(1)
     print(machine())
     model = built(asked.width, asked.layers, asked.vocabulary)
-    config = GenerateConfig(max_new_tokens=asked.new, min_new_tokens=asked.new)
+    config = GenerateConfig(max_new_tokens=asked.new)
     print("| texts | rows, CPU ms a token | decode | rows / decode |\n| ---: | ---: | ---: | ---: |")
     for count in (1, 8):
         texts = prompts(count, asked.vocabulary)
         ways: dict[str, Callable[[int], object]] = {
             "rows": lambda _, texts=texts: through(model, texts, config),
-            "decode": lambda _, texts=texts: decode(model, Numbers(), config, prompt=texts),
+            "decode": lambda _, texts=texts: decode(model, ENDLESS, config, prompt=texts),
         }
         times = in_turn(ways, asked.rounds, warmup=1, now=time.process_time)
         each = {name: 1e3 * statistics.median(row) / (count * asked.new) for name, row in times.items()}
