@@ -10,6 +10,8 @@ from collections.abc import Callable
 from threading import Condition, Event, Thread
 from typing import Any
 
+import torch
+
 from transduce.errors import UserError, too_large
 from transduce.generate.inputs import Vocabulary
 from transduce.generate.rows import Growing, Request, Rows, Token
@@ -68,6 +70,7 @@ class Engine:
     def __init__(self, model: Model, vocabulary: Vocabulary | None, rows: int, queue: int, meters: Meters) -> None:
         self.rows = None if vocabulary is None or not model.writes else Rows(model, vocabulary, rows)
         self.most, self.queue, self.meters = rows, queue, meters
+        self.exact = model.device.type == "cpu"
         self.waiting: deque[Ticket] = deque()
         self.running: list[Ticket] = []
         self.news, self.closed = Condition(), False
@@ -101,6 +104,8 @@ class Engine:
         self.thread.join()
 
     def _run(self) -> None:
+        if self.exact:  # products that are parted among threads round by how many rows there are
+            torch.set_num_threads(1)
         while True:
             with self.news:
                 while not self.closed and not self.waiting and not self.running:
