@@ -163,12 +163,12 @@ class Transducer:
 
         context: of all questions, or a list with one for each.
         """
-        task = self._as(AnswerConfig)
+        self._as(AnswerConfig)
         many = [questions] if isinstance(questions, str) else list(questions)
         contexts = [context] * len(many) if isinstance(context, str) else list(context)
         if len(contexts) != len(many):
             raise UserError(f"there are {len(many)} questions and {len(contexts)} contexts; give one for each, or one")
-        out = task.predict(self.model, self.readers, [*zip(contexts, many, strict=True)], self.recipe.generate)
+        out = self.answer_pairs([*zip(contexts, many, strict=True)])
         return out[0] if isinstance(questions, str) else out
 
     def generate(self, prompt: str = "", **options: Unpack[Options]) -> str:
@@ -258,12 +258,18 @@ class Transducer:
             require_source(Path(data.origin), self.run)
         return SentenceEncoder.read(data.origin, encoder)
 
+    def answer_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Extracted]:
+        """Returns the answer to each (context, question)."""
+        return self._as(AnswerConfig).predict(self.model, self.readers, list(pairs), self.recipe.generate)
+
     def attention(self, text: str, target: str | None = None) -> list[Map]:
         """Returns a map of each layer's mixers on a text: how much each token takes of each other one, head by head.
 
         target: what answers it, for a model that answers a source (None: its own answer). Of every kind of mixer, see
         `inspect.maps`. Raises UserError for a target that such a model does not read.
         """
+        if not text.strip():
+            raise UserError("the text is blank; give one with a token to look at")
         source, ids = self.task.looks_at(self.readers, text, target)
         if source is not None and target is None:
             answer = self.translate(text, beam_size=1, temperature=0.0)

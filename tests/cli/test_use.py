@@ -266,3 +266,23 @@ def test_inspect_prints_draws_and_says_what_is_missing(cli, dates, letters, tmp_
         result = cli("inspect", letters, "the fox", *words)
         assert result.code == 2
         assert sentence in result.err
+
+
+VERBS = {
+    "translate": ["red dog"], "generate": ["red"], "chat": ["red?"], "classify": ["red"], "tag": ["red dog"],
+    "answer": ["red?", "--context", "red dog"], "regress": ["red"], "rank": ["red?", "--passages", "FILE"],
+    "predict": ["red"], "embed": ["red"], "inspect": ["red"], "score": ["FILE"], "score --reward": ["FILE"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_on_a_run_of_any_task_ends_well_or_with_a_sentence(
+    verb: str, cli, dates, letters, encoder, talk, labels, tags, answers, grades, order, tmp_path: Path
+) -> None:
+    (tmp_path / "FILE").write_text("red\tdog\n")
+    command, *options = verb.split()
+    for run in (dates, letters, encoder, talk, labels, tags, answers, grades, order):
+        result = cli(command, run, *VERBS[verb], *options)
+        assert "Traceback" not in result.err, (verb, run)
+        assert result.code in (0, 2), (verb, run, result.err)
+        assert result.code == 0 or result.err.strip().splitlines()[-1].startswith("transduce: "), (verb, run)

@@ -40,7 +40,7 @@ def test_maps_are_those_of_the_library(name: str, served: Any, models: Any) -> N
     ("body", "said"),
     [
         ({}, "`text` is missing"), ({"text": 3}, "must be a text"), ({"text": "the", "layer": 9}, "no map of layer 9"),
-        ({"text": ""}, "the text is empty"), ({"text": "the", "head": 1}, "there is no key `head`"),
+        ({"text": ""}, "the text is blank"), ({"text": "the", "head": 1}, "there is no key `head`"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_looked_at_is_one_sentence(body: dict[str, Any], said: str, served: Any) -> None:

@@ -52,7 +52,7 @@ def answer(
         text = context if context_file is None else read.text(context_file)
         pairs = ((text or "", question) for question in questions or lines("-", LONGEST))
         place = names_of_lines(None if questions else "-")
-    for _, (_, question), result in results(pairs, QUESTIONS, model.predict, place):
+    for _, (_, question), result in results(pairs, QUESTIONS, model.answer_pairs, place):
         if json:
             object_line({"question": question, **result._asdict(), "text": result.text or None})
         else:
