@@ -154,7 +154,7 @@ def token_classes(head: Any, config: Any, h: Tensor) -> Tensor:
 
 FORMULAS: dict[str, Callable[[Any, Any, Tensor], Tensor]] = {
     "linear": linear, "transform": transform, "adaptive": adaptive, "discriminator": discriminator,
-    "projection": projection, "token-classes": token_classes,
+    "projection": projection, "token-classes": token_classes, "value": token_classes,
 }  # fmt: skip
 
 

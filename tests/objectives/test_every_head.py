@@ -33,9 +33,9 @@ SIZES: dict[str, Any] = {
 def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) -> None:
     tokenizer = Byte(sentinels=20, specials=("<mask>", "[R]", "[S]", "[X]")).train([])
     tied = {"tie_embeddings": "inputs" if kind == "encoder-decoder" else False}
-    made = cast(
-        ModelConfig, from_data(cast(Any, kinds(ModelConfig.folder)[kind]), {**SIZES, **tied, "head": to_data(head)})
-    )
+    more = {"heads": {"value": "value"}} if objective == "ppo" else {}
+    data = {**SIZES, **tied, **more, "head": to_data(head)}
+    made = cast(ModelConfig, from_data(cast(Any, kinds(ModelConfig.folder)[kind]), data))
     model = made.build(tokenizer.vocab_size)
     ids = torch.randint(5, 60, (2, 9), generator=torch.Generator().manual_seed(0))
     targets = {

@@ -2,12 +2,13 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from transduce.data.examples import Examples
 from transduce.data.order import even
@@ -120,6 +121,13 @@ class Loader:
                 yield place, batch.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def state(self, cursor: Cursor) -> dict[str, Tensor]:
+        """Returns what a checkpoint keeps beside the place of the next batch; nothing where that says it all."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Puts back what `state` gave."""
 
     def once(self) -> Iterator[Batch]:
         """Yields every example once, in a fixed order, the short first; drops nothing, and ranks share all."""

@@ -54,12 +54,14 @@ def complete(
 def laid_on(
     data: dict[str, Any], model: dict[str, Any], tokenizer: Any, changes: Iterable[tuple[str, Any]]
 ) -> dict[str, Any]:  # fmt: skip
-    """Returns a recipe's plain data with the model and tokeniser of its start, its own head, and the changes of the
+    """Returns a recipe's plain data with the model and tokeniser of its start, its own heads, and the changes of the
     model.
     """
     out, own = {**data, "model": dict(model), "tokenizer": tokenizer}, data.get("model")
-    if isinstance(own, Mapping) and "head" in own:
-        out["model"]["head"] = cast("Mapping[str, Any]", own)["head"]
+    if isinstance(own, Mapping):
+        own = cast("Mapping[str, Any]", own)
+        out["model"] |= {"head": own["head"]} if "head" in own else {}
+        out["model"] |= {"heads": {**(model.get("heads") or {}), **own["heads"]}} if own.get("heads") else {}
     for key, value in changes:
         if key.split(".")[0] == "model":
             config.override(out, key, value)

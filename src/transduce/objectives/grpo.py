@@ -13,10 +13,25 @@ from torch import Tensor
 from transduce.errors import UserError, require_at_least
 from transduce.model.auxiliary import collecting
 from transduce.model.batch import Batch
+from transduce.model.models import Model
+from transduce.model.state import State
 from transduce.objectives.objective import Learner, Loss, Objective, ObjectiveConfig, token_loss, with_noted
 from transduce.objectives.preference import still
 
 SMALL = 1e-4  # beside a standard deviation
+
+
+class Answered(NamedTuple):
+    """Answers of a model, before it learns from them: G to each of P prompts, B = P * G.
+
+    batch: prompts with answers, whose tokens are the targets. reference: (B, T) log p under the model at the start of
+    the training, 0 where there is no target. rewards: (P, G) float64. cut: (B,) 1 where an answer did not end.
+    """
+
+    batch: Batch
+    reference: Tensor
+    rewards: Tensor
+    cut: Tensor
 
 
 class Explored(NamedTuple):
@@ -48,17 +63,9 @@ def policy_loss(model: Learner, batch: Batch, config: "GrpoConfig") -> Loss:
     each = -extra.advantage.to(log_p.dtype)[row] * (log_p - log_p.detach()).exp()  # the ratio, 1 with a gradient
     if config.beta:
         each = each + config.beta * (gap.exp() - gap - 1)  # Schulman 2020: at least 0, and right in the mean
-    rows, tokens = len(own), own.sum(1).to(log_p.dtype)
-
-    def by_row(values: Tensor) -> Tensor:
-        return values.new_zeros(rows).index_add(0, row, values)
-
-    if config.per == "token":
-        total, count = each.sum(), tokens.sum()
-    else:
-        length = tokens.clamp(min=1) if config.per == "sequence" else torch.full_like(tokens, config.max_new_tokens)
-        total, count = (by_row(each) / length).sum(), tokens.new_tensor(rows)
-    kl = by_row(-gap.detach())
+    total, count = summed(each, own, config)
+    tokens, rows = own.sum(1).to(log_p.dtype), len(own)
+    kl = log_p.new_zeros(rows).index_add(0, row, -gap.detach())
     means = {
         "reward": extra.reward.to(log_p.dtype), "kl": kl, "length": tokens, "cut": extra.cut.to(log_p.dtype),
         "flat": extra.flat.to(log_p.dtype),
@@ -67,6 +74,16 @@ def policy_loss(model: Learner, batch: Batch, config: "GrpoConfig") -> Loss:
     metrics["entropy"] = -log_p.detach().sum() / tokens.sum().clamp(min=1) * count
     metrics["nll"] = total.detach()
     return with_noted(Loss(total, count, metrics), noted)
+
+
+def summed(each: Tensor, own: Tensor, config: "GrpoConfig") -> tuple[Tensor, Tensor]:
+    """Returns the sum and the count of a loss of each token of answers. each: (S,). own: (B, T), where they stand."""
+    rows, tokens = len(own), own.sum(1).to(each.dtype)
+    if config.per == "token":
+        return each.sum(), tokens.sum()
+    length = tokens.clamp(min=1) if config.per == "sequence" else torch.full_like(tokens, config.max_new_tokens)
+    by_row = each.new_zeros(rows).index_add(0, own.nonzero()[:, 0], each)
+    return (by_row / length).sum(), tokens.new_tensor(rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +108,8 @@ class GrpoConfig(ObjectiveConfig):
 
     kind: ClassVar[str] = "grpo"
     explores: ClassVar[bool] = True
+    fewest: ClassVar[int] = 2  # answers to a prompt
+    holds: ClassVar[type[NamedTuple]] = Explored  # what its loss reads of a batch
     prompts: int = 16
     group: int = 8
     max_new_tokens: int = 64
@@ -101,7 +120,7 @@ class GrpoConfig(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         require_at_least(1, prompts=self.prompts, max_new_tokens=self.max_new_tokens)
-        if self.group < 2:
+        if self.group < self.fewest:
             raise UserError(f"objective.group={self.group} leaves nothing to compare an answer with; use 8")
         if not 0 <= self.beta < float("inf"):
             raise UserError(f"objective.beta={self.beta} must not be negative; use 0.04, or 0 for none")
@@ -111,9 +130,29 @@ class GrpoConfig(ObjectiveConfig):
     def build(self) -> Objective:
         return partial(policy_loss, config=self)
 
+    @property
+    def updates(self) -> int:
+        """Returns how many batches the answers of one roll-out are parted into."""
+        return 1
+
+    def parts(self, rows: int, name: tuple[int, ...]) -> list[Tensor]:
+        """Returns the answers of each batch, of so many. name: of the random numbers."""
+        return [torch.arange(rows)]
+
+    def explored(self, answered: Answered, model: Model) -> State:
+        """Returns what the loss reads of answers. model: that gave them, without a gradient."""
+        rewards = answered.rewards
+        flat = self.flat(rewards).float().repeat_interleave(self.group)
+        advantage = self.advantages(rewards).float().flatten()
+        return Explored(advantage, answered.reference, rewards.float().flatten(), answered.cut, flat)
+
+    def flat(self, rewards: Tensor) -> Tensor:
+        """Returns (P,), to which prompts the answers teach nothing. rewards: (P, G)."""
+        return (rewards == rewards[:, :1]).all(1)
+
     def advantages(self, rewards: Tensor) -> Tensor:
         """Returns (P, G) float64: exactly 0 where all rewards of a group are equal. rewards: (P, G) float64."""
         centred = rewards - rewards.mean(1, keepdim=True)
         if self.scale == "std":
             centred = centred / (rewards.std(1, keepdim=True) + SMALL)
-        return centred.masked_fill((rewards == rewards[:, :1]).all(1, keepdim=True), 0.0)
+        return centred.masked_fill(self.flat(rewards)[:, None], 0.0)

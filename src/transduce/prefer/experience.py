@@ -6,8 +6,10 @@ are named by the seed and that place, so a training that was stopped goes on bit
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +27,8 @@ from transduce.generate.hypothesis import Hypothesis
 from transduce.generate.inputs import pad
 from transduce.model.batch import Batch
 from transduce.model.models import Model
-from transduce.objectives.grpo import Explored, GrpoConfig
+from transduce.objectives.grpo import Answered, GrpoConfig
+from transduce.prefer.rollout import Rolled, rolled
 from transduce.tasks.chat import Turns
 from transduce.tasks.explore import ExploreConfig, columns_of
 from transduce.text.chat import conversation
@@ -33,18 +36,32 @@ from transduce.text.chat import conversation
 FLAT = 10  # roll-outs in a row that teach nothing, after which that is said
 
 
+@contextmanager
+def evaluating(model: Model) -> Generator[None]:
+    """Lets a model drop nothing out inside."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
 class Experience(Loader):
     """The roll-outs of a model. Each batch is made by the weights of the moment in which it is asked for.
 
     reference: the model at the start of the training.
+    precise: the precision of an update, as a context.
     """
 
     def __init__(
         self, examples: Examples, columns: Columns, config: BatchConfig, task: ExploreConfig, objective: GrpoConfig,
         model: Model, reference: Model, readers: Readers, *, seed: int,
+        precise: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:  # fmt: skip
         super().__init__(examples, replace(config, workers=0), seed=seed)
         self.columns, self.task, self.objective, self.readers = columns, task, objective, readers
+        self.precise = precise
         self.model, self.reference = model, reference.eval().requires_grad_(False)
         chat = task.template(readers)
         # Were tokens barred, those that are never drawn would take up whatever worse answers lose, unpunished.
@@ -58,16 +75,19 @@ class Experience(Loader):
                 )
                 raise UserError(f"{what} more do not fit the {most} positions of the model; shorten one of them")
         self.flat, self.stopped = 0, ""
+        self.rolled: Rolled | None = None
 
     def size(self, epoch: int) -> int:
-        """Returns the roll-outs of an epoch."""
-        return max(1, len(self.prompts) // self.objective.prompts)
+        """Returns the batches of an epoch, which asks each prompt once."""
+        return max(1, len(self.prompts) // self.objective.prompts) * self.objective.updates
 
     def stream(self, cursor: Cursor = START, skip: frozenset[Cursor] = frozenset()) -> Iterator[tuple[Cursor, Batch]]:
-        """Yields roll-outs from `cursor` on; ends where the model has gone too far from where it started."""
+        """Yields batches from `cursor` on; ends where the model has gone too far from where it started."""
         for place in self._places(cursor, skip):
+            before = self.rolled
             batch = self.batch(*place)
             if (most := self.objective.max_kl) is not None and (gone := self.kl) > most:
+                self.rolled = before
                 self.stopped = (
                     f"answers are {gone:.1f} nats from those of the start, beyond objective.max_kl={most:g}, so the "
                     "training stops; raise it, or objective.beta, to go on"
@@ -75,7 +95,27 @@ class Experience(Loader):
                 return
             yield place, batch
 
+    @property
+    def kl(self) -> float:
+        """Returns how far the answers of the last roll-out are from those of the start, in nats per answer."""
+        return 0.0 if self.rolled is None else self.rolled.kl
+
     def batch(self, epoch: int, index: int) -> Batch:
+        """Returns the batch of a place: the first one of a roll-out makes it, by the weights of now."""
+        number, part = divmod(index, self.objective.updates)
+        if part == 0 or self.rolled is None or self.rolled.place != (epoch, number):
+            self.rolled = self.roll(epoch, number)
+        return self.rolled.part(self.objective.parts(len(self.rolled.batch.inputs), (self.seed, epoch, number))[part])
+
+    def state(self, cursor: Cursor) -> dict[str, Tensor]:
+        number, part = divmod(cursor.index, self.objective.updates)
+        under_way = part > 0 and self.rolled is not None and self.rolled.place == (cursor.epoch, number)
+        return self.rolled.tensors() if under_way and self.rolled is not None else {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.rolled = rolled(state, self.objective.holds) if state else None
+
+    def roll(self, epoch: int, index: int) -> Rolled:
         """Returns the roll-out of a place, by the weights of now."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.prompts))
         some = [int(i) for i in order[index * self.objective.prompts : (index + 1) * self.objective.prompts]]
@@ -86,15 +126,15 @@ class Experience(Loader):
         repeated = [[text for text in column for _ in range(group)] for column in (questions, expected)]
         values = self.task.reward.rewards(repeated[0], texts, repeated[1])
         rewards = torch.tensor(values, dtype=torch.float64).reshape(-1, group)
-        flat = (rewards == rewards[:, :1]).all(1)
-        self.tell(bool(flat.all()))
-        advantage = self.objective.advantages(rewards).float().flatten()
+        self.tell(bool(self.objective.flat(rewards).all()))
         batch, cut = self.built([self.prompts[i] for i in some], rows)
         reference = self.log_p(self.reference, batch)
         own = torch.tensor([h.score for row in rows for h in row], dtype=torch.float64)
-        self.kl = float((own - reference.double().sum(1)).mean())
-        extra = Explored(advantage, reference, rewards.float().flatten(), cut, flat.float().repeat_interleave(group))
-        return batch._replace(extra=extra, examples=tuple(i for i in some for _ in range(group)))
+        kl = float((own - reference.double().sum(1)).mean())
+        with evaluating(self.model), torch.no_grad(), self.precise():
+            extra = self.objective.explored(Answered(batch, reference, rewards, cut), self.model)
+        batch = batch._replace(extra=extra, examples=tuple(i for i in some for _ in range(group)))
+        return Rolled((epoch, index), batch, kl)
 
     def answers(self, prompts: Sequence[list[int]], epoch: int, index: int) -> list[list[Hypothesis]]:
         """Returns `group` answers to each prompt, drawn from the model as it is."""
@@ -103,15 +143,11 @@ class Experience(Loader):
             temperature=1.0, nbest=self.objective.group, max_new_tokens=self.objective.max_new_tokens,
             seed=int.from_bytes(name),
         )  # fmt: skip
-        training = self.model.training
-        self.model.eval()
         increment_version(
             list(self.model.parameters())
         )  # fused updates do not count, and decoding keeps copies by that
-        try:
+        with evaluating(self.model):
             return decode(self.model, self.turns, options, prompt=prompts)
-        finally:
-            self.model.train(training)
 
     def built(self, prompts: Sequence[list[int]], rows: Sequence[Sequence[Hypothesis]]) -> tuple[Batch, Tensor]:
         """Returns prompts with their answers, whose tokens are the targets, and which of them did not end (B,)."""
@@ -132,12 +168,10 @@ class Experience(Loader):
     @torch.no_grad()
     def log_p(self, model: Model, batch: Batch) -> Tensor:
         """Returns (B, T) log p of the targets, 0 where there is none."""
-        training = model.training
-        model.eval()
         moved = batch.to(model.device)
         own = moved.targets >= 0
-        values = model.token_head.log_p(model.features(moved)[own], moved.targets[own]).float()
-        model.train(training)
+        with evaluating(model):
+            values = model.token_head.log_p(model.features(moved)[own], moved.targets[own]).float()
         return torch.zeros(own.shape, device=own.device).masked_scatter(own, values).cpu()
 
     def tell(self, flat: bool) -> None:

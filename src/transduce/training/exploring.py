@@ -4,6 +4,7 @@ Tested in tests/prefer/test_experience.py.
 """
 
 from copy import deepcopy
+from functools import partial
 from typing import cast
 
 from transduce.data.columns import Columns
@@ -19,6 +20,7 @@ from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
 from transduce.runs.weights import load_weights, weights
 from transduce.tasks.explore import ExploreConfig
+from transduce.training.precision import autocast
 from transduce.training.reference import FOLDER
 
 MODEL = "model.safetensors"
@@ -50,4 +52,5 @@ def loader(
         reference,
         readers,
         seed=recipe.train.seed,
+        precise=partial(autocast, recipe.train, model.device),
     )

@@ -37,6 +37,7 @@ from transduce.training.precision import autocast
 from transduce.training.progress import Display
 from transduce.training.watching import Update, Validation, Watch
 
+ANSWERS = "answers.safetensors"  # of a model that learns from them in several updates, where these are under way
 FAILURES = 3  # updates that may fail between two checkpoints
 SHOWN = 3
 
@@ -147,6 +148,8 @@ class Session:
             self.save(position, regular=False)  # so that there is always one to go back to
             return position
         self.moving.load(saved)
+        answers = saved / ANSWERS
+        self.job.loader.restore(checkpoint.read_tensors(answers) if answers.exists() else {})
         state = checkpoint.read_state(saved)
         self.beside = base.recorded(state) or base.write(self.run.path, self.moving.still())
         position, rng = from_state(state)
@@ -199,10 +202,9 @@ class Session:
         self.run.require_in_place()
         path = self.run.checkpoints / checkpoint.name(position.step)
         position.metrics_bytes = self.report.flush(force=True)
-        rng = rng_state(self.moving.device)
-        checkpoint.write(
-            path, self.moving.parts(), to_state(position, rng, regular=regular, healthy=True, **self.beside)
-        )
+        rng, state = rng_state(self.moving.device), self.job.loader.state(position.cursor)
+        parts = self.moving.parts() | ({ANSWERS: state} if state else {})
+        checkpoint.write(path, parts, to_state(position, rng, regular=regular, healthy=True, **self.beside))
         self.tidy(position)
         self.failures, self.saved = 0, time.monotonic()
         self.display.speed.pause()
