@@ -18,7 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each takes a processor: threads besid
 import torch
 
 from transduce.config import from_data, override
-from transduce.data.loader import Cursor
+from transduce.data.loader import START, Cursor, Loader
 from transduce.model.batch import Batch
 from transduce.objectives.carry import Carried
 from transduce.runs.average import Average
@@ -156,7 +156,7 @@ def recipe(tiny: Tiny) -> Callable[..., Recipe]:
     return lambda task="translation", over=None: from_data(Recipe, tiny(task, over))
 
 
-class Batches:
+class Batches(Loader):
     """A loader that gives the same batches over and over, and nothing else."""
 
     def __init__(self, batches: list[Batch]) -> None:
@@ -165,7 +165,7 @@ class Batches:
     def size(self, epoch: int) -> int:
         return len(self.batches)
 
-    def stream(self, cursor: Cursor, skip: frozenset[Cursor]) -> Iterator[tuple[Cursor, Batch]]:
+    def stream(self, cursor: Cursor = START, skip: frozenset[Cursor] = frozenset()) -> Iterator[tuple[Cursor, Batch]]:
         for n in itertools.count(cursor.index):
             if (place := Cursor(0, n)) not in skip:
                 yield place, self.batches[n % len(self.batches)]
