@@ -46,7 +46,7 @@ def test_a_function() -> None:
 
 
 def test_kinds_are_written_and_read_again() -> None:
-    assert set(kinds(RewardSource.folder)) == {"function", "measure"}
+    assert set(kinds(RewardSource.folder)) == {"function", "measure", "run"}
     task = ExploreConfig(reward=MeasureReward(name="bleu"))
     assert from_data(ExploreConfig, {k: v for k, v in to_data(task).items() if k != "kind"}) == task
 

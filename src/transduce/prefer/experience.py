@@ -30,7 +30,7 @@ from transduce.model.models import Model
 from transduce.objectives.grpo import Answered, GrpoConfig
 from transduce.prefer.rollout import Rolled, rolled
 from transduce.tasks.chat import Turns
-from transduce.tasks.explore import ExploreConfig, columns_of
+from transduce.tasks.explore import ExploreConfig
 from transduce.text.chat import conversation
 
 FLAT = 10  # roll-outs in a row that teach nothing, after which that is said
@@ -119,7 +119,7 @@ class Experience(Loader):
         """Returns the roll-out of a place, by the weights of now."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.prompts))
         some = [int(i) for i in order[index * self.objective.prompts : (index + 1) * self.objective.prompts]]
-        questions, expected = columns_of(self.columns, some)
+        questions, expected = self.task.asked(self.columns, some)
         group = self.objective.group
         rows = self.answers([self.prompts[i] for i in some], epoch, index)
         texts = [self.readers.text.decode(h.ids) for row in rows for h in row]

@@ -12,6 +12,8 @@ from transduce.runs import checkpoint as checkpoints
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
 from transduce.runs.weights import best_weights, load_weights
+from transduce.tasks.rewards import run as rewards
+from transduce.tasks.task import TaskConfig
 from transduce.tune.tuning import merge
 
 
@@ -53,3 +55,12 @@ def open_run(run: Run, checkpoint: str = "best", recipe: Recipe | None = None, *
     if merged:
         merge(model)
     return Opened(model, readers, recipe, where)
+
+
+def judge(path: Path) -> tuple[TaskConfig, Model, Readers]:
+    """Opens a run that gives rewards to another one."""
+    opened = open_run(Run(path))
+    return opened.recipe.task, opened.model, opened.readers
+
+
+rewards.openers[:] = [judge]

@@ -88,16 +88,10 @@ class ExploreConfig(ChatConfig):
         columns = split.columns
         rows = spread(len(columns), limit)
         answers = self.predict(model, readers, [columns[PROMPT][i] for i in rows], options)
-        questions = [said_last(columns[PROMPT][i]) for i in rows]
-        expected = [str(columns[COMPLETION][i]) for i in rows]
+        questions, expected = self.asked(columns, rows)
         return [Sample(a, b, c.text) for a, b, c in zip(questions, expected, answers, strict=True)]
 
-
-def said_last(prompt: object) -> str:
-    """Returns what the user said last."""
-    return conversation(prompt)[-1]["content"]
-
-
-def columns_of(columns: Columns, rows: Sequence[int]) -> tuple[list[str], list[str]]:
-    """Returns what the user said last, and the expected answers."""
-    return [said_last(columns[PROMPT][i]) for i in rows], [str(columns[COMPLETION][i]) for i in rows]
+    def asked(self, columns: Columns, rows: Sequence[int]) -> tuple[list[str], list[str]]:
+        """Returns what the reward is told of prompts, and the expected answers."""
+        prompts = [self.reward.asked(columns[PROMPT][i]) for i in rows]
+        return prompts, [str(columns[COMPLETION][i]) for i in rows]

@@ -3,6 +3,7 @@
 Tested in tests/prefer/test_experience.py.
 """
 
+import json
 from copy import deepcopy
 from functools import partial
 from typing import cast
@@ -11,6 +12,7 @@ from transduce.data.columns import Columns
 from transduce.data.examples import Examples
 from transduce.data.loader import Loader
 from transduce.data.readers.reader import Readers
+from transduce.disk import read_json, replace_text
 from transduce.errors import UserError
 from transduce.model.models import Model
 from transduce.objectives.grpo import GrpoConfig
@@ -23,30 +25,36 @@ from transduce.tasks.explore import ExploreConfig
 from transduce.training.precision import autocast
 from transduce.training.reference import FOLDER
 
-MODEL = "model.safetensors"
+MODEL, REWARD = "model.safetensors", "reward.json"
 
 
 def loader(
     run: Run, recipe: Recipe, model: Model, readers: Readers, columns: Columns, examples: Examples
 ) -> Loader:  # fmt: skip
     """Returns the roll-outs of a model, which is at its start in a new run. Raises UserError."""
-    task, objective = recipe.task, recipe.objective
+    task, objective = cast(ExploreConfig, recipe.task), recipe.objective
     if not task.rewarded or not isinstance(objective, GrpoConfig):
         what = f"objective={objective.kind} learns from rewards of the model's own answers, which"
         raise UserError(f"{what} task={task.kind} does not have; use task=explore, or another objective")
     path, reference = run.path / FOLDER / MODEL, deepcopy(model)
+    mark, record = task.reward.mark(), run.path / FOLDER / REWARD
     if steps(run.checkpoints):
         if not path.exists():
             raise UserError(f"{path} was removed, so {run.path} cannot go on; restore it, or choose another name=")
         load_weights(reference, path)
+        if mark and (not record.exists() or read_json(record) != {"sha256": mark}):
+            what = f"what rewards {run.path} is not what it was when the training began (its hash differs)"
+            raise UserError(f"{what}; restore it, or choose another name=")
     else:
         path.parent.mkdir(exist_ok=True)
         save_tensors(weights(model), path)
+        if mark:
+            replace_text(record, json.dumps({"sha256": mark}) + "\n")
     return Experience(
         examples,
         columns,
         recipe.batch,
-        cast(ExploreConfig, task),
+        task,
         objective,
         model,
         reference,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from transduce.config import Part
 from transduce.errors import UserError
+from transduce.text.chat import conversation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +20,16 @@ class RewardSource(Part):
     folder: ClassVar[str] = "transduce.tasks.rewards"
 
     def given(self, prompts: Sequence[str], answers: Sequence[str], expected: Sequence[str]) -> Iterable[Any]:
-        """Returns the reward of each answer. prompts: what the user said last. expected: the answers of the data."""
+        """Returns the reward of each answer. prompts: as `asked` has them. expected: the answers of the data."""
         raise AssertionError("a kind of RewardSource defines given")
+
+    def asked(self, prompt: Any) -> str:
+        """Returns what `given` is told of a prompt: what the user said last."""
+        return said_last(prompt)
+
+    def mark(self) -> str:
+        """Returns what changes with whatever gives the reward, where that is kept elsewhere; else nothing."""
+        return ""
 
     def rewards(self, prompts: Sequence[str], answers: Sequence[str], expected: Sequence[str]) -> list[float]:
         """Returns the same, checked. Raises UserError where there is not one finite number for each answer."""
@@ -38,3 +47,8 @@ class RewardSource(Part):
                 f"the reward of {answer[:60]!r} to {prompt[:60]!r} is {value!r}, but a finite number is asked for"
             )
         return [float(value) for value in values]
+
+
+def said_last(prompt: Any) -> str:
+    """Returns what the user said last."""
+    return conversation(prompt)[-1]["content"]
