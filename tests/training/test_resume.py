@@ -47,7 +47,9 @@ def assert_same(run: Path, reference: Path) -> None:
     assert [name for name in theirs if ours[name] != theirs[name]] == []
 
 
-def assert_kills_change_nothing(recipe: dict[str, Any], killer: Killer, tmp_path: Path, name: str) -> None:
+def assert_kills_change_nothing(
+    recipe: dict[str, Any], killer: Killer, tmp_path: Path, name: str, most: int = 7
+) -> None:
     whole = killer(recipe, tmp_path / "whole", [])
     assert whole["codes"] == [0]
     draw = random.Random(name)
@@ -55,6 +57,7 @@ def assert_kills_change_nothing(recipe: dict[str, Any], killer: Killer, tmp_path
     kills += [{"file": draw.randint(1, 4)} for _ in range(2)]
     kills += [{"seconds": draw.uniform(0, whole["seconds"])} for _ in range(2)]
     draw.shuffle(kills)
+    kills = kills[:most]
     for attempt in range(len(kills)):  # a run that ends before all kills have had their turn is followed by another
         root = tmp_path / f"killed-{attempt}"
         codes = killer(recipe, root, kills)["codes"]
@@ -95,3 +98,33 @@ def test_what_is_carried_from_batch_to_batch_survives_a_kill(
     over = {"data.unit": "file", "batch.carry": True, "train.accumulate": 2, **parts}
     recipe = tiny("language", {**over, **({} if mixer == "lstm" else {"model.mixer.window": 30})})
     assert_kills_change_nothing(recipe, killer, tmp_path, mixer)
+
+
+@pytest.mark.parametrize("kind", ["grpo", "ppo"])
+def test_answers_that_a_model_learns_from_survive_a_kill(kind: str, killer: Killer, tmp_path: Path) -> None:
+    """Also between two updates from the same answers, where ppo saves every second time."""
+    rows = [{"prompt": f"{c}?", "completion": c * 2} for c in "abcdefghijklmnop"]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", "utf-8")
+    assert_kills_change_nothing(exploring(kind, tmp_path / "rows.jsonl"), killer, tmp_path, kind, most=3)
+
+
+def exploring(kind: str, data: Path) -> dict[str, Any]:
+    """The recipe of a small model that learns from the vowels of its own answers."""
+    updates = {"epochs": 2, "minibatches": 3} if kind == "ppo" else {}
+    heads = {"heads": {"value": {"kind": "value"}}} if kind == "ppo" else {}
+    return {
+        "name": "tiny", "data": {"kind": "chats", "path": str(data)}, "tokenizer": {"kind": "char"},
+        "task": {"kind": "explore", "reward": {"kind": "function", "name": "rewarding:vowels"}},
+        "model": {
+            "kind": "decoder", "width": 16, "layers": 1, "mixer": {"kind": "attention", "heads": 2},
+            "feedforward": {"kind": "mlp", "hidden": 24}, "residual": {"kind": "pre-norm", "dropout": 0.1}, **heads,
+        },
+        "objective": {"kind": kind, "prompts": 3, "group": 4, "max_new_tokens": 4, **updates},
+        "batch": {"batch_tokens": 256, "max_length": 64},
+        "optimizer": {"kind": "adamw", "learning_rate": 0.01}, "schedule": {"kind": "constant"},
+        "train": {
+            "max_steps": 14, "validate_every": 7, "save_every": 2, "log_every": 1, "keep": 2, "samples": 4,
+            "device": "cpu", "seed": 3, "precision": "fp32", "threads": 1,
+        },
+        "generate": {"max_new_tokens": 4},
+    }  # fmt: skip

@@ -37,7 +37,7 @@ def opened(path: str, mark: str) -> tuple[RewardConfig, Model, Readers]:
 
 @dataclass(frozen=True, kw_only=True)
 class RunReward(RewardSource):
-    """What a run of task=reward gives for the whole conversation. It has to stay where it is, as it is.
+    """The reward that a run of task=reward gives for the whole conversation. It has to stay where it is, as it is.
 
     path: of the run.
     """
