@@ -1,9 +1,12 @@
 """What all tests share, and two tiny recipes: reversing words (an encoder-decoder) and lines of letters (a decoder)."""
 
 import itertools
+import math
 import os
 import random
+import struct
 import tempfile
+import wave as wave_file
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -111,13 +114,42 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def tone(path: Path, hertz: float, samples: int, draw: random.Random, rate: int = 8000) -> None:
+    """Writes a sound of 16 bits: a tone with noise in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = [math.sin(2 * math.pi * hertz * t / rate) / 2 + draw.gauss(0, 0.02) for t in range(samples)]
+    data = struct.pack(f"<{samples}h", *(round(32000 * max(-1, min(1, x))) for x in wave))
+    with wave_file.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, samples, "NONE", "none"))
+        file.writeframes(data)
+
+
 @pytest.fixture(scope="session")
-def tiny(texts: Path, photos: Path) -> Tiny:
-    """tiny("translation" | "language" | "see", {"train.max_steps": 3, ...}) -> the plain data of a recipe."""
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train/ and valid/ of a folder per class: tones of 8,000 samples a second, low, middle or high."""
+    folder, draw = tmp_path_factory.mktemp("tones"), random.Random(0)
+    for split, rows in (("train", 12), ("valid", 4)):
+        for label, hertz in (("low", 300), ("middle", 900), ("high", 2500)):
+            for n in range(rows):
+                tone(folder / split / label / f"{n}.wav", hertz * draw.uniform(0.9, 1.1), draw.randint(400, 1200), draw)
+    return folder
+
+
+def hearing(tones: Path) -> dict[str, Any]:
+    """The plain data of a recipe that tells tones apart."""
+    data = seeing(tones)
+    own = {"data": {"kind": "sounds", "path": str(tones)}, "task": {"kind": "hear", "features": {"mels": 8}}}
+    model = {**data["model"], "embedding": "frames", "positions": "sinusoidal"}
+    return {**data, **own, "model": model, "batch": {"batch_tokens": 64, "max_length": 40}}
+
+
+@pytest.fixture(scope="session")
+def tiny(texts: Path, photos: Path, tones: Path) -> Tiny:
+    """tiny("translation" | "language" | "see" | "hear", {"train.max_steps": 3, ...}) -> plain data of a recipe."""
 
     def make(task: str = "translation", over: dict[str, Any] | None = None) -> dict[str, Any]:
-        if task == "see":
-            data = seeing(photos)
+        if task in ("see", "hear"):
+            data = seeing(photos) if task == "see" else hearing(tones)
             for key, value in (over or {}).items():
                 override(data, key, value)
             return data

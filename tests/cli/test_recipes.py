@@ -10,6 +10,7 @@ import yaml
 import transduce
 from transduce import recipes
 from transduce.data.readers.labels import Labels
+from transduce.data.readers.log_mel import LogMel
 from transduce.data.readers.pictures import Pictures
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
@@ -39,7 +40,9 @@ def test_every_recipe_is_whole_and_says_nothing_unknown(name: str) -> None:
     recipe = transduce.recipe(name, overrides(name))
     assert recipe.name == name
     labels, pictures = Labels(names=("a", "b")), Pictures(height=28, width=28, channels=1)
-    readers = Readers(None, {"label": labels, "labels": labels, "tags": labels, "image": pictures})
+    readers = Readers(
+        None, {"label": labels, "labels": labels, "tags": labels, "image": pictures, "sound": LogMel(mels=40)}
+    )
     model = recipe.task.shaped(recipe.model, readers).build(300)
     assert model.takes_source == (recipe.task.kind in ("translate", "denoise"))
 

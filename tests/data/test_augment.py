@@ -12,6 +12,7 @@ from transduce.data.augment.augment import AugmentConfig, augmented
 from transduce.data.augment.crop import CropConfig
 from transduce.data.augment.erase import EraseConfig
 from transduce.data.augment.flip import FlipConfig
+from transduce.data.augment.spec_mask import SpecMaskConfig
 from transduce.data.images import Images
 from transduce.data.loader import BatchConfig, Cursor, Loader
 from transduce.data.pictured import Pictured, PictureRows
@@ -21,6 +22,7 @@ from transduce.errors import UserError
 CHANGES: list[AugmentConfig] = [
     CropConfig(border=2), CropConfig(border=3, fill="edge"), FlipConfig(), EraseConfig(side=3), AffineConfig(),
 ]  # fmt: skip
+OF_FRAMES: list[AugmentConfig] = [SpecMaskConfig(frames=5, mels=3), SpecMaskConfig(times=1, bands=0, share=1)]
 
 
 def some(channels: int = 3, height: int = 7, width: int = 9) -> np.ndarray:
@@ -28,7 +30,9 @@ def some(channels: int = 3, height: int = 7, width: int = 9) -> np.ndarray:
 
 
 def test_every_change_stands_here() -> None:
-    assert {change.kind for change in CHANGES} == set(kinds(AugmentConfig.folder))
+    assert {change.kind for change in (*CHANGES, *OF_FRAMES)} == set(kinds(AugmentConfig.folder))
+    assert all(change.changes == "pictures" for change in CHANGES)
+    assert all(change.changes == "frames" for change in OF_FRAMES)
 
 
 @pytest.mark.parametrize("shape", [(3, 7, 9), (1, 1, 1), (1, 28, 28)])
@@ -74,6 +78,27 @@ def test_an_affine_change_of_nothing_is_nothing_and_a_quarter_turn_is_one() -> N
     assert np.array_equal(bilinear(picture, y - 100, x), np.zeros_like(picture))
     half = bilinear(picture, y, x + 0.5)[:, :, :-1].astype(float)
     assert np.abs(half - (picture[:, :, :-1].astype(float) + picture[:, :, 1:]) / 2).max() <= 0.5
+
+
+@pytest.mark.parametrize("frames", [1, 2, 13, 60])
+@pytest.mark.parametrize("change", OF_FRAMES, ids=lambda change: str(change.times))
+def test_stretches_and_bands_of_frames_are_masked(change: SpecMaskConfig, frames: int) -> None:
+    sound = np.random.default_rng(1).uniform(1, 2, (frames, 7)).astype(np.float32)
+    before, stretches, bands = sound.copy(), 0, 0
+    for n in range(60):
+        masked = change.apply(sound, np.random.default_rng(n))
+        assert np.array_equal(masked, change.apply(sound, np.random.default_rng(n)))
+        assert masked.dtype == np.float32
+        gone = masked == 0
+        assert np.array_equal(masked[~gone], sound[~gone])
+        times, own = gone.all(1).sum(), gone.all(0).sum()
+        assert np.array_equal(gone, gone.all(1)[:, None] | gone.all(0)[None])
+        assert times <= change.times * min(change.frames, int(change.share * frames)) or own == 7
+        assert own <= change.bands * change.mels or times == frames
+        stretches, bands = stretches + (0 < times < frames), bands + (0 < own < 7)
+    assert np.array_equal(sound, before)
+    assert stretches > 10 or frames < 13
+    assert (bands > 10) == bool(change.bands) or frames == 1
 
 
 def test_a_square_is_erased() -> None:
@@ -131,7 +156,8 @@ def test_packing_and_carrying_are_refused(photos: Path) -> None:
     ("make", "sentence"),
     [
         (lambda: CropConfig(border=0), "border=0 must be at least 1"), (lambda: FlipConfig(probability=2), "at most 1"),
-        (lambda: EraseConfig(side=0), "at least 1"), (lambda: AffineConfig(scale=0.5), "are no small changes"),
+        (lambda: EraseConfig(side=0), "at least 1"), (lambda: SpecMaskConfig(share=2), "share=2 must be from 0 to 1"),
+        (lambda: SpecMaskConfig(mels=-1), "at least 0"), (lambda: AffineConfig(scale=0.5), "are no small changes"),
     ],
 )  # fmt: skip
 def test_odd_changes_are_refused(make, sentence: str) -> None:

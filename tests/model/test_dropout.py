@@ -15,6 +15,7 @@ from transduce.model.batch import Batch
 from transduce.model.embed.adaptive import AdaptiveEmbeddingConfig
 from transduce.model.embed.convolutions import ConvolutionsConfig
 from transduce.model.embed.embedding import EmbeddingConfig
+from transduce.model.embed.frames import FramesConfig
 from transduce.model.embed.patches import PatchesConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.feedforward.feedforward import FeedForwardConfig
@@ -284,8 +285,24 @@ def test_embeddings_of_pictures_drop_features_with_their_positions(config: Embed
     require_mask(kept != 0)
 
 
+def test_stems_of_sounds_drop_features_with_their_positions() -> None:
+    torch.manual_seed(0)
+    config, place = FramesConfig(), LearnedConfig(limit=9).build(WIDTH, None)
+    plain = moved(config.build(3, WIDTH, LayerNorm(), place, scale=2.0, p=0.0))
+    m = moved(config.build(3, WIDTH, LayerNorm(), place, scale=2.0, p=P))
+    m.load_state_dict(plain.state_dict())
+    frames, grid = torch.randn(DRAWS // 4, 7, 3).double(), dense(DRAWS // 4, 7)
+    exact = m.eval()(frames, grid)
+    torch.testing.assert_close(exact, plain.train()(frames, grid), atol=0, rtol=0)
+    kept = m.train()(frames, grid)
+    torch.testing.assert_close(kept, torch.where(kept == 0, 0.0, exact / (1 - P)), atol=1e-12, rtol=1e-12)
+    require_mask(kept != 0)
+
+
 def test_every_kind_of_embedding_is_among_these() -> None:
-    assert {type(config) for config in (*embeddings(), *SEEING)} == set(kinds(EmbeddingConfig.folder).values())
+    assert {type(config) for config in (*embeddings(), *SEEING, FramesConfig())} == set(
+        kinds(EmbeddingConfig.folder).values()
+    )
 
 
 # --- a whole model

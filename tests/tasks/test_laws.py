@@ -12,6 +12,7 @@ import torch
 
 from transduce.config import kinds
 from transduce.data.readers.labels import Labels
+from transduce.data.readers.log_mel import LogMel
 from transduce.objectives.objective import Loss
 from transduce.tasks.chat import ChatConfig
 from transduce.tasks.classify import ClassifyConfig
@@ -19,6 +20,7 @@ from transduce.tasks.denoise import DenoiseConfig
 from transduce.tasks.embed import EmbedConfig, RankConfig
 from transduce.tasks.explore import ExploreConfig
 from transduce.tasks.extract import AnswerConfig
+from transduce.tasks.hear import HearConfig
 from transduce.tasks.judged import JudgedConfig
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.classes import MacroF1
@@ -86,7 +88,7 @@ ROWS["tag"] = (
     TagConfig(),
     {"words": WORDS, "tags": [[f"B-{word[0]}" if "a" in word else "O" for word in r] for r in WORDS]},
 )
-PICTURES = ["see"]  # whose rows are files
+FILES = ["see", "hear"]  # whose rows are files
 CONTEXTS = [f"{text} {i % 7}x{i} {text[::-1]}" for i, text in enumerate(TEXTS)]
 SPANS = [
     [{"text": f"{i % 7}x{i}", "answer_start": len(text) + 1}] if i % 5 else [] for i, text in enumerate(TEXTS)
@@ -108,19 +110,22 @@ MORE: dict[str, dict[str, Any]] = {
 CASES: dict[str, Case] = {}
 
 
-def pictures(photos: Path, split: str) -> dict[str, list[Any]]:
-    files = sorted((photos / split).glob("*/*.png"))
-    return {"image": [str(file) for file in files], "label": [file.parent.name for file in files]}
+def listed(folder: Path, split: str, column: str) -> dict[str, list[Any]]:
+    files = sorted((folder / split).glob("*/*.*"))
+    return {column: [str(file) for file in files], "label": [file.parent.name for file in files]}
 
 
 @pytest.fixture
-def made(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def made(request: pytest.FixtureRequest, photos: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """The case of that name, made once."""
     name = request.param
     if name == "see" and name not in CASES:
         body = {"embedding": {"kind": "patches", "patch": 2}}
-        train, valid = (pictures(photos, split) for split in ("train", "valid"))
+        train, valid = (listed(photos, split, "image") for split in ("train", "valid"))
         CASES[name] = case(SeeConfig(), train, valid, tmp_path_factory.mktemp("case"), body)
+    if name == "hear" and name not in CASES:
+        train, valid = (listed(tones, split, "sound") for split in ("train", "valid"))
+        CASES[name] = case(HearConfig(features=LogMel(mels=8)), train, valid, tmp_path_factory.mktemp("case"))
     if name not in CASES:
         task, columns = ROWS[name]
         train, valid = ({key: values[part] for key, values in columns.items()} for part in (slice(28), slice(28, 40)))
@@ -129,11 +134,11 @@ def made(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.
 
 
 def test_every_task_stands_here() -> None:
-    assert {*(task.kind for task, _ in ROWS.values()), *PICTURES} == set(kinds(TaskConfig.folder))
+    assert {*(task.kind for task, _ in ROWS.values()), *FILES} == set(kinds(TaskConfig.folder))
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-@pytest.mark.parametrize("made", [*ROWS, *PICTURES], indirect=True)
+@pytest.mark.parametrize("made", [*ROWS, *FILES], indirect=True)
 def test_a_task(law: Callable[[Case], None], made: Case) -> None:
     law(made)
 
@@ -212,7 +217,7 @@ def test_a_law_sees_what_is_broken(
         law(made)
 
 
-@pytest.mark.parametrize("made", [*ROWS, *PICTURES], indirect=True)
+@pytest.mark.parametrize("made", [*ROWS, *FILES], indirect=True)
 def test_other_weights_are_seen(made: Case) -> None:
     model = made.exact.model.float()
     with torch.no_grad():

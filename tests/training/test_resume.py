@@ -90,6 +90,15 @@ def test_pictures_that_change_at_random_are_the_same_after_a_kill(
     assert_kills_change_nothing(recipe, killer, tmp_path, f"see {workers}")
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sounds_that_change_at_random_are_the_same_after_a_kill(
+    workers: int, tiny: Callable[..., dict[str, Any]], killer: Killer, tmp_path: Path
+) -> None:
+    augment = [{"kind": "spec-mask", "frames": 4, "mels": 3}]
+    recipe = tiny("hear", {"task.augment": augment, "batch.workers": workers, "train.save_every": 5})
+    assert_kills_change_nothing(recipe, killer, tmp_path, f"hear {workers}")
+
+
 @pytest.mark.parametrize("mixer", ["lstm", "attention"])
 def test_what_is_carried_from_batch_to_batch_survives_a_kill(
     mixer: str, tiny: Callable[..., dict[str, Any]], killer: Killer, tmp_path: Path

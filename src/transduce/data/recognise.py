@@ -15,6 +15,7 @@ NAMES = {  # what a column is called elsewhere
     "text": {
         "text", "sentence", "message", "review", "content", "document", "comment", "tweet", "body", "question", "sms",
         "utterance", "query", "description", "input", "headline", "sentence1", "text1", "text_a", "anchor", "question1",
+        "transcript", "transcription",
     },
     "label": {
         "label", "labels", "class", "category", "sentiment", "intent", "topic", "target", "y", "tag", "rating", "stars",
@@ -32,6 +33,10 @@ NAMES = {  # what a column is called elsewhere
     "image": {
         "image", "picture", "photo", "img", "path", "file", "filename", "file_name", "filepath", "image_path",
         "image_file",
+    },
+    "sound": {
+        "sound", "audio", "clip", "wav", "recording", "path", "file", "filename", "file_name", "filepath", "audio_path",
+        "audio_file", "audio_filepath",
     },
 }  # fmt: skip
 MOST = 100  # different labels, beyond which a column is taken for text

@@ -2,22 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from glob import glob
-from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 
 from transduce.data import looked_at
-from transduce.data.augment.augment import AugmentConfig
+from transduce.data.augment.augment import AugmentConfig, require_changes
 from transduce.data.columns import Columns
 from transduce.data.images import IMAGE
 from transduce.data.pictured import Pictured, PictureRows
 from transduce.data.pictures import Resample, name_of
-from transduce.data.read import at_home
+from transduce.data.readers.files import expanded, named
 from transduce.data.readers.labels import Labels
-from transduce.data.readers.pictures import Pictures, named
+from transduce.data.readers.pictures import Pictures
 from transduce.data.readers.reader import Reader, Readers
 from transduce.errors import UserError, require_at_least
 from transduce.generate.config import GenerateConfig
@@ -68,6 +66,7 @@ class SeeConfig(ClassifyingConfig):
             raise UserError(f"pixels={list(self.pixels)} is neither a side nor a height and a width, such as [28, 28]")
         require_at_least(1, pixels=min(self.pixels) if isinstance(self.pixels, tuple) else self.pixels)
         self.unfitted()
+        require_changes(self.augment, "pictures")
 
     def unfitted(self) -> Pictures:
         """Returns the reader of pictures before it has seen any."""
@@ -152,16 +151,4 @@ class SeeConfig(ClassifyingConfig):
 
         Raises UserError where one stands for none.
         """
-        out = list[str]()
-        for word in words:
-            path = at_home(word)
-            if path.is_dir():
-                some = [str(p) for p in sorted(path.rglob("*")) if p.is_file() and name_of(p)]
-            elif any(mark in word for mark in "*?[") and not path.exists():
-                some = sorted(p for p in glob(str(path), recursive=True) if Path(p).is_file())
-            else:
-                some = [word]
-            if not some:
-                raise UserError(f"{word} stands for no picture; give files, a folder with pictures, or a glob")
-            out += some
-        return out
+        return expanded(words, name_of, "picture")

@@ -13,12 +13,14 @@ from transduce.errors import UserError
 COLUMNS: dict[str, list[Any]] = {
     "labels": ["b", "a", "b"], "numbers": [3, "4.5", 6.0], "tags": [["O", "B-x"], "O O I-x"],
     "label-sets": ["a, b", "", "b"], "answers": [[{"text": "red", "answer_start": 3}], []], "pictures": [],
+    "log-mel": [],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", list(kinds(Reader.folder)))
-def test_a_reader_that_is_kept_reads_what_it_read(kind: str, photos: Path, tmp_path: Path) -> None:
-    values = COLUMNS[kind] or sorted(map(str, (photos / "train" / "red").iterdir()))
+def test_a_reader_that_is_kept_reads_what_it_read(kind: str, photos: Path, tones: Path, tmp_path: Path) -> None:
+    files = photos / "train" / "red" if kind == "pictures" else tones / "train" / "low"
+    values = COLUMNS[kind] or sorted(map(str, files.iterdir()))
     reader = kinds(Reader.folder)[kind]().fit(values, "x")
     Readers(None, {"x": reader}).save(tmp_path)
     again = load(tmp_path)["x"]

@@ -1,21 +1,18 @@
 """Pictures: decoded, brought to one size, and to mean 0 and deviation 1."""
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transduce.data import pictures
+from transduce.data.readers.files import each, named
 from transduce.data.readers.reader import Reader
 from transduce.errors import UserError, require_at_least, require_at_most
 
-T = TypeVar("T")
 SIDE = 224  # pixels, at most, of the side that follows from pictures of several sizes
 FITTED = 2048  # pictures of which mean and deviation are taken, evenly spread over the training data
 LARGEST = 4096  # pixels of a side
@@ -109,26 +106,6 @@ class Pictures(Reader):
     def encode(self, values: Sequence[Any], column: str) -> NDArray[np.float32]:
         """Returns (rows, C, H, W) float32."""
         return self.numbers(self.pixels(values, column))
-
-
-def named(values: Sequence[Any], column: str) -> list[str]:
-    """Returns names of files. Raises UserError for a value that is none."""
-    names = [str(value) if isinstance(value, Path) else value for value in values]
-    for row, name in enumerate(names, 1):
-        if not isinstance(name, str) or not name.strip():
-            what = f"row {row} of the column `{column}` is {name!r}, which names no picture"
-            raise UserError(f"{what}; write the path of a file")
-    return names
-
-
-def each(work: Callable[[str], T], values: Sequence[str]) -> list[T]:
-    """Returns work(value) of every value, in order, by as many threads as there are CPUs: Pillow decodes outside of
-    Python's lock."""
-    count = min(os.cpu_count() or 1, 16, len(values))
-    if count < 2:
-        return [work(value) for value in values]
-    with ThreadPoolExecutor(count, thread_name_prefix="transduce-pictures") as pool:
-        return list(pool.map(work, values))
 
 
 def moments(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
