@@ -26,6 +26,8 @@ from transduce.runs.drafts import open_draft
 from transduce.runs.quantised import FULL, Reading
 from transduce.runs.recipe import Recipe
 from transduce.runs.start import SENTENCES
+from transduce.tasks.act import ActConfig, world_of
+from transduce.tasks.acting import Played, Target, play
 from transduce.tasks.answer import Answer
 from transduce.tasks.chat import chat_task
 from transduce.tasks.classifying import Classified, ClassifyingConfig
@@ -42,6 +44,7 @@ from transduce.tasks.task import TaskConfig
 from transduce.tasks.translate import TranslateConfig
 from transduce.text.tokenizer import Tokenizer
 from transduce.training import reference
+from transduce.worlds.world import WorldConfig
 
 T = TypeVar("T")
 
@@ -139,6 +142,23 @@ class Transducer:
     def regress(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[float]:
         """Returns the number of each text, in order; of a model for similarity, that of each pair of texts."""
         return self._as(RegressConfig).predict(self.model, self.readers, list(texts), self.recipe.generate)  # type: ignore[arg-type]
+
+    def act(
+        self, world: str | WorldConfig | None = None, *, target: Target = "best", episodes: int = 20, seed: int = 0,
+        context: int | None = None, pictures: bool = False,
+    ) -> list[Played]:  # fmt: skip
+        """Returns episodes that the model plays in a world, by its kind (None: that of its training).
+
+        target: the return that it is asked for; "best" and "worst" are those of the world.
+        context: steps that it looks back on (None: as many as in training).
+        pictures: the first episode comes with pictures of it.
+        """
+        task = self._as(ActConfig)
+        config = world_of(task, world)
+        return play(
+            task, self.model, self.readers, config, target=target, episodes=episodes, seed=seed, context=context,
+            pictures=pictures,
+        )  # fmt: skip
 
     def rank(self, question: str, passages: Sequence[str]) -> Ranked:
         """Returns the numbers of passages, those that fit a question best first, with their scores."""

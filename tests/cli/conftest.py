@@ -133,3 +133,12 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [f"data.path={out / 'train.tsv'}", "tokenizer=char", "name=order", "train.ema=null"]
     assert main(["train", "rank", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
     return out / "order"
+
+
+@pytest.fixture(scope="session")
+def acts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that acts, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    words = ["world=graph", "data.world.episodes=40", "name=acts", "batch.max_length=60", "batch.batch_tokens=600"]
+    assert main(["train", "act", *SMALL, *words, "--out", str(out), "--quiet"]) == 0
+    return out / "acts"

@@ -61,6 +61,7 @@ LINES: dict[str, tuple[list[str], set[str]]] = {
     "rank": (["ORDER", "red?", "dog?", "--passages", "text.txt"], {"question", "passages"}),
     "tag": (["TAGS", "red dog", "blue"], {"text", "words", "tags", "probabilities", "entities"}),
     "embed": (["ENCODER", "a", "b"], {"text", "vector"}),
+    "act": (["ACTS", "--episodes", "2"], {"episode", "asked", "return", "steps", "reached"}),
     "tokenizer show": (["DATES"], {"text", "tokens", "ids"}),
 }
 IS_JSON = {"recipes schema"}
@@ -112,7 +113,7 @@ def words(cli, dates: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.M
     def fill(given: list[str]) -> list[str]:
         if "ENCODER" in given:
             places["ENCODER"] = request.getfixturevalue("encoder")
-        for name in {"LABELS", "TAGS", "TALK", "ANSWERS", "GRADES", "ORDER"} & set(given):
+        for name in {"LABELS", "TAGS", "TALK", "ANSWERS", "GRADES", "ORDER", "ACTS"} & set(given):
             places[name] = request.getfixturevalue(name.lower())
         if "TODAY" in given:
             places["TODAY"] = request.getfixturevalue("today")

@@ -57,12 +57,13 @@ class Runs(NamedTuple):
     answers: Path
     grades: Path
     order: Path
+    acts: Path
     table: Path
     folder: Path  # of Hugging Face's form
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, talk: Path) -> Runs:
+def runs(tmp_path_factory: pytest.TempPathFactory, talk: Path, acts: Path) -> Runs:
     folder = tmp_path_factory.mktemp("output")
     rows = [LETTERS[i % 5] + LETTERS[i % 3] * (1 + i % 4) for i in range(40)]
     table, text = folder / "pairs.tsv", folder / "text.txt"
@@ -99,7 +100,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, talk: Path) -> Runs:
     order = run("order", "rank", f"data.path={table}", "data.columns.question=0", "data.columns.passage=1", *short)
     answers = run("answers", "answer", f"data.path={folder / 'facts.json'}", "tokenizer.kind=char")
     assert main(["export", str(stream), str(folder / "exported")]) == 0
-    return Runs(pairs, stream, encoder, labels, tags, talk, answers, grades, order, table, folder / "exported")
+    return Runs(pairs, stream, encoder, labels, tags, talk, answers, grades, order, acts, table, folder / "exported")
 
 
 def words_of(runs: Runs) -> dict[str, list[str]]:
@@ -118,6 +119,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "regress": [str(runs.grades), text],
         "rank": [str(runs.order), text, "--passages", str(runs.table)],
         "answer": [str(runs.answers), text, "--context", text],
+        "act": [str(runs.acts), "--episodes", "2"],
         "predict": [str(runs.pairs), text],
         "plan": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL, "--no-probe"],
         "doctor": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL],
@@ -202,7 +204,7 @@ def test_any_encoding_gives_the_right_text_or_a_sentence(
 
 FOR_PROGRAMS = {
     "translate", "generate", "chat", "score", "embed", "classify", "predict", "tag", "answer", "regress", "rank",
-    "recipes show", "recipes schema",
+    "act", "recipes show", "recipes schema",
     "catalogue counts",
 }  # fmt: skip
 

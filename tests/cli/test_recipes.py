@@ -9,12 +9,16 @@ import yaml
 
 import transduce
 from transduce import recipes
+from transduce.data.readers.actions import Actions
 from transduce.data.readers.labels import Labels
 from transduce.data.readers.log_mel import LogMel
 from transduce.data.readers.pictures import Pictures
 from transduce.data.readers.reader import Readers
+from transduce.data.readers.returns import Returns
+from transduce.data.readers.vectors import Vectors
 from transduce.errors import UserError
 from transduce.recipes import architectures
+from transduce.worlds.graph import GraphConfig
 
 PATH = set(recipes.names()) - {"dates"}
 
@@ -40,9 +44,9 @@ def test_every_recipe_is_whole_and_says_nothing_unknown(name: str) -> None:
     recipe = transduce.recipe(name, overrides(name))
     assert recipe.name == name
     labels, pictures = Labels(names=("a", "b")), Pictures(height=28, width=28, channels=1)
-    readers = Readers(
-        None, {"label": labels, "labels": labels, "tags": labels, "image": pictures, "sound": LogMel(mels=40)}
-    )
+    episodes = {"states": Vectors(mean=(0.0,)), "actions": Actions(classes=2), "rewards": Returns()}
+    others = {"tags": labels, "image": pictures, "sound": LogMel(mels=40), **episodes}
+    readers = Readers(None, {"label": labels, "labels": labels, **others})
     model = recipe.task.shaped(recipe.model, readers).build(300)
     assert model.takes_source == (recipe.task.kind in ("translate", "denoise"))
 
@@ -52,12 +56,19 @@ def test_the_ten_million_parameters() -> None:
     assert 10.6e6 < sum(p.numel() for p in model.parameters()) < 10.8e6
 
 
-@pytest.mark.parametrize("name", sorted(PATH))
+@pytest.mark.parametrize("name", sorted(PATH - {"act"}))
 def test_a_recipe_without_its_files_says_what_it_needs(cli, name: str) -> None:
     found = cli("train", name)
     assert found.code == 2
     assert found.err.startswith(f"transduce: recipe `{name}` needs ")
     assert found.err.endswith("; add data.path=...\n")
+
+
+def test_episodes_come_from_files_or_from_a_world(cli) -> None:
+    assert cli("train", "act").err.endswith("name files, data.path=..., or a world: world=graph\n")
+    short, long = ({key: "graph", f"{key}.seed": 3} for key in ("world", "data.world"))
+    assert transduce.recipe("act", short) == transduce.recipe("act", long)
+    assert transduce.recipe("act", short).task.world == GraphConfig(seed=3)
 
 
 def test_show_prints_the_file_with_its_comments(cli) -> None:

@@ -164,7 +164,7 @@ DATA = {
 WITHOUT_TEXT = {
     "reproduce": "reads what its experiment is made for", "import": "reads a published model",
     "export": "reads a run", "quantise": "reads a run", "parity": "has its texts on the command line",
-    "inspect": "has its text on the command line", "serve": "takes requests",
+    "act": "acts", "inspect": "has its text on the command line", "serve": "takes requests",
     "explain": "prints", "runs ls": "prints", "runs show": "prints", "runs compare": "prints", "runs rm": "removes",
     "recipes ls": "prints", "recipes show": "prints", "recipes cp": "copies", "recipes schema": "prints",
     "parts": "prints", "parts ls": "prints", "parts show": "prints", "parts check": "computes",
@@ -225,7 +225,12 @@ def commands(command: Any, name: str = "") -> list[str]:
 
 def test_every_command_says_whether_it_takes_text_in() -> None:
     assert sorted(commands(typer.main.get_command(app))) == sorted([*WITH_TEXT, *WITHOUT_TEXT])
-    assert set(kinds(DataConfig.folder)) - set(DATA) == {"dates", "imported", "images"}  # which read no text
+    assert set(kinds(DataConfig.folder)) - set(DATA) == {
+        "dates",
+        "imported",
+        "images",
+        "episodes",
+    }  # which read no text
 
 
 @pytest.fixture

@@ -272,17 +272,39 @@ VERBS = {
     "translate": ["red dog"], "generate": ["red"], "chat": ["red?"], "classify": ["red"], "tag": ["red dog"],
     "answer": ["red?", "--context", "red dog"], "regress": ["red"], "rank": ["red?", "--passages", "FILE"],
     "predict": ["red"], "embed": ["red"], "inspect": ["red"], "score": ["FILE"], "score --reward": ["FILE"],
+    "act": ["--episodes", "2"],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_on_a_run_of_any_task_ends_well_or_with_a_sentence(
-    verb: str, cli, dates, letters, encoder, talk, labels, tags, answers, grades, order, tmp_path: Path
+    verb: str, cli, dates, letters, encoder, talk, labels, tags, answers, grades, order, acts, tmp_path: Path
 ) -> None:
     (tmp_path / "FILE").write_text("red\tdog\n")
     command, *options = verb.split()
-    for run in (dates, letters, encoder, talk, labels, tags, answers, grades, order):
+    for run in (dates, letters, encoder, talk, labels, tags, answers, grades, order, acts):
         result = cli(command, run, *VERBS[verb], *options)
         assert "Traceback" not in result.err, (verb, run)
         assert result.code in (0, 2), (verb, run, result.err)
         assert result.code == 0 or result.err.strip().splitlines()[-1].startswith("transduce: "), (verb, run)
+
+
+def test_act_plays_and_says_what_is_wrong(cli, acts: Path, tmp_path: Path) -> None:
+    out = cli("act", acts, "--world", "graph", "--return", "-3", "--episodes", "19", "--out", tmp_path / "a.gif")
+    assert out.code == 0, out.err
+    rows = [line.split("\t") for line in out.out.splitlines()]
+    assert len(rows) == 20
+    assert {row[1] for row in rows[:-1]} == {"asked -3"}
+    reached = sum(row[-1] == "reached" for row in rows[:-1])
+    assert rows[-1][0].endswith(f"{reached} of 19 reached")
+    assert (tmp_path / "a.gif").read_bytes()[:6] in (b"GIF89a", b"GIF87a")
+    assert cli("act", acts, "--episodes", "2").out == cli("act", acts, "--episodes", "2").out
+    for words, sentence in {
+        ("--world", "grph"): "did you mean `graph`?", ("--return", "much"): "is not a return",
+        ("--return", "nan"): "is not a return", ("--episodes", "0"): "than or equal to 1", ("--out", "a.png"): "must end in .gif",
+        ("--context", "0"): "than or equal to 1",
+    }.items():  # fmt: skip
+        result = cli("act", acts, *words)
+        assert result.code == 2
+        assert sentence in result.err
+        assert len(result.err.strip().splitlines()) <= 2

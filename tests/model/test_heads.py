@@ -46,6 +46,9 @@ VALUES: dict[str, tuple[Any, ...]] = {  # of every option of every head; an opti
     "own_maps": (0, 2),
     "classes": (7,),
     "dropout": (0.0,),
+    "bounded": (False, True),
+    "numbers": (2,),
+    "bins": (4,),
 }
 TABLES = {
     "none": None,
@@ -152,9 +155,15 @@ def token_classes(head: Any, config: Any, h: Tensor) -> Tensor:
     return h @ head.output.weight.T + (0.0 if head.output.bias is None else head.output.bias)
 
 
+def values(head: Any, config: Any, h: Tensor) -> Tensor:
+    y = token_classes(head, config, h)
+    return y.tanh() if config.bounded else y
+
+
 FORMULAS: dict[str, Callable[[Any, Any, Tensor], Tensor]] = {
     "linear": linear, "transform": transform, "adaptive": adaptive, "discriminator": discriminator,
     "projection": projection, "token-classes": token_classes, "value": token_classes,
+    "values": values, "bins": token_classes,
 }  # fmt: skip
 
 

@@ -10,16 +10,18 @@ from transduce.data.answers import Compared
 from transduce.errors import UserError
 from transduce.model.architecture import ModelConfig
 from transduce.model.batch import Batch
-from transduce.model.heads.head import Head, HeadConfig, PooledHead, TokenHead
+from transduce.model.heads.head import HeadConfig, PooledHead, TokenHead
 from transduce.model.heads.token_classes import TokenClassesHead
+from transduce.model.heads.values import BinsHead, ValuesHead
 from transduce.model.layout import dense
 from transduce.objectives.objective import ObjectiveConfig
 from transduce.text.byte import Byte
 
 HEADS = [one for kind in kinds(HeadConfig.folder).values() for one in cast(type[HeadConfig], kind).examples()]
-NEEDED: dict[str, type[Head]] = {
+NEEDED: dict[str, Any] = {
     "classification": PooledHead, "regression": PooledHead, "tagging": TokenClassesHead, "span": TokenClassesHead,
     "multilabel": PooledHead, "contrastive": PooledHead, "reward": PooledHead,
+    "act": TokenClassesHead | BinsHead | ValuesHead,
 }  # fmt: skip
 SIZES: dict[str, Any] = {
     "width": 12, "layers": 1, "mixer": {"heads": 3}, "feedforward": {"hidden": 8}, "embedding": {"blank": True},
@@ -42,6 +44,11 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
         "classification": torch.tensor([0, 0]), "regression": torch.ones(2, 1), "tagging": ids % 2,
         "span": torch.tensor([[0, 3], [1, 8]]), "contrastive": torch.tensor([0, 1]),
     }.get(objective, ids)  # fmt: skip
+    if objective == "act":
+        numbers = model.head.size if isinstance(model.head, ValuesHead) else 2
+        targets = (
+            ids[:, :3] % 2 if isinstance(model.head, TokenClassesHead) else ids[:, :3, None].expand(2, 3, numbers) % 2
+        )
     if objective == "multilabel" and isinstance(model.head, PooledHead):
         targets = torch.zeros(2, model.head.size)
     batch = model.given(ids, dense(2, 9), ids, dense(2, 9))._replace(targets=targets)

@@ -14,6 +14,7 @@ from transduce.config import kinds
 from transduce.data.readers.labels import Labels
 from transduce.data.readers.log_mel import LogMel
 from transduce.objectives.objective import Loss
+from transduce.tasks.act import ActConfig
 from transduce.tasks.chat import ChatConfig
 from transduce.tasks.classify import ClassifyConfig
 from transduce.tasks.denoise import DenoiseConfig
@@ -103,6 +104,19 @@ ROWS |= {
     "embed": (EmbedConfig(), PAIRS),
     "rank": (RankConfig(), {"question": TEXTS, "passage": CONTEXTS}),
 }
+STEPS = [len(text) for text in TEXTS]
+ROWS["act"] = (
+    ActConfig(context=4),
+    {
+        "states": [json.dumps([[DRAW.random(), DRAW.random()] for _ in range(n)]) for n in STEPS],
+        "actions": [json.dumps([DRAW.randrange(3) for _ in range(n)]) for n in STEPS],
+        "rewards": [json.dumps([DRAW.random() for _ in range(n)]) for n in STEPS],
+    },
+)
+ROWS["act, in bins"] = (
+    ActConfig(context=10, bins=5, quantile=0.01),
+    {**ROWS["act"][1], "actions": [json.dumps([[DRAW.random(), 0.1 * i] for i in range(n)]) for n in STEPS]},
+)
 MORE: dict[str, dict[str, Any]] = {
     "denoise": {"tokenizer": {"kind": "char", "sentinels": 20}},
     "denoise, with a mask": {"tokenizer": {"kind": "char", "specials": ["<mask>"]}, "objective": "denoising"},

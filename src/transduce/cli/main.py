@@ -13,6 +13,7 @@ import typer
 
 from transduce import __version__
 from transduce.cli import (
+    act,
     answer,
     catalogue,
     chat,
@@ -66,6 +67,7 @@ app.command()(for_programs(tag.tag))
 app.command()(for_programs(answer.answer))
 app.command()(for_programs(regress.regress))
 app.command()(for_programs(rank.rank))
+app.command()(for_programs(act.act))
 app.command()(for_programs(predict.predict))
 app.command()(for_programs(embed.embed))
 app.command(context_settings=PASS_ON)(plan.plan)

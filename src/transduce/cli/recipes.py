@@ -92,6 +92,7 @@ def recipe_schema() -> dict[str, Any]:
     root["$defs"]["Recipe"]["properties"] |= {
         "base": {"type": "string", "description": "The recipe or file this one starts from."},
         "needs": {"type": "object", "description": "Keys only the user can fill, and what they are."},
+        "short": {"type": "object", "description": "Words, and the keys that they stand for in changes."},
     }
     shorthands(root["$defs"])
     return root

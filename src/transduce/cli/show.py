@@ -64,10 +64,10 @@ def evaluation(result: Evaluation, task: TaskConfig, title: str, examples: int) 
 def next_commands(run: Run) -> None:
     """Prints commands that use a finished run."""
     path = shlex.quote(str(run.path))
-    text = "3 de mayo de 2021" if run.recipe.data.kind == "dates" else "..."
+    text = ' "3 de mayo de 2021"' if run.recipe.data.kind == "dates" else ' "..."' * run.recipe.task.takes_inputs
     verb = run.recipe.task.command(run.recipe.model)
     if verb is not None:
-        console.print("next: " + escape(f'transduce {verb} {path} "{text}"'), soft_wrap=True)
+        console.print("next: " + escape(f"transduce {verb} {path}{text}"), soft_wrap=True)
     split = "test" if "test" in (run.result or {}) else "valid"
     console.print(f"{'next:' if verb is None else '     '} transduce evaluate {path} --split {split}", soft_wrap=True)
 

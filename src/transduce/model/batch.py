@@ -11,6 +11,18 @@ from transduce.model.state import State, over
 Value = Any  # ids (B, T), or numbers: frames (B, T, F), pictures (B, C, H, W); or a NamedTuple of such tensors
 
 
+SLOTS = 3  # of a step of an episode: what is still to be earned, the state, the action
+
+
+class Steps(NamedTuple):
+    """Steps of episodes as inputs. Slot p of a row belongs to step p // 3: its return, its state, then its action."""
+
+    returns: Tensor  # (B, T, 1) float32, returns-to-go
+    states: Tensor  # (B, T, S) float32
+    actions: Tensor  # (B, T) int64 classes, or (B, T, A) float32
+    times: Tensor  # (B, T) int64, steps since the episode began
+
+
 class Batch(NamedTuple):
     """Rows with their geometry, and what an objective compares a model's predictions with.
 

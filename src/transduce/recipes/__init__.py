@@ -1,7 +1,8 @@
 """The built-in recipes, and how a recipe file, its base and the words of a command line become one mapping.
 
-A recipe is YAML: the keys of `runs.recipe.Recipe`, with two keys more. `base` names the recipe or file it starts
-from. `needs` maps dotted keys that only the user can fill to what they are, for the error message.
+A recipe is YAML: the keys of `runs.recipe.Recipe`, with three keys more. `base` names the recipe or file it starts
+from. `needs` maps dotted keys that only the user can fill to what they are, for the error message. `short` maps words
+to the dotted keys that they stand for in what is laid on it.
 """
 
 import difflib
@@ -53,7 +54,10 @@ def read(
     Raises UserError for an unknown recipe, a file that is not YAML, and a needed key without a value.
     """
     data = _with_base(spec, (), models, shape)
-    for dotted, value in sorted(overrides, key=_depth):
+    short: Any = data.pop("short", {})
+    if not isinstance(short, dict) or not all(isinstance(x, str) for x in cast("dict[Any, Any]", short).values()):
+        raise UserError(f"`short` of recipe `{spec}` is {short!r}; it must map words to dotted keys")
+    for dotted, value in sorted(((_long(key, cast("dict[str, str]", short)), x) for key, x in overrides), key=_depth):
         config.override(data, dotted, value)
         architectures.expand(data, shape, models)
     needs: Any = data.pop("needs", {})
@@ -67,6 +71,12 @@ def read(
     if isinstance(data.get("data"), dict) and plain(data["data"].get("path", ".")) in (None, ""):
         raise UserError(f"data.path of {spec} is empty; write where your data are behind `path:`, or add data.path=...")
     return data
+
+
+def _long(dotted: str, short: Mapping[str, str]) -> str:
+    """Returns a dotted key with the word that it begins with written out."""
+    first, dot, rest = dotted.partition(".")
+    return f"{short.get(first, first)}{dot}{rest}"
 
 
 def _depth(override: tuple[str, Any]) -> int:

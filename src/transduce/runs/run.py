@@ -181,7 +181,8 @@ def fingerprint(columns: Columns) -> dict[str, Any]:
     sha, characters = hashlib.sha256(), 0
     for values in columns.values.values():
         for value in values:
-            text = getattr(value, "mark", value) if isinstance(value, str) else json.dumps(value)
+            text = getattr(value, "mark", value)
+            text = text if isinstance(text, str) else json.dumps(text)
             sha.update(text.encode() + b"\0")
             characters += len(text)
     return {"examples": len(columns), "characters": characters, "sha256": sha.hexdigest()}

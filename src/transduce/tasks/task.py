@@ -57,6 +57,7 @@ class TaskConfig(Part, ABC):
     rewarded: ClassVar[bool] = False  # so that a model can learn from rewards of its own answers
     replies: ClassVar[bool] = False  # a model answers a source, and the tokeniser says how an answer begins
     embeds: ClassVar[bool] = False  # it has `vectors` of texts
+    takes_inputs: ClassVar[bool] = True  # the command that uses a model is given something to work on
     tabular: ClassVar[bool] = True  # samples are rows of an input and the expected output, not texts with continuations
 
     @classmethod

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from transduce.config import kinds
+from transduce.tasks.acting import Played
 from transduce.tasks.measures.measure import Grid, Measure, Outcome, Sample, interval
 from transduce.tasks.measures.squad import Right
 from transduce.testing.tasks import check_measure
+from transduce.worlds.world import Episode
 
 PARTS = np.array([[10.0, 4.0], [9.0, 6.0], [1.0, 1.0], [7.5, 5.0]])
 LABELS = [("a",), ("a", "b"), (), ("c",)]
@@ -21,6 +23,9 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "tags": [("B-x I-x O", ("B-x I-x O", "B-x O O", "O O O")[i % 3]) for i in range(40)],
     "labels": [("", "", None, (LABELS[i % 4], LABELS[i * i % 3])) for i in range(40)],
     "rank": [("", "", None, (1 + i % 12, 1 + i % 5)) for i in range(40)],
+    "episode": [
+        ("", "", None, Played(1.0, i % 7 - 2.5, i % 3 > 0, Episode(*[np.zeros(1)] * 3), [])) for i in range(40)
+    ],
     "preference": [("good", ("good", "bad")[i % 3 > 1]) for i in range(40)],
 }
 
