@@ -301,8 +301,8 @@ def test_act_plays_and_says_what_is_wrong(cli, acts: Path, tmp_path: Path) -> No
     assert cli("act", acts, "--episodes", "2").out == cli("act", acts, "--episodes", "2").out
     for words, sentence in {
         ("--world", "grph"): "did you mean `graph`?", ("--return", "much"): "is not a return",
-        ("--return", "nan"): "is not a return", ("--episodes", "0"): "than or equal to 1", ("--out", "a.png"): "must end in .gif",
-        ("--context", "0"): "than or equal to 1",
+        ("--return", "nan"): "is not a return", ("--out", "a.png"): "must end in .gif",
+        ("--episodes", "0"): "than or equal to 1", ("--context", "0"): "than or equal to 1",
     }.items():  # fmt: skip
         result = cli("act", acts, *words)
         assert result.code == 2
