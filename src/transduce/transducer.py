@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar, Unpack, overload
 
 from transduce.data.imported import Imported
 from transduce.data.readers.reader import Readers
-from transduce.errors import UserError
+from transduce.errors import UserError, require_at_least
 from transduce.exchange.certificate import require_source
 from transduce.exchange.sentence_folder import MODULES
 from transduce.exchange.sentences import Encoder, Precision, SentenceEncoder, Vectors
@@ -31,6 +31,7 @@ from transduce.tasks.acting import Played, Target, play
 from transduce.tasks.answer import Answer
 from transduce.tasks.chat import chat_task
 from transduce.tasks.classifying import Classified, ClassifyingConfig
+from transduce.tasks.drawing import DrawingConfig
 from transduce.tasks.embed import RankConfig, Ranked, TaskVectors, ranked
 from transduce.tasks.evaluate import Evaluation, evaluate
 from transduce.tasks.extract import AnswerConfig, Extracted
@@ -134,6 +135,26 @@ class Transducer:
         many: list[Any] = [texts] if isinstance(texts, str | Path) else list(texts)
         out = task.predict(self.model, self.readers, many, self.recipe.generate)
         return out[0] if isinstance(texts, str | Path) else out
+
+    def draw(
+        self, given: Sequence[Any] | str | None = None, count: int = 1, *, guidance: float = 0.0,
+        steps: int | None = None, sampler: str | None = None, eta: float = 0.0, seed: int = 0,
+    ) -> list[Any]:  # fmt: skip
+        """Returns so many pictures, (H, W) or (H, W, 3) bytes each, or points, of every label that is given, in order.
+
+        Each depends on the model, the seed, its label and its number among those of the label alone. The rest is as
+        `DiffuseConfig` says; steps and sampler are those of the recipe where they are left out.
+
+        given: labels (None: no label is asked for).
+        """
+        task = self._as(DrawingConfig)
+        require_at_least(1, count=count)
+        require_at_least(0, seed=seed)
+        changes = {"steps": steps, "sampler": sampler, "eta": eta, "guidance": guidance}
+        manner = task.manner(**{name: value for name, value in changes.items() if value is not None})
+        labels = [given] if given is None or isinstance(given, str) else list(given)
+        drawn = [task.draw(self.model, self.readers, label, range(count), manner, seed) for label in labels]
+        return [one for row in drawn for one in row]
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagging]:
         """Returns the words of each text with their tags, in order. A text may be a list of its words."""

@@ -142,3 +142,14 @@ def acts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["world=graph", "data.world.episodes=40", "name=acts", "batch.max_length=60", "batch.batch_tokens=600"]
     assert main(["train", "act", *SMALL, *words, "--out", str(out), "--quiet"]) == 0
     return out / "acts"
+
+
+@pytest.fixture(scope="session")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that draws points, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    words = ["data.train_size=200", "data.valid_size=40", "model.process.steps=10", "task.steps=4", "model.width=16"]
+    more = ["model.feedforward.hidden=16", "train.max_steps=4", "train.validate_every=2", "train.threads=1",
+            "schedule.warmup_steps=1"]  # fmt: skip
+    assert main(["train", "ring", *words, *more, "--out", str(out), "--quiet"]) == 0
+    return out / "ring"

@@ -164,7 +164,7 @@ DATA = {
 WITHOUT_TEXT = {
     "reproduce": "reads what its experiment is made for", "import": "reads a published model",
     "export": "reads a run", "quantise": "reads a run", "parity": "has its texts on the command line",
-    "act": "acts", "inspect": "has its text on the command line", "serve": "takes requests",
+    "act": "acts", "draw": "draws", "inspect": "has its text on the command line", "serve": "takes requests",
     "explain": "prints", "runs ls": "prints", "runs show": "prints", "runs compare": "prints", "runs rm": "removes",
     "recipes ls": "prints", "recipes show": "prints", "recipes cp": "copies", "recipes schema": "prints",
     "parts": "prints", "parts ls": "prints", "parts show": "prints", "parts check": "computes",
@@ -230,6 +230,7 @@ def test_every_command_says_whether_it_takes_text_in() -> None:
         "imported",
         "images",
         "episodes",
+        "ring",
     }  # which read no text
 
 

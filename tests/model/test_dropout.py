@@ -18,6 +18,7 @@ from transduce.model.embed.embedding import EmbeddingConfig
 from transduce.model.embed.frames import FramesConfig
 from transduce.model.embed.patches import PatchesConfig
 from transduce.model.embed.table import TableConfig
+from transduce.model.embed.vectors import VectorsConfig
 from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import dense
@@ -196,9 +197,10 @@ def test_residuals_drop_features_of_what_they_add_and_nothing_of_the_stream(kind
     m.load_state_dict(plain.state_dict())
     x, y = numbers(DRAWS, 5, WIDTH), numbers(DRAWS, 5, WIDTH).flip(0)
     stream = (x, x) if config.streams == 2 else x
+    condition = (numbers(DRAWS, WIDTH),) if config.conditioned else ()
 
     def joined(part: Any, added: Tensor) -> Any:
-        return part(stream, lambda _: (added, None))[0]
+        return part(stream, lambda _: (added, None), *condition)[0]
 
     def same(a: Any, b: Any) -> None:
         torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-12)
@@ -234,7 +236,7 @@ def embeddings() -> list[EmbeddingConfig]:
     return [
         TableConfig(), TableConfig(types=2, norm=True), TableConfig(size=6), TableConfig(size=6, norm=True),
         TableConfig(size=6, project_first=True), TableConfig(size=6, norm=True, norm_last=True),
-        AdaptiveEmbeddingConfig(cutoffs=(5, 9), div=2),
+        AdaptiveEmbeddingConfig(cutoffs=(5, 9), div=2), VectorsConfig(),
     ]  # fmt: skip
 
 
@@ -248,6 +250,7 @@ def test_embeddings_drop_features_of_tokens_with_their_positions(config: Embeddi
     m = moved(config.build(11, WIDTH, LayerNorm(), place, p=P, **options))
     m.load_state_dict(plain.state_dict())
     ids, grid = torch.randint(0, 11, (DRAWS, 5)), dense(DRAWS, 5)
+    ids = numbers(DRAWS, 5, 11) if isinstance(config, VectorsConfig) else ids
     exact = m.eval()(ids, grid)
     torch.testing.assert_close(exact, plain.train()(ids, grid), atol=0, rtol=0)
     last = getattr(config, "size", None) and not (config.project_first or config.norm_last)  # type: ignore[attr-defined]

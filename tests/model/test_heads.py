@@ -19,6 +19,7 @@ from transduce.model.embed.embedding import Embedding
 from transduce.model.embed.table import TableConfig
 from transduce.model.feedforward.feedforward import ACTIVATIONS
 from transduce.model.heads.head import Head, HeadConfig, PooledHead, TokenHead
+from transduce.model.heads.pixels import PixelsHeadConfig
 from transduce.model.heads.pooled import RowHeadConfig
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import dense
@@ -78,7 +79,7 @@ def cases() -> list[Any]:
     """Every kind per token with every value of its options; those per row have laws of their own."""
     out = list[Any]()
     for kind in kinds(HeadConfig.folder).values():
-        if kind.kind == "none" or issubclass(kind, RowHeadConfig):
+        if kind.kind == "none" or issubclass(kind, RowHeadConfig | PixelsHeadConfig):
             continue
         names = [field.name for field in fields(cast(Any, kind))]
         for values in itertools.product(*(VALUES[name] for name in names)):

@@ -24,7 +24,7 @@ from transduce.objectives.language import TranslationConfig
 from transduce.optim.adamw import AdamWConfig
 
 WIDTH, VOCAB, LAYERS = 12, 11, 3
-KINDS = sorted(kinds(ResidualConfig.folder))
+KINDS = sorted(name for name, kind in kinds(ResidualConfig.folder).items() if not cast(Any, kind).conditioned)
 NORMS = sorted(kinds(NormConfig.folder))
 
 

@@ -11,6 +11,7 @@ from transduce.errors import UserError
 from transduce.model.architecture import ModelConfig
 from transduce.model.batch import Batch
 from transduce.model.heads.head import HeadConfig, PooledHead, TokenHead
+from transduce.model.heads.pixels import PixelsHead
 from transduce.model.heads.token_classes import TokenClassesHead
 from transduce.model.heads.values import BinsHead, ValuesHead
 from transduce.model.layout import dense
@@ -21,7 +22,7 @@ HEADS = [one for kind in kinds(HeadConfig.folder).values() for one in cast(type[
 NEEDED: dict[str, Any] = {
     "classification": PooledHead, "regression": PooledHead, "tagging": TokenClassesHead, "span": TokenClassesHead,
     "multilabel": PooledHead, "contrastive": PooledHead, "reward": PooledHead,
-    "act": TokenClassesHead | BinsHead | ValuesHead,
+    "act": TokenClassesHead | BinsHead | ValuesHead, "denoise": PooledHead | PixelsHead,
 }  # fmt: skip
 SIZES: dict[str, Any] = {
     "width": 12, "layers": 1, "mixer": {"heads": 3}, "feedforward": {"hidden": 8}, "embedding": {"blank": True},

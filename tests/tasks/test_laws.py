@@ -27,6 +27,7 @@ from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.classes import MacroF1
 from transduce.tasks.measures.measure import Measured
 from transduce.tasks.multilabel import MultilabelConfig
+from transduce.tasks.points import PointsConfig
 from transduce.tasks.prefer import PreferConfig
 from transduce.tasks.regress import RegressConfig, SimilarityConfig
 from transduce.tasks.reward import RewardConfig
@@ -103,6 +104,10 @@ ROWS |= {
     "multilabel": (MultilabelConfig(), {"text": TEXTS, "labels": [sorted(set(text) - {" "}) for text in TEXTS]}),
     "embed": (EmbedConfig(), PAIRS),
     "rank": (RankConfig(), {"question": TEXTS, "passage": CONTEXTS}),
+    "points": (
+        PointsConfig(steps=4),
+        {"point": [f"{i % 3} {i / 9}" for i in range(40)], "label": list(range(3)) * 13 + [0]},
+    ),
 }
 STEPS = [len(text) for text in TEXTS]
 ROWS["act"] = (

@@ -19,6 +19,7 @@ from transduce.cli import (
     chat,
     classify,
     doctor,
+    draw,
     embed,
     evaluate,
     explain,
@@ -70,6 +71,7 @@ app.command()(for_programs(rank.rank))
 app.command()(for_programs(act.act))
 app.command()(for_programs(predict.predict))
 app.command()(for_programs(embed.embed))
+app.command()(for_programs(draw.draw))
 app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)
 app.command(context_settings=PASS_ON)(prepare.prepare)

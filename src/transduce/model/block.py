@@ -122,15 +122,19 @@ class Block(nn.Module):
         return tuple(part.remember(self, source, layout, encoder_state) for part in self.sublayers)
 
     def forward(
-        self, stream: Stream, layout: Layout, state: State = None, memory: State = None
-    ) -> tuple[Stream, State]:
+        self, stream: Stream, layout: Layout, state: State = None, memory: State = None,
+        condition: Tensor | None = None,
+    ) -> tuple[Stream, State]:  # fmt: skip
+        """condition: (B, M), for the residuals that take it."""
         absent = (None,) * len(self.sublayers)
         after: list[State] = []
         entered = stream
         for part, s, m in zip(self.sublayers, state or absent, memory or absent, strict=True):
             f = partial(self.apply_part, part, layout=layout, state=s, memory=m)
             past = self.last_reads_entry and len(after) == len(self.sublayers) - 1
-            stream, s = getattr(self, part.residual)(stream, of(f, entered) if past else f)
+            residual = cast(Residual, getattr(self, part.residual))
+            more = (condition,) if residual.conditioned else ()
+            stream, s = residual(stream, of(f, entered) if past else f, *more)
             after.append(s)
         return stream, tuple(after)
 

@@ -13,6 +13,7 @@ from transduce.model.heads.head import Head, PooledHead, TokenHead
 from transduce.model.layout import Layout, documents
 from transduce.model.ops.precision import lowered
 from transduce.model.positions.position import Positions
+from transduce.model.process.process import Process
 from transduce.model.stack import Stack
 from transduce.model.state import State
 
@@ -36,6 +37,9 @@ class Model(nn.Module, ABC):
     head: Head | None
     heads: nn.ModuleDict
     limit: int | None  # first position that cannot be encoded
+    process: Process | None = None  # how data become noise, for a model that removes it
+    classes: int = 0  # that such a model can be asked for
+    guides: bool = False  # it also knows what no class is, so that a class can be set off from it
 
     @property
     def device(self) -> torch.device:
@@ -88,6 +92,13 @@ class Model(nn.Module, ABC):
     def given(self, ids: Tensor, layout: Layout, source: Tensor, source_layout: Layout) -> Batch:
         """Returns a batch of ids (B, T), with the source (B, N) where the model reads one; its targets are the ids."""
         return Batch(ids, layout, ids)
+
+    def denoise(self, x: Tensor, time: Tensor, given: Tensor, layout: Layout) -> Tensor:
+        """Returns what the process has a model predict of noisy x (B, ...) at times (B,), in the shape of x.
+
+        given: (B,) classes, -1: none. Raises UserError where a model removes no noise.
+        """
+        raise UserError("this model is not told how noisy its inputs are; use model.kind=denoiser")
 
     def require_source(self, source: object) -> None:
         """Raises UserError where a source is given to a model that reads none, or None to one that reads one."""

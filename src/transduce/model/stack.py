@@ -44,11 +44,23 @@ class Stack(nn.Module):
         enough = (*(encoder_state or ()), *(None for _ in self.order))  # the encoder may have fewer blocks, or more
         return tuple(block.remember(source, layout, k) for block, k in zip(self, enough, strict=False))
 
-    def forward(self, x: Tensor, layout: Layout, state: State = None, memory: State = None) -> tuple[Tensor, State]:
-        """(B, T, M) -> (B, T, M), State. state None: the whole sequence at once, from the start."""
+    @property
+    def conditioned(self) -> bool:
+        """Says whether a residual of the stack, or its end, takes a condition."""
+        residuals = [one for block in self for one in block.residuals]
+        return any(getattr(part, "conditioned", False) for part in (*residuals, self.leave))
+
+    def forward(
+        self, x: Tensor, layout: Layout, state: State = None, memory: State = None, condition: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """(B, T, M) -> (B, T, M), State. state None: the whole sequence at once, from the start.
+
+        condition: (B, M), for the residuals that take it.
+        """
         absent = (None,) * len(self.order)
         stream, after = self.enter(x), list[State]()
         for block, s, m in zip(self, state or absent, memory or absent, strict=True):
-            stream, s = block(stream, layout, s, m)
+            stream, s = block(stream, layout, s, m) if condition is None else block(stream, layout, s, m, condition)
             after.append(s)
-        return self.leave(stream), tuple(after)
+        end = self.leave(stream, condition) if getattr(self.leave, "conditioned", False) else self.leave(stream)
+        return end, tuple(after)

@@ -27,6 +27,8 @@ def two_streams(model: Model, ids: Tensor, layout: Layout, order: Tensor, wanted
     """
     if len(model.towers()) > 1:
         raise UserError("objective=permutation predicts the tokens of one text; use model.kind=encoder")
+    if model.stacks()[0].conditioned:
+        raise UserError("objective=permutation gives layers no condition; use model.kind=encoder")
     [(_, embed, stack)] = model.towers()
     if not isinstance(embed, Table) or embed.blank is None:
         raise UserError("objective=permutation needs a vector for what is predicted; set model.embedding.blank=true")

@@ -26,6 +26,7 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "episode": [
         ("", "", None, Played(1.0, i % 7 - 2.5, i % 3 > 0, Episode(*[np.zeros(1)] * 3), [])) for i in range(40)
     ],
+    "point": [("", "", (i % 3, i / 9), ((i % 4, 0.0), "ab"[i % 4 // 2])) for i in range(40)],
     "preference": [("good", ("good", "bad")[i % 3 > 1]) for i in range(40)],
 }
 

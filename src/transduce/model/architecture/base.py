@@ -58,6 +58,7 @@ class ModelConfig(Part):
 
     folder: ClassVar[str] = "transduce.model.architecture"
     task: ClassVar[str] = "language"  # what such a model does where nothing else is said
+    conditions: ClassVar[bool] = False  # its stacks are given a condition
     width: int = 256
     layers: Layers = 3
     mixer: MixerConfig = field(default_factory=AttentionConfig)
@@ -209,6 +210,11 @@ class ModelConfig(Part):
         if not parts:
             raise UserError("a layer has mixer=none and feedforward=none, so there is nothing in it; leave it out")
         residual = run.residual or self.residual
+        if residual.conditioned and not self.conditions:
+            raise UserError(
+                f"residual={residual.kind} follows a condition, which model.kind={self.kind} has not; use "
+                f"model.kind=denoiser, or another residual"
+            )
         if residual.beside and residual.norm_each:
             parts = [Normed(part) for part in parts]
             modules |= {part.norm: self.norm.build(self.width) for part in parts}

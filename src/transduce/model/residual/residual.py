@@ -31,7 +31,12 @@ class Place(NamedTuple):
 
 
 class Residual(nn.Module, ABC):
-    """stream, f -> stream, state, where f: (B, T, M) -> (B, T, M), state is a sublayer."""
+    """stream, f -> stream, state, where f: (B, T, M) -> (B, T, M), state is a sublayer.
+
+    conditioned: a condition (B, M) comes third.
+    """
+
+    conditioned: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, stream: Stream, f: Function) -> tuple[Stream, State]: ...
@@ -42,7 +47,8 @@ class ResidualConfig(Part):
     """Norm placement, and what all of them have.
 
     A class says of how many tensors its stream is made (`streams`; residuals of one stack must agree), and whether the
-    sublayers of a block stand side by side on one input instead of one behind the other (`beside`).
+    sublayers of a block stand side by side on one input instead of one behind the other (`beside`), and whether it
+    needs a condition (`conditioned`).
 
     dropout: probability of dropping each feature of what a sublayer adds.
     drop_path: probability of dropping all that a sublayer of the last layer adds to a row; p l / L in layer l
@@ -54,6 +60,7 @@ class ResidualConfig(Part):
     folder: ClassVar[str] = "transduce.model.residual"
     streams: ClassVar[int] = 1
     beside: ClassVar[bool] = False
+    conditioned: ClassVar[bool] = False
     dropout: float = 0.1
     drop_path: float = 0.0
     layer_scale: float | None = None

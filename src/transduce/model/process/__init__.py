@@ -1,0 +1,1 @@
+"""Processes that turn data into noise, found by walking this folder."""
