@@ -13,6 +13,7 @@ from transduce.api import Plan, Prepared
 from transduce.data.doctor import Findings, Lengths, Token
 from transduce.exchange.certificate import NAME as CERTIFICATE
 from transduce.exchange.certificate import read_certificate
+from transduce.prefer.comparison import Compared
 from transduce.runs.run import Run
 from transduce.tasks.evaluate import Evaluation
 from transduce.tasks.task import TaskConfig
@@ -33,6 +34,21 @@ def table(title: str, *columns: str, rows: Iterable[Sequence[str]]) -> None:
         out.add_row(*map(escape, row))
     console.print(Text(title, style="bold"))
     console.print(out)
+
+
+def policies(rows: Sequence[Compared]) -> None:
+    """Prints how the answers of several models compare, then an answer of each to the first prompts."""
+    judges = list(rows[0].rewards)
+    heads = [head for judge in judges for head in (judge, f"better than {rows[0].name} by {judge}")]
+    cells = [
+        [row.name, *(cell for j in judges for cell in (f"{row.rewards[j]:.2f}", f"{row.wins[j]:.2f}")),
+         f"{row.kl:.1f}", f"{row.length:.1f}"]
+        for row in rows
+    ]  # fmt: skip
+    table("answers to prompts that were held out", "", *heads, f"nats from {rows[0].name}", "tokens", rows=cells)
+    for number in range(len(rows[0].answers)):
+        for row in rows:
+            console.print(Text(f"{number + 1} {row.name:5} {' '.join(row.answers[number].split())}"), soft_wrap=True)
 
 
 def evaluation(result: Evaluation, task: TaskConfig, title: str, examples: int) -> None:

@@ -3,7 +3,7 @@
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, TextIO, cast
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 
@@ -13,6 +13,8 @@ from transduce.cli.options import TrainDevice, Words
 from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
 from transduce.screen import Screen
+
+CHAIN = "rlhf"  # several trainings, one after the other
 
 
 def train(
@@ -29,6 +31,9 @@ def train(
     from transduce import api
 
     spec, overrides = recipe_and_overrides(words, DEFAULT)
+    if spec == CHAIN:
+        chain(overrides + ([("train.device", device)] if device is not None else []), out, quiet=quiet, json=json)
+        return
     if answered(spec, overrides, json):
         return
     overrides += [("train.device", device)] if device is not None else []
@@ -42,3 +47,15 @@ def train(
 
         with redirect_stdout(cast("TextIO", Screen(sys.stdout))):  # the run is done, whoever reads of it
             show.next_commands(run)
+
+
+def chain(overrides: list[tuple[str, Any]], out: Path, *, quiet: bool, json: bool) -> None:
+    """Trains from pairs of answers to three policies, and prints how their answers compare."""
+    from transduce.api.rlhf import rlhf
+    from transduce.cli import show
+
+    rows = rlhf(overrides, out=out, quiet=quiet or json, say=(lambda _: None) if quiet or json else print)
+    if json:
+        document({"rows": [row._asdict() for row in rows]})
+    elif not quiet:
+        show.policies(rows)

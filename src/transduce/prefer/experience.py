@@ -6,8 +6,8 @@ are named by the seed and that place, so a training that was stopped goes on bit
 
 import hashlib
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -24,27 +24,15 @@ from transduce.errors import Notice, UserError
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
 from transduce.generate.hypothesis import Hypothesis
-from transduce.generate.inputs import pad
 from transduce.model.batch import Batch
 from transduce.model.models import Model
 from transduce.objectives.grpo import Answered, GrpoConfig
-from transduce.prefer.rollout import Rolled, rolled
+from transduce.prefer.rollout import Rolled, built, evaluating, log_p, rolled
 from transduce.tasks.chat import Turns
 from transduce.tasks.explore import ExploreConfig
 from transduce.text.chat import conversation
 
 FLAT = 10  # roll-outs in a row that teach nothing, after which that is said
-
-
-@contextmanager
-def evaluating(model: Model) -> Generator[None]:
-    """Lets a model drop nothing out inside."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 class Experience(Loader):
@@ -127,8 +115,8 @@ class Experience(Loader):
         values = self.task.reward.rewards(repeated[0], texts, repeated[1])
         rewards = torch.tensor(values, dtype=torch.float64).reshape(-1, group)
         self.tell(bool(self.objective.flat(rewards).all()))
-        batch, cut = self.built([self.prompts[i] for i in some], rows)
-        reference = self.log_p(self.reference, batch)
+        batch, cut = built(self.turns, [self.prompts[i] for i in some], rows)
+        reference = log_p(self.reference, batch)
         own = torch.tensor([h.score for row in rows for h in row], dtype=torch.float64)
         kl = float((own - reference.double().sum(1)).mean())
         with evaluating(self.model), torch.no_grad(), self.precise():
@@ -148,31 +136,6 @@ class Experience(Loader):
         )  # fused updates do not count, and decoding keeps copies by that
         with evaluating(self.model):
             return decode(self.model, self.turns, options, prompt=prompts)
-
-    def built(self, prompts: Sequence[list[int]], rows: Sequence[Sequence[Hypothesis]]) -> tuple[Batch, Tensor]:
-        """Returns prompts with their answers, whose tokens are the targets, and which of them did not end (B,)."""
-        texts, starts, cut = list[list[int]](), list[int](), list[float]()
-        for prompt, row in zip(prompts, rows, strict=True):
-            for one in row:
-                end = [] if not one.finished else [self.turns.eos if one.end is None else one.end]
-                texts.append([*prompt, *one.ids, *end])
-                starts.append(len(prompt))
-                cut.append(float(not one.finished))
-        device = torch.device("cpu")
-        inputs, layout = pad([text[:-1] for text in texts], device)
-        targets = torch.full_like(inputs, -1)
-        for i, (text, start) in enumerate(zip(texts, starts, strict=True)):
-            targets[i, start - 1 : len(text) - 1] = torch.tensor(text[start:], dtype=targets.dtype)
-        return Batch(inputs, layout, targets), torch.tensor(cut)
-
-    @torch.no_grad()
-    def log_p(self, model: Model, batch: Batch) -> Tensor:
-        """Returns (B, T) log p of the targets, 0 where there is none."""
-        moved = batch.to(model.device)
-        own = moved.targets >= 0
-        with evaluating(model):
-            values = model.token_head.log_p(model.features(moved)[own], moved.targets[own]).float()
-        return torch.zeros(own.shape, device=own.device).masked_scatter(own, values).cpu()
 
     def tell(self, flat: bool) -> None:
         """Says it where no roll-out has taught anything for a while."""

@@ -1,17 +1,22 @@
-"""The answers of a model from which one or several updates learn, as batches and as a checkpoint keeps them.
+"""The answers of a model: as a batch, as log p, and as what one or several updates learn from and a checkpoint keeps.
 
 Tested in tests/prefer/test_ppo.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from transduce.generate.hypothesis import Hypothesis
+from transduce.generate.inputs import pad
 from transduce.model.batch import Batch
 from transduce.model.layout import Layout
+from transduce.model.models import Model
 from transduce.model.state import over, tensors
+from transduce.tasks.chat import Turns
 
 OWN = ("inputs", "targets", "positions", "lengths")
 
@@ -54,3 +59,42 @@ def rolled(saved: Mapping[str, Tensor], extra: Any) -> Rolled:
     batch = Batch(saved["inputs"], layout, saved["targets"], extra=extra(*fields), examples=examples)
     epoch, number = (int(i) for i in saved["place"])
     return Rolled((epoch, number), batch, float(saved["kl"]))
+
+
+@contextmanager
+def evaluating(model: Model) -> Generator[None]:
+    """Lets a model drop nothing out inside."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def built(
+    turns: Turns, prompts: Sequence[list[int]], rows: Sequence[Sequence[Hypothesis]]
+) -> tuple[Batch, Tensor]:  # fmt: skip
+    """Returns prompts with their answers, whose tokens are the targets, and which of them did not end (B,)."""
+    texts, starts, cut = list[list[int]](), list[int](), list[float]()
+    for prompt, row in zip(prompts, rows, strict=True):
+        for one in row:
+            end = [] if not one.finished else [turns.eos if one.end is None else one.end]
+            texts.append([*prompt, *one.ids, *end])
+            starts.append(len(prompt))
+            cut.append(float(not one.finished))
+    inputs, layout = pad([text[:-1] for text in texts], torch.device("cpu"))
+    targets = torch.full_like(inputs, -1)
+    for i, (text, start) in enumerate(zip(texts, starts, strict=True)):
+        targets[i, start - 1 : len(text) - 1] = torch.tensor(text[start:], dtype=targets.dtype)
+    return Batch(inputs, layout, targets), torch.tensor(cut)
+
+
+@torch.no_grad()
+def log_p(model: Model, batch: Batch) -> Tensor:
+    """Returns (B, T) log p of the targets, 0 where there is none."""
+    moved = batch.to(model.device)
+    own = moved.targets >= 0
+    with evaluating(model):
+        values = model.token_head.log_p(model.features(moved)[own], moved.targets[own]).float()
+    return torch.zeros(own.shape, device=own.device).masked_scatter(own, values).cpu()
