@@ -97,8 +97,8 @@ def rlhf(
         first.readers, prompts[:PROMPTS], judges, each=EACH, max_new_tokens=TOKENS,
         seed=first.recipe.train.seed, shown=SHOWN,
     )  # fmt: skip
-    told = {"prompts": [prompt[-1]["content"] for prompt in prompts[:SHOWN]], "rows": [row._asdict() for row in rows]}
-    replace_text(folder / TABLE, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+    table = {"prompts": [prompt[-1]["content"] for prompt in prompts[:SHOWN]], "rows": [row._asdict() for row in rows]}
+    replace_text(folder / TABLE, json.dumps(table, ensure_ascii=False, indent=1) + "\n")
     return rows
 
 
