@@ -7,8 +7,8 @@ from typing import Any
 from transduce.api.opening import load
 from transduce.api.recipes import Overrides, changed
 from transduce.errors import UserError
+from transduce.exchange import acting, hub, peft_adapter, seeing
 from transduce.exchange import exporting as exported
-from transduce.exchange import hub, peft_adapter, seeing
 from transduce.exchange import importing as imported
 from transduce.exchange.parity import Apart, layer_by_layer
 from transduce.precision.convert import Precision
@@ -33,6 +33,8 @@ def import_model(source: str | Path, out: str | Path | None = None, *, base: str
     where = hub.snapshot(base) if isinstance(base, str) and base.startswith(hub.PREFIX) else base
     if seeing.sees(folder):
         return seeing.write(folder, out)
+    if acting.acts(folder):
+        return acting.write(folder, out)
     return imported.write(folder, out, base=None if where is None else Path(where))
 
 
@@ -56,6 +58,8 @@ def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best", ada
     model = load(run, checkpoint=checkpoint, device="cpu")
     if model.task.sees:
         return seeing.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
+    if model.task.acts:
+        return acting.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
     exported.write(model.model, model.tokenizer, model.recipe, Path(run), require_new(Path(folder)))
 
 

@@ -61,6 +61,10 @@ def read_folder(folder: Path) -> Folder:
         raise UserError(
             f"{folder} holds a model that sees; import it (transduce import {folder}) and start from that run"
         )
+    if weights.family.acts:
+        raise UserError(
+            f"{folder} holds a model that acts; import it (transduce import {folder}) and start from that run"
+        )
     task = part(TaskConfig, weights.config.task)
     tokenizer = tokenizer_of(folder, weights.vocab_size, answers=task.replies)
     generate = generate_config(folder, weights.model.limit)

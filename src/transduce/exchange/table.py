@@ -66,6 +66,14 @@ class Extra:
 
 
 @dataclass(frozen=True)
+class Unread(Extra):
+    """A tensor that a class has, and computes nothing with: a file may hold any numbers there."""
+
+    def check(self, stored: Tensor, parameters: Mapping[str, Tensor]) -> None:
+        """Does nothing."""
+
+
+@dataclass(frozen=True)
 class Table:
     """rows: all of them, layers written out. prefix: what their names may begin with, or may not.
 

@@ -66,6 +66,7 @@ class ActConfig(TaskConfig):
     refusal: ClassVar[str] = "this model was trained to act; use act"
     reads_text: ClassVar[bool] = False
     takes_inputs: ClassVar[bool] = False
+    acts: ClassVar[bool] = True
     given: Literal["return", "none"] = "return"
     best: float = 1.0
     context: int = 20

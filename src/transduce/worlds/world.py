@@ -84,13 +84,12 @@ class WorldConfig(Part):
 
     def recorded(self, world: World, number: int) -> Episode:
         """Returns the recorded episode of a number; it depends on the number and the seed alone."""
-        state, ended = world.begin(number, self.seed), False
+        state, ended, kind = world.begin(number, self.seed), False, np.float32 if self.classes is None else np.int64
         act = self.policy(world, np.random.default_rng((self.seed, number, 1)))
         states, actions, rewards = list[Floats](), list[Any](), list[float]()
         while not ended:
             states.append(state)
-            actions.append(act(state))
+            actions.append(np.asarray(act(state), dtype=kind))
             state, reward, ended = world.step(actions[-1])
             rewards.append(reward)
-        kind = np.float32 if self.classes is None else np.int64
-        return Episode(np.stack(states), np.asarray(actions, dtype=kind), np.asarray(rewards, dtype=np.float32))
+        return Episode(np.stack(states), np.stack(actions), np.asarray(rewards, dtype=np.float32))

@@ -35,7 +35,8 @@ class Trajectory(Embedding):
         self.actions = nn.Embedding(config.actions, width) if config.classes else nn.Linear(config.actions, width)
         self.time = nn.Parameter(torch.empty(config.steps, width))
         self.norm = norm.build(width) if config.norm else None
-        self.positions, self.p = positions, p
+        self.positions, self.p, self.still = positions, p, config.still
+        self.counts_inputs = not config.still  # pyright: ignore[reportAttributeAccessIssue]
 
     def forward(self, ids: Any, layout: Layout) -> Tensor:
         """ids: the `Steps` that slots of the layout belong to. Of the first and the last, slots may be missing."""
@@ -48,7 +49,8 @@ class Trajectory(Embedding):
             first = layout.positions[:, :1] // SLOTS * SLOTS
             at = (layout.positions - first).clamp(min=0)[..., None].expand(-1, -1, x.shape[2])
             x = x.gather(1, at)
-        x = self.positions.add(x if self.norm is None else self.norm(x), layout.place)
+        place = torch.zeros_like(layout.place) if self.still else layout.place
+        x = self.positions.add(x if self.norm is None else self.norm(x), place)
         return dropout(x, self.p, self.training)
 
 
@@ -62,6 +64,7 @@ class TrajectoryConfig(EmbeddingConfig):
     classes: whether actions are classes.
     steps: rows of the table of times; later steps have the last one (None: as many as the longest episode has).
     norm: whether the model's norm stands there.
+    still: positions that are added behind it are the first one in every slot (transformers).
     """
 
     kind: ClassVar[str] = "trajectory"
@@ -69,6 +72,7 @@ class TrajectoryConfig(EmbeddingConfig):
     classes: bool = True
     steps: int | None = None
     norm: bool = True
+    still: bool = False
 
     def __post_init__(self) -> None:
         require_at_least(1, actions=self.actions, steps=self.steps)
