@@ -20,7 +20,7 @@ from transduce.generate.score import score
 from transduce.generate.search import NO_TOKEN, Move, OnToken, Search, show
 from transduce.generate.stop import StopTexts
 from transduce.model.cache import overwrite, take
-from transduce.model.layout import Layout
+from transduce.model.layout import one_each
 from transduce.model.models import Model
 from transduce.model.ops.rows import rows_alike
 from transduce.model.state import State, select
@@ -118,7 +118,7 @@ def run(
         state, memory, positions = follow(move, state, memory, positions)
         positions = (positions + 1).clamp_(max=end)
         ids = torch.as_tensor(move.ids, device=device)[:, None]
-        y, state = model.step(ids, Layout(positions), state, memory)
+        y, state = model.step(ids, one_each(positions), state, memory)
         hidden = y[:, -1]
     if not all(search.kept):
         raise UserError(NO_TOKEN)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from transduce.generate.reading import keep
-from transduce.model.layout import Layout
+from transduce.model.layout import one_each
 from transduce.model.models import Model
 from transduce.model.state import State, nbytes, over, tensors
 
@@ -60,7 +60,7 @@ class Lane:
         device = model.device
         ids, positions = (torch.tensor(x, device=device)[:, None] for x in (self.ids, self.positions))
         state, memory = (over(x, lambda x: x[: self.count]) for x in (self.state, self.memory))
-        y, after = model.step(ids, Layout(positions), state, memory)
+        y, after = model.step(ids, one_each(positions), state, memory)
         keep(state, after)
         return y[:, -1]
 

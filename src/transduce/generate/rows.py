@@ -24,7 +24,7 @@ from transduce.generate.reading import CHUNK, grid, grouped, keep, read_sources
 from transduce.generate.rules import Rules, rules
 from transduce.generate.search import Move, Search
 from transduce.generate.stop import StopTexts
-from transduce.model.layout import Layout
+from transduce.model.layout import one_each
 from transduce.model.models import Model
 from transduce.model.ops.rows import rows_alike
 
@@ -246,7 +246,7 @@ class Rows:
         state, one.memory, positions = follow(move, one.state, one.memory, one.positions)
         one.positions = positions + 1
         ids = torch.as_tensor(move.ids, device=positions.device)[:, None]
-        y, one.state = self.model.step(ids, Layout(one.positions), state, one.memory)
+        y, one.state = self.model.step(ids, one_each(one.positions), state, one.memory)
         one.hidden = y[:, -1]
 
     def _apart(self, one: Growing) -> bool:

@@ -77,6 +77,8 @@ class Recall:
             return Seen(new, layout.positions, mask, simple), None
         if tokens == 1 or (layout.segments is None and self.rule.window is None):
             simple = self.rule.window is None and not layout.padded  # then a slot is a position
+            if simple and layout.start is not None and layout.reach is None and not torch.is_grad_enabled():
+                return self.append(new, layout, layout.start, state)
             slots = layout.positions if simple else self.slots(layout.positions, state)
             state = store(state, new, slots, layout.positions)
             fields, positions = used(state, layout.positions)
@@ -92,6 +94,20 @@ class Recall:
         both = tuple(torch.cat([a.to(b.dtype), b], 1) for a, b in zip(fields, new, strict=True))
         remaining = self.remaining(layout.positions, document)
         return Seen(both, positions, mask), store(state, new, self.slots(remaining, state), remaining)
+
+    def append(self, new: Fields, layout: Layout, start: int, state: Cache) -> tuple[Seen, Cache]:
+        """Does as `forward` for tokens from position `start` on, without padding: their slots are side by side."""
+        stop = start + layout.positions.shape[1]
+        for old, value in zip(state.fields, new, strict=True):
+            by_token(old)[:, start:stop] = value
+        state.positions[:, start:stop] = layout.positions
+        if alike(state.positions):
+            stop = min(state.positions.shape[1] - 1, blocks(stop))
+        elif start == 0:
+            return Seen(new, layout.positions, None, causal=True), state
+        fields, positions = tuple(by_token(field[..., :stop, :]) for field in state.fields), state.positions[:, :stop]
+        whole = layout.positions.shape[1] == 1 and not alike(positions) and int(positions.amin()) >= 0
+        return Seen(fields, positions, None if whole else self.rule.mask(layout, positions, None)), state
 
     def write(self, new: Fields, layout: Layout, state: Cache | None = None) -> Memory | Cache:
         """Writes tokens (B, T, ...) without looking at any."""

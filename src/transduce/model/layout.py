@@ -47,6 +47,7 @@ class Layout(NamedTuple):
     marks: Marks | None = None  # of the tokens; None: there are none
     view: View | None = None  # who sees whom where it is not the order that says it; None: all, or what came before
     grid: Grid | None = None  # where slots stand in a picture; None: they are a line, such as text
+    start: int | None = None  # position of the first slot of every row, which its others follow; None: not known
 
     @property
     def types(self) -> Tensor | None:
@@ -95,7 +96,8 @@ class Layout(NamedTuple):
         if segments is None and self.lengths is not None:
             lengths = (self.lengths - start).clamp(0, stop - start)
         marks, view, grid = mapped(self.marks, cut), mapped(self.view, cut), mapped(self.grid, cut)
-        return Layout(cut(self.positions), segments, lengths, marks, view, grid)
+        first = None if self.start is None or self.padded else self.start + start
+        return Layout(cut(self.positions), segments, lengths, marks, view, grid, first)
 
     def rows(self, index: Tensor) -> "Layout":
         """Returns rows `index` (B',) of every field."""
@@ -105,7 +107,7 @@ class Layout(NamedTuple):
 
         segments, lengths = (None if x is None else take(x) for x in (self.segments, self.lengths))
         marks, view, grid = mapped(self.marks, take), mapped(self.view, take), mapped(self.grid, take)
-        return Layout(take(self.positions), segments, lengths, marks, view, grid)
+        return Layout(take(self.positions), segments, lengths, marks, view, grid, self.start)
 
     def seen(self, places: Tensor | None, reach: Tensor | None) -> "Layout":
         """Returns the layout with another view; with neither argument, without one."""
@@ -128,7 +130,15 @@ def prefixed(layout: Layout, prefix: Tensor) -> Layout:
 
 def dense(batch: int, tokens: int, start: int = 0, device: torch.device | str | None = None) -> Layout:
     """Returns the layout of rows of one sequence each: `tokens` tokens, the first of which sits at position `start`."""
-    return Layout(torch.arange(start, start + tokens, device=device).expand(batch, tokens))
+    return Layout(torch.arange(start, start + tokens, device=device).expand(batch, tokens), start=start)
+
+
+def one_each(positions: Tensor) -> Layout:
+    """Returns the layout of rows of one token. positions: (B, 1); only on a CPU are they looked at, a GPU would wait."""
+    if positions.device.type != "cpu" or torch.compiler.is_compiling():
+        return Layout(positions)
+    first, last = (int(edge) for edge in positions.aminmax())
+    return Layout(positions, start=first if first == last >= 0 else None)
 
 
 def right_padded(lengths: Tensor, tokens: int) -> Layout:
@@ -137,7 +147,7 @@ def right_padded(lengths: Tensor, tokens: int) -> Layout:
     lengths: (B,) int64.
     """
     slots = torch.arange(tokens, device=lengths.device).expand(lengths.shape[0], tokens)
-    return Layout(torch.where(slots < lengths[:, None], slots, -1), lengths=lengths)
+    return Layout(torch.where(slots < lengths[:, None], slots, -1), lengths=lengths, start=0)
 
 
 def left_padded(lengths: Tensor, tokens: int) -> Layout:

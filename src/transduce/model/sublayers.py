@@ -169,7 +169,9 @@ class Inside(Sublayer):
 def later(layout: Layout) -> Layout:
     """Returns the layout one position further on, so that no token is the first: the source came before it."""
     reach = None if layout.reach is None else layout.reach + 1
-    return layout._replace(positions=torch.where(layout.valid, layout.positions + 1, -1)).seen(layout.places, reach)
+    start = None if layout.start is None else layout.start + 1
+    positions = torch.where(layout.valid, layout.positions + 1, -1)
+    return layout._replace(positions=positions, start=start).seen(layout.places, reach)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, cast
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transduce.model.heads.head import Head
 from transduce.model.heads.linear import LinearHead
 from transduce.precision.codes import Int4, Int8, round_int4, round_int8
+from transduce.precision.joined import Joint, Part, groups, stacked
 from transduce.precision.maps import Int4Map, Int8Map, LowMap, Map, MapHead
 
 Precision = Literal["fp32", "bf16", "int8", "int4"]
@@ -60,13 +61,17 @@ def rounded(part: nn.Linear | LinearHead, precision: Precision) -> Int8 | Int4:
 
 def lowered(part: nn.Linear | LinearHead, precision: Precision, codes: Int8 | Int4 | None = None) -> nn.Module:
     """Returns what stands in the place of a part. codes: of its matrix (None: they are found here)."""
-    bias = cast("Tensor | None", part.bias)
-    if precision == "bf16":
-        coded: Map = LowMap(part.weight, bias)
-    else:
-        codes = rounded(part, precision) if codes is None else codes
-        coded = Int8Map(codes, bias) if isinstance(codes, Int8) else Int4Map(codes, bias, part.weight.shape[1])
+    if precision != "bf16" and codes is None:
+        codes = rounded(part, precision)
+    coded = mapped(part.weight, cast("Tensor | None", part.bias), codes)
     return MapHead(part, coded) if isinstance(part, LinearHead) else coded
+
+
+def mapped(weight: Tensor, bias: Tensor | None, codes: Int8 | Int4 | None) -> Map:
+    """Returns the map that multiplies by codes, or where there are none by the matrix in bfloat16."""
+    if codes is None:
+        return LowMap(weight, bias)
+    return Int8Map(codes, bias) if isinstance(codes, Int8) else Int4Map(codes, bias, weight.shape[1])
 
 
 def convert(model: nn.Module, precision: Precision, codes: Codes | None = None, least: int = LEAST) -> Share:
@@ -76,11 +81,33 @@ def convert(model: nn.Module, precision: Precision, codes: Codes | None = None, 
     """
     parts, total = matrices(model, least), sum(p.numel() for p in model.parameters())
     low = sum(part.weight.numel() for part in parts.values())
+    for names in list(groups(model, parts)):
+        some = [parts.pop(name) for name in names]
+        of = None if precision == "bf16" else [
+            rounded(part, precision) if codes is None else codes[name] for name, part in zip(names, some, strict=True)
+        ]  # fmt: skip
+        join(model, some, mapped(*side_by_side(some), None if of is None else stacked(of)))
     for name in list(parts):
         part = parts.pop(name)
         exchange(model, part, lowered(part, precision, None if codes is None else codes[name]))
     trim()
     return Share(low, total)
+
+
+def join(model: nn.Module, parts: Sequence[nn.Linear | LinearHead], product: nn.Module) -> None:
+    """Puts parts of one product in the place of maps of the same input."""
+    joint, start = Joint(product, len(parts)), 0
+    for part in parts:
+        stop = start + part.weight.shape[0]
+        exchange(model, part, Part(joint, start, stop, part.weight.shape[1]))
+        start = stop
+
+
+def side_by_side(parts: Sequence[nn.Linear | LinearHead]) -> tuple[Tensor, Tensor | None]:
+    """Returns the matrices of maps one below the other, and their biases."""
+    biases = [part.bias for part in parts if part.bias is not None]
+    with torch.no_grad():
+        return torch.cat([part.weight for part in parts]), torch.cat(biases) if biases else None
 
 
 def trim() -> None:

@@ -19,8 +19,10 @@ from transduce.precision.codes import GROUP, TINY, Int4, Int8
 from transduce.precision.packed import packs_bfloat16
 
 per_channel: Any = torch._make_per_channel_quantized_tensor  # pyright: ignore
-PRODUCT = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
+PRODUCT: Any = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default._op  # without Python's checks
 ROWS = 16  # torch packs four-bit matrices of a multiple of so many rows
+MANY = 8  # rows of bytes from which oneDNN multiplies faster than FBGEMM
+VAST = 1 << 24  # numbers of a matrix, such as a large vocabulary's, beside which the call of oneDNN takes no time
 
 
 class Map(nn.Module):
@@ -53,23 +55,47 @@ class LowMap(Map):
 
 
 class Int8Map(Map):
-    """x as bytes, on a scale of each row, times `Int8` codes: a sum of integers, which is exact, times both scales."""
+    """x as bytes, on a scale of each row, times `Int8` codes: a sum of integers, which is exact, times both scales.
+
+    Few rows are multiplied by FBGEMM, which is called faster, many by oneDNN, whose kernels are faster; both give the
+    same bits. Each packs the codes in its own way, so they lie twice, but those of a `VAST` matrix once.
+    """
 
     def __init__(self, matrix: Int8, bias: Tensor | None) -> None:
         super().__init__(matrix.codes.shape[0], matrix.codes.shape[1], bias)
-        self.packed = pack_int8(matrix) if multiplies_bytes() else None
-        self.codes = matrix if self.packed is None else None
+        self.many = ManyBytes(matrix) if multiplies_many_bytes() else None
+        both = self.many is None or matrix.codes.numel() < VAST
+        self.few = pack_int8(matrix) if both and multiplies_bytes() else None
+        self.codes = matrix if self.few is None and self.many is None else None
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.float().reshape(-1, self.in_features)
-        scale = rows.abs().amax(-1, keepdim=True).clamp_min_(TINY)
-        if self.packed is not None:
-            y = PRODUCT(rows / scale, 1 / 127, 128, self.packed)  # of round(127 x / scale) + 128
+        scale = rows.abs().amax(-1, keepdim=True).mul_(1 / 127).clamp_min_(TINY)
+        whole = (rows / scale).round_()
+        if self.many is not None and (self.few is None or len(rows) >= MANY):
+            y = self.many(whole)
+        elif self.few is not None:
+            y = PRODUCT(whole, 1.0, 128, self.few)  # of whole + 128, as unsigned bytes
         else:
             assert self.codes is not None
-            y = F.linear((rows / scale * 127).round(), self.codes.codes.float()) * (self.codes.scale / 127)
+            y = F.linear(whole, self.codes.codes.float()) * self.codes.scale
         y = y * scale if self.bias is None else torch.addcmul(self.bias, y, scale)
         return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
+
+
+class ManyBytes:
+    """Codes as oneDNN keeps them."""
+
+    def __init__(self, matrix: Int8) -> None:
+        self.packed = torch.ops.onednn.qlinear_prepack(matrix.codes, [1, matrix.codes.shape[1]])
+        self.scale, self.zero = matrix.scale, torch.zeros(len(matrix.scale), dtype=torch.int32)
+
+    def __call__(self, whole: Tensor) -> Tensor:
+        """(S, K) whole numbers from -127 to 127 -> (S, N), on the scale of each row of the matrix."""
+        x, kind = whole.to(torch.int8), torch.float32
+        return torch.ops.onednn.qlinear_pointwise(
+            x, 1.0, 0, self.packed, self.scale, self.zero, None, 1.0, 0, kind, "none", [], ""
+        )
 
 
 class Int4Map(Map):
@@ -110,6 +136,12 @@ class MapHead(TokenHead):
 def multiplies_bytes() -> bool:
     """Says whether torch has FBGEMM, whose kernels multiply bytes."""
     return "fbgemm" in torch.backends.quantized.supported_engines
+
+
+def multiplies_many_bytes() -> bool:
+    """Says whether oneDNN multiplies bytes here, and the processor has instructions for it."""
+    has = torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qlinear_pointwise")
+    return has and torch.cpu._is_vnni_supported()
 
 
 def pack_int8(matrix: Int8) -> object:

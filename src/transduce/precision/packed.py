@@ -26,6 +26,7 @@ class Packed(nn.Module):
         if dtype == torch.float32 or packs_bfloat16(self.weight):
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.contiguous())
         self.out_features, self.in_features = weight.shape
+        self.lone = keep and dtype == torch.float32  # one row is multiplied by the matrix as it was
         if not keep:
             assert self.packed is not None
             assert weight.numel() >= WORTH
@@ -36,7 +37,7 @@ class Packed(nn.Module):
         x = x.to(self.weight.dtype)
         same = alike(x)  # then the number of rows has no say in it
         small = self.weight.numel() < LARGE if same else x.numel() * self.out_features < WORTH
-        if self.packed is None or small:
+        if self.packed is None or small or (self.lone and not same and x.numel() == self.in_features):
             return linear(x, self.weight, self.bias)
         if same and self.in_features > DEEP and x.numel() == self.in_features:
             return self(more(x.reshape(1, -1)))[:1].view(*x.shape[:-1], -1)

@@ -19,6 +19,7 @@ class Gated(nn.Module):
     """down(act(gate x) * up x).   Shazeer 2020, arXiv:2002.05202, eq. 6."""
 
     roles: ClassVar[Roles] = {"gate.weight": "adds", "up.weight": "adds", "down.weight": "writes"}
+    same_input: ClassVar[tuple[str, ...]] = ("gate", "up")
     tp_plan: ClassVar[dict[str, str]] = {"gate": "columns", "up": "columns", "down": "rows"}
 
     def __init__(self, width: int, hidden: int, activation: Activation, bias: bool, p: float) -> None:

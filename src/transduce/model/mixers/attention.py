@@ -21,6 +21,7 @@ class Attention(Mixer):
     """softmax(q k^T / sqrt(D)) v in H heads, H/G of them per key head.   Vaswani et al. 2017; Ainslie et al. 2023."""
 
     roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes"}
+    same_input: ClassVar[tuple[str, ...]] = ("q", "k", "v")
     tp_plan: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
     by_document: ClassVar[bool] = True
     by_reach: ClassVar[bool] = True

@@ -42,6 +42,7 @@ class MatrixMemory(Mixer):
     """
 
     roles: ClassVar[Roles] = {"v.weight": "adds", "out.weight": "writes"}
+    same_input: ClassVar[tuple[str, ...]] = ("q", "k", "v")
     tp_plan: ClassVar[dict[str, str]] = {"q": "columns", "k": "columns", "v": "columns", "out": "rows"}
 
     def __init__(self, config: "MatrixConfig", width: int, positions: Positions) -> None:
