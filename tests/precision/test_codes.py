@@ -104,13 +104,22 @@ def test_what_is_not_finite_stays_so(bad: float) -> None:
         assert finite.tolist() == [True, False, True]
 
 
-def test_without_fbgemm_the_numbers_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    weight, bias, x = matrix("normal", 50, 33), torch.randn(50), torch.randn(5, 33)
-    packed = Int8Map(round_int8(weight), bias)(x)
-    monkeypatch.setattr("transduce.precision.maps.multiplies_bytes", lambda: False)
-    plain = Int8Map(round_int8(weight), bias)
-    assert plain.packed is None
-    torch.testing.assert_close(plain(x), packed, atol=1e-5, rtol=1e-5)
+def test_products_of_bytes_are_the_same_by_any_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows and many, with FBGEMM, with oneDNN, and with neither; a tail of features and of columns."""
+    for features, columns in ((50, 33), (64, 96), (101, 256)):
+        weight, bias, x = matrix("normal", features, columns), torch.randn(features), torch.randn(40, columns)
+        made = {"as it is": Int8Map(round_int8(weight), bias)}
+        with monkeypatch.context() as without:
+            without.setattr("transduce.precision.maps.multiplies_many_bytes", lambda: False)
+            made["without oneDNN"] = Int8Map(round_int8(weight), bias)
+            without.setattr("transduce.precision.maps.multiplies_bytes", lambda: False)
+            made["without both"] = Int8Map(round_int8(weight), bias)
+        assert made["without oneDNN"].many is None
+        assert made["without both"].few is None
+        expected = made["without both"](x)
+        for name, product in made.items():
+            for rows in (1, 5, 8, 40):
+                assert torch.equal(product(x[:rows]), expected[:rows]), (name, rows, features)
 
 
 @pytest.mark.parametrize("size", [(20, 33), (40, 96), (16, 256)])

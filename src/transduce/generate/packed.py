@@ -19,7 +19,7 @@ from transduce.precision.maps import MapHead
 from transduce.precision.packed import WORTH, Packed
 
 MOST = 1 << 30  # bytes of weights; a larger model is not packed, for the memory it would take
-FEW = 1 << 27  # bytes of matrices, of which two sets are kept: one row is read faster from those that are not packed
+FEW = 1 << 27  # bytes of weights, of which two sets are kept: one row is multiplied faster by those not packed
 
 Key = tuple[torch.dtype, tuple[tuple[int, int], ...]]
 _copies: "WeakKeyDictionary[nn.Module, tuple[Key, nn.Module]]" = WeakKeyDictionary()
@@ -35,21 +35,22 @@ def reader(model: Model, dtype: torch.dtype = torch.float32) -> Model:
     if not packable(weights):
         return cast(Model, shallow(model, {}, None).eval())
     if any(p.is_inference() for p in weights):  # such tensors do not count their changes
-        return cast(Model, shallow(model, {}, dtype).eval())
+        return cast(Model, shallow(model, {}, dtype, small(model)).eval())
     key = dtype, tuple((p.data_ptr(), p._version) for p in weights)
     if model not in _copies or _copies[model][0] != key:
-        _copies[model] = key, shallow(model, {}, dtype).eval()
+        _copies[model] = key, shallow(model, {}, dtype, small(model)).eval()
     return cast(Model, _copies[model][1])
 
 
 def give_up(model: Model) -> None:
     """Replaces matrices by packed ones, so that memory holds one set of weights. Such a model cannot be trained again.
 
-    Matrices stay as they are where `reader` would not pack them, or where all take little memory.
+    Matrices stay as they are where `reader` would not pack them, where a packed product of one row is not faster, and
+    where all of them take little memory.
     """
-    parts = matrices(model, WORTH)
-    if not packable(list(model.parameters())) or sum(part.weight.numel() for part in parts.values()) * 4 <= FEW:
+    if not packable(list(model.parameters())) or small(model):
         return
+    parts = matrices(model, WORTH)
     for name in list(parts):
         part = parts.pop(name)
         if isinstance(part, LinearHead) and not part.plain:
@@ -57,6 +58,11 @@ def give_up(model: Model) -> None:
         packed = Packed(part.weight, cast("Tensor | None", part.bias), keep=False)
         exchange(model, part, MapHead(part, packed) if isinstance(part, LinearHead) else packed)
     trim()
+
+
+def small(model: Model) -> bool:
+    """Says whether a second set of the weights takes little memory."""
+    return sum(p.numel() for p in model.parameters()) * 4 <= FEW
 
 
 def packable(weights: list[nn.Parameter]) -> bool:
@@ -73,22 +79,25 @@ def packable(weights: list[nn.Parameter]) -> bool:
     )
 
 
-def shallow(module: nn.Module, done: dict[nn.Module, nn.Module], pack: torch.dtype | None) -> nn.Module:
+def shallow(
+    module: nn.Module, done: dict[nn.Module, nn.Module], pack: torch.dtype | None, lone: bool = False
+) -> nn.Module:
     """Returns a tree of new modules on the same tensors, with adapters computed into the weights.
 
     done: old module -> new module, so that shared modules stay shared.
     pack: the precision in which linear maps are packed; heads are packed in float32 alone (None: nothing is packed).
+    lone: one row is multiplied by matrices that are not packed.
     """
     if module not in done:
         own = merged(module) if parametrize.is_parametrized(module) else module
         inside, hooked = vars(own)["_modules"], vars(own)["_forward_hooks"] or vars(own)["_forward_pre_hooks"]
         if pack is not None and type(own) is nn.Linear and not hooked:
-            done[module] = Packed(own.weight, cast("Tensor | None", own.bias), pack)
+            done[module] = Packed(own.weight, cast("Tensor | None", own.bias), pack, lone=lone)
         elif pack == torch.float32 and type(own) is LinearHead and own.plain and not hooked:
-            done[module] = MapHead(own, Packed(own.weight, own.bias))
+            done[module] = MapHead(own, Packed(own.weight, own.bias, lone=lone))
         else:
             done[module] = copy.copy(own)
-            parts = {name: part if part is None else shallow(part, done, pack) for name, part in inside.items()}
+            parts = {name: part if part is None else shallow(part, done, pack, lone) for name, part in inside.items()}
             vars(done[module])["_modules"] = parts
         bind(done[module])
     return done[module]

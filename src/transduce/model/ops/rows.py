@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ROWS = 4  # that MKL and oneDNN multiply as they multiply many; for fewer they add in another order
+ROWS = 16  # that MKL multiplies as it multiplies many, on any processor; for fewer it may add in another order
 FEW = 16  # queries of one memory, such as the beams of a source: each asks alone, for their number changes
 LANES = 32  # numbers of float32 in two of the widest vectors, a round of a loop; the rest takes another exponential
 
@@ -58,9 +58,9 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return (a.expand(2, *a.shape[1:]) @ b.expand(2, *b.shape[1:]))[:1]  # a batch of one would go another way
 
 
-def more(x: Tensor) -> Tensor:
-    """Returns x (n, ...), and as many zeros behind it as make it multiplied like many."""
-    return x if x.shape[0] >= ROWS else torch.cat([x, x.new_zeros(ROWS - x.shape[0], *x.shape[1:])])
+def more(x: Tensor, rows: int = ROWS) -> Tensor:
+    """Returns x (n, ...), and zeros behind it up to so many rows."""
+    return x if x.shape[0] >= rows else torch.cat([x, x.new_zeros(rows - x.shape[0], *x.shape[1:])])
 
 
 def by_number(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
