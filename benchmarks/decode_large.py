@@ -4,17 +4,16 @@
     python benchmarks/decode_large.py --rows gpt2-1 --rounds 3
 
 All models have random weights. GPT-2 124M and MarianMT are made once by transformers and imported by ours and by
-CTranslate2, so that all multiply the same matrices; the vector of the end of a sequence is zero, so none ends early. Contestants take
-turns; times are seconds of the processor, one thread. Printed: new tokens/s by the median, the median of the ratio to
-the fastest peer of the same width of numbers (fp32 and bf16 to all peers in floats, int8 and int4 to all), and the
-share of the limit: bytes of matrices streamed at the rate at which this machine streams them, measured in the same run.
+CTranslate2, so that all multiply the same matrices; the vector of the end of a sequence is zero, so none ends early.
+Contestants take turns; times are seconds of the processor, one thread. Printed: new tokens/s by the median, and beside
+ours the median of the ratio to the fastest peer that computes in as many bits, or in more.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +28,7 @@ from transduce.model.models import Model
 from transduce.precision.convert import convert
 
 Run = Callable[[int], object]
-BOS, EOS = 3, 2
+BOS, EOS = 3, 2  # in MarianMT the end is 0, and the last id is padding and the start
 
 
 class Row(NamedTuple):
@@ -57,9 +56,10 @@ ROWS = {
 
 
 class Ids:
-    """A vocabulary of ids alone, whose end is never written."""
+    """A vocabulary of ids alone."""
 
-    bos, eos, ends, barred = BOS, EOS, (), ()
+    def __init__(self, model: str) -> None:
+        self.bos, self.eos = (58100, 0) if model == "opus" else (BOS, EOS)
 
     def decode(self, ids: list[int], /) -> str:
         return ""
@@ -74,14 +74,14 @@ def transformers_model(name: str) -> Any:
         model = MarianMTModel(MarianConfig(
             vocab_size=58101, d_model=512, encoder_layers=6, decoder_layers=6, encoder_attention_heads=8,
             decoder_attention_heads=8, encoder_ffn_dim=2048, decoder_ffn_dim=2048, activation_function="swish",
-            scale_embedding=True, max_position_embeddings=512, forced_eos_token_id=None, decoder_start_token_id=0,
-            **ends,
+            scale_embedding=True, max_position_embeddings=512, forced_eos_token_id=None, bos_token_id=0, eos_token_id=0,
+            pad_token_id=58100, decoder_start_token_id=58100,
         ))  # fmt: skip
     else:
         shape = {"n_embd": 384, "n_layer": 6, "n_head": 6, "vocab_size": 65, "n_positions": 8192}
         model = GPT2LMHeadModel(GPT2Config(**ends, **({} if name == "gpt2" else shape)))
     with torch.no_grad():
-        model.get_output_embeddings().weight[EOS] = 0.0  # whose logit is never the greatest
+        model.get_output_embeddings().weight[0 if name == "opus" else EOS] = 0.0  # its logit is never the greatest
     return model.eval()
 
 
@@ -93,12 +93,15 @@ def save(model: Any, folder: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
     words = {0: "<pad>", 1: "<unk>", EOS: "</s>", BOS: "<s>"}
+    if model.config.model_type == "marian":
+        words = {0: "</s>", 1: "<unk>", 58100: "<pad>"}
     vocab = {words.get(i, f"w{i}"): i for i in range(model.config.vocab_size)}
     tokenizer = Tokenizer(WordLevel(vocab, unk_token="<unk>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     model.save_pretrained(folder)
+    start = {"bos_token": "<s>"} if "<s>" in vocab else {}
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", eos_token="</s>", **start
     ).save_pretrained(folder)
 
 
@@ -118,7 +121,7 @@ def ours(row: Row, kind: str, model: Model) -> Run:
 
     def run(r: int) -> object:
         given = {"source" if row.model == "opus" else "prompt": prompts(row, r)}
-        rows = decode(model, Ids(), config, **given)
+        rows = decode(model, Ids(row.model), config, **given)
         assert all(len(found[0].ids) == row.new for found in rows)
         return rows
 
@@ -194,8 +197,9 @@ def contestants(row: Row, folder: Path) -> dict[str, Run]:
     for peer in row.peers:
         who, kind = peer.split()
         try:
-            made[peer] = hugging_face(row, kind, transformers_model(row.model)) if who == "hf" else ctranslate2(
-                row, kind, here)
+            made[peer] = (
+                hugging_face(row, kind, transformers_model(row.model)) if who == "hf" else ctranslate2(row, kind, here)
+            )
         except ImportError as error:
             print(f"{peer} is left out: {error}")
     return made
@@ -216,13 +220,21 @@ def main() -> None:
             rates = {who: row.batch * row.new / statistics.median(t) for who, t in times.items()}
             print(f"\n{name}: {row.model}, batch {row.batch}, beam {row.beam}, {row.prompt} read, {row.new} written")
             for who in times:
-                peers = [p for p in times if " " in p and (who in ("int8", "int4") or "int8" not in p)]
-                best = max(peers, key=rates.__getitem__, default=None)
-                beside = "" if best is None or " " in who else (
-                    f"  {statistics.median(b / a for a, b in zip(times[who], times[best], strict=True)):.2f}x of {best}"
-                )
+                best = max(rivals(who, times), key=rates.__getitem__, default=None)
+                beside = ""
+                if best is not None:
+                    of = statistics.median(b / a for a, b in zip(times[who], times[best], strict=True))
+                    beside = f"  {of:.2f}x of {best}"
                 read = "" if name != "prefill" else f" ({row.prompt / statistics.median(times[who]):.0f} read)"
                 print(f"  {who:<9} {rates[who]:>8.1f} tok/s{read}{beside}", flush=True)
+
+
+def rivals(who: str, names: Iterable[str]) -> list[str]:
+    """The peers that one of ours is compared with: of the same width of numbers, or a greater one."""
+    widths = ["fp32", "bf16", "int8", "int4"]
+    if " " in who:
+        return []
+    return [name for name in names if " " in name and widths.index(name.split()[1]) <= widths.index(who)]
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def dense(batch: int, tokens: int, start: int = 0, device: torch.device | str | 
 
 
 def one_each(positions: Tensor) -> Layout:
-    """Returns the layout of rows of one token. positions: (B, 1); only on a CPU are they looked at, a GPU would wait."""
+    """Returns the layout of rows of one token. positions: (B, 1), looked at on a CPU only, since a GPU would wait."""
     if positions.device.type != "cpu" or torch.compiler.is_compiling():
         return Layout(positions)
     first, last = (int(edge) for edge in positions.aminmax())
