@@ -105,9 +105,8 @@ def join(model: nn.Module, parts: Sequence[nn.Linear | LinearHead], product: nn.
 
 def side_by_side(parts: Sequence[nn.Linear | LinearHead]) -> tuple[Tensor, Tensor | None]:
     """Returns the matrices of maps one below the other, and their biases."""
-    biases = [part.bias for part in parts if part.bias is not None]
-    with torch.no_grad():
-        return torch.cat([part.weight for part in parts]), torch.cat(biases) if biases else None
+    weights, biases = [part.weight.detach() for part in parts], [part.bias for part in parts if part.bias is not None]
+    return torch.cat(weights), torch.cat([bias.detach() for bias in biases]) if biases else None
 
 
 def trim() -> None:

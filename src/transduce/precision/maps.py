@@ -19,7 +19,9 @@ from transduce.precision.codes import GROUP, TINY, Int4, Int8
 from transduce.precision.packed import packs_bfloat16
 
 per_channel: Any = torch._make_per_channel_quantized_tensor  # pyright: ignore
-PRODUCT: Any = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default._op  # without Python's checks
+PRODUCT: Any = vars(torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default)[
+    "_op"
+]  # no Python between
 ROWS = 16  # torch packs four-bit matrices of a multiple of so many rows
 MANY = 8  # rows of bytes from which oneDNN multiplies faster than FBGEMM
 VAST = 1 << 24  # numbers of a matrix, such as a large vocabulary's, beside which the call of oneDNN takes no time
@@ -141,7 +143,7 @@ def multiplies_bytes() -> bool:
 def multiplies_many_bytes() -> bool:
     """Says whether oneDNN multiplies bytes here, and the processor has instructions for it."""
     has = torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qlinear_pointwise")
-    return has and torch.cpu._is_vnni_supported()
+    return has and torch.cpu._is_vnni_supported()  # pyright: ignore[reportPrivateUsage]
 
 
 def pack_int8(matrix: Int8) -> object:
