@@ -1,7 +1,7 @@
 """The state of a layer between calls: a value, and the functions that act on any such value.
 
-A state is a NamedTuple or tuple (nested if need be) of tensors whose first dimension is B, or None. That sentence is
-the whole protocol. A state passed to a mixer is spent; use the one that comes back, since a cache may be updated in
+A state is a NamedTuple or tuple (nested if need be) of tensors whose first dimension is B, of whole numbers that hold
+for all rows, or None. That sentence is the whole protocol. A state passed to a mixer is spent; use the one that comes back, since a cache may be updated in
 place.
 """
 
@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-State = Any  # nested tuples of (B, ...) tensors and None
+State = Any  # nested tuples of (B, ...) tensors, int and None
 
 
 def over(state: State, f: Callable[[Tensor], Tensor]) -> State:
     """Returns the same structure with f applied to every tensor."""
-    if state is None:
-        return None
+    if state is None or isinstance(state, int):
+        return state
     if isinstance(state, Tensor):
         return f(state)
     parts = [over(part, f) for part in state]
@@ -29,7 +29,7 @@ def tensors(state: State) -> Iterator[Tensor]:
     """Yields every tensor of a state, in order."""
     if isinstance(state, Tensor):
         yield state
-    elif state is not None:
+    elif state is not None and not isinstance(state, int):
         for part in state:
             yield from tensors(part)
 
