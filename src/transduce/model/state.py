@@ -1,8 +1,8 @@
 """The state of a layer between calls: a value, and the functions that act on any such value.
 
 A state is a NamedTuple or tuple (nested if need be) of tensors whose first dimension is B, of whole numbers that hold
-for all rows, or None. That sentence is the whole protocol. A state passed to a mixer is spent; use the one that comes back, since a cache may be updated in
-place.
+for all rows, or None. That sentence is the whole protocol. A state passed to a mixer is spent; use the one that comes
+back, since a cache may be updated in place.
 """
 
 from collections.abc import Callable, Iterator, Sequence
