@@ -40,9 +40,9 @@ SFT = [
 EXPLORE = [
     ("objective.prompts", 16), ("objective.group", 8), ("objective.max_new_tokens", ANSWERED),
     ("task.reward.kind", "function"), ("task.reward.name", "vowel_rewards:vowels"), ("train.log_every", 1),
-    ("train.validate_every", 1000), ("train.save_every", 1000), ("optimizer.learning_rate", 0.0003),
+    ("train.validate_every", 1000), ("train.save_every", 1000), ("optimizer.learning_rate", 0.0001),
 ]  # fmt: skip
-KINDS = {"grpo": [("objective.beta", 0.0)], "ppo": [("objective.beta", 0.0)]}
+KINDS = {"grpo": [("objective.beta", 0.3)], "ppo": [("objective.beta", 0.02)]}
 BETAS = {"grpo": (0.05, 0.2, 1.0), "ppo": (0.003, 0.01, 0.03)}
 
 

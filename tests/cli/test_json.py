@@ -53,6 +53,7 @@ LINES: dict[str, tuple[list[str], set[str]]] = {
     "translate": (["DATES", "3 May", "4 May"], {"source", "text", "log_p", "tokens", "log_p_per_token"}),
     "generate": (["LETTERS", "the", "--samples", "2", "--max-new-tokens", "3"], {"prompt", "text", "log_p"}),
     "chat": (["TALK"], {"prompt", "text"}),
+    "label": (["TALK", "text.txt"], {"prompt", "chosen", "rejected"}),
     "score": (["DATES"], {"source", "target", "log_p", "tokens", "log_p_per_token"}),
     "predict": (["DATES", "3 May", "4 May"], {"input", "prediction"}),
     "classify": (["LABELS", "red", "blue"], {"text", "label", "probability", "probabilities"}),
@@ -142,9 +143,12 @@ def test_one_document_and_nothing_else(cli, words, name: str) -> None:
 @pytest.mark.parametrize("name", LINES)
 def test_one_object_per_line_and_nothing_else(cli, words, name: str) -> None:
     given, keys = LINES[name]
-    stdin = {"chat": "a\nb\n", "score": "3 May\t2021-05-03\n4 May\t2021-05-04\n", "tokenizer show": "3 May\nä\n"}.get(
-        name, ""
-    )
+    stdin = {
+        "chat": "a\nb\n",
+        "label": "1\n2\n",
+        "score": "3 May\t2021-05-03\n4 May\t2021-05-04\n",
+        "tokenizer show": "3 May\nä\n",
+    }.get(name, "")
     found = cli(*name.split(), *words(given), "--json", stdin=stdin.encode())
     assert found.code == 0, found.err
     rows = [json.loads(line, parse_constant=pytest.fail) for line in found.out.splitlines()]

@@ -127,6 +127,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "reproduce": ["ls", "--out", "reproduced"],
         "import": [str(runs.folder), "imported"],
         "export": [str(runs.stream), "again"],
+        "label": ["--help"],  # asks
         "quantise": ["--help"],  # those models are too small
         "inspect": [str(runs.pairs), text],
         "serve": ["--help"],

@@ -164,8 +164,9 @@ DATA = {
 WITHOUT_TEXT = {
     "reproduce": "reads what its experiment is made for", "import": "reads a published model",
     "export": "reads a run", "quantise": "reads a run", "parity": "has its texts on the command line",
-    "act": "acts", "draw": "draws", "inspect": "has its text on the command line", "serve": "takes requests",
-    "explain": "prints", "runs ls": "prints", "runs show": "prints", "runs compare": "prints", "runs rm": "removes",
+    "act": "acts", "draw": "draws", "label": "asks", "inspect": "has its text on the command line",
+    "serve": "takes requests", "explain": "prints", "runs ls": "prints", "runs show": "prints",
+    "runs compare": "prints", "runs rm": "removes",
     "recipes ls": "prints", "recipes show": "prints", "recipes cp": "copies", "recipes schema": "prints",
     "parts": "prints", "parts ls": "prints", "parts show": "prints", "parts check": "computes",
     "catalogue ls": "prints", "catalogue show": "prints", "catalogue params": "prints",

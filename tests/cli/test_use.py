@@ -272,6 +272,7 @@ VERBS = {
     "translate": ["red dog"], "generate": ["red"], "chat": ["red?"], "classify": ["red"], "tag": ["red dog"],
     "answer": ["red?", "--context", "red dog"], "regress": ["red"], "rank": ["red?", "--passages", "FILE"],
     "predict": ["red"], "embed": ["red"], "inspect": ["red"], "score": ["FILE"], "score --reward": ["FILE"],
+    "label": ["FILE"],
     "act": ["--episodes", "2"],
     "draw": [],
 }  # fmt: skip

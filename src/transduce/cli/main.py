@@ -27,6 +27,7 @@ from transduce.cli import (
     generate,
     import_,
     inspect_,
+    label,
     parity,
     parts,
     plan,
@@ -62,6 +63,7 @@ app.command(context_settings=PASS_ON)(evaluate.evaluate)
 app.command()(for_programs(translate.translate))
 app.command()(for_programs(generate.generate))
 app.command()(for_programs(chat.chat))
+app.command()(for_programs(label.label))
 app.command()(for_programs(score.score))
 app.command()(for_programs(classify.classify))
 app.command()(for_programs(tag.tag))
