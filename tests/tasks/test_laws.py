@@ -18,6 +18,7 @@ from transduce.tasks.act import ActConfig
 from transduce.tasks.chat import ChatConfig
 from transduce.tasks.classify import ClassifyConfig
 from transduce.tasks.denoise import DenoiseConfig
+from transduce.tasks.draw import DrawConfig
 from transduce.tasks.embed import EmbedConfig, RankConfig
 from transduce.tasks.explore import ExploreConfig
 from transduce.tasks.extract import AnswerConfig
@@ -90,7 +91,7 @@ ROWS["tag"] = (
     TagConfig(),
     {"words": WORDS, "tags": [[f"B-{word[0]}" if "a" in word else "O" for word in r] for r in WORDS]},
 )
-FILES = ["see", "hear"]  # whose rows are files
+FILES = ["see", "draw", "hear"]  # whose rows are files
 CONTEXTS = [f"{text} {i % 7}x{i} {text[::-1]}" for i, text in enumerate(TEXTS)]
 SPANS = [
     [{"text": f"{i % 7}x{i}", "answer_start": len(text) + 1}] if i % 5 else [] for i, text in enumerate(TEXTS)
@@ -138,10 +139,11 @@ def listed(folder: Path, split: str, column: str) -> dict[str, list[Any]]:
 def made(request: pytest.FixtureRequest, photos: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """The case of that name, made once."""
     name = request.param
-    if name == "see" and name not in CASES:
+    if name in ("see", "draw") and name not in CASES:
         body = {"embedding": {"kind": "patches", "patch": 2}}
         train, valid = (listed(photos, split, "image") for split in ("train", "valid"))
-        CASES[name] = case(SeeConfig(), train, valid, tmp_path_factory.mktemp("case"), body)
+        task = SeeConfig() if name == "see" else DrawConfig(steps=2)
+        CASES[name] = case(task, train, valid, tmp_path_factory.mktemp("case"), body)
     if name == "hear" and name not in CASES:
         train, valid = (listed(tones, split, "sound") for split in ("train", "valid"))
         CASES[name] = case(HearConfig(features=LogMel(mels=8)), train, valid, tmp_path_factory.mktemp("case"))

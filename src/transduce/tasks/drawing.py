@@ -76,3 +76,14 @@ class DrawingConfig(TaskConfig, ABC):
     def write(self, rows: Sequence[Sequence[Any]], labels: Sequence[Any], path: Path) -> list[list[str]]:
         """Writes what is drawn, a row for each label, and returns the file of each. Raises UserError."""
         raise AssertionError("a task whose drawings are not printed defines write")
+
+
+def numbered(value: Any) -> int:
+    """Returns the number of something to draw. Raises UserError where it is none."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = -1
+    if number < 0:
+        raise UserError(f"{value!r} is not the number of something to draw; use 0, 1, 2, ...")
+    return number

@@ -26,7 +26,7 @@ from transduce.model.embed.table import TableConfig
 from transduce.model.embed.vectors import VectorsConfig
 from transduce.model.heads.numbers import NumbersHeadConfig
 from transduce.model.models import Model
-from transduce.tasks.drawing import DrawingConfig
+from transduce.tasks.drawing import DrawingConfig, numbered
 from transduce.tasks.measures.measure import Measure, Sample
 from transduce.tasks.measures.modes import NearModes, RarestMode
 from transduce.tasks.task import Split, spread
@@ -119,14 +119,3 @@ class PointsConfig(DrawingConfig):
     def require_place(self, path: Path | None) -> None:
         if path is not None:
             raise UserError(f"{path} is not written, since points are printed, a line each; leave out --out")
-
-
-def numbered(value: Any) -> int:
-    """Returns the number of something to draw. Raises UserError where it is none."""
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = -1
-    if number < 0:
-        raise UserError(f"{value!r} is not the number of something to draw; use 0, 1, 2, ...")
-    return number

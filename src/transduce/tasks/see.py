@@ -95,6 +95,12 @@ class SeeConfig(ClassifyingConfig):
 
     def shaped(self, model: ModelConfig, readers: Readers) -> ModelConfig:
         """Returns the same for pictures of this size, in patches where it is made for ids, with a head of classes."""
+        model = self.seen_by(model, readers)
+        first = isinstance(model.embedding, PictureEmbeddingConfig) and model.embedding.class_token
+        return self.with_head(model, readers, ("first",) if first else ("mean",))
+
+    def seen_by(self, model: ModelConfig, readers: Readers) -> ModelConfig:
+        """Returns the same for pictures of this size, in patches where it is made for ids. Raises UserError."""
         reader = self.reader(readers)
         own = (reader.height, reader.width)
         embedding = model.embedding
@@ -106,10 +112,7 @@ class SeeConfig(ClassifyingConfig):
                 what = f"model.embedding.picture is {have}, but pictures are read in {own[0]} x {own[1]} pixels"
                 raise UserError(f"{what}; leave it out, or set task.pixels={list(embedding.picture)}")
             embedding = replace(embedding, picture=own)
-        if not isinstance(model, EncoderDecoderConfig):
-            model = replace(model, embedding=embedding)
-        first = isinstance(embedding, PictureEmbeddingConfig) and embedding.class_token
-        return self.with_head(model, readers, ("first",) if first else ("mean",))
+        return model if isinstance(model, EncoderDecoderConfig) else replace(model, embedding=embedding)
 
     def examples(self, columns: Columns, readers: Readers) -> Pictured:
         targets = readers[LABEL].encode(columns[LABEL], LABEL)

@@ -158,7 +158,7 @@ def opened_it_predicts_what_validation_saw(case: Case) -> None:
     pairs = zip(again.samples, case.seen.samples, strict=True)
     assert all(same(one.output, other.output) for one, other in pairs), "evaluate and validation predict differently"
     rows = spread(len(case.valid), None)
-    if all(sample.prediction is not None for sample in again.samples):
+    if again.samples and all(sample.prediction is not None for sample in again.samples):
         inputs = case.task.inputs(case.valid)
         predicted = case.model.predict([inputs[row] for row in rows])
         assert same(predicted, [one.prediction for one in again.samples]), "predict and evaluate predict differently"
