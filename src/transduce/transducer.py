@@ -42,6 +42,7 @@ from transduce.tasks.regress import RegressConfig
 from transduce.tasks.reward import RewardConfig
 from transduce.tasks.tag import TagConfig, Tagging
 from transduce.tasks.task import TaskConfig
+from transduce.tasks.transcribe import TranscribeConfig, Transcribed
 from transduce.tasks.translate import TranslateConfig
 from transduce.text.tokenizer import Tokenizer
 from transduce.training import reference
@@ -155,6 +156,21 @@ class Transducer:
         labels = [given] if given is None or isinstance(given, str) else list(given)
         drawn = [task.draw(self.model, self.readers, label, range(count), manner, seed) for label in labels]
         return [one for row in drawn for one in row]
+
+    @overload
+    def transcribe(self, sounds: str | Path, **options: Unpack[Options]) -> str: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def transcribe(self, sounds: Sequence[str | Path], **options: Unpack[Options]) -> list[str]: ...
+    def transcribe(self, sounds: str | Path | Sequence[str | Path], **options: Unpack[Options]) -> Any:
+        """Returns what is said in a sound, or in each of a list, in order. A sound is a file."""
+        many = [sounds] if isinstance(sounds, str | Path) else list(sounds)
+        out = [one.text for one in self.transcribed(many, **options)]
+        return out[0] if isinstance(sounds, str | Path) else out
+
+    def transcribed(self, sounds: Sequence[str | Path], **options: Unpack[Options]) -> list[Transcribed]:
+        """Returns the text of each sound with its log p."""
+        task = self._as(TranscribeConfig)
+        return task.predict(self.model, self.readers, list(sounds), self._decoding(None, options))
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagging]:
         """Returns the words of each text with their tags, in order. A text may be a list of its words."""

@@ -153,3 +153,14 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "schedule.warmup_steps=1"]  # fmt: skip
     assert main(["train", "ring", *words, *more, "--out", str(out), "--quiet"]) == 0
     return out / "ring"
+
+
+@pytest.fixture(scope="session")
+def spoken(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that writes down what is said, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    rows = [f"{path},ä {path.parent.name}" for path in sorted((tones / "train").glob("*/*.wav"))]
+    (out / "train.csv").write_text("\n".join(["sound,text", *rows]) + "\n", "utf-8")
+    words = [f"data.path={out}", "tokenizer=char", "name=spoken", "train.ema=null", "batch.max_length=64"]
+    assert main(["train", "transcribe", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
+    return out / "spoken"

@@ -62,6 +62,7 @@ LINES: dict[str, tuple[list[str], set[str]]] = {
     "rank": (["ORDER", "red?", "dog?", "--passages", "text.txt"], {"question", "passages"}),
     "tag": (["TAGS", "red dog", "blue"], {"text", "words", "tags", "probabilities", "entities"}),
     "draw": (["RING", "--count", "2", "--steps", "2"], {"given", "number", "drawn"}),
+    "transcribe": (["SPOKEN", "TONE", "TONE"], {"sound", "text", "log_p"}),
     "embed": (["ENCODER", "a", "b"], {"text", "vector"}),
     "act": (["ACTS", "--episodes", "2"], {"episode", "asked", "return", "steps", "reached"}),
     "tokenizer show": (["DATES"], {"text", "tokens", "ids"}),
@@ -115,8 +116,10 @@ def words(cli, dates: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.M
     def fill(given: list[str]) -> list[str]:
         if "ENCODER" in given:
             places["ENCODER"] = request.getfixturevalue("encoder")
-        for name in {"LABELS", "TAGS", "TALK", "ANSWERS", "GRADES", "ORDER", "ACTS", "RING"} & set(given):
+        for name in {"LABELS", "TAGS", "TALK", "ANSWERS", "GRADES", "ORDER", "ACTS", "RING", "SPOKEN"} & set(given):
             places[name] = request.getfixturevalue(name.lower())
+        if "TONE" in given:
+            places["TONE"] = request.getfixturevalue("tones") / "valid" / "low" / "0.wav"
         if "TODAY" in given:
             places["TODAY"] = request.getfixturevalue("today")
         if "EXPORTED" in given:

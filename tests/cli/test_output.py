@@ -58,12 +58,16 @@ class Runs(NamedTuple):
     grades: Path
     order: Path
     acts: Path
+    spoken: Path
+    tone: Path
     table: Path
     folder: Path  # of Hugging Face's form
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, talk: Path, acts: Path) -> Runs:
+def runs(
+    tmp_path_factory: pytest.TempPathFactory, talk: Path, acts: Path, spoken: Path, tones: Path
+) -> Runs:  # fmt: skip
     folder = tmp_path_factory.mktemp("output")
     rows = [LETTERS[i % 5] + LETTERS[i % 3] * (1 + i % 4) for i in range(40)]
     table, text = folder / "pairs.tsv", folder / "text.txt"
@@ -100,7 +104,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory, talk: Path, acts: Path) -> Ru
     order = run("order", "rank", f"data.path={table}", "data.columns.question=0", "data.columns.passage=1", *short)
     answers = run("answers", "answer", f"data.path={folder / 'facts.json'}", "tokenizer.kind=char")
     assert main(["export", str(stream), str(folder / "exported")]) == 0
-    return Runs(pairs, stream, encoder, labels, tags, talk, answers, grades, order, acts, table, folder / "exported")
+    tone, exported = tones / "valid" / "low" / "0.wav", folder / "exported"
+    return Runs(
+        pairs, stream, encoder, labels, tags, talk, answers, grades, order, acts, spoken, tone, table, exported
+    )  # fmt: skip
 
 
 def words_of(runs: Runs) -> dict[str, list[str]]:
@@ -116,6 +123,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "embed": [str(runs.encoder), text],
         "classify": [str(runs.labels), text, "--probabilities"],
         "tag": [str(runs.tags), text],
+        "transcribe": [str(runs.spoken), str(runs.tone)],
         "regress": [str(runs.grades), text],
         "rank": [str(runs.order), text, "--passages", str(runs.table)],
         "answer": [str(runs.answers), text, "--context", text],
@@ -205,7 +213,7 @@ def test_any_encoding_gives_the_right_text_or_a_sentence(
 
 FOR_PROGRAMS = {
     "translate", "generate", "chat", "score", "embed", "classify", "predict", "tag", "answer", "regress", "rank",
-    "act", "recipes show", "recipes schema",
+    "act", "transcribe", "recipes show", "recipes schema",
     "catalogue counts",
 }  # fmt: skip
 

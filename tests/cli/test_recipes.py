@@ -18,6 +18,7 @@ from transduce.data.readers.returns import Returns
 from transduce.data.readers.vectors import Vectors
 from transduce.errors import UserError
 from transduce.recipes import architectures
+from transduce.text.char import Char
 from transduce.worlds.graph import GraphConfig
 
 PATH = set(recipes.names()) - {"dates"}
@@ -46,7 +47,8 @@ def test_every_recipe_is_whole_and_says_nothing_unknown(name: str) -> None:
     labels, pictures = Labels(names=("a", "b")), Pictures(height=28, width=28, channels=1)
     episodes = {"states": Vectors(mean=(0.0,)), "actions": Actions(classes=2), "rewards": Returns()}
     others = {"tags": labels, "image": pictures, "sound": LogMel(mels=40), **episodes}
-    readers = Readers(None, {"label": labels, "labels": labels, **others})
+    text = Char().train(["abc"]) if recipe.task.kind == "transcribe" else None
+    readers = Readers(text, {"label": labels, "labels": labels, **others})
     model = recipe.task.shaped(recipe.model, readers).build(300)
     assert model.takes_source == (recipe.task.kind in ("translate", "denoise"))
 

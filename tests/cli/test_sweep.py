@@ -167,6 +167,7 @@ WITHOUT_TEXT = {
     "act": "acts", "draw": "draws", "label": "asks", "inspect": "has its text on the command line",
     "serve": "takes requests", "explain": "prints", "runs ls": "prints", "runs show": "prints",
     "runs compare": "prints", "runs rm": "removes",
+    "transcribe": "reads sounds",
     "recipes ls": "prints", "recipes show": "prints", "recipes cp": "copies", "recipes schema": "prints",
     "parts": "prints", "parts ls": "prints", "parts show": "prints", "parts check": "computes",
     "catalogue ls": "prints", "catalogue show": "prints", "catalogue params": "prints",
@@ -232,6 +233,8 @@ def test_every_command_says_whether_it_takes_text_in() -> None:
         "images",
         "episodes",
         "ring",
+        "sounds",
+        "transcripts",
     }  # which read no text
 
 

@@ -46,6 +46,7 @@ VALUES: dict[str, tuple[Any, ...]] = {  # of every option of every head; an opti
     "map_all": (None, True, False),
     "own_maps": (0, 2),
     "classes": (7,),
+    "labels": (7,),
     "dropout": (0.0,),
     "bounded": (False, True),
     "numbers": (2,),
@@ -164,7 +165,7 @@ def values(head: Any, config: Any, h: Tensor) -> Tensor:
 FORMULAS: dict[str, Callable[[Any, Any, Tensor], Tensor]] = {
     "linear": linear, "transform": transform, "adaptive": adaptive, "discriminator": discriminator,
     "projection": projection, "token-classes": token_classes, "value": token_classes,
-    "values": values, "bins": token_classes,
+    "values": values, "bins": token_classes, "ctc": token_classes,
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from transduce.data.answers import Compared
 from transduce.errors import UserError
 from transduce.model.architecture import ModelConfig
 from transduce.model.batch import Batch
+from transduce.model.heads.ctc import CtcHead
 from transduce.model.heads.head import HeadConfig, PooledHead, TokenHead
 from transduce.model.heads.pixels import PixelsHead
 from transduce.model.heads.token_classes import TokenClassesHead
@@ -21,7 +22,7 @@ from transduce.text.byte import Byte
 HEADS = [one for kind in kinds(HeadConfig.folder).values() for one in cast(type[HeadConfig], kind).examples()]
 NEEDED: dict[str, Any] = {
     "classification": PooledHead, "regression": PooledHead, "tagging": TokenClassesHead, "span": TokenClassesHead,
-    "multilabel": PooledHead, "contrastive": PooledHead, "reward": PooledHead,
+    "multilabel": PooledHead, "contrastive": PooledHead, "reward": PooledHead, "ctc": CtcHead,
     "act": TokenClassesHead | BinsHead | ValuesHead, "denoise": PooledHead | PixelsHead,
 }  # fmt: skip
 SIZES: dict[str, Any] = {
@@ -44,6 +45,7 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
     targets = {
         "classification": torch.tensor([0, 0]), "regression": torch.ones(2, 1), "tagging": ids % 2,
         "span": torch.tensor([[0, 3], [1, 8]]), "contrastive": torch.tensor([0, 1]),
+        "ctc": torch.tensor([[0, 1, 1], [1, -1, -1]]),
     }.get(objective, ids)  # fmt: skip
     if objective == "act":
         numbers = model.head.size if isinstance(model.head, ValuesHead) else 2

@@ -35,6 +35,7 @@ from transduce.tasks.reward import RewardConfig
 from transduce.tasks.see import SeeConfig
 from transduce.tasks.tag import TagConfig
 from transduce.tasks.task import TaskConfig
+from transduce.tasks.transcribe import TranscribeConfig
 from transduce.tasks.translate import TranslateConfig
 from transduce.testing import tasks as laws
 from transduce.testing.tasks import LAWS, Case, case
@@ -91,7 +92,7 @@ ROWS["tag"] = (
     TagConfig(),
     {"words": WORDS, "tags": [[f"B-{word[0]}" if "a" in word else "O" for word in r] for r in WORDS]},
 )
-FILES = ["see", "draw", "hear"]  # whose rows are files
+FILES = ["see", "draw", "hear", "transcribe"]  # whose rows are files
 CONTEXTS = [f"{text} {i % 7}x{i} {text[::-1]}" for i, text in enumerate(TEXTS)]
 SPANS = [
     [{"text": f"{i % 7}x{i}", "answer_start": len(text) + 1}] if i % 5 else [] for i, text in enumerate(TEXTS)
@@ -147,6 +148,11 @@ def made(request: pytest.FixtureRequest, photos: Path, tones: Path, tmp_path_fac
     if name == "hear" and name not in CASES:
         train, valid = (listed(tones, split, "sound") for split in ("train", "valid"))
         CASES[name] = case(HearConfig(features=LogMel(mels=8)), train, valid, tmp_path_factory.mktemp("case"))
+    if name == "transcribe" and name not in CASES:
+        train, valid = (listed(tones, split, "sound") for split in ("train", "valid"))
+        train, valid = ({"sound": rows["sound"], "text": rows["label"]} for rows in (train, valid))
+        task = TranscribeConfig(features=LogMel(mels=8))
+        CASES[name] = case(task, train, valid, tmp_path_factory.mktemp("case"))
     if name not in CASES:
         task, columns = ROWS[name]
         train, valid = ({key: values[part] for key, values in columns.items()} for part in (slice(28), slice(28, 40)))

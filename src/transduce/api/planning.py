@@ -85,6 +85,7 @@ def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: i
         tokenizer = config.tokenizer.train(texts)
     readers = Readers(tokenizer, task.readers(splits["train"]))
     encoded = {name: task.examples(columns, readers) for name, columns in splits.items()}
+    looks += [line for name in encoded for line in task.unlearnable(config.model, readers, name, encoded[name])]
     unread = [*config.data.remarks(task.reads), *task.remarks(readers), *looks]
     seed = config.train.seed
     return examine(splits, encoded, tokenizer, config.batch, seed=seed, rows=preview, unread=unread)

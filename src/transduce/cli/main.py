@@ -44,6 +44,7 @@ from transduce.cli import (
     tag,
     tokenizer,
     train,
+    transcribe,
     translate,
 )  # fmt: skip
 from transduce.cli.output import for_programs, prepared, unwritable
@@ -66,6 +67,7 @@ app.command()(for_programs(chat.chat))
 app.command()(for_programs(label.label))
 app.command()(for_programs(score.score))
 app.command()(for_programs(classify.classify))
+app.command()(for_programs(transcribe.transcribe))
 app.command()(for_programs(tag.tag))
 app.command()(for_programs(answer.answer))
 app.command()(for_programs(regress.regress))

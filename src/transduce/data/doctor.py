@@ -234,6 +234,10 @@ def preview(loader: Loader, tokenizer: Tokenizer, rows: int) -> tuple[Row, ...]:
         target: list[Token] = []
         if batch.targets.shape != batch.inputs.shape or getattr(loader.examples, "classes", None) is not None:
             # what is learnt belongs to the whole row, or is a class of each token
+            if batch.inputs.is_floating_point():  # of a sound its text is shown
+                pieces = tokenizer.pieces(_ints(batch.targets[row][batch.targets[row] >= 0]))
+                out.append(Row((), tuple(Token(text, True) for text in pieces)))
+                continue
             ids = _ints(batch.inputs[row][batch.layout.valid[row]])
             out.append(Row((), tuple(Token(text, False) for text in tokenizer.pieces(ids))))
             continue

@@ -58,17 +58,14 @@ class Heard:
         return {TEXT: self.targets} if isinstance(self.targets, Ragged) else {}
 
     def cuts(self, config: BatchConfig) -> bool:
-        return True
+        return not isinstance(self.targets, Ragged) or config.overlong == "drop"
 
     def rows(self, config: BatchConfig, *, drop: bool) -> Rows[Any]:
         require_no_carry(config)
         if config.packing:
             raise UserError("batch.packing=true puts several texts in a row, but a sound has its own; leave it out")
-        whole = isinstance(self.targets, Ragged)
-        if whole and config.overlong != "drop":
-            what = "batch.overlong=truncate cuts off sounds, whose texts would stay whole"
-            raise UserError(f"{what}; set batch.overlong=drop")
-        return FrameRows(self, config.batch_tokens, config.max_length if drop or not whole else None, drop=drop)
+        whole = isinstance(self.targets, Ragged) and not drop
+        return FrameRows(self, config.batch_tokens, None if whole else config.max_length, drop=drop)
 
     def of_row(self, row: int) -> NDArray[np.float32]:
         """Returns (T, mels)."""

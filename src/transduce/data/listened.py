@@ -24,12 +24,12 @@ def look(value: str) -> Look:
     return Look(head, hashlib.sha256(data).hexdigest(), "")
 
 
-def examined(splits: Mapping[str, Columns], sound: str, other: str) -> tuple[dict[str, Columns], list[str]]:
+def examined(splits: Mapping[str, Columns], sound: str, label: str | None) -> tuple[dict[str, Columns], list[str]]:
     """Returns the splits without sounds that cannot be read, and a sentence for each thing that was seen.
 
-    sound, other: names of the columns.
+    sound, label: names of the columns (None: there are no labels).
     """
-    return looked_at.examined(splits, sound, other, look, of_sounds, "sound")
+    return looked_at.examined(splits, sound, label, look, of_sounds, "sound")
 
 
 def of_sounds(split: str, values: Sequence[str], heads: Sequence[waves.Head]) -> list[str]:

@@ -39,12 +39,12 @@ def look(value: str) -> Look:
 
 
 def examined(
-    splits: Mapping[str, Columns], column: str, label: str, look: Callable[[str], Look] = look,
+    splits: Mapping[str, Columns], column: str, label: str | None, look: Callable[[str], Look] = look,
     special: Callable[[str, Sequence[str], Sequence[Any]], list[str]] | None = None, what: str = "picture",
 ) -> tuple[dict[str, Columns], list[str]]:  # fmt: skip
     """Returns the splits without files that cannot be read, and a sentence for each thing that was seen.
 
-    column, label: names of the columns.
+    column, label: names of the columns (None: there are no labels).
     special: what is to be said of the headers of a split, given its name and those of the files.
     """
     out, lines, hashes = dict[str, Columns](), list[str](), dict[str, Counter[str]]()
@@ -57,7 +57,8 @@ def examined(
         out[split] = columns.take(readable)
         heads = [looks[row].head for row in readable]
         lines += (special or of_pictures)(split, out[split][column], heads)
-        lines += of_labels(split, out[split][label], [looks[row].sha for row in readable], what)
+        if label is not None:
+            lines += of_labels(split, out[split][label], [looks[row].sha for row in readable], what)
         hashes[split] = Counter(looks[row].sha for row in readable)
     for first, second in combinations(hashes, 2):
         shared = sum(count for sha, count in hashes[second].items() if sha in hashes[first])

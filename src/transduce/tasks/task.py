@@ -127,6 +127,10 @@ class TaskConfig(Part, ABC):
     def examples(self, columns: Columns, readers: Readers) -> Examples:
         """Returns the examples of a split, which a model reads. Raises UserError."""
 
+    def unlearnable(self, model: ModelConfig, readers: Readers, name: str, examples: Examples) -> list[str]:
+        """Returns a sentence for each reason why such a model cannot learn from examples of a split of that name."""
+        return []
+
     @abstractmethod
     def measures(self) -> tuple[Measure, ...]:
         """Returns the measures of a validation, beside the loss; the first selects the best model."""

@@ -166,6 +166,7 @@ def build(
         **{name: split.examples for name, split in splits_held.items()},
     }.items():
         lines += remarks(name, splits[name], examples, readers.tokenizer, recipe.batch)
+        lines += task.unlearnable(recipe.model, readers, name, examples)
     return Job(
         recipe,
         measure,
