@@ -161,6 +161,13 @@ def test_a_run_acts(run: Path) -> None:
     assert len(evaluation.samples) == 4
 
 
+def test_a_plan_counts_what_it_takes() -> None:
+    words = {"world": "graph", "data.world.episodes": 30, "model.width": 16, "batch.batch_tokens": 300}
+    plan = transduce.plan("act", words, probe=False)
+    assert plan.costs.tokens == 30  # ten steps, the longest walk
+    assert plan.costs.training_flops > 2 * plan.costs.forward_flops > 0
+
+
 def test_what_does_not_fit_gets_a_sentence(run: Path, tmp_path: Path) -> None:
     model = transduce.load(run)
     with pytest.raises(UserError, match=r"`world\.kind` is 'grph', .*graph"):

@@ -19,7 +19,7 @@ from transduce.model.batch import Batch
 from transduce.model.heads.head import TokenHead
 from transduce.model.layout import dense
 from transduce.model.models import Model
-from transduce.model.state import tensors
+from transduce.model.state import over, tensors
 from transduce.objectives.objective import Objective
 
 WARM_UP = 2  # updates that are not timed
@@ -133,6 +133,10 @@ def row_of(batch: Batch, source: int, target: int, last: int | None) -> Batch:
 
     last: the token that stands everywhere, which is no special one; None: what stands in a row of `batch`, repeated.
     """
+    if isinstance(batch.inputs, tuple):  # of several tensors, such as steps of episodes: the longest row as it is
+        longest = batch.layout.valid.sum(1).argmax()[None]
+        some = over(batch.inputs, lambda x: x.index_select(0, longest))
+        return Batch(some, batch.layout.rows(longest), batch.targets.index_select(0, longest))
     if last is None and batch.layout.positions.shape[1] != batch.inputs.shape[1]:  # a row is one thing: a picture
         return Batch(batch.inputs[:1], dense(1, batch.layout.positions.shape[1]), batch.targets[:1])
     if last is None:

@@ -1,6 +1,6 @@
 """Three vectors per step of an episode: what is still to be earned, the state, the action.
 
-Tested in tests/model/test_trajectory.py.
+Tested in tests/tasks/test_act.py and tests/objectives/test_act.py.
 """
 
 from dataclasses import dataclass
