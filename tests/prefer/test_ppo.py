@@ -219,6 +219,8 @@ def test_it_learns_what_to_expect_and_more_reward_and_stops(folder: Path, capsys
     assert len(rows) < 160
     assert "beyond objective.max_kl=4" in (folder / "far" / "log.txt").read_text("utf-8")
     assert isinstance(transduce.load(folder / "far").chat("a?"), str)
+    pytest.importorskip("transformers")
+    assert main(["export", str(folder / "far"), str(folder / "exported")]) == 0, "what is expected is not exported"
 
 
 def test_what_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

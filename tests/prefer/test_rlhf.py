@@ -14,7 +14,7 @@ from transduce.prefer.comparison import won
 SMALL = (
     "sft.model.width=16", "sft.model.layers=1", "sft.model.mixer.heads=2", "sft.tokenizer.vocab_size=300",
     "train.threads=1", "train.precision=fp32", "train.seed=3", "dpo.train.accumulate=2",
-    *(f"{name}.train.{key}" for name in STAGES for key in ("max_steps=4", "validate_every=4", "samples=2")),
+    *(f"{name}.train.{key}" for name in STAGES for key in ("max_steps=2", "validate_every=2", "samples=2")),
     *(f"{name}.schedule.warmup_steps=1" for name in STAGES),
     *(f"{name}.objective.{key}" for name in ("grpo", "ppo") for key in ("prompts=3", "max_new_tokens=4")),
 )  # fmt: skip

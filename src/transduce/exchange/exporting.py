@@ -4,6 +4,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def write(model: Model, tokenizer: Tokenizer, recipe: Recipe, run: Path, folder:
     Raises UserError, and leaves nothing behind, where no class of transformers fits.
     """
     imported.require_new(folder)
+    recipe = without_helpers(model, recipe)
     beside = folder.with_name(f".{folder.name}.partial")
     remove(beside)
     try:
@@ -56,6 +58,14 @@ def write(model: Model, tokenizer: Tokenizer, recipe: Recipe, run: Path, folder:
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def without_helpers(model: Model, recipe: Recipe) -> Recipe:
+    """Takes the heads that helped a training alone from a model, and returns its recipe without them."""
+    heads = {name: head for name, head in recipe.model.heads.items() if not head.helps}
+    for name in recipe.model.heads.keys() - heads.keys():
+        del model.heads[name]
+    return replace(recipe, model=replace(recipe.model, heads=heads))
 
 
 def family_of(origin: Path) -> Family | None:

@@ -97,6 +97,7 @@ class HeadConfig(Part):
     """The choice of a head. `build` makes the module, or None for head=none."""
 
     folder: ClassVar[str] = "transduce.model.heads"
+    helps: ClassVar[bool] = False  # a training, and no one else: it is left out of what is exported
 
     def build(self, vocab_size: int, width: int, norm: NormConfig, tied: Embedding | None) -> Head | None:
         """Returns the module. tied: the embedding whose table it uses; None: it has its own."""

@@ -35,6 +35,7 @@ class ValueHeadConfig(HeadConfig):
     """The reward that is expected from each place of a text on: w h + b, which starts at 0.   Schulman et al. 2016."""
 
     kind: ClassVar[str] = "value"
+    helps: ClassVar[bool] = True
 
     def build(self, vocab_size: int, width: int, norm: NormConfig, tied: Embedding | None) -> Head:
         return ValueHead(width)
