@@ -103,6 +103,8 @@ def test_sines_are_those_of_the_released_code() -> None:
     rates = 10_000.0 ** (-torch.arange(4) / 4)
     expected = torch.cat([(time[:, None] * rates).cos(), (time[:, None] * rates).sin()], 1)
     torch.testing.assert_close(sinusoid(time, 8), expected, atol=1e-4, rtol=1e-4)
+    assert sinusoid(time, 8, ends=True)[1, 3].item() == pytest.approx(torch.tensor(3e-4).cos().item())
+    assert sinusoid(time, 8, ends=True)[1, 7].item() == pytest.approx(3e-4, rel=1e-3)
 
 
 @pytest.mark.parametrize("residual", ["adaptive", "pre-norm", "post-norm", "residual-dual"])

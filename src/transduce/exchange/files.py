@@ -26,11 +26,14 @@ class Files:
     where: the file of each tensor. shapes: tensors on the meta device, which hold no numbers.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Raises UserError for a folder without safetensors, an index that lies, and a damaged file."""
+    def __init__(self, folder: Path, single: str = SINGLE) -> None:
+        """single: the name of the one file, where there is no index.
+
+        Raises UserError for a folder without safetensors, an index that lies, and a damaged file.
+        """
         self.folder, self.where, self.shapes = folder, dict[str, Path](), dict[str, Tensor]()
-        index = self.index() if (folder / INDEX).exists() and not (folder / SINGLE).exists() else None
-        for file in sorted({folder / SINGLE} if index is None else {folder / name for name in index.values()}):
+        index = self.index() if (folder / INDEX).exists() and not (folder / single).exists() else None
+        for file in sorted({folder / single} if index is None else {folder / name for name in index.values()}):
             if not file.is_file():
                 raise UserError(self.missing(file))
             with opened(file) as reader:

@@ -136,5 +136,18 @@ class Then(Op):
         return self.first.write(self.second.write(ours))
 
 
+@dataclass(frozen=True)
+class Pixels(Op):
+    """Rows of a map to the pixels of a patch, in the order (side, side, channels), to (channels, side, side)."""
+
+    side: int
+
+    def read(self, theirs: Sequence[Tensor]) -> list[Tensor]:
+        return [x.reshape(self.side**2, -1, *x.shape[1:]).transpose(0, 1).flatten(0, 1) for x in theirs]
+
+    def write(self, ours: Sequence[Tensor]) -> list[Tensor]:
+        return [x.reshape(-1, self.side**2, *x.shape[1:]).transpose(0, 1).flatten(0, 1) for x in ours]
+
+
 SAME, TRANSPOSED, FIRST, ROW = Op(), Transposed(), First(), OneRow()
 FLAT, INNER = Around(2), Around(1)  # (1, 1, M) to (M,); (1, T, M) to (T, M)

@@ -16,13 +16,15 @@ from transduce.model.roles import Roles
 STD = 0.02  # of start values, in the released code of DiT
 
 
-def sinusoid(time: Tensor, features: int, base: float = 10_000.0) -> Tensor:
+def sinusoid(time: Tensor, features: int, ends: bool = False, base: float = 10_000.0) -> Tensor:
     """cos and sin of time * base^(-2i / F), all cosines first.   Peebles & Xie 2022, arXiv:2212.09748, released code.
 
-    time: (B,), whole or not.  Returns (B, features) float32, of an even number.
+    time: (B,), whole or not. ends: -2i / (F - 2), so that the slowest is time / base (diffusers).
+    Returns (B, features) float32, of an even number.
     """
     half = features // 2
-    rates = torch.exp(-math.log(base) * torch.arange(half, dtype=torch.float32, device=time.device) / half)
+    numbers = torch.arange(half, dtype=torch.float32, device=time.device)
+    rates = torch.exp(-math.log(base) * numbers / (half - ends))
     angle = time.float()[:, None] * rates
     return torch.cat([angle.cos(), angle.sin()], -1)
 
@@ -35,9 +37,9 @@ class Condition(nn.Module):
 
     roles: ClassVar[Roles] = {"classes.weight": "table"}
 
-    def __init__(self, width: int, features: int, classes: int, none: bool) -> None:
+    def __init__(self, width: int, features: int, classes: int, none: bool, ends: bool = False) -> None:
         super().__init__()
-        self.features, self.size, self.none = features, classes, none
+        self.features, self.size, self.none, self.ends = features, classes, none, ends
         self.enter, self.out = nn.Linear(features, width), nn.Linear(width, width)
         self.classes = nn.Embedding(classes + none, width) if classes else None
 
@@ -46,7 +48,7 @@ class Condition(nn.Module):
         return own if self.classes is None else {**own, "classes.weight": normal(STD)}
 
     def forward(self, time: Tensor, given: Tensor) -> Tensor:
-        x = sinusoid(time, self.features).to(self.enter.weight.dtype)
+        x = sinusoid(time, self.features, self.ends).to(self.enter.weight.dtype)
         x = self.out(F.silu(self.enter(x)))
         if self.classes is not None:
             x = x + self.classes(torch.where(given < 0, self.size, given))

@@ -28,6 +28,7 @@ class DenoiserConfig(EncoderConfig):
     classes: how many there are to ask for (None: those of the data).
     none: whether there is a row for no class, which guidance needs.
     frequencies: features of the sines and cosines of the time.
+    ends: the slowest of them turns by the time / 10,000, as in diffusers; else it is a little faster, as in the paper.
     """
 
     kind: ClassVar[str] = "denoiser"
@@ -38,16 +39,17 @@ class DenoiserConfig(EncoderConfig):
     classes: int | None = None
     none: bool = True
     frequencies: int = 256
+    ends: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(0, classes=self.classes)
-        require_at_least(2, frequencies=self.frequencies)
+        require_at_least(4, frequencies=self.frequencies)
         if self.frequencies % 2:
             raise UserError(f"frequencies={self.frequencies} is odd, but each is a sine and a cosine; add 1")
 
     def assembled(self, vocab_size: int) -> Model:
         plain = super().assembled(vocab_size)
         assert isinstance(plain, EncoderOnly)
-        condition = Condition(self.width, self.frequencies, self.classes or 0, self.none)
+        condition = Condition(self.width, self.frequencies, self.classes or 0, self.none, self.ends)
         return Denoiser(plain.embed, plain.stack, plain.head, condition, self.process)
