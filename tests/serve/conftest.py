@@ -50,7 +50,7 @@ class Running(NamedTuple):
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, td.Transducer]:
-    """A Transformer, an LSTM and a gated DeltaNet of text, an encoder-decoder, a classifier and an encoder."""
+    """Models of text, three bodies, and one of each other task that a route serves."""
     out = tmp_path_factory.mktemp("runs")
     (out / "text.txt").write_text(TEXT, "utf-8")
     (out / "table.tsv").write_text("".join(f"{'odd' if n % 2 else 'even'}\tred dog {n}\n" for n in range(40)))
@@ -59,6 +59,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, td.Transducer]
     lines = {**SMALL, **given}
     talks = (f'{{"prompt": "red dog {n}?", "completion": "dog {n}"}}\n' for n in range(40))
     (out / "talks.jsonl").write_text("".join(talks), "utf-8")
+    (out / "words.jsonl").write_text("".join(
+        f'{{"words": ["Ann", "saw", "{n}"], "tags": ["B-PER", "O", "O"]}}\n' for n in range(30)
+    ), "utf-8")  # fmt: skip
+    asked = ({"context": f"the dog {n} is red", "question": "red?", "answers": f"dog {n}"} for n in range(30))
+    (out / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked), "utf-8")
+    found = ({"question": f"dog {n}?", "passage": f"the dog {n} is red"} for n in range(30))
+    (out / "found.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found), "utf-8")
     sizes = {f"data.{split}_size": size for split, size in (("train", 60), ("valid", 4), ("test", 4))}
     bare = {key: value for key, value in SMALL.items() if not key.startswith("model.mixer")}
     runs = {
@@ -69,6 +76,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, td.Transducer]
         "talk": ("sft", {**SMALL, "data.path": str(out / "talks.jsonl"), "tokenizer": "char"}),
         "dates": ("dates", {**SMALL, **sizes}),
         "labels": ("classify", {**SMALL, "data.path": str(out / "table.tsv"), "tokenizer": "char"}),
+        "tags": ("tag", {**SMALL, "data.path": str(out / "words.jsonl"), "tokenizer": "char"}),
+        "asked": ("answer", {**SMALL, "data.path": str(out / "asked.jsonl"), "tokenizer": "char"}),
+        "found": ("rank", {**SMALL, "data.path": str(out / "found.jsonl"), "tokenizer": "char"}),
         "encoder": ("text", {**lines, "model.kind": "encoder", "objective.kind": "masked-lm", "batch.packing": False}),
     }
     return {

@@ -113,6 +113,47 @@ def test_tokens_there_and_back(served):
     assert served.ask("/detokenize", {"model": "play", "ids": [-1]})[0] == 400
 
 
+def test_tokens_as_other_clients_ask_for_them(served, models):
+    tokenizer = models["dates"].tokenizer
+    _, body = served.ask("/tokenize", {"model": "dates", "prompt": "3 Oct", "return_token_strs": True})
+    assert body["tokens"] == tokenizer.whole("3 Oct")
+    assert body["count"] == len(body["tokens"]) == len(body["token_strs"])
+    _, bare = served.ask("/tokenize", {"model": "dates", "prompt": "3 Oct", "add_special_tokens": False})
+    assert bare["tokens"] == tokenizer.encode("3 Oct")
+    assert served.ask("/detokenize", {"model": "dates", "tokens": bare["tokens"]})[1] == {"prompt": tokenizer.decode(bare["tokens"])}
+    status, about = served.ask("/tokenizer_info?model=dates")
+    assert (status, about["eos_token"], about["eos_token_id"]) == (200, "</s>", tokenizer.eos)
+    assert about["vocab_size"] == tokenizer.vocab_size
+    assert served.ask("/tokenizer_info?model=nobody")[0] == 404
+    assert served.ask("/tokenizer_info?model=dates&colour=red")[0] == 400
+
+
+def test_words_answers_and_passages_are_those_of_the_library(served, models):
+    texts = ["Ann saw 7", "Bob"]
+    _, body = served.ask("/tag", {"model": "tags", "text": texts})
+    assert [(tuple(one["words"]), tuple(one["tags"])) for one in body["taggings"]] == [
+        (one.words, one.tags) for one in models["tags"].tag(texts)
+    ]
+    context = "the dog 7 is red"
+    _, body = served.ask("/answer", {"model": "asked", "question": ["red?", "dog?"], "context": context})
+    assert body["answers"] == [one._asdict() for one in models["asked"].answer(["red?", "dog?"], context)]
+    assert served.ask("/answer", {"model": "asked", "question": ["a", "b", "c"], "context": ["d", "e"]})[0] == 400
+    documents = ["the dog 1 is red", "the dog 2 is red", "3"]
+    ranked = models["found"].rank("dog 2?", documents)
+    _, body = served.ask("/rerank", {
+        "model": "found", "query": "dog 2?", "documents": documents, "top_n": 2, "return_documents": True,
+    })  # fmt: skip
+    assert [one["index"] for one in body["results"]] == list(ranked.order[:2])
+    assert [one["relevance_score"] for one in body["results"]] == pytest.approx(ranked.scores[:2])
+    assert body["results"][0]["document"]["text"] == documents[ranked.order[0]]
+    for route, other in (("/tag", "play"), ("/answer", "tags"), ("/rerank", "labels")):
+        asked = {"text": "a"} if route == "/tag" else {"query": "a", "documents": ["b"]}
+        asked = {"question": "a", "context": "b"} if route == "/answer" else asked
+        status, answer = served.ask(route, {"model": other, **asked})
+        assert status == 400
+        assert "task=" in answer["error"]["message"]
+
+
 def test_scores_are_those_of_the_library(served, models):
     texts = ["the quick brown", "x", "dog jumps over the lazy fox " * 4]
     for name in ("play", "lines", "lstm", "delta"):

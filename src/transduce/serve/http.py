@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from transduce.serve import openai, own
+from transduce.serve import openai, own, pieces
 from transduce.serve.answering import Problem, problem, refusal
 from transduce.serve.asking import Body, Served, parsed
 from transduce.serve.metrics import Answers, exposition
@@ -34,10 +34,13 @@ POSTS: dict[str, Make] = {
     "/embed": own.embed,
     "/predict": own.predict,
     "/inspect/attention": own.attention,
-    "/tokenize": own.tokenize,
-    "/detokenize": own.detokenize,
+    "/tag": own.tag,
+    "/answer": own.answer_from,
+    "/rerank": own.rerank,
+    "/tokenize": pieces.tokenize,
+    "/detokenize": pieces.detokenize,
 }
-GETS = ("/health", "/ready", "/metrics", "/v1/models", "/")
+GETS = ("/health", "/ready", "/metrics", "/v1/models", "/tokenizer_info", "/")
 PAGE = resources.files("transduce.serve").joinpath("page.html")
 # The page loads nothing, and asks this server alone.
 SAFE = {
@@ -86,10 +89,17 @@ class Server:
         async def models(_: Request) -> Response:
             return openai.listed(served)
 
+        async def tokens(request: Request) -> Response:
+            try:
+                body = Body(dict(request.query_params))
+                return pieces.about(self.choose(body), body, self.limits.timeout)
+            except Exception as error:
+                return refusal(problem(error))
+
         async def page(_: Request) -> Response:
             return HTMLResponse(PAGE.read_bytes(), headers=SAFE)
 
-        acts = (health, ready, metrics, models, page)
+        acts = (health, ready, metrics, models, tokens, page)
         routes = [Route(path, act) for path, act in zip(GETS, acts, strict=True)]
         routes += [Route(path, self.post(make), methods=["POST"]) for path, make in POSTS.items()]
         self.app = Guarded(Starlette(routes=routes, exception_handlers={404: missing, 405: other}), self)

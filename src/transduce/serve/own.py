@@ -1,9 +1,9 @@
 """Routes of this server's own: what a model does for its task, for any task."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from transduce.errors import UserError
 from transduce.generate.rows import Request, Token
@@ -14,6 +14,7 @@ from transduce.serve.engine import Ticket
 from transduce.serve.openai import said
 from transduce.tasks.answer import answer, distinct
 from transduce.tasks.classify import Classified
+from transduce.tasks.embed import Ranked
 from transduce.tasks.task import TaskConfig
 from transduce.text.tokenizer import Tokenizer
 
@@ -60,6 +61,53 @@ def classify(served: Served, body: Body, timeout: float) -> Response:
         return {"model": served.name, "labels": [row._asdict() for row in rows], **said(tickets)}
 
     return Answer(Asking(served.engine, [lambda: served.model.classify(texts)], timeout), make)
+
+
+def tag(served: Served, body: Body, timeout: float) -> Response:
+    """Gives each word of a text its tag, and what the tags mark."""
+    texts = body.texts("text")
+    body.end()
+    return whole(served, timeout, "taggings", lambda: served.model.tag(texts))
+
+
+def answer_from(served: Served, body: Body, timeout: float) -> Response:
+    """Finds the answers to questions in a context, or in one for each."""
+    questions, contexts = body.texts("question"), body.texts("context")
+    body.end()
+    contexts = contexts * len(questions) if len(contexts) == 1 else contexts
+    if len(contexts) != len(questions):
+        raise UserError(f"there are {len(questions)} questions but {len(contexts)} contexts; give one, or one for each")
+    pairs = list(zip(contexts, questions, strict=True))
+    return whole(served, timeout, "answers", lambda: served.model.answer_pairs(pairs))
+
+
+def whole(served: Served, timeout: float, name: str, work: Callable[[], Sequence[Any]]) -> Response:
+    """Returns the answer that has under a name what some work gives, which is computed at once."""
+
+    def make(tickets: list[Ticket]) -> dict[str, Any]:
+        return {"model": served.name, name: [plain(one) for one in tickets[0].result], **said(tickets)}
+
+    return Answer(Asking(served.engine, [work], timeout), make)
+
+
+def rerank(served: Served, body: Body, timeout: float) -> Response:
+    """Puts documents in the order in which they fit a query, in the form of Cohere and Jina."""
+    query, documents = body.take("query", str), body.texts("documents")
+    most, texts = body.whole("top_n", None, 1, 1 << 31), body.take("return_documents", bool, False)
+    if not query:
+        raise UserError("`query` is missing; send the text that the documents are to fit")
+    body.end()
+
+    def make(tickets: list[Ticket]) -> dict[str, Any]:
+        ranked = cast("Ranked", tickets[0].result)
+        rows = list(zip(ranked.order, ranked.scores, strict=True))[:most]
+        results = [
+            {"index": i, "relevance_score": score, **({"document": {"text": documents[i]}} if texts else {})}
+            for i, score in rows
+        ]
+        return {"model": served.name, "results": results, **said(tickets)}
+
+    return Answer(Asking(served.engine, [lambda: served.model.rank(query, documents)], timeout), make)
 
 
 def score(served: Served, body: Body, timeout: float) -> Response:
@@ -176,22 +224,3 @@ def attention(served: Served, body: Body, timeout: float) -> Response:
 def rounded(one: Map) -> list[Any]:
     """Returns the (H, T, N) numbers of a map with four digits behind the point."""
     return cast("list[Any]", (one.weights.double() * 1e4).round().div(1e4).tolist())
-
-
-def tokenize(served: Served, body: Body, timeout: float) -> Response:
-    """Cuts a text into tokens, without special ones."""
-    texts = body.texts("text")
-    body.end()
-    rows = served.model.tokenizer.encode_batch(texts)
-    pieces = [served.model.tokenizer.pieces(row) for row in rows]
-    return JSONResponse({"model": served.name, "ids": rows, "tokens": pieces})
-
-
-def detokenize(served: Served, body: Body, timeout: float) -> Response:
-    """Writes ids as text."""
-    ids = body.take("ids", list, [])
-    size = served.model.tokenizer.vocab_size
-    if not all(type(i) is int and 0 <= i < size for i in ids):
-        raise UserError(f"`ids` must be a list of whole numbers from 0 to {size - 1}")
-    body.end()
-    return JSONResponse({"model": served.name, "text": served.model.tokenizer.decode(ids)})
