@@ -120,7 +120,9 @@ def test_tokens_as_other_clients_ask_for_them(served, models):
     assert body["count"] == len(body["tokens"]) == len(body["token_strs"])
     _, bare = served.ask("/tokenize", {"model": "dates", "prompt": "3 Oct", "add_special_tokens": False})
     assert bare["tokens"] == tokenizer.encode("3 Oct")
-    assert served.ask("/detokenize", {"model": "dates", "tokens": bare["tokens"]})[1] == {"prompt": tokenizer.decode(bare["tokens"])}
+    assert served.ask("/detokenize", {"model": "dates", "tokens": bare["tokens"]})[1] == {
+        "prompt": tokenizer.decode(bare["tokens"])
+    }
     status, about = served.ask("/tokenizer_info?model=dates")
     assert (status, about["eos_token"], about["eos_token_id"]) == (200, "</s>", tokenizer.eos)
     assert about["vocab_size"] == tokenizer.vocab_size

@@ -57,7 +57,8 @@ def test_ids_of_tokens_lead_on_from_any_place(served: Any) -> None:
     assert [row[0]["id"] for row in whole["top_tokens"]] == ids, "greedy writes the likeliest"
     (rest,) = served.ask("/v1/completions", {**asks, "prompt": read + ids[:2], "max_tokens": 4})[1]["choices"]
     assert rest["token_ids"] == ids[2:]
-    assert rest["logprobs"]["token_logprobs"] == whole["logprobs"]["token_logprobs"][2:]
+    # What was read at once is not what was written one by one, to the last bit.
+    assert rest["logprobs"]["token_logprobs"] == pytest.approx(whole["logprobs"]["token_logprobs"][2:], abs=1e-5)
     assert "token_ids" not in served.ask("/v1/completions", {"model": "play", "prompt": "a"})[1]["choices"][0]
 
 
