@@ -148,12 +148,12 @@ def test_words_answers_and_passages_are_those_of_the_library(served, models):
     assert [one["index"] for one in body["results"]] == list(ranked.order[:2])
     assert [one["relevance_score"] for one in body["results"]] == pytest.approx(ranked.scores[:2])
     assert body["results"][0]["document"]["text"] == documents[ranked.order[0]]
-    for route, other in (("/tag", "play"), ("/answer", "tags"), ("/rerank", "labels")):
+    for route, other in (("/tag", "labels"), ("/answer", "tags"), ("/rerank", "labels")):
         asked = {"text": "a"} if route == "/tag" else {"query": "a", "documents": ["b"]}
         asked = {"question": "a", "context": "b"} if route == "/answer" else asked
         status, answer = served.ask(route, {"model": other, **asked})
         assert status == 400
-        assert "task=" in answer["error"]["message"]
+        assert "; use " in answer["error"]["message"]
 
 
 def test_scores_are_those_of_the_library(served, models):
