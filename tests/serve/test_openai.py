@@ -116,3 +116,15 @@ def test_the_contract_of_lm_eval(served, models):
             (one,) = model.score([text])
             assert sum(values) == pytest.approx(sum(one.tokens[start - 1 : len(row) - 1]), abs=1e-5)
             assert greedy in (True, False)
+
+
+def test_answers_of_a_form(served: Any) -> None:
+    pytest.importorskip("llguidance", reason="the extra `forms` is not installed")
+    asked = {"model": "lines", "prompt": "the", "max_tokens": 30, "seed": 1, "temperature": 1.0}
+    (choice,) = served.ask("/v1/completions", {**asked, "regex": "(red|dog){2}"})[1]["choices"]
+    assert choice["text"] in {"redred", "reddog", "dogred", "dogdog"}
+    assert choice["finish_reason"] == "stop"
+    status, answer = served.ask("/v1/completions", {**asked, "response_format": {"type": "yaml"}})
+    assert status == 400
+    assert "json_object" in answer["error"]["message"]
+    assert served.ask("/v1/completions", {**asked, "regex": "[a-"})[0] == 400

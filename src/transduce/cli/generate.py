@@ -2,6 +2,7 @@
 
 import sys
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -45,6 +46,8 @@ def generate(
     repetition_penalty: RepetitionPenalty = None,
     no_repeat_ngram: NoRepeatNgram = None,
     draft: Draft = None,
+    regex: Annotated[str | None, typer.Option(help="A regular expression that the whole answer fits.")] = None,
+    json_schema: Annotated[Path | None, typer.Option(help="A file with a JSON schema that the answer fits.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Texts to write, with seeds that follow each other.")] = 1,
     scores: Scores = False,
@@ -65,7 +68,8 @@ def generate(
     options = given(
         temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, max_new_tokens=max_new_tokens,
         min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty, no_repeat_ngram=no_repeat_ngram,
-        stop=tuple(stop) if stop else None, draft=draft,
+        stop=tuple(stop) if stop else None, draft=draft, regex=regex,
+        json_schema=None if json_schema is None else "\n".join(lines(str(json_schema))),
     )  # fmt: skip
     seed = model.recipe.generate.seed if seed is None else seed
     whole = (

@@ -68,6 +68,8 @@ class GenerateConfig:
         (None: from all).
     epsilon_cutoff: draw from the tokens at least so likely (None: from all).
     eta_cutoff: the same, but less strict where many tokens are about as likely (None: from all).
+    regex: a regular expression that what is written fits, from its first character to its last (None: any text).
+    json_schema: a JSON schema, as text, that what is written fits (None: any text).
     stop: texts that end a hypothesis, which is cut before them.
     seed: the same seed, the same text.
     precision: in which a model is read once it is opened, not while it is trained: fp32, bf16, int8, int4, or auto,
@@ -107,6 +109,8 @@ class GenerateConfig:
     typical_p: float | None = None
     epsilon_cutoff: float | None = None
     eta_cutoff: float | None = None
+    regex: str | None = None
+    json_schema: str | None = None
     stop: tuple[str, ...] = ()
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16", "int8", "int4"] = "fp32"
@@ -166,6 +170,8 @@ class GenerateConfig:
             )
 
     def _refuse_contradictions(self) -> None:
+        if self.regex is not None and self.json_schema is not None:
+            raise UserError("regex and json_schema both say what a text must look like; give one of them")
         if self.draft is not None and self.beam_size * self.nbest > 1:
             raise UserError(
                 f"a draft guesses how one text goes on, but beam_size={self.beam_size} and nbest={self.nbest} write "

@@ -14,7 +14,8 @@ from transduce.generate.hypothesis import Hypothesis
 from transduce.generate.inputs import Ids, Inputs, Vocabulary, greatest, prepare
 from transduce.generate.packed import reader
 from transduce.generate.reading import read_prompts, read_sources
-from transduce.generate.rules import Rules, rules
+from transduce.generate.rules import Rules
+from transduce.generate.rules import ruled as has_rules
 from transduce.generate.sample import name_streams
 from transduce.generate.score import score
 from transduce.generate.search import NO_TOKEN, Move, OnToken, Search, show
@@ -59,14 +60,14 @@ def decode(
     stopped = StopTexts(vocabulary.decode, config.stop) if config.stop else None
     out: list[list[Hypothesis]] = [[] for _ in most]
     ends, barred = getattr(vocabulary, "ends", ()), sorted(getattr(vocabulary, "barred", ()))
-    order, fast, ruled = inputs.by_length(), reader(model), bool(rules(config, (vocabulary.eos, *ends)))
+    order, fast, ruled = inputs.by_length(), reader(model), has_rules(config, (vocabulary.eos, *ends))
     draft = config.draft
     size = batch_size if draft is None else 1
     for start in range(0, len(order), size):
         rows = order[start : start + size]
         search = Search(config, np.array([most[i] for i in rows]), vocabulary.eos, stopped, ends=ends)
         names, batch = [streams[i] for i in rows] if streams else [], inputs.rows(rows)
-        of_batch = Rules(config, batch, search.ends) if ruled else None
+        of_batch = Rules(config, batch, search.ends, vocabulary) if ruled else None
         choose = chooser(config, names, max(most[i] for i in rows), of_batch, barred)
         watch = None if on_token is None else renumbered(on_token, rows)
         with rows_alike(alike or draft is not None):

@@ -47,6 +47,8 @@ class Options(TypedDict, total=False):
     typical_p: float | None
     epsilon_cutoff: float | None
     eta_cutoff: float | None
+    regex: str | None
+    json_schema: str | None
     stop: tuple[str, ...]
     seed: int
     draft: DraftConfig | str | None

@@ -21,7 +21,8 @@ from transduce.generate.inputs import Inputs, Vocabulary
 from transduce.generate.lane import Lane
 from transduce.generate.packed import reader
 from transduce.generate.reading import CHUNK, grid, grouped, keep, read_sources
-from transduce.generate.rules import Rules, rules
+from transduce.generate.rules import Rules
+from transduce.generate.rules import ruled as has_rules
 from transduce.generate.search import Move, Search
 from transduce.generate.stop import StopTexts
 from transduce.model.layout import one_each
@@ -70,12 +71,12 @@ class Growing:
     def __init__(self, request: Request, model: Model, vocabulary: Vocabulary) -> None:
         config, ends = request.config, getattr(vocabulary, "ends", ())
         barred = sorted(getattr(vocabulary, "barred", ()))
-        self.request, self.ruled = request, bool(rules(config, (vocabulary.eos, *ends)))
+        self.request, self.ruled = request, has_rules(config, (vocabulary.eos, *ends))
         self.inputs = Inputs(None if request.source is None else [request.source], [request.prompt])
         stopped = StopTexts(vocabulary.decode, config.stop) if config.stop else None
         self.search = Search(config, np.array([max(request.most, 1)]), vocabulary.eos, stopped, ends=ends)
         names = [[request.stream]] if config.temperature > 0 else []
-        held_back = Rules(config, self.inputs, self.search.ends) if self.ruled else None
+        held_back = Rules(config, self.inputs, self.search.ends, vocabulary) if self.ruled else None
         self.choose = chooser(config, names, max(request.most, 1), held_back, barred)
         self.width = 1 if config.temperature > 0 else config.beam_size
         self.ids: Tensor | None = None

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from transduce.generate.config import Bias, GenerateConfig, require_ids
+from transduce.generate.forms import Form
 from transduce.generate.hypothesis import Ints
-from transduce.generate.inputs import Inputs
+from transduce.generate.inputs import Inputs, Vocabulary
 from transduce.generate.search import Search
 
 INFINITY = float("inf")
@@ -45,8 +46,13 @@ Rule = Callable[[Tensor, Written], Tensor]
 class Rules:
     """The rules of a config for the inputs of a batch. ends: ids that end a text."""
 
-    def __init__(self, config: GenerateConfig, inputs: Inputs, ends: Sequence[int]) -> None:
+    def __init__(
+        self, config: GenerateConfig, inputs: Inputs, ends: Sequence[int], vocabulary: Vocabulary | None = None
+    ) -> None:
         self.rules = rules(config, ends)
+        if forms(config):
+            assert vocabulary is not None
+            self.rules.append(Form(config, vocabulary, ends))
         self.prompts = left_padded(inputs.prompts)
         self.sources = self.prompts if inputs.sources is None else left_padded(inputs.sources)
         self.config, self.size = config, 0
@@ -79,6 +85,16 @@ def left_padded(rows: Sequence[Sequence[int]]) -> Ints:
     """Returns (S, T) ids with -1 on the left."""
     width = max(map(len, rows))
     return np.array([[*[-1] * (width - len(row)), *row] for row in rows], np.int64)
+
+
+def ruled(config: GenerateConfig, ends: Sequence[int]) -> bool:
+    """Says whether a config has a rule."""
+    return forms(config) or bool(rules(config, ends))
+
+
+def forms(config: GenerateConfig) -> bool:
+    """Says whether texts are to have a form."""
+    return config.regex is not None or config.json_schema is not None
 
 
 def rules(config: GenerateConfig, ends: Sequence[int]) -> list[Rule]:

@@ -147,6 +147,8 @@ def writing(served: Served, body: Body, look: int | None = None) -> Writing:
     n = body.whole("n", None, 1, 256)
     if (best := body.whole("best_of", n, 1, 256)) != n:
         raise UserError(f"best_of={best} is not known here; use beam_size={best}, which searches for the likeliest")
+    if (form := body.take("response_format", dict)) is not None:
+        values.update(formed(cast("dict[str, Any]", form)))
     limited = "max_new_tokens" in values
     if values.get("max_new_tokens") == 0:
         raise UserError("max_tokens=0 writes nothing; use echo=true, which gives log p of the prompt")
@@ -154,6 +156,19 @@ def writing(served: Served, body: Body, look: int | None = None) -> Writing:
     if not -(2**62) <= values["seed"] < 2**62:
         raise UserError(f"seed={shown(values['seed'])} is too large; use a number of fewer digits")
     return Writing(decoding(served.model.recipe.generate, n, cast("Options", values)), limited, look)
+
+
+def formed(form: dict[str, Any]) -> dict[str, str]:
+    """Returns the key of decoding that OpenAI's `response_format` stands for. Raises UserError."""
+    kind, schema = form.get("type"), form.get("json_schema")
+    if kind == "text":
+        return {}
+    if kind == "json_object":
+        return {"json_schema": '{"type": "object"}'}
+    inner = cast("dict[str, Any]", schema).get("schema") if isinstance(schema, dict) else None
+    if kind == "json_schema" and isinstance(inner, dict):
+        return {"json_schema": json.dumps(inner)}
+    raise UserError(f"response_format is {shown(form)}; its type is text, json_object, or json_schema with a schema")
 
 
 def biases(table: dict[str, Any]) -> list[Bias]:

@@ -15,7 +15,7 @@ def conversation(served: Served, body: Body) -> tuple[list[int], str]:
     messages = [message(value) for value in body.take("messages", list, [])]
     if not messages:
         raise UserError("`messages` must be a list of {role, content}, one at least")
-    for name in ("tools", "tool_choice", "functions", "response_format"):
+    for name in ("tools", "tool_choice", "functions"):
         if body.values.pop(name, None):
             raise UserError(f"`{name}` is not known here; leave it out")
     model = served.model
