@@ -118,7 +118,7 @@ def test_the_contract_of_lm_eval(served, models):
             assert greedy in (True, False)
 
 
-def test_answers_of_a_form(served: Any) -> None:
+def test_answers_of_a_form(served) -> None:
     pytest.importorskip("llguidance", reason="the extra `forms` is not installed")
     asked = {"model": "lines", "prompt": "the", "max_tokens": 30, "seed": 1, "temperature": 1.0}
     (choice,) = served.ask("/v1/completions", {**asked, "regex": "(red|dog){2}"})[1]["choices"]
