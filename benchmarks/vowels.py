@@ -4,8 +4,9 @@
 
 FILE is plain text, such as tinyshakespeare's train.txt: 16 characters of it are a prompt, and the 32 that follow the
 answer. A model learns these by sft; then it learns from the share of vowels among the characters of its own answers,
-drawn at temperature 1, until they are 5 nats from those of sft (objective.max_kl). Told are the rewards and the KL of
-roll-outs, each the mean of the last three. With --betas: how far 60 roll-outs lead, for several weights of the KL.
+drawn at temperature 1, for 100 roll-outs of 128 answers, or until they are 5 nats from those of sft (objective.max_kl).
+Told are the rewards and the KL of roll-outs, each the mean of the last three. With --betas: how far 100 roll-outs lead
+without that limit, for several weights of the KL.
 """
 
 import json
@@ -35,14 +36,17 @@ SHARED = [
 SFT = [
     ("tokenizer", "char"), ("model.width", 96), ("model.layers", 2), ("model.mixer.heads", 4),
     ("model.residual.dropout", 0.0), ("batch.batch_tokens", 3200), ("optimizer.learning_rate", 0.003),
-    ("train.max_steps", 500), ("train.validate_every", 100),
+    ("train.max_steps", 150), ("train.validate_every", 50),
 ]  # fmt: skip
 EXPLORE = [
     ("objective.prompts", 16), ("objective.group", 8), ("objective.max_new_tokens", ANSWERED),
     ("task.reward.kind", "function"), ("task.reward.name", "vowel_rewards:vowels"), ("train.log_every", 1),
-    ("train.validate_every", 1000), ("train.save_every", 1000), ("optimizer.learning_rate", 0.0001),
+    ("train.validate_every", 1000), ("train.save_every", 1000), ("optimizer.learning_rate", 0.0002),
 ]  # fmt: skip
-KINDS = {"grpo": [("objective.beta", 0.3)], "ppo": [("objective.beta", 0.02)]}
+KINDS = {
+    "grpo": [("objective.beta", 0.3)], "ppo": [("objective.beta", 0.015), ("optimizer.learning_rate", 0.0001)],
+}  # fmt: skip
+ROLL_OUTS, UPDATES = 100, {"grpo": 1, "ppo": 4}  # at most, and of each
 BETAS = {"grpo": (0.05, 0.2, 1.0), "ppo": (0.003, 0.01, 0.03)}
 
 
@@ -52,7 +56,7 @@ def explored(kind: str, start: Path, rows: Path, name: str, more: list[tuple[str
     own = [("start", str(start)), ("data.path", str(rows)), ("name", name)]
     run = td.train(kind, [*own, *SHARED, *EXPLORE, *KINDS[kind], *more], out=start.parent, quiet=True)
     told = [row for row in run.metrics if "reward" in row]
-    each = told[:: 4 if kind == "ppo" else 1]  # the first update from each roll-out
+    each = told[:: UPDATES[kind]]  # the first update from each roll-out
     reward = [sum(row["reward"] for row in some) / LAST for some in (each[:LAST], each[-LAST:])]
     kl = [sum(row["kl"] for row in some) / LAST for some in (each[:LAST], each[-LAST:])]
     stopped = "stopped by max_kl" if "objective.max_kl" in (run.path / "log.txt").read_text("utf-8") else "not stopped"
@@ -84,11 +88,11 @@ def main(file: Path, seeds: list[int], betas: bool, changes: list[tuple[str, obj
                 f"seed {seed}: sft, {loss:.3f} nats per character, {time.process_time() - began:.0f} CPU s", flush=True
             )
             for kind in KINDS:
-                own = [("train.seed", seed), ("objective.max_kl", 5), ("train.max_steps", 1000), *changes]
+                steps = ("train.max_steps", ROLL_OUTS * UPDATES[kind])
+                own = [("train.seed", seed), ("objective.max_kl", 5), steps, *changes]
                 print(f"  {kind}: {explored(kind, sft.path, rows, kind, own)}", flush=True)
                 for beta in BETAS[kind] if betas else ():
-                    steps = 60 * (4 if kind == "ppo" else 1)
-                    own = [("objective.beta", beta), ("objective.max_kl", None), ("train.max_steps", steps)]
+                    own = [("objective.beta", beta), ("objective.max_kl", None), steps]
                     found = explored(kind, sft.path, rows, f"{kind}-{beta}", [("train.seed", seed), *own, *changes])
                     print(f"  {kind}, beta {beta:g}: {found}", flush=True)
 
