@@ -12,13 +12,14 @@ from transduce.worlds.canvas import Canvas
 from transduce.worlds.world import Floats, World, WorldConfig
 
 LINKS = (0.5, 0.5)  # lengths
-LIMIT = 30  # steps of an episode
-TICK = 0.1  # seconds of a step
+LIMIT = 20  # steps of an episode
+TICK = 0.2  # seconds of a step
 FORCE = 4.0  # acceleration of a joint by an action of 1, per second squared
 DRAG = 0.2  # share of its speed that a joint loses in a second
 BENDS = (0.3, 2.6)  # angles of the second joint for which points are drawn: to one side, so that one is right
-SHAKE = 0.3  # deviation of what is added to every force on its way
+SHAKE = 0.2  # deviation of what is added to every force on its way
 STIFF, DAMPED = 8.0, 4.5  # of the recorded controller: acceleration for a radian, and for a radian per second
+SHOWN = 0.85  # of a picture, from its middle, is 1
 NEAR = 0.1  # the hand has reached the point
 
 
@@ -33,16 +34,16 @@ class Reacher(World):
 
     def begin(self, number: int, seed: int) -> Floats:
         rng = self.rng = np.random.default_rng((seed, number))
-        self.angles, self.speeds, self.steps = rng.uniform(-math.pi, math.pi, 2), rng.uniform(-1, 1, 2), 0
+        self.angles, self.speeds, self.steps = rng.uniform(-math.pi, math.pi, 2), rng.uniform(-2, 2, 2), 0
         self.aim = np.array([rng.uniform(-math.pi, math.pi), rng.uniform(*BENDS)])  # where the hand is at the point
         self.goal, self.reached = hand(self.aim)[1], False
         return self.state
 
     @property
     def state(self) -> Floats:
-        """Returns sines and cosines of both angles, and of those at which the hand is at the point."""
-        both = (self.angles, self.aim)
-        return np.concatenate([f(angles) for angles in both for f in (np.sin, np.cos)]).astype(np.float32)
+        """Returns sines and cosines of how far both joints are from where the hand is at the point."""
+        error = self.aim - self.angles
+        return np.concatenate([np.sin(error), np.cos(error)]).astype(np.float32)
 
     def step(self, action: Any) -> tuple[Floats, float, bool]:
         force = np.clip(np.asarray(action, dtype=np.float64), -1, 1) + self.rng.normal(scale=SHAKE, size=2)
@@ -53,11 +54,12 @@ class Reacher(World):
         return self.state, -distance, self.steps == LIMIT
 
     def picture(self) -> NDArray[np.uint8]:
-        canvas, (elbow, tip) = Canvas(), hand(self.angles)
-        canvas.disc((float(self.goal[0]), float(self.goal[1])), NEAR, "palegreen")
-        canvas.line((0, 0), (float(elbow[0]), float(elbow[1])), "black", width=6)
-        canvas.line((float(elbow[0]), float(elbow[1])), (float(tip[0]), float(tip[1])), "dimgrey", width=5)
-        canvas.disc((float(tip[0]), float(tip[1])), 0.05, "crimson")
+        canvas, points = Canvas(), (self.goal, *hand(self.angles))
+        goal, elbow, tip = ((SHOWN * float(point[0]), SHOWN * float(point[1])) for point in points)
+        canvas.disc(goal, SHOWN * NEAR, "palegreen")
+        canvas.line((0, 0), elbow, "black", width=6)
+        canvas.line(elbow, tip, "dimgrey", width=5)
+        canvas.disc(tip, 0.05, "crimson")
         return canvas.pixels()
 
 
@@ -65,13 +67,13 @@ class Reacher(World):
 class ReacherConfig(WorldConfig):
     """An arm of two links without gravity. An action is a force for each joint, -1 to 1; a step costs the distance.
 
-    An episode has 30 steps, and begins in motion; forces are shaken on their way to the joints. The goal is reached
+    An episode has 20 steps, and begins in motion; forces are shaken on their way to the joints. The goal is reached
     where the hand is within 0.1 of the point at the end. States hold no speeds, so that a model must see them in what
     came before. Recorded is a controller that knows them.
     """
 
     kind: ClassVar[str] = "reacher"
-    width: ClassVar[int] = 8
+    width: ClassVar[int] = 4
     goal: ClassVar[bool] = True
     episodes: int = 1000
 
