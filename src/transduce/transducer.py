@@ -300,6 +300,10 @@ class Transducer:
         """Returns the model as an encoder of texts. Raises UserError if the model is not an encoder."""
         if self.task.embeds:
             return TaskVectors(self.task, self.model, self.readers)
+        if self.task.hears:
+            raise UserError(
+                f"this model was trained for task={self.task.kind}, which reads sounds; use {self.task.verb}"
+            )
         data, own = self.recipe.data, None if self.run is None else self.run / SENTENCES
         encoder = Encoder(self.model, self.recipe.model, self.tokenizer.vocab_size)
         if own is not None and own.is_dir():

@@ -109,6 +109,14 @@ def test_what_is_fitted(tones: Path) -> None:
     assert (whisper.rate, whisper.mels, whisper.mean) == (16000, 80, ())
 
 
+@pytest.mark.parametrize("reader", [PLAIN, KALDI], ids=str)
+def test_a_louder_sound_has_the_same_frames_where_they_are_centred(reader: LogMel) -> None:
+    own, x = replace(reader, centred=True), np.random.default_rng(0).normal(0, 0.1, 3000).astype(np.float32)
+    assert np.abs(reader.of(3 * x) - reader.of(x)).min() > 1
+    np.testing.assert_allclose(own.of(3 * x), own.of(x), atol=1e-4)
+    np.testing.assert_allclose(own.of(x).mean(0), 0, atol=1e-5)
+
+
 @pytest.mark.parametrize(("options", "sentence"), [
     ({"hop": 0.0}, "are milliseconds, of which the first must be above 0"), ({"hop": 30.0}, "the second no less"),
     ({"seconds": -1.0}, "must be from 0 to 3600"), ({"rate": 8000, "high": 5000.0}, "from 0 to 4000, half the rate"),

@@ -45,6 +45,7 @@ class ListeningConfig(TaskConfig, ABC):
 
     unit: ClassVar[str] = "sound"
     shape: ClassVar[str] = "encoder"
+    hears: ClassVar[bool] = True
     features: LogMel = field(default_factory=LogMel)
     augment: tuple[AugmentConfig, ...] = ()
 
@@ -78,6 +79,9 @@ class ListeningConfig(TaskConfig, ABC):
         """Returns (T, mels) of files. Raises UserError."""
         reader = self.reader(readers)
         return [reader.one(value) for value in named(inputs, SOUND, "sound")]
+
+    def looks_at(self, readers: Readers, text: str, answer: str | None) -> tuple[list[int] | None, list[int]]:
+        raise UserError(f"this model was trained for task={self.kind}, which reads sounds, not text; use {self.verb}")
 
     def heard(self, model: Model, sounds: Iterable[Frames]) -> list[tuple[Tensor, Layout]]:
         """Returns hidden states and their layout of each sound, in order: (1, T, M).

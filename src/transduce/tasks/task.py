@@ -54,6 +54,7 @@ class TaskConfig(Part, ABC):
     refusal: ClassVar[str] = ""  # the message where a model that was trained for this task is asked to do another one
     reads_text: ClassVar[bool] = True  # a recipe must then have a tokeniser
     sees: ClassVar[bool] = False  # it reads pictures
+    hears: ClassVar[bool] = False  # it reads sounds
     acts: ClassVar[bool] = False  # it reads episodes
     rewarded: ClassVar[bool] = False  # so that a model can learn from rewards of its own answers
     replies: ClassVar[bool] = False  # a model answers a source, and the tokeniser says how an answer begins

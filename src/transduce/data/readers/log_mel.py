@@ -36,6 +36,8 @@ class LogMel(Reader):
     low: hertz, where the first band begins (None until it is fitted: 20 for kaldi, 0 for others).
     high: hertz, where the last one ends (None until it is fitted: half the rate).
     seconds: silence is put behind a sound up to so many, and what is longer is cut off; 30 for Whisper (0: neither).
+    centred: the mean of each band over the sound itself is taken off, as another microphone or voice adds to it (Atal
+        1974); before `mean`.
     mean: of each band, over the training data (empty for whisper, which has fixed numbers).
     deviation: the standard deviation of each.
     """
@@ -50,6 +52,7 @@ class LogMel(Reader):
     low: float | None = None
     high: float | None = None
     seconds: float = 0.0
+    centred: bool = False
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
 
@@ -153,6 +156,8 @@ class LogMel(Reader):
             logs = spectra.kaldi(x, window, hop, self.transform, self.bank())
         else:
             logs = spectra.whisper(x, window, hop, self.bank())
+        if self.centred:
+            logs = logs - logs.mean(0)
         if self.mean:
             logs = logs - np.array(self.mean)
         return (logs / np.array(self.deviation) if self.deviation else logs).astype(np.float32)
