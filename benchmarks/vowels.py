@@ -44,7 +44,7 @@ EXPLORE = [
     ("train.validate_every", 1000), ("train.save_every", 1000), ("optimizer.learning_rate", 0.0002),
 ]  # fmt: skip
 KINDS = {
-    "grpo": [("objective.beta", 0.3)], "ppo": [("objective.beta", 0.015), ("optimizer.learning_rate", 0.0001)],
+    "grpo": [("objective.beta", 0.3)], "ppo": [("objective.beta", 0.02), ("optimizer.learning_rate", 0.00005)],
 }  # fmt: skip
 ROLL_OUTS, UPDATES = 100, {"grpo": 1, "ppo": 4}  # at most, and of each
 BETAS = {"grpo": (0.05, 0.2, 1.0), "ppo": (0.003, 0.01, 0.03)}

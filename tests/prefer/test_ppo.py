@@ -223,6 +223,20 @@ def test_it_learns_what_to_expect_and_more_reward_and_stops(folder: Path, capsys
     assert main(["export", str(folder / "far"), str(folder / "exported")]) == 0, "what is expected is not exported"
 
 
+@pytest.mark.parametrize("kind", ["grpo", "ppo"])
+def test_the_more_a_departure_counts_the_nearer_a_policy_stays(kind: str, folder: Path) -> None:
+    far = list[float]()
+    for beta in (0.0, 0.1, 1.0):  # beyond that, what is left of ppo's KL is how much single updates jitter
+        name = f"{kind}-{beta}"
+        more = (f"objective.beta={beta}", "objective.max_kl=null", "optimizer.learning_rate=0.01", "train.log_every=1")
+        given = words(folder, *more, "train.max_steps=48", "train.validate_every=48", name=name)
+        given = [word for word in given if kind == "ppo" or "minibatches" not in word]
+        assert main(["train", kind, *given[2:]]) == 0
+        rows = [row["kl"] for row in Run(folder / name).metrics if "kl" in row]
+        far.append(float(np.mean(rows[-12:])))
+    assert far == sorted(far, reverse=True), far
+
+
 def test_what_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grpo = ["train", "grpo", *words(folder, "objective.kind=ppo", name="odd")[2:]]
     assert main(grpo) == 2
