@@ -31,6 +31,7 @@ class DrawingConfig(TaskConfig, ABC):
     verb: ClassVar[str] = "draw"
     shape: ClassVar[str] = "denoiser"
     reads_text: ClassVar[bool] = False
+    takes_inputs: ClassVar[bool] = False
     together: ClassVar[int]  # that are computed at once
     steps: int = 50
     sampler: Sampler = "auto"

@@ -89,6 +89,9 @@ class Diffusion(Process):
         return Parts(a * x - s * predicted, s * x + a * predicted)
 
     def follow(self, x: Tensor, one: Parts, two: Parts, time: Tensor, until: Tensor) -> Tensor:
-        """d(x / a) / d(s / a) = e.   Song et al. 2020, arXiv:2010.02502, eq. 14."""
+        """d(x / s) / d(a / s) = x_0, which no error of the first step is made larger by.   Lu et al. 2022.
+
+        arXiv:2211.01095, eq. 8.
+        """
         (a, s), (b, r) = ([wide(values, x) for values in self.at(when)] for when in (time, until))
-        return b / a * x + (r - b / a * s) * (one.noise + two.noise) / 2
+        return r / s * x + (b - r / s * a) * (one.data + two.data) / 2
