@@ -12,6 +12,7 @@ from transduce.serve.answering import Answer, Asking
 from transduce.serve.asking import TOP, Body, Served, requests, scored, writing
 from transduce.serve.engine import Ticket
 from transduce.serve.openai import said
+from transduce.serve.sent import on_inputs
 from transduce.tasks.answer import answer, distinct
 from transduce.tasks.classify import Classified
 from transduce.tasks.embed import Ranked
@@ -60,7 +61,7 @@ def classify(served: Served, body: Body, timeout: float) -> Response:
         rows = cast("list[Classified]", tickets[0].result)
         return {"model": served.name, "labels": [row._asdict() for row in rows], **said(tickets)}
 
-    return Answer(Asking(served.engine, [lambda: served.model.classify(texts)], timeout), make)
+    return Answer(Asking(served.engine, [on_inputs(served, texts, served.model.classify)], timeout), make)
 
 
 def tag(served: Served, body: Body, timeout: float) -> Response:
@@ -176,7 +177,7 @@ def predict(served: Served, body: Body, timeout: float) -> Response:
     body.end()
     task: TaskConfig = served.model.task
 
-    def work() -> list[Any]:
+    def work(inputs: list[Any]) -> list[Any]:
         return task.predict(served.model.model, served.model.readers, inputs, how.config)
 
     def make(tickets: list[Ticket]) -> dict[str, Any]:
@@ -184,7 +185,7 @@ def predict(served: Served, body: Body, timeout: float) -> Response:
         lines = [task.line(one) for one in tickets[0].result]
         return {"model": served.name, "predictions": rows, "lines": lines, **said(tickets)}
 
-    return Answer(Asking(served.engine, [work], timeout), make)
+    return Answer(Asking(served.engine, [on_inputs(served, inputs, work)], timeout), make)
 
 
 def plain(value: Any) -> Any:
@@ -203,6 +204,8 @@ def attention(served: Served, body: Body, timeout: float) -> Response:
     text, target, layer = body.take("text", str), body.take("target", str), body.whole("layer", None, 1, 10_000)
     if text is None:
         raise UserError("`text` is missing; send the text that the model is to read")
+    if served.model.task.sees or served.model.task.hears:
+        raise UserError("this model reads files, which have no map here; use transduce inspect")
     body.end()
 
     def make(tickets: list[Ticket]) -> dict[str, Any]:
