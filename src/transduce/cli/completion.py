@@ -7,6 +7,7 @@ kinds, which are read from the source of their classes.
 import ast
 import importlib.util
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,11 +72,11 @@ def keys(spec: str | None) -> list[str]:
     from transduce import recipes
     from transduce.errors import UserError
 
-    try:
-        changes = [("data.path", ".")] if spec not in (None, recipes.DEFAULT) else []
-        data = recipes.read(spec or recipes.DEFAULT, changes, shape=shape)
-    except (UserError, OSError):
-        data = {}
+    data = dict[str, Any]()
+    for changes in ([], [("data.path", ".")]):  # a recipe that needs files is read with a place for them
+        with suppress(UserError, OSError):
+            data = recipes.read(spec or recipes.DEFAULT, changes, shape=shape)
+            break
     own = [key for key in dotted(data) if key != "base"]
     return sorted({*own, *(f"{section}.{field}" for section, place in SECTIONS.items() for field in fields(*place))})
 
