@@ -58,6 +58,7 @@ class Runs(NamedTuple):
     grades: Path
     order: Path
     acts: Path
+    ring: Path
     spoken: Path
     tone: Path
     table: Path
@@ -66,7 +67,7 @@ class Runs(NamedTuple):
 
 @pytest.fixture(scope="module")
 def runs(
-    tmp_path_factory: pytest.TempPathFactory, talk: Path, acts: Path, spoken: Path, tones: Path
+    tmp_path_factory: pytest.TempPathFactory, talk: Path, acts: Path, ring: Path, spoken: Path, tones: Path
 ) -> Runs:  # fmt: skip
     folder = tmp_path_factory.mktemp("output")
     rows = [LETTERS[i % 5] + LETTERS[i % 3] * (1 + i % 4) for i in range(40)]
@@ -106,7 +107,7 @@ def runs(
     assert main(["export", str(stream), str(folder / "exported")]) == 0
     tone, exported = tones / "valid" / "low" / "0.wav", folder / "exported"
     return Runs(
-        pairs, stream, encoder, labels, tags, talk, answers, grades, order, acts, spoken, tone, table, exported
+        pairs, stream, encoder, labels, tags, talk, answers, grades, order, acts, ring, spoken, tone, table, exported
     )  # fmt: skip
 
 
@@ -128,6 +129,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "rank": [str(runs.order), text, "--passages", str(runs.table)],
         "answer": [str(runs.answers), text, "--context", text],
         "act": [str(runs.acts), "--episodes", "2"],
+        "draw": [str(runs.ring), "--count", "2", "--steps", "2"],
         "predict": [str(runs.pairs), text],
         "plan": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL, "--no-probe"],
         "doctor": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL],

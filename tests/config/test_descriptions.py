@@ -46,6 +46,7 @@ CLASSES = list(classes(Recipe, {}))
 
 def test_the_classes_are_those_of_all_kinds() -> None:
     folders = {cls.folder for cls in CLASSES if issubclass(cls, Part) and hasattr(cls, "folder")}
+    folders.remove("transduce.data.readers")  # a recipe names one of them by its class, as the features of a task
     assert len(folders) >= 15
     assert {kind for folder in folders for kind in kinds(folder).values()} <= set(CLASSES)
 

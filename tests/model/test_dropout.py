@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from transduce.config import from_data, kinds
 from transduce.model.architecture import DecoderConfig
-from transduce.model.batch import Batch
+from transduce.model.batch import Batch, Steps
 from transduce.model.embed.adaptive import AdaptiveEmbeddingConfig
 from transduce.model.embed.convolutions import ConvolutionsConfig
 from transduce.model.embed.embedding import EmbeddingConfig
 from transduce.model.embed.frames import FramesConfig
 from transduce.model.embed.patches import PatchesConfig
 from transduce.model.embed.table import TableConfig
+from transduce.model.embed.trajectory import TrajectoryConfig
 from transduce.model.embed.vectors import VectorsConfig
 from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.init.init import Sizes, XavierInit
@@ -302,8 +303,24 @@ def test_stems_of_sounds_drop_features_with_their_positions() -> None:
     require_mask(kept != 0)
 
 
+def test_steps_of_episodes_drop_features_with_their_positions() -> None:
+    torch.manual_seed(0)
+    config, place = TrajectoryConfig(actions=4, steps=5), LearnedConfig(limit=15).build(WIDTH, None)
+    plain = moved(config.build(3, WIDTH, LayerNorm(), place, scale=1.0, p=0.0))
+    m = moved(config.build(3, WIDTH, LayerNorm(), place, scale=1.0, p=P))
+    m.load_state_dict(plain.state_dict())
+    rows = DRAWS // 8
+    times = torch.arange(5).expand(rows, -1)
+    steps, grid = Steps(torch.randn(rows, 5, 1), torch.randn(rows, 5, 3), times % 4, times), dense(rows, 15)
+    exact = m.eval()(steps, grid)
+    torch.testing.assert_close(exact, plain.train()(steps, grid), atol=0, rtol=0)
+    kept = m.train()(steps, grid)
+    torch.testing.assert_close(kept, torch.where(kept == 0, 0.0, exact / (1 - P)), atol=1e-12, rtol=1e-12)
+    require_mask(kept != 0)
+
+
 def test_every_kind_of_embedding_is_among_these() -> None:
-    assert {type(config) for config in (*embeddings(), *SEEING, FramesConfig())} == set(
+    assert {type(config) for config in (*embeddings(), *SEEING, FramesConfig(), TrajectoryConfig())} == set(
         kinds(EmbeddingConfig.folder).values()
     )
 

@@ -185,8 +185,9 @@ def of_transformers(folder: Path, steps: Steps, *, every: bool) -> Tensor:
     import transformers
 
     some: Any = transformers
-    how = {"local_files_only": True, "trust_remote_code": False}
-    theirs = some.DecisionTransformerModel.from_pretrained(folder, **how).eval()
+    theirs = some.DecisionTransformerModel.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    ).eval()  # fmt: skip
     given = theirs(
         states=steps.states, actions=steps.actions, rewards=None, returns_to_go=steps.returns, timesteps=steps.times
     )

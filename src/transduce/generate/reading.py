@@ -31,6 +31,7 @@ def read_prompts(
         stop, some = start + len(rows), torch.tensor(rows, device=device)
         part = over(state, lambda x, a=start, b=stop: x[a:b])
         ids, layout = grid([prompts[row] for row in rows], width, same, device)
+        layout = layout._replace(start=0)
         most = CHUNK if same else width
         source = memory if len(groups) == 1 else select(memory, some)
         y = torch.empty(0)

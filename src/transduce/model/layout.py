@@ -47,7 +47,7 @@ class Layout(NamedTuple):
     marks: Marks | None = None  # of the tokens; None: there are none
     view: View | None = None  # who sees whom where it is not the order that says it; None: all, or what came before
     grid: Grid | None = None  # where slots stand in a picture; None: they are a line, such as text
-    start: int | None = None  # position of the first slot of every row, which its others follow; None: not known
+    start: int | None = None  # position of each row's first slot, which the others follow; None: decoding has not told
 
     @property
     def types(self) -> Tensor | None:
@@ -130,7 +130,7 @@ def prefixed(layout: Layout, prefix: Tensor) -> Layout:
 
 def dense(batch: int, tokens: int, start: int = 0, device: torch.device | str | None = None) -> Layout:
     """Returns the layout of rows of one sequence each: `tokens` tokens, the first of which sits at position `start`."""
-    return Layout(torch.arange(start, start + tokens, device=device).expand(batch, tokens), start=start)
+    return Layout(torch.arange(start, start + tokens, device=device).expand(batch, tokens))
 
 
 def one_each(positions: Tensor) -> Layout:
@@ -147,7 +147,7 @@ def right_padded(lengths: Tensor, tokens: int) -> Layout:
     lengths: (B,) int64.
     """
     slots = torch.arange(tokens, device=lengths.device).expand(lengths.shape[0], tokens)
-    return Layout(torch.where(slots < lengths[:, None], slots, -1), lengths=lengths, start=0)
+    return Layout(torch.where(slots < lengths[:, None], slots, -1), lengths=lengths)
 
 
 def left_padded(lengths: Tensor, tokens: int) -> Layout:

@@ -30,11 +30,11 @@ class LogMel(Reader):
         `WhisperFeatureExtractor`. "kaldi": as compute-fbank-feats without dither.
     rate: samples a second, to which sounds are brought (0 until it is fitted: the commonest, at most 16,000).
     mels: bands (0 until it is fitted: 40 for plain, 80 for others).
-    scale: along which bands stand evenly (None until it is fitted: slaney for whisper, htk for others).
+    scale: along which bands stand evenly (None: until it is fitted, slaney for whisper, htk for others).
     window: milliseconds of sound that a frame tells of.
     hop: milliseconds from one frame to the next.
-    low: hertz, where the first band begins (None until it is fitted: 20 for kaldi, 0 for others).
-    high: hertz, where the last one ends (None until it is fitted: half the rate).
+    low: hertz, where the first band begins (None: until it is fitted, 20 for kaldi, 0 for others).
+    high: hertz, where the last one ends (None: until it is fitted, half the rate).
     seconds: silence is put behind a sound up to so many, and what is longer is cut off; 30 for Whisper (0: neither).
     centred: the mean of each band over the sound itself is taken off, as another microphone or voice adds to it (Atal
         1974); before `mean`.
