@@ -36,6 +36,7 @@ def complete(words: str, folder: Path) -> list[str]:
     ("words", "first"),
     [
         ("transduce tra", ["train", "translate", "transcribe"]),
+        ("transduce train rlh", ["rlhf"]),
         ("transduce train sha", ["shakespeare", "shakespeare-10m"]),
         ("transduce train dates train.max_st", ["train.max_steps="]),
         ("transduce train dates model.mixer.he", ["model.mixer.heads="]),

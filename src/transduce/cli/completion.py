@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import typer
 
+CHAIN = "rlhf"  # several trainings, one after the other, that `train` takes for a recipe
 SECTIONS = {  # of a recipe: the module and the class
     "train": ("transduce.runs.recipe", "TrainConfig"),
     "batch": ("transduce.data.loader", "BatchConfig"),
@@ -52,6 +53,7 @@ def recipe_words(context: typer.Context, incomplete: str) -> list[str]:
     words = cast("list[str]", context.params.get("words") or [])
     spec = next((word for word in words if "=" not in word and not word.startswith("-")), None)
     names = [name for name, _ in recipe_names(incomplete)] if spec is None else []
+    names += [CHAIN] if spec is None and CHAIN.startswith(incomplete) else []
     return names + [f"{key}=" for key in keys(spec) if key.startswith(incomplete)]
 
 

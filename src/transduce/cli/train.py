@@ -7,14 +7,13 @@ from typing import Annotated, Any, TextIO, cast
 
 import typer
 
+from transduce.cli.completion import CHAIN
 from transduce.cli.documents import document, option
 from transduce.cli.explain import answered
 from transduce.cli.options import TrainDevice, Words
 from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
 from transduce.screen import Screen
-
-CHAIN = "rlhf"  # several trainings, one after the other
 
 
 def train(
@@ -27,6 +26,8 @@ def train(
     """Train a recipe, or go on where the same command was stopped.
 
     Any key of the recipe can be changed: transduce train dates model.width=256 --train.max-steps 2000
+
+    Several trainings in turn, sft, reward, dpo, grpo and ppo: transduce train rlhf data.path=PAIRS
     """
     from transduce import api
 
