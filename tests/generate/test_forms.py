@@ -67,6 +67,16 @@ def test_every_text_fits_the_schema(name: str) -> None:
         assert 0 <= json.loads(text)["age"] <= 99
 
 
+def test_beams_that_outnumber_the_texts() -> None:
+    tokenizer = made("char")
+    for model in bodies(tokenizer.vocab_size).values():
+        given = {"source" if hasattr(model, "encoder") else "prompt": [[5, 6]]}
+        rows = decode(
+            model, tokenizer, GenerateConfig(max_new_tokens=9, regex="12(3|4)", beam_size=5, nbest=5), **given
+        )
+        assert {tokenizer.decode(h.ids) for h in rows[0]} == {"123", "124"}
+
+
 def test_characters_of_several_bytes_are_written_in_parts() -> None:
     tokenizer = made("byte")
     model = bodies(tokenizer.vocab_size)["attention"]

@@ -49,20 +49,22 @@ class Form:
         return x.masked_fill(~allowed, -torch.inf)
 
     def after(self, ids: tuple[int, ...], size: int) -> Any:
-        """Returns the state after these ids. size: of the vocabulary of the model."""
+        """Returns the state after these ids (None: no text of the form begins so). size: of the model's vocabulary."""
         if ids in self.states:
             return self.states[ids]
         if not ids:
             return begun(self.vocabulary, self.ends, size, self.grammar)
-        before = self.states.get(ids[:-1])
-        state = self.after(ids[:-1], size) if before is None else before.deep_copy()
-        if not state.is_stopped():
-            state.consume_token(ids[-1])
-        return state
+        before = self.after(ids[:-1], size)
+        if before is None or before.is_stopped():
+            return None
+        state = before.deep_copy()
+        return state if state.consume_token(ids[-1]) else None
 
 
 def mask_of(state: Any, size: int) -> np.ndarray[Any, Any]:
     """Returns (V,) bool: the tokens that may come next. Raises UserError where the library gives up."""
+    if state is None:  # a place of a beam that nothing fills
+        return np.zeros(size, dtype=bool)
     bits = np.frombuffer(state.compute_bitmask(), np.uint8)
     if error := state.get_error():
         raise UserError(f"the form cannot be followed any further ({' '.join(error.split())[:200]}); use a simpler one")
