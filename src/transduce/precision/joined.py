@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +15,20 @@ from transduce.precision.maps import Map
 QUERY = "q"  # of a mixer that reads a source, reads another input than the rest
 
 
-class Joint(threading.local):
+class Joint:
     """The product of the last input, until all parts of it were taken. Every thread has its own."""
 
     def __init__(self, product: nn.Module, parts: int) -> None:
-        self.product, self.parts = product, parts
-        self.x: Tensor | None = None
-        self.y, self.left = torch.empty(0), 0
+        self.product, self.parts, self.last = product, parts, threading.local()
 
     def of(self, x: Tensor) -> Tensor:
         """Returns the maps of x, (..., N), side by side."""
-        if self.x is not x:
-            self.x, self.y, self.left = x, self.product(x), self.parts
-        y, self.left = self.y, self.left - 1
-        if self.left == 0:
-            self.x, self.y = None, torch.empty(0)
+        last = vars(self.last)
+        if last.get("x") is not x:
+            last.update(x=x, y=self.product(x), left=self.parts)
+        y, last["left"] = cast(Tensor, last["y"]), last["left"] - 1
+        if not last["left"]:
+            last.clear()
         return y
 
 
