@@ -112,6 +112,15 @@ def test_a_form_that_is_none_is_refused(form: dict[str, str], message: str) -> N
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("form", ["\u03a9+", "1\u03a9"])
+def test_what_the_tokeniser_cannot_write_is_told(form: str) -> None:
+    tokenizer = made("char")
+    model = bodies(tokenizer.vocab_size)["attention"]
+    with pytest.raises(UserError, match="a form of characters that the tokeniser lacks") as error:
+        decode(model, tokenizer, GenerateConfig(regex=form), prompt=[[5]])
+    assert "<state>" not in str(error.value)
+
+
 def test_a_tokeniser_of_whole_words_is_refused() -> None:
     tokenizer = Word().train(iter(TEXT))
     model = bodies(tokenizer.vocab_size)["attention"]

@@ -20,9 +20,7 @@ from transduce.generate.inputs import Vocabulary
 from transduce.text.tokenizer import BYTE_OF, Tokenizer
 
 BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
-BLANKS = {
-    "whitespace_pattern": "[ \\n]"
-}  # one at most between parts of JSON, so that a weak model cannot go on with them
+BLANKS = {"whitespace_pattern": "[ \\n]"}  # one between parts of JSON; a weak model would go on with them
 SPACE = "\u2581"  # in the place of a space in SentencePiece
 _tables: "WeakKeyDictionary[Tokenizer, dict[int, Any]]" = WeakKeyDictionary()
 
@@ -67,7 +65,10 @@ def mask_of(state: Any, size: int) -> np.ndarray[Any, Any]:
         return np.zeros(size, dtype=bool)
     bits = np.frombuffer(state.compute_bitmask(), np.uint8)
     if error := state.get_error():
-        raise UserError(f"the form cannot be followed any further ({' '.join(error.split())[:200]}); use a simpler one")
+        reason = " ".join(error.partition("<state>")[0].split())[:200]
+        if reason.startswith("NoExtension"):  # no token goes on with a text of the form
+            return np.zeros(size, dtype=bool)
+        raise UserError(f"the form cannot be followed any further ({reason}); use a simpler one")
     return np.unpackbits(bits, bitorder="little")[:size].astype(bool)
 
 

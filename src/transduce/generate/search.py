@@ -16,7 +16,7 @@ Stopped = Callable[[list[int]], bool]
 OnToken = Callable[[int, int], None]  # an input, and its new token
 NO_TOKEN = (
     "the model gave no token a finite probability; its weights are probably not finite, or every token is forbidden "
-    "(suppress, bad_words, no_repeat_ngram)"
+    "(suppress, bad_words, no_repeat_ngram, a form of characters that the tokeniser lacks)"
 )
 
 

@@ -142,7 +142,7 @@ class Completions(Form):
         super().__init__(served, how, given, rows)
         self.echo, self.with_ids = echo, with_ids
         self.read = [prompt.ids for prompt, row in zip(given, rows, strict=True) for _ in row]
-        self.said = [False] * sum(map(len, rows))  # whether the ids of the prompt were given
+        self.prompted = [False] * sum(map(len, rows))  # whether the ids of the prompt were given
         self.offsets = [0] * sum(map(len, rows))  # characters of each text that its tokens have given, in a stream
 
     def begin(self) -> dict[str, Any]:
@@ -168,8 +168,8 @@ class Completions(Form):
         """Returns the ids of tokens, of the likeliest in their places, and, the first time, of the prompt."""
         if not self.with_ids:
             return {}
-        prompt = {} if self.said[index] else {"prompt_token_ids": self.read[index]}
-        self.said[index] = True
+        prompt = {} if self.prompted[index] else {"prompt_token_ids": self.read[index]}
+        self.prompted[index] = True
         top = {} if self.how.look is None else {"top_tokens": [self.likeliest(token) for token in tokens]}
         return {"token_ids": [token.id for token in tokens], **top, **prompt}
 
