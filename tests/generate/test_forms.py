@@ -2,10 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import transduce as td
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
@@ -119,6 +121,13 @@ def test_what_the_tokeniser_cannot_write_is_told(form: str) -> None:
     with pytest.raises(UserError, match="a form of characters that the tokeniser lacks") as error:
         decode(model, tokenizer, GenerateConfig(regex=form), prompt=[[5]])
     assert "<state>" not in str(error.value)
+
+
+def test_a_recipe_with_a_form_that_is_none_is_refused_before_a_step(tmp_path: Path) -> None:
+    small = {"data.train_size": 40, "data.valid_size": 4, "data.test_size": 4, "train.max_steps": 500}
+    with pytest.raises(UserError, match="regex cannot be followed"):
+        td.train("dates", {**small, "generate.regex": "[a-"}, out=tmp_path, quiet=True)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_a_tokeniser_of_whole_words_is_refused() -> None:

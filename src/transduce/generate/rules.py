@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from transduce.generate.config import Bias, GenerateConfig, require_ids
-from transduce.generate.forms import Form
+from transduce.generate.forms import Form, grammar_of
 from transduce.generate.hypothesis import Ints
 from transduce.generate.inputs import Inputs, Vocabulary
 from transduce.generate.search import Search
@@ -95,6 +95,12 @@ def ruled(config: GenerateConfig, ends: Sequence[int]) -> bool:
 def forms(config: GenerateConfig) -> bool:
     """Says whether texts are to have a form."""
     return config.regex is not None or config.json_schema is not None
+
+
+def require_followed(config: GenerateConfig) -> None:
+    """Raises UserError for a form that is none, or that needs what is not installed."""
+    if forms(config):
+        grammar_of(config)
 
 
 def rules(config: GenerateConfig, ends: Sequence[int]) -> list[Rule]:

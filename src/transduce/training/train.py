@@ -19,6 +19,7 @@ from transduce.config import UnknownKind
 from transduce.data.loader import Loader
 from transduce.data.remarks import remarks
 from transduce.errors import UserError, sized
+from transduce.generate.rules import require_followed
 from transduce.model.block import Block
 from transduce.model.models import Model
 from transduce.model.ops import fla
@@ -125,6 +126,7 @@ def build(
     readers = readers_of(run, recipe, splits["train"])
     model = built(recipe, readers, config.seed)
     task.check(model, readers)
+    require_followed(recipe.generate)
     start_lines = list[str]()
     if start is not None and not steps(run.checkpoints):
         start_lines = begin(model, start, task.shaped(recipe.model, readers))
