@@ -4,15 +4,12 @@ A certificate compares what both sides predict of the same random episodes. How 
 no part of such folders; where they come from here, it lies in their `readers`.
 """
 
-import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
-from transduce.config import to_data
 from transduce.data.imported import Imported
 from transduce.data.loader import BatchConfig
 from transduce.data.readers import reader
@@ -21,13 +18,11 @@ from transduce.data.readers.reader import Readers
 from transduce.data.readers.returns import Returns
 from transduce.data.readers.vectors import Vectors
 from transduce.data.tracks import ACTIONS, REWARDS, STATES
-from transduce.disk import remove, replace_text
 from transduce.exchange import certificate
 from transduce.exchange import checkpoint as published
 from transduce.exchange.answers import Answers
+from transduce.exchange.contents import Folder, is_of, save, whole
 from transduce.exchange.families.decision_transformer import RETURN, STATE
-from transduce.exchange.families.family import families
-from transduce.exchange.files import read_json, require_new
 from transduce.model.batch import SLOTS, Batch, Steps
 from transduce.model.embed.trajectory import TrajectoryConfig
 from transduce.model.layout import dense
@@ -35,33 +30,18 @@ from transduce.model.models import Model
 from transduce.objectives.act import ActObjectiveConfig
 from transduce.optim.adamw import AdamWConfig
 from transduce.optim.schedule import Constant
-from transduce.runs import checkpoint
-from transduce.runs.generators import rng_state
 from transduce.runs.opening import open_run
-from transduce.runs.position import Position, to_state
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
 from transduce.runs.seal import seal
-from transduce.runs.weights import weights
 from transduce.tasks.act import ActConfig
 
 ROWS, STEPS = 4, 7  # of the episodes that are compared
 
 
-class Folder(NamedTuple):
-    """The contents of a model's folder: the model, its readers, and a recipe for both."""
-
-    model: Model
-    readers: Readers
-    recipe: Recipe
-
-
 def acts(folder: Path) -> bool:
     """Says whether the model of a folder reads episodes."""
-    if not (folder / "config.json").is_file():
-        return False
-    kind = read_json(folder / "config.json").get("model_type")
-    return any(family.acts for family in families() if family.model_type == kind)
+    return is_of(folder, "acts")
 
 
 def read_folder(folder: Path) -> Folder:
@@ -87,54 +67,26 @@ def read_folder(folder: Path) -> Folder:
 
 def write(folder: Path, out: Path) -> Run:
     """Makes a run of the model in a folder, untrained here, with a certificate. Raises UserError, leaving nothing."""
-    require_new(out)
     certificate.require_intact(folder)
-    beside = out.with_name(f".{out.name}.partial")
-    remove(beside)
-    try:
-        save(read_folder(folder), folder, beside)
+    with whole(out) as beside:
+        save(read_folder(folder), folder, beside, ("config.json",))
         model = open_run(Run(beside)).model
         seal(beside)
         files = (path for path in beside.rglob("*") if path.is_file() and not path.parent.is_symlink())
         hashed = certificate.hashes(beside, (p for p in files if not ({"best", "last"} & set(p.parts))))
         sources = certificate.hashes(folder, (path for path in folder.rglob("*") if path.is_file()))
         certify(model, folder, beside, hashed, read=sources)
-        out.rmdir() if out.exists() else None
-        beside.rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return Run(out)
-
-
-def save(contents: Folder, folder: Path, out: Path) -> None:
-    """Writes the files of a run."""
-    recipe, at = contents.recipe.resolve(), out / "checkpoints" / checkpoint.name(0)
-    for name in ("samples", "plots", "checkpoints", "origin"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    contents.readers.save(out)
-    shutil.copyfile(folder / "config.json", out / "origin" / "config.json")
-    state = to_state(Position(), rng_state(torch.device("cpu")), regular=False, healthy=True)
-    checkpoint.write(at, {"model.safetensors": weights(contents.model), "optimizer.safetensors": {}}, state)
-    for link in ("best", "last"):
-        checkpoint.point(out / link, f"checkpoints/{at.name}")
-    replace_text(out / "config.yaml", yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
 
 
 def export(model: Model, readers: Readers, recipe: Recipe, folder: Path) -> None:
     """Writes a run that acts as a folder that transformers opens, with a certificate. Raises UserError."""
-    require_new(folder)
-    beside = folder.with_name(f".{folder.name}.partial")
-    remove(beside)
-    try:
+    with whole(folder) as beside:
         shaped = recipe.task.shaped(recipe.model, readers)
         published.write(model, shaped, readers[STATES].size, beside, None)
         readers.save(beside)
         files = certificate.hashes(beside, (path for path in beside.rglob("*") if path.is_file()))
         certify(model, beside, beside, files)
-        folder.rmdir() if folder.exists() else None
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def certify(model: Model, folder: Path, out: Path, files: dict[str, str], **more: Any) -> None:

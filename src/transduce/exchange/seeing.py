@@ -3,19 +3,16 @@
 A certificate compares numbers and logits of both sides from the same files of pictures.
 """
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transduce.config import to_data
 from transduce.data.images import IMAGE
 from transduce.data.imported import Imported
 from transduce.data.loader import BatchConfig
@@ -23,27 +20,22 @@ from transduce.data.pictures import require_pillow
 from transduce.data.readers.labels import Labels
 from transduce.data.readers.pictures import Pictures
 from transduce.data.readers.reader import Readers
-from transduce.disk import remove, replace_text
 from transduce.errors import UserError
 from transduce.exchange import certificate, processor
 from transduce.exchange import checkpoint as published
 from transduce.exchange.answers import Answers
-from transduce.exchange.families.family import families
-from transduce.exchange.files import read_json, require_new
+from transduce.exchange.contents import Folder, is_of, save, whole
+from transduce.exchange.files import read_json
 from transduce.model.batch import Batch
 from transduce.model.layout import dense
 from transduce.model.models import Model
 from transduce.objectives.rows import ClassificationConfig
 from transduce.optim.adamw import AdamWConfig
 from transduce.optim.schedule import Constant
-from transduce.runs import checkpoint
-from transduce.runs.generators import rng_state
 from transduce.runs.opening import open_run
-from transduce.runs.position import Position, to_state
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
 from transduce.runs.seal import seal
-from transduce.runs.weights import weights
 from transduce.tasks.classifying import LABEL
 from transduce.tasks.see import SeeConfig
 
@@ -51,20 +43,9 @@ PIXELS = 1e-6  # the greatest difference of numbers that is allowed
 SIZES = ((50, 70), (300, 211), (33, 33), (1, 9))  # of the pictures that are compared, beside one of the model's size
 
 
-class Folder(NamedTuple):
-    """The contents of a model's folder: the model, its readers, and a recipe for both."""
-
-    model: Model
-    readers: Readers
-    recipe: Recipe
-
-
 def sees(folder: Path) -> bool:
     """Says whether the model of a folder reads pictures."""
-    if not (folder / "config.json").is_file():
-        return False
-    kind = read_json(folder / "config.json").get("model_type")
-    return any(family.sees for family in families() if family.model_type == kind)
+    return is_of(folder, "sees")
 
 
 def names_of(folder: Path, count: int) -> tuple[str, ...]:
@@ -110,50 +91,25 @@ def read_folder(folder: Path, origin: Path | None = None) -> Folder:
 
 def write(folder: Path, out: Path) -> Run:
     """Makes a run of the model in a folder, untrained here, with a certificate. Raises UserError, leaving nothing."""
-    require_new(out)
     certificate.require_intact(folder)
     require_pillow()
-    beside = out.with_name(f".{out.name}.partial")
-    remove(beside)
-    try:
+    with whole(out) as beside:
         contents = read_folder(folder)
-        save(contents, folder, beside)
+        save(contents, folder, beside, ("config.json", processor.NAME))
         model, readers = open_run(Run(beside))[:2]
         seal(beside)
         files = (path for path in beside.rglob("*") if path.is_file() and not path.parent.is_symlink())
         hashed = certificate.hashes(beside, (p for p in files if not ({"best", "last"} & set(p.parts))))
         sources = certificate.hashes(folder, (path for path in folder.glob("*") if path.is_file()))
         certify(model, cast(Pictures, readers[IMAGE]), folder, beside, "the run", hashed, read=sources)
-        out.rmdir() if out.exists() else None
-        beside.rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return Run(out)
-
-
-def save(contents: Folder, folder: Path, out: Path) -> None:
-    """Writes the files of a run."""
-    recipe, at = contents.recipe.resolve(), out / "checkpoints" / checkpoint.name(0)
-    for name in ("samples", "plots", "checkpoints", "origin"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    contents.readers.save(out)
-    for name in ("config.json", processor.NAME):
-        shutil.copyfile(folder / name, out / "origin" / name)
-    state = to_state(Position(), rng_state(torch.device("cpu")), regular=False, healthy=True)
-    checkpoint.write(at, {"model.safetensors": weights(contents.model), "optimizer.safetensors": {}}, state)
-    for link in ("best", "last"):
-        checkpoint.point(out / link, f"checkpoints/{at.name}")
-    replace_text(out / "config.yaml", yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
 
 
 def export(model: Model, readers: Readers, recipe: Recipe, folder: Path) -> None:
     """Writes a run that sees as a folder that transformers opens, with a certificate. Raises UserError."""
-    require_new(folder)
     require_pillow()
     reader, labels = cast(Pictures, readers[IMAGE]), cast(Labels, readers[LABEL])
-    beside = folder.with_name(f".{folder.name}.partial")
-    remove(beside)
-    try:
+    with whole(folder) as beside:
         names = {
             "id2label": {str(i): name for i, name in enumerate(labels.names)},
             "label2id": {name: i for i, name in enumerate(labels.names)},
@@ -163,10 +119,6 @@ def export(model: Model, readers: Readers, recipe: Recipe, folder: Path) -> None
         processor.write(reader, beside)
         files = certificate.hashes(beside, (path for path in beside.iterdir() if path.is_file()))
         certify(model, reader, beside, beside, "the run", files)
-        folder.rmdir() if folder.exists() else None
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def certify(
