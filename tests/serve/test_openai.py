@@ -128,3 +128,64 @@ def test_answers_of_a_form(served) -> None:
     assert status == 400
     assert "json_object" in answer["error"]["message"]
     assert served.ask("/v1/completions", {**asked, "regex": "[a-"})[0] == 400
+
+
+def test_responses_whole_and_as_a_stream(client, models):
+    given = {"model": "talk", "input": "red dog 7?", "max_output_tokens": 12, "temperature": 0}
+    one = client.responses.create(**given)
+    assert one.output_text == models["talk"].chat("red dog 7?", max_new_tokens=12, temperature=0.0)
+    assert (one.status == "completed") == (one.usage.output_tokens < 12 or one.incomplete_details is None)
+    assert one.usage.total_tokens == one.usage.input_tokens + one.usage.output_tokens
+    part = {"type": "input_text", "text": "red dog 7?"}
+    typed = [{"type": "message", "role": "user", "content": [part]}]
+    again = client.responses.create(**{**given, "input": typed}, metadata={"a": "b"})
+    assert (again.output_text, again.metadata) == (one.output_text, {"a": "b"})
+    events = list(client.responses.create(**given, stream=True))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    names = [event.type.removeprefix("response.") for event in events]
+    assert names[:4] == ["created", "in_progress", "output_item.added", "content_part.added"]
+    assert set(names[4:-4]) == {"output_text.delta"}
+    assert names[-4:] == ["output_text.done", "content_part.done", "output_item.done", one.status]
+    assert "".join(event.delta for event in events[4:-4]) == events[-4].text == one.output_text
+    last = events[-1].response
+    assert (last.output_text, last.usage, last.status) == (one.output_text, one.usage, one.status)
+    with client.responses.stream(**given) as stream:
+        texts = [event.delta for event in stream if event.type == "response.output_text.delta"]
+    assert "".join(texts) == one.output_text
+
+
+def test_responses_have_logprobs_instructions_and_a_seed(client):
+    given = {"model": "talk", "input": [{"role": "user", "content": "red dog 3?"}], "max_output_tokens": 4}
+    include, drawn = ["message.output_text.logprobs"], {"temperature": 0.8, "top_p": 0.9, "extra_body": {"seed": 4}}
+    one = client.responses.create(**given, **drawn, include=include, top_logprobs=2, instructions="Be brief.")
+    (content,) = one.output[0].content
+    assert len(content.logprobs) in (one.usage.output_tokens, one.usage.output_tokens - 1)
+    assert {len(place.top_logprobs) for place in content.logprobs} == {2}
+    assert (one.instructions, one.temperature, one.top_p) == ("Be brief.", 0.8, 0.9)
+    same = client.responses.create(**given, **drawn, instructions="Be brief.")
+    assert same.output_text == one.output_text
+    assert same.usage.input_tokens > client.responses.create(**given, **drawn).usage.input_tokens
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"previous_response_id": "resp_1"}, "nothing is kept here between requests"),
+        ({"background": True}, "waited for"),
+        ({"tools": [{"type": "web_search"}]}, "`tools` is not known here"),
+        ({"input": [{"type": "item_reference", "id": "a"}]}, "only messages are known"),
+        ({"input": []}, "must be a text, or a list of messages"),
+        ({"truncation": "auto"}, "is not cut here"),
+        ({"top_logprobs": 3}, "top_logprobs says"),
+        ({"n": 2}, "where one answer is given"),
+        ({"max_output_tokens": 0}, "must be from 1"),
+        ({"text": {"format": {"type": "yaml"}}}, "json_object"),
+        ({"metadata": {"a": "\ud800"}}, "half a character"),
+        ({"model": "lines"}, "not on conversations"),
+        ({"beam_size": 2, "stream": True}, "stream with beam_size=1"),
+    ],
+)
+def test_what_responses_do_not_know_is_one_sentence(served, more, said):
+    status, answer = served.ask("/v1/responses", {"model": "talk", "input": "a", "max_output_tokens": 2, **more})
+    assert status == 400
+    assert said in answer["error"]["message"]

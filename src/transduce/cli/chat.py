@@ -1,8 +1,6 @@
 """`transduce chat`: a conversation in the terminal, whose answers are shown as they are written."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +8,7 @@ import typer
 
 from transduce.cli.documents import line as object_line
 from transduce.cli.documents import line_option
+from transduce.cli.live import QUIT, shown, typed
 from transduce.cli.opening import opened
 from transduce.cli.options import (
     Checkpoint,
@@ -30,7 +29,7 @@ from transduce.errors import UserError
 if TYPE_CHECKING:
     from transduce.transducer import Transducer
 
-QUIT, CLEAR = "/quit", "/clear"
+CLEAR = "/clear"
 LONGEST = 1_000_000  # characters of a line
 
 
@@ -61,7 +60,8 @@ def chat(
     )  # fmt: skip
     first = [] if system is None else [{"role": "system", "content": system}]
     history, terminal = [*first], message is None and sys.stdin.isatty()
-    for text in typed(terminal) if message is None else [message]:
+    said = typed(f"say something; {CLEAR} begins anew") if terminal else lines("-", LONGEST)
+    for text in said if message is None else [message]:
         if text.strip() == QUIT:
             break
         if text.strip() == CLEAR:
@@ -84,35 +84,8 @@ def chat(
             sys.stdout.flush()
 
 
-def typed(terminal: bool) -> Iterator[str]:
-    """Yields what is typed, a line each; without a terminal, the lines of standard input."""
-    if not terminal:
-        yield from lines("-", LONGEST)
-        return
-    with suppress(ImportError):
-        pass  # so that a line can be mended while it is typed
-    print(f"{QUIT} ends, {CLEAR} begins anew, Ctrl-C stops an answer", file=sys.stderr)
-    while True:
-        try:
-            yield input("> ")
-        except (EOFError, KeyboardInterrupt):
-            print(file=sys.stderr)
-            return
-
-
 def spoken(model: "Transducer", history: list[dict[str, str]], options: dict[str, Any], *, shows: bool) -> str:
     """Returns the answer to a conversation, and writes it as it comes; Ctrl-C ends it where it is."""
     stream = model.chat_stream(history, **options)
-    pieces, text = chain([next(stream, "")], stream), ""  # what is refused is refused before anything is printed
-    try:
-        for piece in pieces:
-            text += piece
-            if shows:
-                sys.stdout.write(piece)
-                sys.stdout.flush()
-    except KeyboardInterrupt:  # the answer ends where it is
-        pass
-    if shows:
-        sys.stdout.write("\n")
-        sys.stdout.flush()
-    return text
+    pieces = chain([next(stream, "")], stream)  # what is refused is refused before anything is printed
+    return shown(pieces) if shows else "".join(pieces)

@@ -1,12 +1,14 @@
 """`transduce generate`: a prompt, and what the model writes after it, as it is written."""
 
 import sys
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from transduce.cli.live import session
 from transduce.cli.opening import opened
 from transduce.cli.options import (
     Checkpoint,
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
 
 def generate(
     run: Run,
-    prompt: Annotated[str, typer.Argument(help="What comes before; `-` reads standard input.")] = "",
+    prompt: Annotated[
+        str | None,
+        typer.Argument(help="What comes before; `-` reads standard input; none in a terminal: a live session."),
+    ] = None,
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
@@ -56,7 +61,7 @@ def generate(
     device: Device = "auto",
     precision: Precision = None,
 ) -> None:
-    """Continue a text.
+    """Continue a text; without one, in a terminal, each line that is typed.
 
     transduce generate runs/shakespeare "ROMEO:" --temperature 0.8 --top-p 0.95
     """
@@ -75,17 +80,24 @@ def generate(
     whole = (
         scores or json or decoding(model.recipe.generate, None, cast("Options", options)).beam_size > 1
     )  # known only at the end
+
+    def pieces(prompt: str, number: int) -> Iterator[str]:
+        if not whole:
+            return chain([prompt], model.stream(prompt, seed=seed + number, **options))
+        answer = model.continuation(prompt, seed=seed + number, **options)
+        before = f"{columns(answer)}\t" if scores else ""
+        return iter([as_json(answer, prompt=prompt) if json else f"{before}{prompt}{answer.text}"])
+
+    if prompt is None and sys.stdin.isatty():
+        model.stream("a", beam_size=1)  # refuses a model that goes on with no text before anything is typed
+        session(pieces, samples, goes_on=not (scores or json))
+        return
     for sample in range(samples):
-        if whole:
-            answer = model.continuation(prompt, seed=seed + sample, **options)
-            before = f"{columns(answer)}\t" if scores else ""
-            pieces = iter([as_json(answer, prompt=prompt) if json else f"{before}{prompt}{answer.text}"])
-        else:
-            pieces = chain([prompt], model.stream(prompt, seed=seed + sample, **options))
-        first = [next(pieces), next(pieces, "")]  # whatever is refused is refused here, before anything is printed
+        rest = pieces(prompt or "", sample)
+        first = [next(rest), next(rest, "")]  # whatever is refused is refused here, before anything is printed
         if sample:
             sys.stdout.write("\n" if json else "\n" + "-" * 40 + "\n")
-        for piece in chain(first, pieces):
+        for piece in chain(first, rest):
             sys.stdout.write(piece)
             sys.stdout.flush()
     sys.stdout.write("\n")

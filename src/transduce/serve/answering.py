@@ -105,7 +105,10 @@ class Answer(Response):
 
 
 class Events(Response):
-    """The results of `make` as server-sent events. No more waits to be sent than a text may be long."""
+    """The results of `make` as server-sent events. No more waits to be sent than a text may be long.
+
+    Events with a `type` are named by it, and end by themselves; after others [DONE] is sent.
+    """
 
     def __init__(self, work: Asking, make: AsyncIterator[Any]) -> None:
         self.work, self.make, self.status_code, self.background = work, make, 200, None
@@ -114,7 +117,7 @@ class Events(Response):
         await while_heard(receive, self.work, self.reply(scope, receive, send))
 
     async def reply(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        started, typed = False, False
 
         async def say(text: str, more: bool = True) -> None:
             await send({"type": "http.response.body", "body": text.encode(), "more_body": more})
@@ -125,7 +128,9 @@ class Events(Response):
                     headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
                     await send({"type": "http.response.start", "status": 200, "headers": headers})
                     started = True
-                await say(f"data: {json.dumps(event, ensure_ascii=False)}\n\n")
+                typed = "type" in event
+                name = f"event: {event['type']}\n" if typed else ""
+                await say(f"{name}data: {json.dumps(event, ensure_ascii=False)}\n\n")
         except Exception as error:
             response = refusal(problem(error))
             self.status_code = response.status_code
@@ -133,7 +138,7 @@ class Events(Response):
                 await response(scope, receive, send)
                 return
             await say(f"data: {bytes(response.body).decode()}\n\n")
-        await say("data: [DONE]\n\n", more=False)
+        await say("" if typed else "data: [DONE]\n\n", more=False)
 
 
 async def while_heard(receive: Receive, work: Asking, reply: Coroutine[Any, Any, None]) -> None:

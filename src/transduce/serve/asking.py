@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import secrets
 import time
 import typing
@@ -22,6 +23,7 @@ from transduce.transducer import Options, Transducer, decoding
 
 HINTS = typing.get_type_hints(GenerateConfig)
 DECODING = [f.name for f in dataclasses.fields(GenerateConfig) if f.name not in ("precision", "nbest")]
+HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # perhaps half a character, which no answer could repeat
 TOP = 20  # runners-up of a token, at most
 JSON_KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
 
@@ -43,6 +45,10 @@ def parsed(body: bytes) -> dict[str, Any]:
 
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=refuse)
+        if HALF.search(body):
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UserError("the body has half a character, a lone surrogate; send both halves, or the character") from None
     except UnicodeDecodeError as error:
         raise UserError(f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8") from None
     except RecursionError:

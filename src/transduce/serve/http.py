@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from transduce.serve import openai, own, pieces
+from transduce.serve import openai, own, pieces, responses
 from transduce.serve.answering import Problem, problem, refusal
 from transduce.serve.asking import Body, Served, parsed
 from transduce.serve.metrics import Answers, exposition
@@ -27,6 +27,7 @@ Make = Callable[[Served, Body, float], Response]
 POSTS: dict[str, Make] = {
     "/v1/completions": openai.completions,
     "/v1/chat/completions": openai.chat,
+    "/v1/responses": responses.responses,
     "/v1/embeddings": openai.embeddings,
     "/translate": own.translate,
     "/classify": own.classify,

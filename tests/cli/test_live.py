@@ -1,0 +1,76 @@
+"""A live session in a terminal: lines are typed, texts come, Ctrl-C stops one and Ctrl-D ends all."""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pty = pytest.importorskip("pty", reason="there are no terminals here")
+
+
+class Terminal:
+    """A command in a terminal of its own."""
+
+    def __init__(self, *words: str | Path) -> None:
+        self.master, slave = pty.openpty()
+        command = [sys.executable, "-m", "transduce", *map(str, words)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb"}
+        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment)
+        os.close(slave)
+        self.seen = ""
+
+    def until(self, pattern: str, seconds: float = 60) -> str:
+        """Returns what came up to a pattern, the match included."""
+        end = time.monotonic() + seconds
+        while (match := re.search(pattern, self.seen)) is None:
+            assert time.monotonic() < end, self.seen
+            if select.select([self.master], [], [], 0.2)[0]:
+                self.seen += os.read(self.master, 4096).decode("utf-8", "replace").replace("\r\n", "\n")
+        text, self.seen = self.seen[: match.end()], self.seen[match.end() :]
+        return text
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def end(self) -> int:
+        code = self.process.wait(30)
+        os.close(self.master)
+        return code
+
+
+def test_generate_without_a_prompt_is_a_session(cli, letters):
+    once = cli("generate", letters, "the q", "--max-new-tokens", "6", "--temperature", "0").out
+    there = Terminal("generate", letters, "--max-new-tokens", "6", "--temperature", "0", "--device", "cpu")
+    assert "an empty line goes on" in there.until("> ")
+    there.type("the q\n")
+    assert there.until("\n> ").partition("\n")[2] == once + "> "
+    there.type("\n")
+    longer = there.until("\n> ").partition("\n")[2].removesuffix("\n> ")
+    assert longer.startswith(once.removesuffix("\n"))
+    assert len(longer) == len(once) + 5
+    there.type("\x04")
+    assert there.end() == 0
+
+
+def test_ctrl_c_stops_a_text_and_then_the_session(letters):
+    there = Terminal("generate", letters, "--max-new-tokens", "100000", "--temperature", "1", "--device", "cpu")
+    there.until("> ")
+    there.type("the\n")
+    there.until("the\nthe.{40}")
+    there.process.send_signal(signal.SIGINT)
+    rest = there.until("\n> ")
+    assert "Traceback" not in rest
+    there.process.send_signal(signal.SIGINT)
+    assert there.end() == 0
+
+
+def test_a_model_that_writes_no_text_refuses_before_anything_is_typed(dates):
+    there = Terminal("generate", dates, "--device", "cpu")
+    assert "use translate" in there.until("\n")
+    assert there.end() == 2
