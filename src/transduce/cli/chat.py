@@ -60,8 +60,8 @@ def chat(
     )  # fmt: skip
     first = [] if system is None else [{"role": "system", "content": system}]
     history, terminal = [*first], message is None and sys.stdin.isatty()
-    said = typed(f"say something; {CLEAR} begins anew") if terminal else lines("-", LONGEST)
-    for text in said if message is None else [message]:
+    turns = typed(f"say something; {CLEAR} begins anew") if terminal else lines("-", LONGEST)
+    for text in turns if message is None else [message]:
         if text.strip() == QUIT:
             break
         if text.strip() == CLEAR:
