@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transduce.api import build as build
     from transduce.api import doctor as doctor
     from transduce.api import load as load
+    from transduce.api import lr_find as lr_find
     from transduce.api import plan as plan
     from transduce.api import prepare as prepare
     from transduce.api import quantise as quantise
@@ -36,6 +37,7 @@ __all__ = [
     "build",
     "doctor",
     "load",
+    "lr_find",
     "plan",
     "prepare",
     "quantise",

@@ -21,6 +21,7 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "train": ([*DATES, "name=mine"], {"summary", "config", "result"}),
     "evaluate": (["DATES", "--split", "valid"], {"run", "checkpoint", "split", "loss", "count", "samples"}),
     "plan": ([*DATES, "--no-probe"], {"name", "device", "parameters", "forward_flops", "batches", "seconds", "probe"}),
+    "lr-find": ([*DATES, "--updates", "20"], {"rates", "losses", "smooth", "own", "suggestion", "plot"}),
     "doctor": ([*DATES], {"splits", "overlap", "vocab_size", "padding", "preview", "advice"}),
     "prepare": ([*DATES, "out=shards"], {"path", "splits", "vocab_size", "bytes", "shards"}),
     "explain": (["model.mixer"], {"name", "type", "default", "choices", "description", "kinds", "keys"}),

@@ -132,6 +132,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "draw": [str(runs.ring), "--count", "2", "--steps", "2"],
         "predict": [str(runs.pairs), text],
         "plan": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL, "--no-probe"],
+        "lr-find": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL, "--updates", "20"],
         "doctor": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", *SMALL],
         "prepare": ["pairs", f"data.path={runs.table}", "tokenizer.kind=char", "out=shards"],
         "reproduce": ["ls", "--out", "reproduced"],

@@ -186,6 +186,7 @@ def characters(rows: list[list[str]]) -> set[str]:
 WITH_TEXT = {
     "train": [data for inputs in DATA.values() for data in inputs],
     "plan": DATA["pairs"][:1],
+    "lr-find": DATA["pairs"][:1],
     "doctor": DATA["pairs"][1:2],
     "prepare": [one._replace(words=[*one.words, "out=made"]) for one in (*DATA["text"], *DATA["pairs"][:1])],
     "evaluate": [

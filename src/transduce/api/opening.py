@@ -13,7 +13,7 @@ from transduce.exchange import certificate, unread
 from transduce.exchange import importing as imported
 from transduce.model.models import Model
 from transduce.precision.convert import Asked
-from transduce.runs.opening import open_run
+from transduce.runs.opening import calibrated, open_run
 from transduce.runs.quantised import read_in
 from transduce.runs.recipe import TrainConfig
 from transduce.runs.run import Run
@@ -54,6 +54,7 @@ def load(
     imported.require_certificate(run)
     config = changed(run.recipe, overrides, device)
     opened = open_run(run, checkpoint, config)
+    config = calibrated(run, opened, config)
     model = opened.model.to(device_of(config.train)).eval()
     reading = read_in(model, precision or config.generate.precision, opened.checkpoint)
     return Transducer(model, opened.readers, config, run.path, reading)

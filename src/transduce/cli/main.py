@@ -28,6 +28,7 @@ from transduce.cli import (
     import_,
     inspect_,
     label,
+    lr_find,
     parity,
     parts,
     plan,
@@ -78,6 +79,7 @@ app.command()(for_programs(embed.embed))
 app.command()(for_programs(draw.draw))
 app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)
+app.command("lr-find", context_settings=PASS_ON)(lr_find.lr_find)
 app.command(context_settings=PASS_ON)(prepare.prepare)
 app.command()(serve.serve)
 app.command("inspect")(inspect_.inspect_)

@@ -1,5 +1,6 @@
 """A run opened: its model with the weights of a checkpoint, and what it needs to read and write."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from transduce.runs import checkpoint as checkpoints
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
 from transduce.runs.weights import best_weights, load_weights
+from transduce.tasks.classifying import ClassifyingConfig
 from transduce.tasks.rewards import run as rewards
 from transduce.tasks.task import TaskConfig
 from transduce.tune.tuning import merge
@@ -55,6 +57,19 @@ def open_run(run: Run, checkpoint: str = "best", recipe: Recipe | None = None, *
     if merged:
         merge(model)
     return Opened(model, readers, recipe, where)
+
+
+def calibrated(run: Run, opened: Opened, recipe: Recipe) -> Recipe:
+    """Returns a recipe with the temperature that was fitted to the checkpoint that was opened, if one was.
+
+    A temperature that the recipe gives stays.
+    """
+    task, result = recipe.task, run.result or {}
+    fitted = opened.checkpoint.resolve().name == result.get("best") and result.get("calibration")
+    if not fitted or not isinstance(task, ClassifyingConfig) or task.temperature != 1.0:
+        return recipe
+    own = replace(task, temperature=float(fitted["temperature"]))
+    return replace(recipe, task=own)
 
 
 def judge(path: Path) -> tuple[TaskConfig, Model, Readers]:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -167,6 +167,58 @@ def draw_grid(grid: "Grid", path: Path, title: str) -> None:
             j, i, f"{counts[i, j]:,.0f}", ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black"
         )
     figure.colorbar(image, label="share of what was expected")
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    path.parent.mkdir(exist_ok=True)
+    replace_bytes(path, content.getvalue())
+
+
+def draw_range(
+    rates: Sequence[float], losses: Sequence[float], smooth: Sequence[float], suggestion: float | None, own: float,
+    path: Path, title: str,
+) -> None:  # fmt: skip
+    """Draws the losses of a range test against the learning rate, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(rates, losses, color="tab:blue", alpha=0.25, linewidth=1)
+    axes.plot(rates, smooth, color="tab:blue", label="loss (smoothed)")
+    if suggestion is not None:
+        axes.axvline(suggestion, color="tab:red", linewidth=1, label=f"suggestion: {suggestion:.1g}")
+    axes.axvline(own, color="grey", linewidth=1, linestyle="--", label=f"of the recipe: {own:g}")
+    low, high = min(smooth), max(smooth[: max(1, len(smooth) // 4)])  # of what lies above that nothing is read
+    axes.set(title=title, xlabel="learning rate", ylabel="loss (nats per target)", xscale="log")
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low) + 1e-9)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    replace_bytes(path, content.getvalue())
+
+
+def draw_reliability(curves: Mapping[str, Sequence[tuple[float, float, int]]], path: Path, title: str) -> None:
+    """Draws how often predictions are right against how probable they were said to be, as a PNG.
+
+    curves: by name, (probability, share that is right, rows) of each part.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot((0, 1), (0, 1), color="grey", linewidth=1, linestyle="--", label="as it should be")
+    for (name, points), colour in zip(curves.items(), ("tab:orange", "tab:blue"), strict=False):
+        most = max(count for _, _, count in points)
+        x, y = [one for one, _, _ in points], [share for _, share, _ in points]
+        axes.plot(x, y, color=colour, linewidth=1, alpha=0.5)
+        axes.scatter(x, y, [12 + 120 * count / most for _, _, count in points], color=colour, alpha=0.7, label=name)
+    axes.set(title=title, xlabel="probability of the predicted label", ylabel="share that is right")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.legend(loc="upper left", title="area: rows")
     content = io.BytesIO()
     figure.savefig(content, format="png")
     path.parent.mkdir(exist_ok=True)

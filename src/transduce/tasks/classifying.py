@@ -18,6 +18,7 @@ from transduce.errors import UserError
 from transduce.model.architecture import EncoderDecoderConfig, ModelConfig
 from transduce.model.heads.classes import ClassesHeadConfig
 from transduce.model.models import Model
+from transduce.tasks.measures.calibration import CalibrationError
 from transduce.tasks.measures.classes import Accuracy, MacroF1, Matthews, confusion
 from transduce.tasks.measures.measure import Grid, Measure, Sample
 from transduce.tasks.task import TaskConfig
@@ -43,6 +44,9 @@ class ClassifyingConfig(TaskConfig, ABC):
 
     label_end: a label ends before the first of these marks, such as ":" in DESC:manner (None: it is taken as it is).
     many_numbers: labels that are numbers are classes, even where nearly every row has a number of its own.
+    calibrate: after the training, fit a temperature to the validation split, by which a run that is opened divides the
+        logits of its best checkpoint.   Guo et al. 2017.
+    temperature: divides the logits.
     """
 
     verb: ClassVar[str] = "classify"
@@ -50,6 +54,12 @@ class ClassifyingConfig(TaskConfig, ABC):
     gives: ClassVar[str] = "class"
     label_end: str | None = None
     many_numbers: bool = False
+    calibrate: bool = False
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature={self.temperature} must be more than 0; 1 leaves the logits as they are")
 
     @classmethod
     def objective(cls, model_kind: str) -> str:
@@ -92,7 +102,11 @@ class ClassifyingConfig(TaskConfig, ABC):
         return MacroF1(), Accuracy()
 
     def reported(self) -> tuple[Measure, ...]:
-        return (Matthews(),)
+        return (Matthews(), CalibrationError()) if self.calibrate else (Matthews(),)
+
+    def labelled(self, readers: Readers, logits: Sequence[float]) -> Classified:
+        """Returns the likeliest label of an input, and how likely each is."""
+        return classified(cast(Labels, readers[LABEL]).names, logits, self.temperature)
 
     def grid(self, samples: Sequence[Sample]) -> Grid:
         """Returns how many inputs of each label were given which one."""
@@ -111,9 +125,9 @@ def numbers() -> str:
     return f"task={other} predicts numbers"
 
 
-def classified(names: tuple[str, ...], logits: Sequence[float]) -> Classified:
-    """Returns the likeliest label, and how likely each is."""
-    exact = np.array(logits, dtype=np.float64)
+def classified(names: tuple[str, ...], logits: Sequence[float], temperature: float = 1.0) -> Classified:
+    """Returns the likeliest label, and how likely each is: softmax(logits / temperature)."""
+    exact = np.array(logits, dtype=np.float64) / temperature
     shares = np.exp(exact - exact.max())
     shares /= shares.sum()
     order: list[int] = np.argsort(-shares, kind="stable").tolist()

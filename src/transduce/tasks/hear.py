@@ -16,7 +16,7 @@ from transduce.data.sounds import SOUND
 from transduce.generate.config import GenerateConfig
 from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
-from transduce.tasks.classifying import LABEL, Classified, ClassifyingConfig, classified
+from transduce.tasks.classifying import LABEL, Classified, ClassifyingConfig
 from transduce.tasks.listening import Frames, ListeningConfig
 from transduce.tasks.measures.measure import Sample
 from transduce.tasks.task import Split
@@ -29,6 +29,10 @@ class HearConfig(ListeningConfig, ClassifyingConfig):
     kind: ClassVar[str] = "hear"
     reads: ClassVar[tuple[str, ...]] = (SOUND, LABEL)
     reads_text: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        ListeningConfig.__post_init__(self)
+        ClassifyingConfig.__post_init__(self)
 
     def readers(self, train: Columns) -> dict[str, Reader]:
         return {SOUND: self.features.fit(train[SOUND], SOUND), LABEL: self.labels(train)}
@@ -55,9 +59,8 @@ class HearConfig(ListeningConfig, ClassifyingConfig):
         return self.told(model, readers, self.frames(readers, inputs))
 
     def told(self, model: Model, readers: Readers, sounds: Iterable[Frames]) -> list[Classified]:
-        names = cast(Labels, readers[LABEL]).names
         scores = [model.pooled_head(*one)[0] for one in self.heard(model, sounds)]
-        return [classified(names, cast("list[float]", row.cpu().numpy().tolist())) for row in scores]
+        return [self.labelled(readers, cast("list[float]", row.cpu().numpy().tolist())) for row in scores]
 
     @torch.inference_mode()
     def samples(

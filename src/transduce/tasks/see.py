@@ -25,7 +25,7 @@ from transduce.model.embed.patches import PatchesConfig
 from transduce.model.embed.pictures import PictureEmbeddingConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.models import Model
-from transduce.tasks.classifying import LABEL, Classified, ClassifyingConfig, classified
+from transduce.tasks.classifying import LABEL, Classified, ClassifyingConfig
 from transduce.tasks.measures.measure import Sample
 from transduce.tasks.task import Split
 
@@ -62,6 +62,7 @@ class SeeConfig(ClassifyingConfig):
     augment: tuple[AugmentConfig, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.pixels, tuple) and len(self.pixels) != 2:
             raise UserError(f"pixels={list(self.pixels)} is neither a side nor a height and a width, such as [28, 28]")
         require_at_least(1, pixels=min(self.pixels) if isinstance(self.pixels, tuple) else self.pixels)
@@ -132,10 +133,10 @@ class SeeConfig(ClassifyingConfig):
         self, model: Model, readers: Readers, inputs: Sequence[Any], options: GenerateConfig
     ) -> list[Classified]:  # fmt: skip
         """Returns the label of each picture: the path of a file, or FILE#17 for one of an idx file."""
-        names, values = cast(Labels, readers[LABEL]).names, named(inputs, IMAGE)
+        values = named(inputs, IMAGE)
         unknown = np.full(len(values), -1, dtype=np.int64)
         pictures = Pictured(values, unknown, self.reader(readers), IMAGE, None)
-        return [classified(names, row) for row in self.logits(model, pictures)]
+        return [self.labelled(readers, row) for row in self.logits(model, pictures)]
 
     def samples(
         self, model: Model, readers: Readers, split: Split, options: GenerateConfig, limit: int | None
@@ -144,7 +145,7 @@ class SeeConfig(ClassifyingConfig):
         if limit == 0:
             return []
         names, pictures = cast(Labels, readers[LABEL]).names, cast(Pictured, split.examples)
-        answers = [classified(names, row) for row in self.logits(model, pictures)]
+        answers = [self.labelled(readers, row) for row in self.logits(model, pictures)]
         wanted: list[int] = pictures.targets.tolist()
         rows = zip(pictures.values, wanted, answers, strict=True)
         return [Sample(str(path), names[number], answer.label, answer) for path, number, answer in rows]

@@ -13,6 +13,7 @@ from transduce.runs import checkpoint
 from transduce.runs.position import Position
 from transduce.runs.report import draw_grid
 from transduce.runs.weights import best_weights, load_weights, read_weights
+from transduce.training.calibrate import calibrate
 from transduce.training.session import Session
 
 TABLE = 10  # examples shown at the end
@@ -32,6 +33,8 @@ def finish(session: Session, position: Position) -> None:
     result |= {"best": run.best.resolve().name, "score": score and score[0], "averaged": tried}
     checkpoint.require_intact(run.best.resolve())
     load_weights(job.model, best_weights(run.best.resolve()))
+    result |= calibrate(session)
+    job = session.job
     name, split = ("test", job.test) if job.test is not None else ("valid", job.valid)
     if split is not None:
         session.display.say(f"measuring the best model on {name} ...")

@@ -37,6 +37,7 @@ from transduce.runs.seal import seal
 from transduce.runs.start import Start, begin, hand_on
 from transduce.runs.weights import names
 from transduce.training import exploring, loop, reference
+from transduce.training.calibrate import require_valid
 from transduce.training.finish import finish
 from transduce.training.loop import Interrupted
 from transduce.training.moving import Moving
@@ -146,6 +147,7 @@ def build(
         for name, columns in splits.items()
         if name != "train"
     }
+    require_valid(task, splits)
     if recipe.objective.referenced:
         every = [examples, *(split.examples for split in splits_held.values())]
         start_lines += reference.prepare(run, model, every, recipe, say)

@@ -7,6 +7,7 @@ import pytest
 
 from transduce.config import kinds
 from transduce.tasks.acting import Played
+from transduce.tasks.classifying import Classified
 from transduce.tasks.measures.measure import Grid, Measure, Outcome, Sample, interval
 from transduce.tasks.measures.squad import Right
 from transduce.testing.tasks import check_measure
@@ -17,7 +18,7 @@ LABELS = [("a",), ("a", "b"), (), ("c",)]
 ROWS: dict[str, list[tuple[Any, ...]]] = {
     "": [],
     "text": [(f"the cat number {i} sat on the mat", f"the cat number {i - i % 3} sat on the mat") for i in range(40)],
-    "class": [("abc"[i % 3], "abc"[i * i % 3]) for i in range(40)],
+    "class": [("abc"[i % 3], "abc"[i * i % 3], Classified("", (1 + i % 9) / 9, {})) for i in range(40)],
     "number": [(str(i / 7), str(i / 7 + i % 3)) for i in range(40)],
     "answer": [(f"cat {i}", f"cat {i - i % 3}", None, Right((f"cat {i}", "dog"), "cat")) for i in range(40)],
     "tags": [("B-x I-x O", ("B-x I-x O", "B-x O O", "O O O")[i % 3]) for i in range(40)],

@@ -1,0 +1,45 @@
+"""`transduce lr-find`: which learning rate to begin with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transduce.cli.documents import document, option
+from transduce.cli.explain import answered
+from transduce.cli.options import TrainDevice, Words
+from transduce.cli.words import recipe_and_overrides
+from transduce.recipes import DEFAULT
+
+
+def lr_find(
+    words: Words = None,
+    low: Annotated[float, typer.Option(help="The rate of the first update.")] = 1e-6,
+    high: Annotated[float, typer.Option(help="The rate of the last one.")] = 1.0,
+    updates: Annotated[int, typer.Option(help="Updates between them, at most.")] = 100,
+    plot: Annotated[Path, typer.Option(help="The picture of losses by rates, a PNG.")] = Path("lr-find.png"),
+    device: TrainDevice = None,
+    json: Annotated[bool, option("rates, losses, smooth, own, smallest, steepest, suggestion, plot")] = False,
+) -> None:
+    """Train a recipe for some updates while its learning rate rises, and suggest one. No run is begun or changed.
+
+    What the recipe says of its schedule does not count here; its tuning, clipping and batches do.
+    """
+    from transduce import api
+    from transduce.runs.report import draw_range
+
+    spec, overrides = recipe_and_overrides(words, DEFAULT)
+    if answered(spec, overrides, json):
+        return
+    overrides += [("train.device", device)] if device is not None else []
+    found = api.lr_find(spec, overrides, low=low, high=high, updates=updates)
+    draw_range(found.rates, found.losses, found.smooth, found.suggestion, found.own, plot, f"{spec}: range test")
+    if json:
+        marks = {"smallest": found.smallest, "steepest": found.steepest, "suggestion": found.suggestion}
+        return document({**vars(found), **marks, "plot": plot})
+    print(f"{len(found.rates)} updates, with rates from {found.rates[0]:.2g} to {found.rates[-1]:.2g}: {plot}")
+    if found.suggestion is None or found.steepest is None:
+        print("the loss falls at none of these rates; train longer with more --updates, or give other rates")
+        return
+    print(f"the loss falls fastest at {found.steepest:.2g} and is smallest at {found.smallest:.2g}")
+    print(f"try optimizer.learning_rate={found.suggestion:.1g}; the recipe has {found.own:g}")
