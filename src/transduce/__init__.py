@@ -17,6 +17,7 @@ from transduce.errors import UserError
 if TYPE_CHECKING:
     from transduce.api import Update as Update
     from transduce.api import Validation as Validation
+    from transduce.api import average as average
     from transduce.api import build as build
     from transduce.api import doctor as doctor
     from transduce.api import load as load
@@ -34,6 +35,7 @@ __all__ = [
     "Update",
     "UserError",
     "Validation",
+    "average",
     "build",
     "doctor",
     "load",

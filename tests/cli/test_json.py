@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ DOCUMENTS: dict[str, tuple[list[str], set[str]]] = {
     "prepare": ([*DATES, "out=shards"], {"path", "splits", "vocab_size", "bytes", "shards"}),
     "explain": (["model.mixer"], {"name", "type", "default", "choices", "description", "kinds", "keys"}),
     "reproduce": (["ls"], {"name", "claim", "verdict", "marks", "older"}),
+    "average": (["LABELS", "SAME"], {"path", "rows", "unmeasured"}),
     "quantise": (["DATES", "--lines", "4"], {"path", "certificate"}),
     "inspect": (["DATES", "3 May"], {"name", "kind", "rows", "columns", "weights"}),
     "parity": (["DATES", "DATES"], {"name", "largest", "scale", "near"}),
@@ -101,7 +103,6 @@ def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def words(cli, dates: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request) -> Any:
     """Puts paths in the place of capitals."""
-    import shutil
 
     places = {"DATES": tmp_path / "runs" / "dates", "LETTERS": tmp_path / "runs" / "letters"}
     for source, place in zip((dates, letters), places.values(), strict=True):
@@ -119,6 +120,8 @@ def words(cli, dates: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.M
             places["ENCODER"] = request.getfixturevalue("encoder")
         for name in {"LABELS", "TAGS", "TALK", "ANSWERS", "GRADES", "ORDER", "ACTS", "RING", "SPOKEN"} & set(given):
             places[name] = request.getfixturevalue(name.lower())
+        if "SAME" in given:
+            places["SAME"] = shutil.copytree(request.getfixturevalue("labels"), tmp_path / "same", symlinks=True)
         if "TONE" in given:
             places["TONE"] = request.getfixturevalue("tones") / "valid" / "low" / "0.wav"
         if "TODAY" in given:

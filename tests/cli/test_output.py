@@ -139,6 +139,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "import": [str(runs.folder), "imported"],
         "export": [str(runs.stream), "again"],
         "label": ["--help"],  # asks
+        "average": ["--help"],  # takes runs of one start
         "quantise": ["--help"],  # those models are too small
         "inspect": [str(runs.pairs), text],
         "serve": ["--help"],

@@ -1,5 +1,6 @@
 """The functions of the package for Python: train a recipe, examine it beforehand, load and convert the result."""
 
+from transduce.api.averaging import average as average
 from transduce.api.finding import lr_find as lr_find
 from transduce.api.folders import export as export
 from transduce.api.folders import import_model as import_model

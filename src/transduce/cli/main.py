@@ -15,6 +15,7 @@ from transduce import __version__
 from transduce.cli import (
     act,
     answer,
+    average,
     catalogue,
     chat,
     classify,
@@ -88,6 +89,7 @@ app.command(context_settings=PASS_ON)(reproduce.reproduce)
 app.command("import")(import_.import_)
 app.command()(export.export)
 app.command()(parity.parity)
+app.command()(average.average)
 app.command(context_settings=PASS_ON)(quantise.quantise)
 app.add_typer(runs.app, name="runs")
 app.add_typer(recipes.app, name="recipes")

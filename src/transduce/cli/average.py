@@ -1,0 +1,50 @@
+"""`transduce average`: the mean of the weights of several runs, as a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transduce.cli.completion import run_names
+from transduce.cli.documents import document, option
+
+Runs = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN RUN...", help="Runs that began with the same weights.", autocompletion=run_names),
+]
+
+
+def average(
+    runs: Runs,
+    out: Annotated[Path, typer.Option(help="The directory of the new run.")] = Path("runs/average"),
+    greedy: Annotated[
+        bool, typer.Option("--greedy", metavar="", help="Leave out a run where the average is worse with it, on valid.")
+    ] = False,
+    json: Annotated[bool, option("path, rows (name, used, loss, measure, value), unmeasured")] = False,
+) -> None:
+    """Average the weights of runs that were tuned from one model, each in its own way ("soup"), and measure it on valid.
+
+    transduce average runs/a runs/b runs/c --out runs/soup
+    """
+    from transduce import api
+
+    made = api.average(runs, out, greedy=greedy)
+    if json:
+        return document({"path": made.run.path, "rows": made.rows, "unmeasured": made.unmeasured or None})
+    from transduce.cli import show
+
+    if made.rows:
+        measure = made.rows[0].measure
+        rows = [
+            (
+                row.name,
+                "" if row.used else "left out",
+                f"{row.loss:.4f}",
+                f"{row.value:.4f}" if measure != "loss" else "",
+            )
+            for row in made.rows
+        ]
+        show.table("on valid", "run", "", "loss", measure if measure != "loss" else "", rows=rows)
+    else:
+        print(f"nothing was measured: {made.unmeasured}")
+    print(f"the average is in {made.run.path}")
