@@ -17,13 +17,14 @@ from transduce.runs import soup
 SMALL: dict[str, Any] = {
     "tokenizer": {"kind": "char"}, "model.width": 8, "model.layers": 1, "model.feedforward.hidden": 8,
     "model.mixer.heads": 2, "batch.max_length": 16, "batch.batch_tokens": 256, "optimizer.learning_rate": 0.03,
-    "train.max_steps": 6, "train.validate_every": 6, "train.threads": 1, "train.device": "cpu", "train.ema": None,
+    "train.max_steps": 6,
+    "train.validate_every": 6, "schedule.warmup_steps": 1, "train.threads": 1, "train.device": "cpu", "train.ema": None,
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """a: from scratch. b, c: two tunings of a, one of them with adapters. odd: of another width. other: other letters."""
+    """a: from scratch. b, c: two tunings of a, one with adapters. odd: of another width. other: of other letters."""
     out = tmp_path_factory.mktemp("soup")
     rows = [("ex" if i % 3 else "why", "ab" * (i % 4) + ("x" if i % 3 else "y")) for i in range(40)]
     (out / "rows.tsv").write_text("".join(f"{label}\t{text}\n" for label, text in rows))
@@ -67,7 +68,8 @@ def test_the_average_of_copies_is_the_model_and_greedy_never_loses(runs: Path, t
 
 
 def test_a_greedy_average_leaves_out_what_harms(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = [soup.Ingredient(Path(n), None, {"w": torch.tensor([x])}, {}) for n, x in zip("abc", (1.0, 9.0, 1.2))]  # type: ignore[arg-type]
+    made = {"a": 1.0, "b": 9.0, "c": 1.2}.items()
+    parts = [soup.Ingredient(Path(name), None, {"w": torch.tensor([x])}, {}) for name, x in made]  # type: ignore[arg-type]
 
     class Near:
         def taste(self, tensors: dict[str, torch.Tensor]) -> averaging.Scored:

@@ -163,7 +163,8 @@ DATA = {
 }  # fmt: skip
 WITHOUT_TEXT = {
     "reproduce": "reads what its experiment is made for", "import": "reads a published model",
-    "average": "reads runs", "export": "reads a run", "quantise": "reads a run", "parity": "has its texts on the command line",
+    "average": "reads runs",
+    "export": "reads a run", "quantise": "reads a run", "parity": "has its texts on the command line",
     "act": "acts", "draw": "draws", "label": "asks", "inspect": "has its text on the command line",
     "serve": "takes requests", "explain": "prints", "runs ls": "prints", "runs show": "prints",
     "runs compare": "prints", "runs rm": "removes",

@@ -22,7 +22,7 @@ def average(
     ] = False,
     json: Annotated[bool, option("path, rows (name, used, loss, measure, value), unmeasured")] = False,
 ) -> None:
-    """Average the weights of runs that were tuned from one model, each in its own way ("soup"), and measure it on valid.
+    """Average the weights of runs that were tuned from one model, each in its own way, and measure that on valid.
 
     transduce average runs/a runs/b runs/c --out runs/soup
     """
@@ -35,16 +35,11 @@ def average(
 
     if made.rows:
         measure = made.rows[0].measure
-        rows = [
-            (
-                row.name,
-                "" if row.used else "left out",
-                f"{row.loss:.4f}",
-                f"{row.value:.4f}" if measure != "loss" else "",
-            )
-            for row in made.rows
-        ]
-        show.table("on valid", "run", "", "loss", measure if measure != "loss" else "", rows=rows)
+        own = measure != "loss"
+        values = [[f"{row.loss:.4f}", *([f"{row.value:.4f}"] if own else [])] for row in made.rows]
+        heads = [row.name if row.used else f"{row.name} (left out)" for row in made.rows]
+        rows = [(head, *value) for head, value in zip(heads, values, strict=True)]
+        show.table("on valid", "run", "loss", *([measure] if own else []), rows=rows)
     else:
         print(f"nothing was measured: {made.unmeasured}")
     print(f"the average is in {made.run.path}")
