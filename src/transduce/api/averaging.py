@@ -54,23 +54,22 @@ def average(runs: Sequence[str | Path], out: str | Path, *, greedy: bool = False
     parts = [soup.ingredient(path) for path in paths]
     for part in parts[1:]:
         soup.require_alike(parts[0], part)
-    model, unmeasured = load(paths[0], device="cpu"), ""
-    scores, used = dict[Path, Scored](), list(range(len(parts)))
+    model, unmeasured, taster = load(paths[0], device="cpu"), "", None
     try:
         taster = Taster(model)
-        scores = {part.path: taster.taste(part.weights) for part in parts}
     except (UserError, OSError) as error:
         unmeasured = str(error)
         if greedy:
             raise UserError(f"a greedy average is chosen by its measure on valid, but {error}") from None
-    if greedy:
-        used = chosen(parts, [scores[part.path].key for part in parts], taster)
-    mean = soup.mean([parts[i].weights for i in used])
-    rows = list[Tasted]()
-    if scores:
-        last = taster.taste(mean)
-        names = [(str(part.path), i in used, scores[part.path]) for i, part in enumerate(parts)]
-        rows = [Tasted(name, there, *one.told) for name, there, one in [*names, (AVERAGE, True, last)]]
+    scores = [] if taster is None else [taster.taste(part.weights) for part in parts]
+    used = list(range(len(parts)))
+    if greedy and taster is not None:
+        used = chosen(parts, [score.key for score in scores], taster)
+    mean, rows = soup.mean([parts[i].weights for i in used]), list[Tasted]()
+    if taster is not None:
+        told = zip(parts, scores, strict=True)
+        rows = [Tasted(str(part.path), i in used, *one.told) for i, (part, one) in enumerate(told)]
+        rows.append(Tasted(AVERAGE, True, *taster.taste(mean).told))
     record = {
         "runs": [parts[i].source for i in used], "greedy": greedy, "measured": [row._asdict() for row in rows],
     }  # fmt: skip
