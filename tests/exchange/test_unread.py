@@ -106,8 +106,8 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
         r"head of a classifier, .*AutoModel\.from_pretrained",
     ),
     "the class of a classifier": (
-        lambda d: config(d, architectures=["BertForSequenceClassification"]),
-        r"is of a 'BertForSequenceClassification', the head of which .*AutoModel\.from_pretrained",
+        lambda d: config(d, architectures=["BertForMultipleChoice"]),
+        r"is of a 'BertForMultipleChoice', the head of which .*AutoModel\.from_pretrained",
     ),
     "an unknown tensor": (
         lambda d: renamed(d, lambda n: n, odd=torch.ones(2)),
@@ -170,7 +170,7 @@ def test_the_way_that_is_told_for_a_classifier_leads_there(published: Path, tmp_
     transformers: Any = pytest.importorskip("transformers")
     folder = Path(shutil.copytree(published, tmp_path / "model"))
     settings = transformers.AutoConfig.from_pretrained(folder)
-    transformers.BertForSequenceClassification(settings).save_pretrained(folder)
+    transformers.BertForMultipleChoice(settings).save_pretrained(folder)
     with pytest.raises(UserError) as raised:
         td.load(folder, device="cpu")
     code = re.search(r"transformers\.AutoModel\.\S+\(NEW\)", str(raised.value))

@@ -67,9 +67,9 @@ def average(runs: Sequence[str | Path], out: str | Path, *, greedy: bool = False
         used = chosen(parts, [score.key for score in scores], taster)
     mean, rows = soup.mean([parts[i].weights for i in used]), list[Tasted]()
     if taster is not None:
-        told = zip(parts, scores, strict=True)
-        rows = [Tasted(str(part.path), i in used, *one.told) for i, (part, one) in enumerate(told)]
-        rows.append(Tasted(AVERAGE, True, *taster.taste(mean).told))
+        pairs = zip(parts, scores, strict=True)
+        rows = [Tasted(str(part.path), i in used, *one.values) for i, (part, one) in enumerate(pairs)]
+        rows.append(Tasted(AVERAGE, True, *taster.taste(mean).values))
     record = {
         "runs": [parts[i].source for i in used], "greedy": greedy, "measured": [row._asdict() for row in rows],
     }  # fmt: skip
@@ -80,7 +80,7 @@ class Scored(NamedTuple):
     """A measured model. key: larger is better, the loss last."""
 
     key: tuple[float, float]
-    told: tuple[float, str, float]
+    values: tuple[float, str, float]
 
 
 class Taster:
@@ -100,13 +100,13 @@ class Taster:
         """Returns the loss and the measure that chooses the best."""
         recipe = self.model.recipe
         assign(weights(self.model.model), dict(tensors))
-        found: Evaluation = evaluate(
+        outcome: Evaluation = evaluate(
             recipe.task, self.model.model, self.objective, self.split, self.model.readers,
             recipe.task.validation(recipe.generate), limit=recipe.train.samples,
         )  # fmt: skip
         kind = self.measure.kind
-        value = found.values[kind].value if kind in found.values else found.loss
-        return Scored(found.score(self.measure), (found.loss, self.measure.label, value))
+        value = outcome.values[kind].value if kind in outcome.values else outcome.loss
+        return Scored(outcome.score(self.measure), (outcome.loss, self.measure.label, value))
 
 
 def chosen(parts: Sequence[soup.Ingredient], keys: Sequence[tuple[float, float]], taster: Taster) -> list[int]:

@@ -60,7 +60,8 @@ def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best", ada
         return seeing.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
     if model.task.acts:
         return acting.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
-    exported.write(model.model, model.tokenizer, model.recipe, Path(run), require_new(Path(folder)))
+    columns = model.readers.columns
+    exported.write(model.model, model.tokenizer, model.recipe, Path(run), require_new(Path(folder)), columns=columns)
 
 
 def quantise(

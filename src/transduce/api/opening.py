@@ -7,7 +7,6 @@ import torch
 
 from transduce.api.recipes import Overrides, changed, pairs
 from transduce.catalogue import build as published
-from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.exchange import certificate, unread
 from transduce.exchange import importing as imported
@@ -50,7 +49,7 @@ def load(
         config = changed(folder.recipe, overrides, device)
         model = folder.model.to(device_of(config.train)).eval()
         reading = read_in(model, precision or config.generate.precision)
-        return Transducer(model, Readers(folder.tokenizer), config, None, reading)
+        return Transducer(model, folder.readers, config, None, reading)
     imported.require_certificate(run)
     config = changed(run.recipe, overrides, device)
     opened = open_run(run, checkpoint, config)

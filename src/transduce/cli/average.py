@@ -28,18 +28,18 @@ def average(
     """
     from transduce import api
 
-    made = api.average(runs, out, greedy=greedy)
+    result = api.average(runs, out, greedy=greedy)
     if json:
-        return document({"path": made.run.path, "rows": made.rows, "unmeasured": made.unmeasured or None})
+        return document({"path": result.run.path, "rows": result.rows, "unmeasured": result.unmeasured or None})
     from transduce.cli import show
 
-    if made.rows:
-        measure = made.rows[0].measure
+    if result.rows:
+        measure = result.rows[0].measure
         own = measure != "loss"
-        values = [[f"{row.loss:.4f}", *([f"{row.value:.4f}"] if own else [])] for row in made.rows]
-        heads = [row.name if row.used else f"{row.name} (left out)" for row in made.rows]
+        values = [[f"{row.loss:.4f}", *([f"{row.value:.4f}"] if own else [])] for row in result.rows]
+        heads = [row.name if row.used else f"{row.name} (left out)" for row in result.rows]
         rows = [(head, *value) for head, value in zip(heads, values, strict=True)]
         show.table("on valid", "run", "loss", *([measure] if own else []), rows=rows)
     else:
-        print(f"nothing was measured: {made.unmeasured}")
-    print(f"the average is in {made.run.path}")
+        print(f"nothing was measured: {result.unmeasured}")
+    print(f"the average is in {result.run.path}")

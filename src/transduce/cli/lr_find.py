@@ -32,14 +32,14 @@ def lr_find(
     if answered(spec, overrides, json):
         return
     overrides += [("train.device", device)] if device is not None else []
-    found = api.lr_find(spec, overrides, low=low, high=high, updates=updates)
-    draw_range(found.rates, found.losses, found.smooth, found.suggestion, found.own, plot, f"{spec}: range test")
+    curve = api.lr_find(spec, overrides, low=low, high=high, updates=updates)
+    draw_range(curve.rates, curve.losses, curve.smooth, curve.suggestion, curve.own, plot, f"{spec}: range test")
     if json:
-        marks = {"smallest": found.smallest, "steepest": found.steepest, "suggestion": found.suggestion}
-        return document({**vars(found), **marks, "plot": plot})
-    print(f"{len(found.rates)} updates, with rates from {found.rates[0]:.2g} to {found.rates[-1]:.2g}: {plot}")
-    if found.suggestion is None or found.steepest is None:
+        marks = {"smallest": curve.smallest, "steepest": curve.steepest, "suggestion": curve.suggestion}
+        return document({**vars(curve), **marks, "plot": plot})
+    print(f"{len(curve.rates)} updates, with rates from {curve.rates[0]:.2g} to {curve.rates[-1]:.2g}: {plot}")
+    if curve.suggestion is None or curve.steepest is None:
         print("the loss falls at none of these rates; train longer with more --updates, or give other rates")
         return
-    print(f"the loss falls fastest at {found.steepest:.2g} and is smallest at {found.smallest:.2g}")
-    print(f"try optimizer.learning_rate={found.suggestion:.1g}; the recipe has {found.own:g}")
+    print(f"the loss falls fastest at {curve.steepest:.2g} and is smallest at {curve.smallest:.2g}")
+    print(f"try optimizer.learning_rate={curve.suggestion:.1g}; the recipe has {curve.own:g}")

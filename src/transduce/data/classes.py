@@ -84,25 +84,25 @@ def in_windows(ids: Sequence[int], frame: Frame, size: int, stride: int) -> list
 
 
 def weights_of(
-    asked: dict[str, float] | Literal["balanced"], names: tuple[str, ...], classes: Index
+    weights: dict[str, float] | Literal["balanced"], names: tuple[str, ...], classes: Index
 ) -> NDArray[np.float32]:  # fmt: skip
     """Returns how much each row counts: (rows,). Raises UserError.
 
     balanced: rows / (labels x rows of that label), of mean 1 over the rows.
     """
-    if asked == "balanced":
+    if weights == "balanced":
         counts = np.bincount(classes, minlength=len(names))
         if missing := [name for name, count in zip(names, counts.tolist(), strict=True) if not count]:
             what = f"task.class_weights=balanced, but train has no row with the label {missing[0]!r}"
             raise UserError(f"{what}; add some, or give weights by label, such as task.class_weights.{names[0]}=2")
         each = len(classes) / (len(names) * counts)
     else:
-        for name, weight in asked.items():
+        for name, weight in weights.items():
             if name not in names:
                 close = nearest(name, list(names))
                 way = f"did you mean {close!r}?" if close else f"the labels are {', '.join(names[:SHOWN])}"
                 raise UserError(f"task.class_weights has the label {name!r}, which train has not; {way}")
             if not 0 < weight < float("inf"):
                 raise UserError(f"task.class_weights.{name}={weight:g} must be more than 0, such as 2")
-        each = np.array([asked.get(name, 1.0) for name in names])
+        each = np.array([weights.get(name, 1.0) for name in names])
     return each[classes].astype(np.float32)

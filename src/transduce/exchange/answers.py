@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from transduce.errors import UserError
+from transduce.exchange import tasked
 from transduce.generate.config import SAMPLING, GenerateConfig
 from transduce.generate.decode import decode
 from transduce.model.batch import Batch
@@ -188,7 +189,8 @@ class TransformersModel:
             names = ["embedding", *(f"layer {i + 1}" for i in range(len(hidden) - 2)), "end"]
             layers |= {f"{prefix}{n}": x for n, x in zip(names, hidden, strict=False)}
         end = "end" if questions.source is None else "decoder end"
-        layers |= {n: x for n, x in outputs(out, questions.ids.shape[1], end).items() if x is not None}
+        of_rows = type(self.model).__name__.endswith(tasked.TEXTS)
+        layers |= {n: x for n, x in outputs(out, questions.ids.shape[1], end, of_rows).items() if x is not None}
         writes = questions.new and "logits" in layers
         return Answers(layers, self.written(questions) if writes else [], self.ids(questions.lines))
 
@@ -253,15 +255,20 @@ def before_end(ids: list[int], ends: Sequence[int]) -> list[int]:
     return ids[: next((n for n, i in enumerate(ids) if i in ends), len(ids))]
 
 
-def outputs(out: Any, tokens: int, end: str) -> dict[str, Tensor | None]:
+def outputs(out: Any, tokens: int, end: str, of_rows: bool = False) -> dict[str, Tensor | None]:
     """Returns the outputs of a class of transformers by our names.
 
     tokens: of a row.
     end: the name of the last hidden states.
+    of_rows: the logits are those of classes of rows.
     """
     logits = getattr(out, "logits", getattr(out, "prediction_logits", None))
+    if (ends := getattr(out, "end_logits", None)) is not None:  # of where an answer begins, and where it ends
+        logits = torch.stack([out.start_logits, ends], -1)
     pair = getattr(out, "seq_relationship_logits", getattr(out, "sop_logits", None))
-    if logits is not None and logits.ndim == 2:  # one number a token (ELECTRA), or of a pair of sentences (BERT)
+    if (
+        logits is not None and logits.ndim == 2 and not of_rows
+    ):  # one number a token (ELECTRA), or of a pair of sentences (BERT)
         logits, pair = (logits[..., None], pair) if logits.shape[1] == tokens else (None, logits)
     return {
         end: getattr(out, "last_hidden_state", None), "pooled": getattr(out, "pooler_output", None), "pair": pair,

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from transduce.errors import UserError
-from transduce.exchange import nearest, remote_code, reordered, unread
+from transduce.exchange import nearest, remote_code, reordered, tasked, unread
 from transduce.exchange.families.encoding import heads_of
 from transduce.exchange.families.family import Family, Fields, families
 from transduce.exchange.files import INDEX, SINGLE, Files, read_json
@@ -104,7 +104,9 @@ def described(folder: Path) -> tuple[ModelConfig, int, Family]:
         raise UserError(f"{folder / 'config.json'} has model_type={kind!r}; known are {names}")
     listed: Any = data.get("architectures") or [family.architectures[0]]
     named = cast("list[Any]", listed)[0] if isinstance(listed, list) else listed
-    if named not in family.architectures:
+    if (own := tasked.named(str(kind), str(named))) is not None:
+        family = own
+    elif named not in family.architectures:
         raise UserError(unread.other_class(folder, str(kind), str(named), family.architectures))
     tensors = Files(folder).where if has_weights(folder) else ()
     fields = Fields({key: value for key, value in data.items() if key != "quantization_config"}, named, tensors)
@@ -118,7 +120,7 @@ def described(folder: Path) -> tuple[ModelConfig, int, Family]:
         problem = f"{type(error).__name__}: {error}"
         raise UserError(f"{folder / 'config.json'} holds values that make no model ({problem})") from error
     fields.done()
-    return headless(config, family, tensors), vocab_size, family
+    return config if own is not None else headless(config, family, tensors), vocab_size, family
 
 
 def headless(config: ModelConfig, family: Family, tensors: Collection[str]) -> ModelConfig:

@@ -12,9 +12,10 @@ import tokenizers
 import torch
 from tokenizers import processors
 
+from transduce.data.readers.reader import Reader, Readers
 from transduce.disk import remove
 from transduce.errors import Notice
-from transduce.exchange import certificate
+from transduce.exchange import certificate, tasked
 from transduce.exchange import checkpoint as published
 from transduce.exchange import importing as imported
 from transduce.exchange.answers import OwnModel, TransformersModel
@@ -28,15 +29,20 @@ from transduce.text.published import BESIDE, PIECES
 from transduce.text.tokenizer import Tokenizer
 
 
-def write(model: Model, tokenizer: Tokenizer, recipe: Recipe, run: Path, folder: Path, *, lines: int = 1000) -> None:
+def write(
+    model: Model, tokenizer: Tokenizer, recipe: Recipe, run: Path, folder: Path, *, lines: int = 1000,
+    columns: Mapping[str, Reader] = {},
+) -> None:  # fmt: skip
     """Writes config.json, weights, tokeniser, generation_config.json and a certificate.
 
     run: the directory of the run, which has the original files of the tokeniser if the model was imported.
     lines: of text that are compared for the certificate.
+    columns: readers of columns, of which those of labels are written, too.
     Raises UserError, and leaves nothing behind, where no class of transformers fits.
     """
     imported.require_new(folder)
     recipe = without_helpers(model, recipe)
+    config = recipe.task.shaped(recipe.model, Readers(tokenizer, columns)) if columns else recipe.model
     beside = folder.with_name(f".{folder.name}.partial")
     remove(beside)
     try:
@@ -44,7 +50,10 @@ def write(model: Model, tokenizer: Tokenizer, recipe: Recipe, run: Path, folder:
         ids = {key: value for key, value in generation.items() if key.endswith("_token_id")}
         origin = run / "tokenizer" / imported.ORIGIN
         dtype = dtype_of(origin, model)
-        published.write(model, recipe.model, tokenizer.vocab_size, beside, family_of(origin), ids, dtype)
+        family, size = family_of(origin), tokenizer.vocab_size
+        if (own := tasked.fitting(recipe.task, config, size, family and family.model_type)) is not None:
+            family, ids = own, {**ids, **tasked.labels(columns)}
+        published.write(model, config, size, beside, family, ids, dtype)
         text = json.dumps(generation, indent=2) + "\n"
         (beside / "generation_config.json").write_text(text, "utf-8")
         if origin.is_dir():

@@ -12,9 +12,10 @@ import yaml
 from transduce.config import Part, kinds, to_data
 from transduce.data.imported import Imported
 from transduce.data.loader import BatchConfig
+from transduce.data.readers.reader import Readers
 from transduce.disk import remove, replace_text
 from transduce.errors import Notice, UserError
-from transduce.exchange import certificate, peft_adapter, peft_merge
+from transduce.exchange import certificate, peft_adapter, peft_merge, tasked
 from transduce.exchange import checkpoint as published
 from transduce.exchange.answers import OwnModel, Questions, TransformersModel, by_settings
 from transduce.exchange.certificate import require_intact
@@ -35,7 +36,6 @@ from transduce.runs.run import Run
 from transduce.runs.seal import seal
 from transduce.runs.start import SENTENCES
 from transduce.runs.weights import weights
-from transduce.tasks.task import TaskConfig
 from transduce.text.published import BESIDE, PIECES, File, json_object
 from transduce.text.published import published as tokenizer_of
 from transduce.text.tokenizer import Tokenizer
@@ -47,11 +47,12 @@ ORIGIN = "origin"  # the original files of the tokeniser
 
 
 class Folder(NamedTuple):
-    """The contents of a model's folder: the model, its tokeniser, and a recipe for both."""
+    """The contents of a model's folder: the model, its tokeniser, a recipe for both, and the readers of that."""
 
     model: Model
     tokenizer: Tokenizer
     recipe: Recipe
+    readers: Readers
 
 
 def read_folder(folder: Path) -> Folder:
@@ -65,7 +66,7 @@ def read_folder(folder: Path) -> Folder:
         raise UserError(
             f"{folder} holds a model that acts; import it (transduce import {folder}) and start from that run"
         )
-    task = part(TaskConfig, weights.config.task)
+    task, columns = tasked.task_of(weights.family, read_json(folder / "config.json"), weights.config.task)
     tokenizer = tokenizer_of(folder, weights.vocab_size, answers=task.replies)
     generate = generate_config(folder, weights.model.limit)
     objective, limit = task.objective(weights.config.kind), weights.model.limit
@@ -82,7 +83,7 @@ def read_folder(folder: Path) -> Folder:
         schedule=Constant(),
         generate=generate,
     )
-    return Folder(weights.model, tokenizer, recipe)
+    return Folder(weights.model, tokenizer, recipe, Readers(tokenizer, columns))
 
 
 def part(contract: type[P], kind: str, **values: Any) -> P:
@@ -166,6 +167,7 @@ def save(contents: Folder, folder: Path, out: Path) -> None:
     """Writes the files of a run."""
     recipe, at = contents.recipe.resolve(), out / "checkpoints" / checkpoint.name(0)
     contents.tokenizer.save(out / "tokenizer")
+    contents.readers.save(out)
     (out / "tokenizer" / ORIGIN).mkdir()
     for name in ("config.json", *BESIDE, *PIECES):
         if (folder / name).is_file():

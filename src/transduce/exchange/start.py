@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.exchange import hub, importing, unread
 from transduce.exchange.certificate import require_intact
@@ -26,4 +25,4 @@ def open_start(where: str) -> Start:
         raise UserError(f"start: {unread.explanation(folder)}")
     require_intact(folder)
     model = importing.read_folder(folder)
-    return Start(where, model.recipe.resolve(), Readers(model.tokenizer), weights(model.model))
+    return Start(where, model.recipe.resolve(), model.readers, weights(model.model))

@@ -90,11 +90,11 @@ def range_test(job: Job, device: torch.device, *, low: float, high: float, updat
         for optimizer in optimizers:
             optimizer.step()
         model.zero_grad(set_to_none=True)
-    kept = [loss for loss in losses if math.isfinite(loss)]
-    if len(kept) < LEAST:
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if len(finite) < LEAST:
         what = f"the loss grows from the first updates on, at a rate of {low:g}"
         raise UserError(f"{what}; give a smaller --low, such as {low / 1000:g}")
-    return Range(rates[: len(kept)], kept, smoothed(kept, max(1.0, updates / 40)), job.recipe.optimizer.learning_rate)
+    return Range(rates[: len(finite)], finite, smoothed(finite, max(1.0, updates / 25)), job.recipe.optimizer.learning_rate)
 
 
 def grown(losses: Sequence[float]) -> bool:
