@@ -94,7 +94,9 @@ def range_test(job: Job, device: torch.device, *, low: float, high: float, updat
     if len(finite) < LEAST:
         what = f"the loss grows from the first updates on, at a rate of {low:g}"
         raise UserError(f"{what}; give a smaller --low, such as {low / 1000:g}")
-    return Range(rates[: len(finite)], finite, smoothed(finite, max(1.0, updates / 25)), job.recipe.optimizer.learning_rate)
+    return Range(
+        rates[: len(finite)], finite, smoothed(finite, max(1.0, updates / 25)), job.recipe.optimizer.learning_rate
+    )
 
 
 def grown(losses: Sequence[float]) -> bool:
