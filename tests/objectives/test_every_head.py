@@ -24,6 +24,7 @@ NEEDED: dict[str, Any] = {
     "classification": PooledHead, "regression": PooledHead, "tagging": TokenClassesHead, "span": TokenClassesHead,
     "multilabel": PooledHead, "contrastive": PooledHead, "reward": PooledHead, "ctc": CtcHead,
     "act": TokenClassesHead | BinsHead | ValuesHead, "denoise": PooledHead | PixelsHead,
+    "distillation": (),  # of which a run is needed
 }  # fmt: skip
 SIZES: dict[str, Any] = {
     "width": 12, "layers": 1, "mixer": {"heads": 3}, "feedforward": {"hidden": 8}, "embedding": {"blank": True},

@@ -9,6 +9,7 @@ import torch
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.model.models import Model
+from transduce.objectives import distillation
 from transduce.runs import checkpoint as checkpoints
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
@@ -78,4 +79,11 @@ def judge(path: Path) -> tuple[TaskConfig, Model, Readers]:
     return opened.recipe.task, opened.model, opened.readers
 
 
+def teacher(path: Path) -> tuple[Model, Readers]:
+    """Opens a run that another one learns from."""
+    opened = open_run(Run(path))
+    return opened.model, opened.readers
+
+
 rewards.openers[:] = [judge]
+distillation.openers[:] = [teacher]

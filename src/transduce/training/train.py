@@ -36,7 +36,7 @@ from transduce.runs.run import Run, not_installed, packages_of, readers_of, reco
 from transduce.runs.seal import seal
 from transduce.runs.start import Start, begin, hand_on
 from transduce.runs.weights import names
-from transduce.training import exploring, loop, reference
+from transduce.training import exploring, loop, reference, teaching
 from transduce.training.calibrate import require_valid
 from transduce.training.finish import finish
 from transduce.training.loop import Interrupted
@@ -140,6 +140,7 @@ def build(
         raise UserError(f"batch.max_length={recipe.batch.max_length}, but {limit}; lower it, or raise the limit")
     objective = recipe.objective.build_for(model, readers.tokenizer)
     model.to(device)
+    start_lines += teaching.begin(run, objective, model)
     arrange_blocks(model, config)
     examples = task.examples(splits["train"], readers)
     splits_held = {
