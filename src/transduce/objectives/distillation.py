@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
+import torch.utils.checkpoint
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from transduce.config import kinds
 from transduce.data.readers.reader import Readers
@@ -186,8 +186,8 @@ def compared(
     soft = hidden.new_zeros((), dtype=torch.float32)
     for i in range(0, len(own), CHUNK):
         w = None if weights is None else weights[i : i + CHUNK]
-        piece: Any = checkpoint(part, own[i : i + CHUNK], theirs[i : i + CHUNK], w, use_reentrant=False)
-        soft = soft + cast(Tensor, piece)
+        piece = own[i : i + CHUNK], theirs[i : i + CHUNK], w
+        soft = soft + cast(Tensor, torch.utils.checkpoint.checkpoint(part, *piece, use_reentrant=False))
     return soft, distance(own, theirs, weights)
 
 
