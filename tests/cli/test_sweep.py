@@ -231,13 +231,15 @@ def test_every_command_says_whether_it_takes_text_in() -> None:
     assert sorted(commands(typer.main.get_command(app))) == sorted([*WITH_TEXT, *WITHOUT_TEXT])
     assert set(kinds(DataConfig.folder)) - set(DATA) == {
         "dates",
+        "games",
         "imported",
         "images",
         "episodes",
         "ring",
         "sounds",
+        "sums",
         "transcripts",
-    }  # which read no text
+    }  # which read no text, or text of a form of its own
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from transduce.tasks.judged import JudgedConfig
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.classes import MacroF1
 from transduce.tasks.measures.measure import Measured
+from transduce.tasks.moves import MovesConfig
 from transduce.tasks.multilabel import MultilabelConfig
 from transduce.tasks.points import PointsConfig
 from transduce.tasks.prefer import PreferConfig
@@ -124,7 +125,10 @@ ROWS["act, in bins"] = (
     ActConfig(context=10, bins=5, quantile=0.01),
     {**ROWS["act"][1], "actions": [json.dumps([[DRAW.random(), 0.1 * i] for i in range(n)]) for n in STEPS]},
 )
+OPENINGS = ("e4 e5 Nf3 Nc6 Bb5 a6", "d4 d5 c4 e6", "e4 c5 Nf3 d6 d4 cd4 Nd4", "e4 e6", "Nf3 d5 g3 c5 Bg2")
+ROWS["moves"] = (MovesConfig(), {"text": [OPENINGS[i * i % 5] for i in range(40)]})
 MORE: dict[str, dict[str, Any]] = {
+    "moves": {"tokenizer": {"kind": "word", "split": "whitespace"}},
     "denoise": {"tokenizer": {"kind": "char", "sentinels": 20}},
     "denoise, with a mask": {"tokenizer": {"kind": "char", "specials": ["<mask>"]}, "objective": "denoising"},
 }

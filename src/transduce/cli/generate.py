@@ -53,6 +53,9 @@ def generate(
     draft: Draft = None,
     regex: Annotated[str | None, typer.Option(help="A regular expression that the whole answer fits.")] = None,
     json_schema: Annotated[Path | None, typer.Option(help="A file with a JSON schema that the answer fits.")] = None,
+    only_legal: Annotated[
+        bool, typer.Option("--only-legal", help="Write what the referee of the task allows, such as legal moves.")
+    ] = False,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Texts to write, with seeds that follow each other.")] = 1,
     scores: Scores = False,
@@ -66,6 +69,7 @@ def generate(
     transduce generate runs/shakespeare "ROMEO:" --temperature 0.8 --top-p 0.95
     """
     from transduce.generate.options import decoding
+    from transduce.tasks.moves import referee_of
 
     if prompt == "-":
         prompt = "\n".join(lines("-"))
@@ -75,6 +79,7 @@ def generate(
         min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty, no_repeat_ngram=no_repeat_ngram,
         stop=tuple(stop) if stop else None, draft=draft, regex=regex,
         json_schema=None if json_schema is None else "\n".join(lines(str(json_schema))),
+        referee=referee_of(model.task) if only_legal else None,
     )  # fmt: skip
     seed = model.recipe.generate.seed if seed is None else seed
     whole = (

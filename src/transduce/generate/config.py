@@ -6,6 +6,7 @@ from typing import Literal
 
 from transduce.errors import UserError
 from transduce.generate.draft.draft import DraftConfig
+from transduce.worlds.referees.referee import RefereeConfig
 
 SAMPLING = ("top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")  # in the order they act
 
@@ -70,6 +71,7 @@ class GenerateConfig:
     eta_cutoff: the same, but less strict where many tokens are about as likely (None: from all).
     regex: a regular expression that what is written fits, from its first character to its last (None: any text).
     json_schema: a JSON schema, as text, that what is written fits (None: any text).
+    referee: who says which words may come next, such as chess (None: any may).
     stop: texts that end a hypothesis, which is cut before them.
     seed: the same seed, the same text.
     precision: in which a model is read once it is opened, not while it is trained: fp32, bf16, int8, int4, or auto,
@@ -111,6 +113,7 @@ class GenerateConfig:
     eta_cutoff: float | None = None
     regex: str | None = None
     json_schema: str | None = None
+    referee: RefereeConfig | None = None
     stop: tuple[str, ...] = ()
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16", "int8", "int4"] = "fp32"

@@ -12,6 +12,7 @@ from transduce.generate.config import SAMPLING, Bias, GenerateConfig
 from transduce.generate.draft.draft import DraftConfig
 from transduce.generate.draft.run import RunConfig
 from transduce.generate.hypothesis import Norm
+from transduce.worlds.referees.referee import RefereeConfig
 
 
 class Options(TypedDict, total=False):
@@ -49,6 +50,7 @@ class Options(TypedDict, total=False):
     eta_cutoff: float | None
     regex: str | None
     json_schema: str | None
+    referee: RefereeConfig | None
     stop: tuple[str, ...]
     seed: int
     draft: DraftConfig | str | None

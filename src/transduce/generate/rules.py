@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transduce.errors import UserError
+from transduce.generate.allow import Allowed
 from transduce.generate.config import Bias, GenerateConfig, require_ids
 from transduce.generate.forms import Form, grammar_of
 from transduce.generate.hypothesis import Ints
@@ -53,6 +55,9 @@ class Rules:
         if forms(config):
             assert vocabulary is not None
             self.rules.append(Form(config, vocabulary, ends))
+        if config.referee is not None:
+            assert vocabulary is not None
+            self.rules.append(Allowed(config.referee, vocabulary, ends))
         self.prompts = left_padded(inputs.prompts)
         self.sources = self.prompts if inputs.sources is None else left_padded(inputs.sources)
         self.config, self.size = config, 0
@@ -89,7 +94,7 @@ def left_padded(rows: Sequence[Sequence[int]]) -> Ints:
 
 def ruled(config: GenerateConfig, ends: Sequence[int]) -> bool:
     """Says whether a config has a rule."""
-    return forms(config) or bool(rules(config, ends))
+    return forms(config) or config.referee is not None or bool(rules(config, ends))
 
 
 def forms(config: GenerateConfig) -> bool:
@@ -98,7 +103,9 @@ def forms(config: GenerateConfig) -> bool:
 
 
 def require_followed(config: GenerateConfig) -> None:
-    """Raises UserError for a form that is none, or that needs what is not installed."""
+    """Raises UserError for a form that is none, or for what is not installed."""
+    if config.referee is not None and (missing := config.referee.missing()):
+        raise UserError(missing)
     if forms(config):
         grammar_of(config)
 

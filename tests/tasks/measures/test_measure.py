@@ -8,6 +8,7 @@ import pytest
 from transduce.config import kinds
 from transduce.tasks.acting import Played
 from transduce.tasks.classifying import Classified
+from transduce.tasks.measures.legal import Judged
 from transduce.tasks.measures.measure import Grid, Measure, Outcome, Sample, interval
 from transduce.tasks.measures.squad import Right
 from transduce.testing.tasks import check_measure
@@ -28,6 +29,9 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
         ("", "", None, Played(1.0, i % 7 - 2.5, i % 3 > 0, Episode(*[np.zeros(1)] * 3), [])) for i in range(40)
     ],
     "point": [("", "", (i % 3, i / 9), ((i % 4, 0.0), "ab"[i % 4 // 2])) for i in range(40)],
+    "moves": [
+        ("", "", None, Judged(np.arange(i + 1) % 3 > 0, np.arange(i + 1) / (i + 2), (12,), "ply")) for i in range(40)
+    ],
     "preference": [("good", ("good", "bad")[i % 3 > 1]) for i in range(40)],
 }
 

@@ -1,0 +1,1 @@
+"""Referees of worlds that are words: one file each."""
