@@ -1,4 +1,7 @@
-"""Measures of moves: the share of them that a referee allows, by phase of the history. Tested in tests/tasks/test_moves.py."""
+"""Measures of moves: the share of them that a referee allows, by phase of the history.
+
+Tested in tests/tasks/test_moves.py.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
