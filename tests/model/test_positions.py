@@ -40,6 +40,7 @@ from transduce.model.positions.scaling import (
     ScalingConfig,
     YarnScalingConfig,
 )
+from transduce.model.positions.shaw import ShawConfig
 from transduce.model.positions.t5 import T5Config as T5Positions
 from transduce.model.positions.t5 import T5Table, bucket
 from transduce.model.positions.transformer_xl import RelativeTerms, TransformerXLConfig
@@ -56,7 +57,7 @@ SCALINGS: list[ScalingConfig] = [
 ]
 RELATIVE = [*(RotaryConfig(base=50.0, scaling=scaling) for scaling in SCALINGS)]
 RELATIVE += [RotaryConfig(), RotaryConfig(fraction=0.5, interleaved=True), AlibiConfig(), TransformerXLConfig()]
-RELATIVE += [T5Positions(buckets=6, max_distance=9)]
+RELATIVE += [T5Positions(buckets=6, max_distance=9), ShawConfig(max_distance=20), ShawConfig(max_distance=3)]
 
 
 def attention(positions: PositionsConfig, causal: bool = True, seed: int = 0, **config: Any) -> Attention:
@@ -447,10 +448,51 @@ def test_every_mixer_has_terms_of_its_own() -> None:
     assert terms[0].u.std() < 0.1, "the published start values, not a scheme's for matrices"
 
 
+# --- shaw
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("most", [3, 20])
+def test_shaw_vectors_are_their_formula(most: int, causal: bool) -> None:
+    """s_ij = q_i . r_{i-j} / sqrt(D), whichever way it is computed; distances beyond the most are the most."""
+    terms, q = attention(ShawConfig(max_distance=most)).positions, numbers(2, 7, HEADS, DIM)
+    r, expected = terms.weight.detach(), torch.zeros(2, HEADS, 7, 7, dtype=torch.float64)
+    for i in range(7):
+        for j in range(7):
+            vector = r[:, most + max(-most, min(most, i - j))]
+            expected[:, :, i, j] = (q[:, i] * vector).sum(-1) / DIM**0.5
+    at = dense(2, 7, 40).positions
+    seen = torch.ones(7, 7).tril().bool() if causal else torch.ones(7, 7).bool()
+    for bias in (terms.bias(q, None, None, causal), terms.bias(q, at, at)):
+        torch.testing.assert_close(bias.masked_fill(~seen, 0), expected.masked_fill(~seen, 0), atol=1e-12, rtol=0)
+
+
+def test_shaw_vectors_take_no_vector_for_each_pair() -> None:
+    """Huang et al. 2018, sec. 3.4: O(T D) beside the scores, where a vector for each pair would take O(T^2 D)."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    sizes = list[int]()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            sizes.extend(x.untyped_storage().size() // x.element_size() for x in [out] if isinstance(x, Tensor))
+            return out
+
+    tokens, dim = 160, 64
+    terms = ShawConfig().build(2 * dim, Queries(2, dim)).for_stack(True).for_mixer()
+    with torch.no_grad():
+        terms.weight.zero_()
+        q = torch.randn(1, tokens, 2, dim)
+        with Watch():
+            terms.bias(q, None, None, True)
+    assert max(sizes) == 2 * tokens * (tokens + 1) > 0
+
+
 # --- in whole models
 
 
-@pytest.mark.parametrize("kind", ["alibi", "t5", "transformer-xl", "rotary"])
+@pytest.mark.parametrize("kind", ["alibi", "t5", "transformer-xl", "rotary", "shaw"])
 def test_an_encoder_decoder_gives_every_parameter_a_gradient(kind: str) -> None:
     data = {"width": 12, "layers": 2, "mixer": {"heads": 3}, "positions": kind}
     model = from_data(EncoderDecoderConfig, data).build(9)
@@ -463,6 +505,7 @@ def test_an_encoder_decoder_gives_every_parameter_a_gradient(kind: str) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: ShawConfig(max_distance=0), "max_distance=0 must be at least 1"),
         (lambda: T5Positions(buckets=2), "buckets=2 must be at least 4"),
         (lambda: T5Positions(max_distance=16), "max_distance=16 leaves nothing to the wider half of buckets=32; use"),
         (lambda: TransformerXLConfig().build(15, Queries(3, 5)), "width=15 is odd"),
