@@ -230,6 +230,7 @@ def commands(command: Any, name: str = "") -> list[str]:
 def test_every_command_says_whether_it_takes_text_in() -> None:
     assert sorted(commands(typer.main.get_command(app))) == sorted([*WITH_TEXT, *WITHOUT_TEXT])
     assert set(kinds(DataConfig.folder)) - set(DATA) == {
+        "chorales",
         "dates",
         "games",
         "imported",
@@ -239,6 +240,7 @@ def test_every_command_says_whether_it_takes_text_in() -> None:
         "sounds",
         "sums",
         "transcripts",
+        "tunes",
     }  # which read no text, or text of a form of its own
 
 

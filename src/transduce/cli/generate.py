@@ -30,6 +30,7 @@ from transduce.cli.options import (
 )  # fmt: skip
 from transduce.cli.scores import as_json, columns
 from transduce.cli.words import given, lines
+from transduce.errors import UserError
 
 if TYPE_CHECKING:
     from transduce.generate.options import Options
@@ -56,6 +57,7 @@ def generate(
     only_legal: Annotated[
         bool, typer.Option("--only-legal", help="Write what the referee of the task allows, such as legal moves.")
     ] = False,
+    midi: Annotated[Path | None, typer.Option(help="Write music in four voices to this file, too.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Texts to write, with seeds that follow each other.")] = 1,
     scores: Scores = False,
@@ -68,6 +70,7 @@ def generate(
 
     transduce generate runs/shakespeare "ROMEO:" --temperature 0.8 --top-p 0.95
     """
+    from transduce.data.chorales import write_midi
     from transduce.generate.options import decoding
     from transduce.tasks.moves import referee_of
 
@@ -81,17 +84,28 @@ def generate(
         json_schema=None if json_schema is None else "\n".join(lines(str(json_schema))),
         referee=referee_of(model.task) if only_legal else None,
     )  # fmt: skip
+    if midi is not None and samples > 1:
+        raise UserError(f"--midi names one file, but --samples={samples} writes several texts; leave one of them out")
     seed = model.recipe.generate.seed if seed is None else seed
     whole = (
-        scores or json or decoding(model.recipe.generate, None, cast("Options", options)).beam_size > 1
+        scores
+        or json
+        or midi is not None
+        or decoding(model.recipe.generate, None, cast("Options", options)).beam_size > 1
     )  # known only at the end
+
+    def spaced(prompt: str) -> str:
+        """Returns a prompt as it is shown before what follows it: words have a space between them."""
+        return f"{prompt.rstrip()} " if prompt.strip() and model.tokenizer.of_words else prompt
 
     def pieces(prompt: str, number: int) -> Iterator[str]:
         if not whole:
-            return chain([prompt], model.stream(prompt, seed=seed + number, **options))
+            return chain([spaced(prompt)], model.stream(prompt, seed=seed + number, **options))
         answer = model.continuation(prompt, seed=seed + number, **options)
+        if midi is not None:
+            write_midi(f"{prompt} {answer.text}", midi, model.recipe.data)
         before = f"{columns(answer)}\t" if scores else ""
-        return iter([as_json(answer, prompt=prompt) if json else f"{before}{prompt}{answer.text}"])
+        return iter([as_json(answer, prompt=prompt) if json else f"{before}{spaced(prompt)}{answer.text}"])
 
     if prompt is None and sys.stdin.isatty():
         model.stream("a", beam_size=1)  # refuses a model that goes on with no text before anything is typed

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import tokenizers
 import torch
 from torch import Tensor
 
@@ -20,9 +19,7 @@ class Allowed:
     """
 
     def __init__(self, referee: RefereeConfig, vocabulary: Vocabulary, ends: Sequence[int]) -> None:
-        if not isinstance(vocabulary, Tokenizer) or not isinstance(
-            vocabulary.tokenizer.model, tokenizers.models.WordLevel
-        ):
+        if not isinstance(vocabulary, Tokenizer) or not vocabulary.of_words:
             raise UserError(
                 "a referee judges words, and the tokeniser of this model writes parts of them; leave it out"
             )

@@ -5,7 +5,6 @@ from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
-import tokenizers
 import torch
 
 from transduce.data.columns import TEXT
@@ -40,7 +39,7 @@ class MovesConfig(LanguageConfig):
 
     def check(self, model: Model, readers: Readers) -> None:
         super().check(model, readers)
-        if self.stream or not isinstance(readers.text.tokenizer.model, tokenizers.models.WordLevel):
+        if self.stream or not readers.text.of_words:
             raise UserError("task=moves reads a move as a word; use tokenizer={kind: word, split: whitespace}")
 
     def measures(self) -> tuple[Measure, ...]:

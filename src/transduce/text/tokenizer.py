@@ -129,6 +129,11 @@ class Tokenizer:
         return before is not None and "fi" in before.normalize_str("\ufb01")
 
     @property
+    def of_words(self) -> bool:
+        """Says whether a token is a whole word, and decoding puts a space between words."""
+        return isinstance(self.tokenizer.model, tokenizers.models.WordLevel)
+
+    @property
     def barred(self) -> frozenset[int]:
         """Returns the ids that no text has, so that nothing that is generated may have them.
 
