@@ -17,8 +17,8 @@ def test_generate_writes_the_text_as_midi(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "c.json").write_text(json.dumps({"train": [STEPS * 8] * 3, "valid": [STEPS * 4]}), "utf-8")
     changes = {
         "data.path": str(tmp_path / "c.json"), "model.width": 16, "model.layers": 1, "train.max_steps": 40,
-        "train.validate_every": 40, "schedule.warmup_steps": 1, "batch.batch_tokens": 256, "batch.max_length": 128, "train.device": "cpu",
-        "train.threads": 1, "train.precision": "fp32", "data.every": 1, "data.transpose": 0,
+        "train.validate_every": 40, "schedule.warmup_steps": 1, "batch.batch_tokens": 256, "batch.max_length": 128,
+        "train.device": "cpu", "train.threads": 1, "train.precision": "fp32", "data.every": 1, "data.transpose": 0,
         "optimizer.learning_rate": 0.02,
     }  # fmt: skip
     run = td.train("chorales", list(changes.items()), out=tmp_path / "runs", quiet=True).path
