@@ -32,7 +32,7 @@ class Games(DataConfig):
     valid: names and globs of the files to validate on.
     test: names and globs of the files to test on at the end.
     valid_fraction: share of train that is held out where there is no valid file.
-    tag: of a game's head, which is its label where a task asks for one: Result, ECO.
+    tag: of a game's head, which is its label where a task asks for one: Result, ECO. Games without it are left out.
     tag_size: so many first letters of the tag (None: all).
     plies: so many first moves of each game are read (None: all).
     """
@@ -64,14 +64,15 @@ class Games(DataConfig):
             games = [game for path in paths for game in replayed(path)]
             if not games:
                 raise UserError(f"{paths[0]} holds no game with a move; give a PGN file, or leave it out")
+            if LABEL in columns and not (games := [game for game in games if self.label(game)]):
+                raise UserError(f"no game of {paths[0]} has the tag `{self.tag}`; choose another with data.tag")
             values: dict[str, Sequence[Any]] = {TEXT: [" ".join(game.words[: self.plies]) for game in games]}
             splits[split] = Columns({**values, LABEL: [self.label(x) for x in games]} if LABEL in columns else values)
         return hold_out(splits, self.valid_fraction)
 
     def label(self, game: pgn.Game) -> str:
-        if not (label := game.tags.get(self.tag, "").strip("?")):
-            raise UserError(f"{game.name} has no tag `{self.tag}`; choose another with data.tag, or remove the game")
-        return label[: self.tag_size]
+        """Returns the label of a game ("": it has none)."""
+        return game.tags.get(self.tag, "").strip("?*")[: self.tag_size]
 
     def found(self) -> dict[str, list[Path]]:
         """Returns the files of each split."""
@@ -83,7 +84,13 @@ class Games(DataConfig):
 
     def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         missing = Chess().missing()
-        return unused(self.path, self.found(), pgn.EXTENSIONS) + ([missing] if missing else [])
+        out = unused(self.path, self.found(), pgn.EXTENSIONS) + ([missing] if missing else [])
+        games = (
+            [x for paths in self.found().values() for path in paths for x in replayed(path)] if LABEL in columns else []
+        )
+        if without := sum(not self.label(game) for game in games):
+            out.append(f"{without:,} of {len(games):,} games have no tag `{self.tag}` and are left out")
+        return out
 
 
 def replayed(path: Path) -> list[pgn.Game]:
