@@ -47,9 +47,11 @@ def test_a_tag_is_the_label_where_one_is_asked_for(tmp_path: Path) -> None:
     splits = Games(path=str(tmp_path)).load(("text", "label"))
     assert [list(rows["label"]) for rows in splits.values()] == [["1-0", "0-1"], ["0-1"]]
     assert Games(path=str(tmp_path), tag="ECO", tag_size=2).load(("text", "label"))["train"]["label"] == ["C6", "C6"]
-    with pytest.raises(
-        UserError, match=r"train.pgn, game 1 \(A, B - C\) has no tag `Elo`; choose another with data.tag"
-    ):
+    (tmp_path / "train.pgn").write_text(ONE + TWO.replace('[ECO "C61"]', '[ECO ""]') + BARE, "utf-8")
+    some = Games(path=str(tmp_path / "train.pgn"), tag="ECO", valid_fraction=0)
+    assert some.load(("text", "label"))["train"]["label"] == ["C60"]
+    assert "2 of 3 games have no tag `ECO` and are left out" in some.remarks(("text", "label"))
+    with pytest.raises(UserError, match=r"no game of .*train.pgn has the tag `Elo`; choose another with data.tag"):
         Games(path=str(tmp_path), tag="Elo").load(("text", "label"))
 
 
