@@ -30,6 +30,7 @@ SFT = [
     ("tokenizer", "char"), ("model.width", 64), ("model.layers", 2), ("model.residual.dropout", 0.0),
     ("model.positions", "learned"), ("batch.batch_tokens", 832), ("optimizer.learning_rate", 0.003),
     ("schedule.kind", "constant"), ("train.max_steps", 4000), ("train.validate_every", 25), ("train.samples", 0),
+    ("train.patience", None),
 ]  # fmt: skip
 GRPO = [
     ("objective.prompts", 32), ("objective.group", 8), ("objective.max_new_tokens", 6),

@@ -37,6 +37,14 @@ def test_a_run_that_is_cut_short_says_how_many_steps_it_has(cli) -> None:
     assert "going on from" not in found.out
 
 
+def test_a_training_that_ends_for_want_of_progress_says_so(cli) -> None:
+    words = ["schedule=constant", "optimizer.learning_rate=1e-30", "train.validate_every=1", "train.patience=2"]
+    found = trained(cli, *words, "train.max_steps=9", "train.metric=loss", "train.ema=null")
+    assert found.code == 0
+    more = ", as the last 2 validations were no better (train.patience=2), all in runs/run"
+    assert f"done: 3 of 9 steps{more}" in found.out, found.out
+
+
 def test_epochs_are_another_way_of_saying_how_long(cli) -> None:
     words = [word for word in DATES if not word.startswith(("train.max_steps", "schedule."))]
     schedule = ("schedule.kind=linear", "schedule.warmup_steps=1")

@@ -62,6 +62,9 @@ def write(
                     shutil.copyfile(origin / name, beside / name)
         else:
             save_tokenizer(tokenizer, model, recipe, beside)
+        chat = recipe.task.conversing(tokenizer)
+        if (template := tokenizer.marks.chat if chat is None else chat.published) is not None:
+            (beside / "chat_template.jinja").write_text(template, "utf-8")
         certify(model, tokenizer, recipe, beside, lines)
         folder.rmdir() if folder.exists() else None
         beside.rename(folder)
@@ -100,8 +103,9 @@ def generating(model: Model, tokenizer: Tokenizer, recipe: Recipe) -> dict[str, 
     """Returns the contents of generation_config.json: the ids of special tokens, and how the recipe decodes."""
     marks, begins = tokenizer.marks, recipe.task.begins(tokenizer)
     ids: dict[str, Any] = {"bos_token_id": marks.bos, "pad_token_id": marks.pad}
-    if marks.eos >= 0:
-        ids["eos_token_id"] = [marks.eos, *marks.ends] if marks.ends else marks.eos
+    chat = recipe.task.conversing(tokenizer)
+    if ends := dict.fromkeys((*([marks.eos] if marks.eos >= 0 else []), *marks.ends, *([chat.end] if chat else []))):
+        ids["eos_token_id"] = list(ends) if len(ends) > 1 else next(iter(ends))
     ids |= dict(zip(("decoder_start_token_id", "forced_bos_token_id"), begins, strict=False))
     if not model.writes:
         return ids
@@ -115,7 +119,7 @@ def generating(model: Model, tokenizer: Tokenizer, recipe: Recipe) -> dict[str, 
 def save_tokenizer(tokenizer: Tokenizer, model: Model, recipe: Recipe, folder: Path) -> None:
     """Writes tokenizer.json, which puts special tokens around a text, and tokenizer_config.json.
 
-    The names of special tokens in a text stay text.
+    The names of special tokens in a text stay text, but for conversations, where a template writes them.
     """
     copy, marks = tokenizers.Tokenizer.from_str(tokenizer.tokenizer.to_str()), tokenizer.marks
     before, after = recipe.task.around(tokenizer)
@@ -127,7 +131,7 @@ def save_tokenizer(tokenizer: Tokenizer, model: Model, recipe: Recipe, folder: P
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
-        "split_special_tokens": True,
+        "split_special_tokens": recipe.task.conversing(tokenizer) is None,
         "model_input_names": ["input_ids", "attention_mask"],
     }
     if model.limit is not None:
@@ -140,8 +144,6 @@ def save_tokenizer(tokenizer: Tokenizer, model: Model, recipe: Recipe, folder: P
         mask = tokenizer.mask if recipe.objective.mask is None else recipe.objective.mask
         settings["mask_token"] = copy.id_to_token(mask)
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    if marks.chat is not None:
-        (folder / "chat_template.jinja").write_text(marks.chat, "utf-8")
 
 
 def certify(model: Model, tokenizer: Tokenizer, recipe: Recipe, folder: Path, count: int) -> None:

@@ -161,7 +161,10 @@ class ChatConfig(TaskConfig):
 
     def template(self, readers: Readers) -> Chat:
         """Returns how the tokeniser writes conversations. Raises UserError."""
-        return chat_of(readers.text, self.chat)
+        return self.conversing(readers.text)
+
+    def conversing(self, tokenizer: Tokenizer) -> Chat:
+        return chat_of(tokenizer, self.chat)
 
     def written(self, readers: Readers) -> "Turns":
         """Returns the tokeniser, which also ends where a turn of the assistant does. Raises UserError."""

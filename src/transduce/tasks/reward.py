@@ -28,6 +28,7 @@ from transduce.tasks.measures.preference import PairAccuracy
 from transduce.tasks.prefer import pairs, texts_of
 from transduce.tasks.task import Split, TaskConfig
 from transduce.text.chat import ASSISTANT, Chat, chat_of, conversation
+from transduce.text.tokenizer import Tokenizer
 
 SLOTS = 8192  # of a batch of conversations that are judged together
 
@@ -81,7 +82,10 @@ class RewardConfig(TaskConfig):
         _ = self.template(readers).end
 
     def template(self, readers: Readers) -> Chat:
-        return chat_of(readers.text, self.chat)
+        return self.conversing(readers.text)
+
+    def conversing(self, tokenizer: Tokenizer) -> Chat:
+        return chat_of(tokenizer, self.chat)
 
     def examples(self, columns: Columns, readers: Readers) -> Judged:
         answers = pairs(self.template(readers), columns, readers)

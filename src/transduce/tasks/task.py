@@ -28,6 +28,7 @@ from transduce.model.architecture import ModelConfig
 from transduce.model.models import Model
 from transduce.tasks.measures.loss import LossMeasure
 from transduce.tasks.measures.measure import Grid, Measure, Sample
+from transduce.text.chat import Chat
 from transduce.text.tokenizer import Tokenizer
 
 
@@ -103,6 +104,10 @@ class TaskConfig(Part, ABC):
     def around(self, tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Returns the ids that a model reads before and after a text."""
         return tokenizer.marks.before, tokenizer.marks.after
+
+    def conversing(self, tokenizer: Tokenizer) -> Chat | None:
+        """Returns how conversations are written for this task; None: it has none."""
+        return None
 
     def written(self, readers: Readers) -> Vocabulary:
         """Returns the tokeniser, with every token that ends what a model writes."""

@@ -52,6 +52,12 @@ class Chat:
     def render(self) -> Rendered:
         return compiled(self.source)
 
+    @property
+    def published(self) -> str:
+        """The template as other libraries render it, which do not know START and END."""
+        own = {name: self.variables[name] for name in ("START", "END") if re.search(rf"\b{name}\b", self.source)}
+        return "".join(f"{{% set {name} = {json.dumps(token)} %}}" for name, token in own.items()) + self.source
+
     def ids(self, messages: Sequence[Message]) -> list[int]:
         """Returns the ids of a conversation up to where the assistant answers. Raises UserError."""
         return self.cut(messages, answers=True).ids

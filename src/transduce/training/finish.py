@@ -53,6 +53,8 @@ def finish(session: Session, position: Position) -> None:
     steps = f"{position.step} of {config.max_steps} steps"
     if position.step > config.max_steps:
         steps = f"{position.step} steps, more than train.max_steps={config.max_steps} since that was lowered"
+    elif config.patience is not None and position.stale >= config.patience and position.step < config.max_steps:
+        steps += f", as the last {position.stale} validations were no better (train.patience={config.patience})"
     session.say(f"done: {steps}, all in {run.path}")
 
 
