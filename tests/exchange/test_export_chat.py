@@ -41,7 +41,8 @@ def test_conversations_are_written_as_they_were_in_training(template: str | None
     assert isinstance(ours.task, ChatConfig)
     chat = ours.task.template(ours.readers)
     ids = theirs.apply_chat_template(SAID, add_generation_prompt=True, return_dict=False)
-    assert ids == chat.ids(SAID) and ours.tokenizer.eos in ids
+    assert ids == chat.ids(SAID)
+    assert ours.tokenizer.eos in ids
     settings = json.loads((tmp_path / "out" / "generation_config.json").read_text("utf-8"))
     assert settings["eos_token_id"] == chat.end
 
