@@ -201,7 +201,7 @@ def test_answers_are_drawn_from_all_that_the_model_holds(folder: Path) -> None:
     """Also tokens that no text has, to which a model would else move the probability of worse answers."""
     loader = job_of(folder).loader
     drawn = {
-        i for index in range(20) for row in loader.answers(loader.prompts, 0, index) for one in row for i in one.ids
+        i for index in range(20) for row in loader.answers(loader.inputs, 0, index) for one in row for i in one.ids
     }
     barred = loader.readers.text.barred
     assert len(barred) > 1

@@ -61,7 +61,8 @@ def laid_on(
     if isinstance(own, Mapping):
         own = cast("Mapping[str, Any]", own)
         out["model"] |= {"head": own["head"]} if "head" in own else {}
-        out["model"] |= {"heads": {**(model.get("heads") or {}), **own["heads"]}} if own.get("heads") else {}
+        heads = own.get("heads")  # a text where a change gives them, which is laid on below
+        out["model"] |= {"heads": {**(model.get("heads") or {}), **heads}} if isinstance(heads, Mapping) else {}
     for key, value in changes:
         if key.split(".")[0] == "model":
             config.override(out, key, value)

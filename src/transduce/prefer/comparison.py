@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from transduce.data.readers.reader import Readers
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
+from transduce.generate.inputs import Inputs
 from transduce.model.batch import Batch
 from transduce.model.models import Model
 from transduce.prefer.rollout import built, evaluating, log_p
@@ -50,7 +51,7 @@ def compared(
     for name, model in models.items():
         with evaluating(model):
             rows = decode(model, turns, options, prompt=ids)
-        batch, _ = built(turns, ids, rows)
+        batch, _ = built(turns, Inputs(None, ids), rows)
         texts = [[readers.text.decode(one.ids) for one in row] for row in rows]
         pairs = [(prompt, text) for prompt, row in zip(prompts, texts, strict=True) for text in row]
         rewards = {judge: of(pairs) for judge, of in judges.items()}

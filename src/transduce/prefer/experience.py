@@ -6,7 +6,7 @@ are named by the seed and that place, so a training that was stopped goes on bit
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -24,13 +24,12 @@ from transduce.errors import Notice, UserError
 from transduce.generate.config import GenerateConfig
 from transduce.generate.decode import decode
 from transduce.generate.hypothesis import Hypothesis
+from transduce.generate.inputs import Inputs, prepare
 from transduce.model.batch import Batch
 from transduce.model.models import Model
 from transduce.objectives.grpo import Answered, GrpoConfig
 from transduce.prefer.rollout import Rolled, built, evaluating, log_p, rolled
-from transduce.tasks.chat import Turns
-from transduce.tasks.explore import ExploreConfig
-from transduce.text.chat import conversation
+from transduce.tasks.explore import ExploreConfig, MinimumRiskConfig
 
 FLAT = 10  # roll-outs in a row that teach nothing, after which that is said
 
@@ -43,7 +42,8 @@ class Experience(Loader):
     """
 
     def __init__(
-        self, examples: Examples, columns: Columns, config: BatchConfig, task: ExploreConfig, objective: GrpoConfig,
+        self, examples: Examples, columns: Columns, config: BatchConfig,
+        task: ExploreConfig | MinimumRiskConfig, objective: GrpoConfig,
         model: Model, reference: Model, readers: Readers, *, seed: int,
         precise: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:  # fmt: skip
@@ -51,12 +51,13 @@ class Experience(Loader):
         self.columns, self.task, self.objective, self.readers = columns, task, objective, readers
         self.precise = precise
         self.model, self.reference = model, reference.eval().requires_grad_(False)
-        chat = task.template(readers)
-        # Were tokens barred, those that are never drawn would take up whatever worse answers lose, unpunished.
-        self.turns = Turns(readers.text, chat.end, free=True)
-        self.prompts = [chat.ids(conversation(value)) for value in columns[columns.names[0]]]
-        most = model.limit
-        for number, prompt in enumerate(self.prompts, 1):
+        self.vocabulary, given, prompts = task.questions(columns, readers)
+        self.inputs, most = prepare(model, self.vocabulary, given, prompts), model.limit
+        for number, source in enumerate(self.inputs.sources or (), 1):
+            if most is not None and len(source) > most:
+                what = f"source {number} has {len(source)} tokens, but this model can read {most}"
+                raise UserError(f"{what}; shorten it, or take it out of the data")
+        for number, prompt in enumerate(self.inputs.prompts, 1):
             if most is not None and len(prompt) + objective.max_new_tokens - 1 > most:
                 what = (
                     f"prompt {number} has {len(prompt)} tokens, and objective.max_new_tokens={objective.max_new_tokens}"
@@ -67,7 +68,7 @@ class Experience(Loader):
 
     def size(self, epoch: int) -> int:
         """Returns the batches of an epoch, which asks each prompt once."""
-        return max(1, len(self.prompts) // self.objective.prompts) * self.objective.updates
+        return max(1, len(self.inputs.prompts) // self.objective.prompts) * self.objective.updates
 
     def stream(self, cursor: Cursor = START, skip: frozenset[Cursor] = frozenset()) -> Iterator[tuple[Cursor, Batch]]:
         """Yields batches from `cursor` on; ends where the model has gone too far from where it started."""
@@ -105,17 +106,18 @@ class Experience(Loader):
 
     def roll(self, epoch: int, index: int) -> Rolled:
         """Returns the roll-out of a place, by the weights of now."""
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.prompts))
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.inputs.prompts))
         some = [int(i) for i in order[index * self.objective.prompts : (index + 1) * self.objective.prompts]]
         questions, expected = self.task.asked(self.columns, some)
         group = self.objective.group
-        rows = self.answers([self.prompts[i] for i in some], epoch, index)
+        inputs = self.inputs.rows(some)
+        rows = self.answers(inputs, epoch, index)
         texts = [self.readers.text.decode(h.ids) for row in rows for h in row]
         repeated = [[text for text in column for _ in range(group)] for column in (questions, expected)]
         values = self.task.reward.rewards(repeated[0], texts, repeated[1])
         rewards = torch.tensor(values, dtype=torch.float64).reshape(-1, group)
         self.tell(bool(self.objective.flat(rewards).all()))
-        batch, cut = built(self.turns, [self.prompts[i] for i in some], rows)
+        batch, cut = built(self.vocabulary, inputs, rows)
         reference = log_p(self.reference, batch)
         own = torch.tensor([h.score for row in rows for h in row], dtype=torch.float64)
         kl = float((own - reference.double().sum(1)).mean())
@@ -124,8 +126,8 @@ class Experience(Loader):
         batch = batch._replace(extra=extra, examples=tuple(i for i in some for _ in range(group)))
         return Rolled((epoch, index), batch, kl)
 
-    def answers(self, prompts: Sequence[list[int]], epoch: int, index: int) -> list[list[Hypothesis]]:
-        """Returns `group` answers to each prompt, drawn from the model as it is."""
+    def answers(self, inputs: Inputs, epoch: int, index: int) -> list[list[Hypothesis]]:
+        """Returns `group` answers to each input, drawn from the model as it is."""
         name = hashlib.blake2b(f"{self.seed}|{epoch}|{index}".encode(), digest_size=6).digest()
         options = GenerateConfig(
             temperature=1.0, nbest=self.objective.group, max_new_tokens=self.objective.max_new_tokens,
@@ -135,7 +137,7 @@ class Experience(Loader):
             list(self.model.parameters())
         )  # fused updates do not count, and decoding keeps copies by that
         with evaluating(self.model):
-            return decode(self.model, self.turns, options, prompt=prompts)
+            return decode(self.model, self.vocabulary, options, source=inputs.sources, prompt=inputs.prompts)
 
     def tell(self, flat: bool) -> None:
         """Says it where no roll-out has taught anything for a while."""

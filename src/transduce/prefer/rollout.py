@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from transduce.generate.hypothesis import Hypothesis
-from transduce.generate.inputs import pad
+from transduce.generate.inputs import Inputs, pad
 from transduce.model.batch import Batch
 from transduce.model.layout import Layout
 from transduce.model.models import Model
 from transduce.model.state import over, tensors
 from transduce.tasks.chat import Turns
 
-OWN = ("inputs", "targets", "positions", "lengths")
+OWN = ("inputs", "targets", "positions", "lengths", "source", "source_positions", "source_lengths")
 
 
 class Rolled(NamedTuple):
@@ -38,13 +38,16 @@ class Rolled(NamedTuple):
             return batch
         extra = over(batch.extra, lambda x: x[rows])
         examples = tuple(batch.examples[int(i)] for i in rows)
-        layout = batch.layout.rows(rows)
-        return Batch(batch.inputs[rows], layout, batch.targets[rows], extra=extra, examples=examples)
+        layout, source = batch.layout.rows(rows), None if batch.source is None else batch.source[rows]
+        beside = None if batch.source_layout is None else batch.source_layout.rows(rows)
+        return Batch(batch.inputs[rows], layout, batch.targets[rows], source, beside, extra=extra, examples=examples)
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns all of it by name."""
         batch = self.batch
-        own = (batch.inputs, batch.targets, batch.layout.positions, batch.layout.lengths)
+        beside = batch.source_layout
+        own = (batch.inputs, batch.targets, batch.layout.positions, batch.layout.lengths, batch.source)
+        own = (*own, *((None, None) if beside is None else (beside.positions, beside.lengths)))
         out = {name: x for name, x in zip(OWN, own, strict=True) if x is not None}
         out |= {f"extra.{i}": x for i, x in enumerate(tensors(batch.extra))}
         out |= {"place": torch.tensor(self.place), "examples": torch.tensor(batch.examples)}
@@ -57,6 +60,9 @@ def rolled(saved: Mapping[str, Tensor], extra: Any) -> Rolled:
     fields = [saved[f"extra.{i}"] for i in range(sum(name.startswith("extra.") for name in saved))]
     examples = tuple(int(i) for i in saved["examples"])
     batch = Batch(saved["inputs"], layout, saved["targets"], extra=extra(*fields), examples=examples)
+    if "source" in saved:
+        beside = Layout(saved["source_positions"], lengths=saved.get("source_lengths"))
+        batch = batch._replace(source=saved["source"], source_layout=beside)
     epoch, number = (int(i) for i in saved["place"])
     return Rolled((epoch, number), batch, float(saved["kl"]))
 
@@ -73,11 +79,11 @@ def evaluating(model: Model) -> Generator[None]:
 
 
 def built(
-    turns: Turns, prompts: Sequence[list[int]], rows: Sequence[Sequence[Hypothesis]]
+    turns: Turns, given: Inputs, rows: Sequence[Sequence[Hypothesis]]
 ) -> tuple[Batch, Tensor]:  # fmt: skip
     """Returns prompts with their answers, whose tokens are the targets, and which of them did not end (B,)."""
     texts, starts, cut = list[list[int]](), list[int](), list[float]()
-    for prompt, row in zip(prompts, rows, strict=True):
+    for prompt, row in zip(given.prompts, rows, strict=True):
         for one in row:
             end = [] if not one.finished else [turns.eos if one.end is None else one.end]
             texts.append([*prompt, *one.ids, *end])
@@ -87,7 +93,11 @@ def built(
     targets = torch.full_like(inputs, -1)
     for i, (text, start) in enumerate(zip(texts, starts, strict=True)):
         targets[i, start - 1 : len(text) - 1] = torch.tensor(text[start:], dtype=targets.dtype)
-    return Batch(inputs, layout, targets), torch.tensor(cut)
+    if given.sources is None:
+        return Batch(inputs, layout, targets), torch.tensor(cut)
+    each = [source for source, row in zip(given.sources, rows, strict=True) for _ in row]
+    source, beside = pad(each, torch.device("cpu"))
+    return Batch(inputs, layout, targets, source, beside), torch.tensor(cut)
 
 
 @torch.no_grad()

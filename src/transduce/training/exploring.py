@@ -21,7 +21,7 @@ from transduce.runs.checkpoint import save_tensors, steps
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
 from transduce.runs.weights import load_weights, weights
-from transduce.tasks.explore import ExploreConfig
+from transduce.tasks.explore import ExploreConfig, MinimumRiskConfig
 from transduce.training.precision import autocast
 from transduce.training.reference import FOLDER
 
@@ -32,10 +32,10 @@ def loader(
     run: Run, recipe: Recipe, model: Model, readers: Readers, columns: Columns, examples: Examples
 ) -> Loader:  # fmt: skip
     """Returns the roll-outs of a model, which is at its start in a new run. Raises UserError."""
-    task, objective = cast(ExploreConfig, recipe.task), recipe.objective
+    task, objective = cast("ExploreConfig | MinimumRiskConfig", recipe.task), recipe.objective
     if not task.rewarded or not isinstance(objective, GrpoConfig):
         what = f"objective={objective.kind} learns from rewards of the model's own answers, which"
-        raise UserError(f"{what} task={task.kind} does not have; use task=explore, or another objective")
+        raise UserError(f"{what} task={task.kind} does not have; use task=explore, task=minimum-risk for pairs, or another objective")
     path, reference = run.path / FOLDER / MODEL, deepcopy(model)
     mark, record = task.reward.mark(), run.path / FOLDER / REWARD
     if steps(run.checkpoints):
