@@ -57,7 +57,7 @@ def test_every_recipe_is_whole_and_says_nothing_unknown(name: str) -> None:
     text = Char().train(["abc"]) if recipe.task.kind == "transcribe" else None
     readers = Readers(text, {"label": labels, "labels": labels, **others})
     model = recipe.task.shaped(recipe.model, readers).build(300)
-    assert model.takes_source == (recipe.task.kind in ("translate", "denoise"))
+    assert model.takes_source == (recipe.task.kind in ("translate", "denoise", "minimum-risk"))
 
 
 def test_the_ten_million_parameters() -> None:

@@ -20,7 +20,7 @@ from transduce.tasks.classify import ClassifyConfig
 from transduce.tasks.denoise import DenoiseConfig
 from transduce.tasks.draw import DrawConfig
 from transduce.tasks.embed import EmbedConfig, RankConfig
-from transduce.tasks.explore import ExploreConfig
+from transduce.tasks.explore import ExploreConfig, MinimumRiskConfig
 from transduce.tasks.extract import AnswerConfig
 from transduce.tasks.hear import HearConfig
 from transduce.tasks.judged import JudgedConfig
@@ -78,6 +78,7 @@ ROWS: dict[str, tuple[TaskConfig, dict[str, list[Any]]]] = {
         ExploreConfig(),
         {"prompt": [talk(text[:3]) for text in TEXTS], "completion": [text[::-1][:3] for text in TEXTS]},
     ),
+    "minimum-risk": (MinimumRiskConfig(), {"source": TEXTS, "target": [text[::-1] for text in TEXTS]}),
     "judged": (
         JudgedConfig(),
         {
