@@ -1,4 +1,4 @@
-"""Pairs per second of direct preference optimisation, ours beside TRL's: the same weights, pairs, precision, one thread.
+"""Pairs per second of direct preference optimisation, beside TRL: the same weights, pairs and precision, one thread.
 
     python benchmarks/dpo.py FILE --trl PYTHON [--rounds 3] [--precision fp32] [--vocabulary 4000] [KEY=VALUE ...]
 
@@ -22,6 +22,7 @@ from typing import Any
 
 import transduce as td
 from transduce.cli.main import main as command
+from transduce.data.chats import Chats
 from transduce.data.loader import Loader
 
 SKIPPED = 2  # updates in which memory is taken and kernels are made
@@ -71,12 +72,12 @@ def ours(start: str, path: str, steps: int, changes: dict[str, Any]) -> tuple[in
             yield place, batch
 
     Loader.stream = counted  # type: ignore[method-assign]
-    over = {"start": start, "data.path": path, "data.equal": "drop", "data.valid_fraction": 0, "train.max_steps": steps, **changes}
+    over = {
+        "start": start, "data.path": path, "data.equal": "drop", "data.valid_fraction": 0, "train.max_steps": steps,
+        "train.threads": 1, "train.samples": 0, "schedule.warmup_steps": 0, **changes,
+    }  # fmt: skip
     with TemporaryDirectory() as place:
-        td.train(
-            "dpo", {**over, "train.threads": 1, "train.samples": 0, "schedule.warmup_steps": 0}, out=place, quiet=True,
-            watch=lambda event: moments.append(time.process_time()),
-        )  # fmt: skip
+        td.train("dpo", over, out=place, quiet=True, watch=lambda event: moments.append(time.process_time()))
     return sum(pairs[SKIPPED:steps]), moments[steps - 1] - moments[SKIPPED - 1]
 
 
@@ -106,24 +107,24 @@ def main() -> None:
     if asked.start:
         print(json.dumps(ours(asked.start, str(asked.file), asked.steps, how)))
         return
-    rows = td_pairs(asked.file)
+    rows = pairs_of(asked.file)
     with TemporaryDirectory() as place:
         folder = Path(place)
-        made = [(key, value) for key, value in (change.split("=", 1) for change in asked.changes)]
-        td.train("sft", [
-            ("data.path", str(asked.file)), ("data.equal", "drop"), ("tokenizer.vocab_size", asked.vocabulary), ("train.max_steps", 2),
-            ("schedule.warmup_steps", 0), ("train.samples", 0), ("train.threads", 1), *made,
-        ], out=folder, quiet=True)  # fmt: skip
+        own = [
+            ("data.path", str(asked.file)), ("data.equal", "drop"), ("tokenizer.vocab_size", asked.vocabulary),
+            ("train.max_steps", 2), ("schedule.warmup_steps", 0), ("train.samples", 0), ("train.threads", 1),
+        ]  # fmt: skip
+        td.train("sft", [*own, *(tuple(change.split("=", 1)) for change in asked.changes)], out=folder, quiet=True)
         command(["export", str(folder / "sft"), str(folder / "exported")])
         (folder / "pairs.json").write_text(json.dumps(rows), "utf-8")
         rates = dict[str, list[float]]()
         for number in range(asked.rounds):
-            own = [sys.executable, __file__, str(asked.file), "--start", str(folder / "sft")]
-            own += ["--steps", str(asked.steps), "--precision", asked.precision, "--longest", str(asked.longest)]
-            pairs, seconds = apart(*own)
+            alone = [sys.executable, __file__, str(asked.file), "--start", str(folder / "sft")]
+            alone += ["--steps", str(asked.steps), "--precision", asked.precision, "--longest", str(asked.longest)]
+            pairs, seconds = apart(*alone)
             rates.setdefault("padded", []).append(pairs / seconds)
             size = max(1, round(pairs / (asked.steps - SKIPPED)))
-            packed, spent = apart(*own, "--packed")
+            packed, spent = apart(*alone, "--packed")
             rates.setdefault("packed", []).append(packed / spent)
             if asked.trl:
                 words = [str(folder / "exported"), str(folder / "pairs.json"), str(folder / f"trl-{number}")]
@@ -138,10 +139,8 @@ def main() -> None:
                 print(f"{name}: {statistics.median(rates[name]):.1f} pairs/s, {ratio:.2f} times TRL")
 
 
-def td_pairs(file: Path) -> list[tuple[str, str, str]]:
+def pairs_of(file: Path) -> list[tuple[str, str, str]]:
     """Returns prompt, chosen and rejected of the rows that our reader takes, for prompts of one turn."""
-    from transduce.data.chats import Chats
-
     columns = Chats(path=str(file), valid_fraction=0.0, equal="drop").load(("prompt", "chosen", "rejected"))["train"]
     named = [columns[name] for name in ("prompt", "chosen", "rejected")]
     return [(json.loads(prompt)[-1]["content"], better, worse) for prompt, better, worse in zip(*named, strict=True)]

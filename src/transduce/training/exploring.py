@@ -35,7 +35,8 @@ def loader(
     task, objective = cast("ExploreConfig | MinimumRiskConfig", recipe.task), recipe.objective
     if not task.rewarded or not isinstance(objective, GrpoConfig):
         what = f"objective={objective.kind} learns from rewards of the model's own answers, which"
-        raise UserError(f"{what} task={task.kind} does not have; use task=explore, task=minimum-risk for pairs, or another objective")
+        way = "use task=explore, task=minimum-risk for pairs, or another objective"
+        raise UserError(f"{what} task={task.kind} does not have; {way}")
     path, reference = run.path / FOLDER / MODEL, deepcopy(model)
     mark, record = task.reward.mark(), run.path / FOLDER / REWARD
     if steps(run.checkpoints):
