@@ -26,7 +26,7 @@ from transduce.text.chat import ASSISTANT, conversation
 
 
 class Asked(NamedTuple):
-    """What a model is asked, as ids, in the order of the data. vocabulary: of its answers, in which nothing is barred.
+    """The questions to a model, as ids, in the order of the data. vocabulary: of its answers; nothing in it is barred.
 
     sources: for a model that reads one (None: it reads none). prompts: that answers go on behind.
     """
