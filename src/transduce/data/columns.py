@@ -1,7 +1,7 @@
 """One split of a data set: named columns of equally many rows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # What holds text, by name; a task gives other columns names of its own.
@@ -18,10 +18,12 @@ class Columns:
 
     values: of each column, by its name; the first is what is given, those behind it are what is asked for.
     group: so many consecutive rows stay together, such as 2 for pairs of answers of which one is preferred.
+    sources: of a mixture, how many rows each source has, by its name; they lie one behind the other.
     """
 
     values: Mapping[str, Sequence[Any]]
     group: int = 1
+    sources: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self.values.items()}

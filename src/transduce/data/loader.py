@@ -102,21 +102,27 @@ class Loader:
         """Returns the batch at a place; always the same one."""
         return self.rows.build(self._plan(epoch)[index * self.ranks + self.rank])
 
+    def groups(self, epoch: int) -> list[Any]:
+        """Returns the batches of all ranks in an epoch, before they are built."""
+        return self.rows.plan(np.random.default_rng((self.seed, epoch)))
+
     def stream(self, cursor: Cursor = START, skip: frozenset[Cursor] = frozenset()) -> Iterator[tuple[Cursor, Batch]]:
-        """Yields batches from `cursor` on, epoch after epoch without end, each with its place; those in `skip` left
+        """Yields batches from `cursor` on, epoch after epoch, each with its place; those in `skip` left
         out.
         """
         if self.config.workers == 0:
             for place in self._places(cursor, skip):
                 yield place, self.batch(*place)
+            return
         places = self._places(cursor, skip)
         ahead: deque[tuple[Cursor, Future[Batch]]] = deque()
         pool = ThreadPoolExecutor(self.config.workers, thread_name_prefix="transduce-data")
         try:
             while True:
-                while len(ahead) < 2 * self.config.workers:
-                    place = next(places)
-                    ahead.append((place, pool.submit(self.batch, *place)))
+                while len(ahead) < 2 * self.config.workers and (next_ := next(places, None)) is not None:
+                    ahead.append((next_, pool.submit(self.batch, *next_)))
+                if not ahead:
+                    return
                 place, batch = ahead.popleft()
                 yield place, batch.result()
         finally:
@@ -135,6 +141,22 @@ class Loader:
         for group in rows.fixed():
             yield rows.build(group)
 
+    def parts(self) -> dict[str, slice]:
+        """Returns which batches of `once` are of which source of a mixture."""
+        return {}
+
+    def shares(self, cursor: Cursor) -> dict[str, float]:
+        """Returns the share of each source of a mixture in what comes before a place, as metrics."""
+        return {}
+
+    def remarks(self) -> list[str]:
+        """Returns what is to be said of the batches before a training."""
+        return []
+
+    def summary(self, cursor: Cursor) -> list[str]:
+        """Returns what is to be said after a training that ended before a place."""
+        return []
+
     def _places(self, cursor: Cursor, skip: frozenset[Cursor]) -> Iterator[Cursor]:
         epoch, index = cursor
         while True:
@@ -147,7 +169,7 @@ class Loader:
     def _plan(self, epoch: int) -> list[Any]:
         with self._lock:
             if epoch not in self._plans:
-                plan = even(self.rows.plan(np.random.default_rng((self.seed, epoch))), self.ranks)
+                plan = even(self.groups(epoch), self.ranks)
                 if len(plan) < self.ranks:
                     raise UserError(
                         f"the training data gives {len(plan)} rows for {self.ranks} processes; give more text, or "

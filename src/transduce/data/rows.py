@@ -120,14 +120,18 @@ class Windows:
         starts = np.arange(0, len(self.stream) - 1, self.width)
         return [starts[i : i + self.rows] for i in range(0, len(starts), self.rows)]
 
+    def last(self, group: Index) -> Index:
+        """Returns where the text of each row ends in the stream."""
+        return np.full(len(group), len(self.stream) - 1)
+
     def build(self, group: Index) -> Batch:
-        lengths = np.minimum(len(self.stream) - 1 - group, self.width)
+        last = self.last(group)
+        lengths = np.minimum(last - group, self.width)
         at: Index = group[:, None] + np.arange(int(lengths.max()), dtype=np.int64)
         whole = bool(lengths.min() == lengths.max())
         layout = dense(len(group), at.shape[1]) if whole else right_padded(pieces.tensor(lengths), at.shape[1])
-        last = len(self.stream) - 1
-        inputs = self.stream[np.minimum(at, last)].astype(np.int64)
-        targets = self.stream[np.minimum(at + 1, last)].astype(np.int64)
+        inputs = self.stream[np.minimum(at, last[:, None])].astype(np.int64)
+        targets = self.stream[np.minimum(at + 1, last[:, None])].astype(np.int64)
         if not whole:
             targets[~layout.valid.numpy()] = -1
         return Batch(pieces.tensor(inputs), layout, pieces.tensor(targets), examples=tuple(group.tolist()))

@@ -2,12 +2,12 @@
 
 import difflib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from transduce.config import Part
+from transduce.config import Part, to_data
 from transduce.data import read
 from transduce.data.columns import SOURCE, TARGET, TEXT, Columns
 from transduce.data.walk import Piece
@@ -33,6 +33,11 @@ class DataConfig(Part):
         """The columns that these data always have (None: those that a task asks for)."""
         return (TEXT,)
 
+    @classmethod
+    def task_of(cls, data: Mapping[str, Any]) -> str:
+        """Returns the task of a recipe that names none. data: of this kind, as plain data."""
+        return cls.task
+
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
         """Returns those of the splits "train", "valid" and "test" that exist, in this order. Raises UserError.
 
@@ -50,6 +55,25 @@ class DataConfig(Part):
     def files_read(self) -> list[Path] | None:
         """Returns the files that `load` reads (None: unknown). Raises UserError."""
         return None
+
+    def named_files(self) -> list[tuple[str, Path]] | None:
+        """Returns the same, each with the name that it has wherever its folder is."""
+        base, files = read.at_home(str(getattr(self, "path", ""))), self.files_read()
+        if files is None:
+            return None
+        return [
+            (str(path.relative_to(base) if path.is_relative_to(base) and path != base else path.name), path)
+            for path in files
+        ]
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the keys that decide the rows, as plain data: all but the place of the files."""
+        return {key: value for key, value in to_data(self).items() if key != "path"}
+
+    def absent(self) -> bool:
+        """Says whether the files are missing on this machine."""
+        path = getattr(self, "path", None)
+        return path is not None and not any(c in path for c in "*?[") and not read.at_home(path).exists()
 
     def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         """Returns a sentence on each file or column that exists, but is not read."""

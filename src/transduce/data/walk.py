@@ -22,11 +22,13 @@ class Piece(NamedTuple):
 
     values: one of each column.
     more: the row goes on in the next piece.
+    source: of a mixture, the name of the source that it is from.
     """
 
     split: str
     values: tuple[Any, ...]
     more: bool = False
+    source: str = ""
 
 
 def blocks(path: Path) -> Iterator[str]:

@@ -26,7 +26,9 @@ def class_of(folder: str, kind: str) -> type[Part] | None:
 def task(data: Mapping[str, Any]) -> type[TaskConfig] | None:
     """Returns the task of a recipe's plain data (None: neither it nor its data are known)."""
     source = class_of(DataConfig.folder, kind(data, "data"))
-    usual = source.task if source is not None and issubclass(source, DataConfig) else ""
+    one = data.get("data")
+    section = cast("Mapping[str, Any]", one if isinstance(one, Mapping) else {})
+    usual = source.task_of(section) if source is not None and issubclass(source, DataConfig) else ""
     cls = class_of(TaskConfig.folder, kind(data, "task") or usual)
     return cls if cls is not None and issubclass(cls, TaskConfig) else None
 

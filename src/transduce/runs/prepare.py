@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -55,23 +56,24 @@ def columns_of(recipe: Recipe) -> tuple[str, ...]:
 
 def made_of(recipe: Recipe) -> dict[str, Any]:
     """Returns the settings that decide the ids of a recipe, as plain data. Raises UserError."""
-    paths = recipe.data.files_read()
-    if paths is None:
+    named = recipe.data.named_files()
+    if named is None:
         raise UserError(f"data.kind={recipe.data.kind} does not say which files it reads, so it cannot be prepared")
-    base = read.at_home(str(getattr(recipe.data, "path", "")))
-    data = {key: value for key, value in to_data(recipe.data).items() if key != "path"}
     files = [
-        {"name": str(path.relative_to(base) if path.is_relative_to(base) and path != base else path.name),
-         "size": (stat := path.stat()).st_size, "stamp": stat.st_mtime_ns, "sha256": ""}
-        for path in paths
-    ]  # fmt: skip
-    return {"data": data, "columns": list(columns_of(recipe)), "tokenizer": to_data(recipe.tokenizer), "files": files}
+        {"name": name, "size": (stat := path.stat()).st_size, "stamp": stat.st_mtime_ns, "sha256": ""}
+        for name, path in named
+    ]
+    return {
+        "data": recipe.data.settings(),
+        "columns": list(columns_of(recipe)),
+        "tokenizer": to_data(recipe.tokenizer),
+        "files": files,
+    }
 
 
 def absent(recipe: Recipe) -> bool:
     """Says whether the data of a recipe are missing on this machine, so that shards take their place."""
-    path = getattr(recipe.data, "path", None)
-    return path is not None and not any(c in path for c in "*?[") and not read.at_home(path).exists()
+    return recipe.data.absent()
 
 
 def mismatch(index: Index, recipe: Recipe) -> str | None:
@@ -81,7 +83,7 @@ def mismatch(index: Index, recipe: Recipe) -> str | None:
     """
     then = {**index.made_of, "tokenizer": as_today(index.made_of["tokenizer"])}
     if absent(recipe) and index.complete:
-        now = {**then, "data": {k: v for k, v in to_data(recipe.data).items() if k != "path"}}
+        now = {**then, "data": recipe.data.settings()}
         now |= {"columns": list(columns_of(recipe)), "tokenizer": to_data(recipe.tokenizer)}
         return different(then, now)
     now = made_of(recipe)
@@ -189,8 +191,9 @@ def owned(folder: Path) -> Generator[None]:
 def rows(columns: dict[str, Columns]) -> Iterator[Piece]:
     """Yields the rows of splits that are in memory."""
     for split, some in columns.items():
+        names = chain.from_iterable(repeat(name, count) for name, count in some.sources.items())
         for values in zip(*some.values.values(), strict=True):
-            yield Piece(split, values)
+            yield Piece(split, values, source=next(names, ""))
 
 
 def texts_of(

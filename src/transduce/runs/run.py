@@ -177,7 +177,7 @@ def record_data(run: Run, splits: dict[str, Columns], known: dict[str, Any] | No
 
 
 def fingerprint(columns: Columns) -> dict[str, Any]:
-    """Returns examples, characters and one sha256 over all values of a split, column by column."""
+    """Returns examples, characters and one sha256 over all values of a split, column by column; the rows of sources."""
     sha, characters = hashlib.sha256(), 0
     for values in columns.values.values():
         for value in values:
@@ -185,7 +185,8 @@ def fingerprint(columns: Columns) -> dict[str, Any]:
             text = text if isinstance(text, str) else json.dumps(text)
             sha.update(text.encode() + b"\0")
             characters += len(text)
-    return {"examples": len(columns), "characters": characters, "sha256": sha.hexdigest()}
+    plain: dict[str, Any] = {"examples": len(columns), "characters": characters, "sha256": sha.hexdigest()}
+    return {**plain, "sources": dict(columns.sources)} if columns.sources else plain
 
 
 def readers_of(run: Run, recipe: Recipe, train: Columns) -> Readers:

@@ -28,7 +28,7 @@ class Evaluation:
     measures: how, in the order in which they are told.
     split: its name.
     grid: what was expected against what was predicted, where both are of a few kinds.
-    means: of metrics of the objective, over targets.
+    means: of metrics of the objective, and of the loss of each source of a mixture, over targets.
     """
 
     loss: float
@@ -131,6 +131,8 @@ def evaluate(
     values = {m.kind: m.of(outcome, draws) for m in able}
     grid = task.grid(samples) if samples else None
     means = {name: value / max(count, 1) for name, value in zip(shows, sums.tolist(), strict=True)}
+    for name, at in split.loader.parts().items():
+        means[f"loss_{name}"] = float(parts[at, 0].sum() / max(parts[at, 1].sum(), 1))
     return Evaluation(outcome.loss, outcome.count, values, tuple(able), tuple(samples), split.name, grid, means)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from transduce.config import to_data
 from transduce.data import pieces
 from transduce.data.columns import STREAM, TEXT, Columns
 from transduce.data.examples import Encoded, Ragged, ids
@@ -102,7 +103,7 @@ class LanguageConfig(TaskConfig):
         return super().suited(data)
 
     def way(self, data: DataConfig) -> str:
-        return f"use data.kind=text, or task={data.task}"
+        return f"use data.kind=text, or task={data.task_of(to_data(data))}"
 
     def check(self, model: Model, readers: Readers) -> None:
         if model.takes_source:

@@ -14,10 +14,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from transduce.config import Part, UnknownKind, kinds, nearest
+from transduce.config import Part, UnknownKind, kinds, nearest, to_data
 from transduce.data.columns import Columns
 from transduce.data.examples import Examples
 from transduce.data.loader import BatchConfig, Loader
+from transduce.data.mixed import loader_of
 from transduce.data.readers.reader import Reader, Readers
 from transduce.data.source import DataConfig
 from transduce.errors import UserError
@@ -79,7 +80,7 @@ class TaskConfig(Part, ABC):
 
     def way(self, data: DataConfig) -> str:
         """Returns advice for a user whose data do not fit the task, as part of a sentence."""
-        return f"use task={data.task}, or data that have {' and '.join(self.reads)}"
+        return f"use task={data.task_of(to_data(data))}, or data that have {' and '.join(self.reads)}"
 
     def readers(self, train: Columns) -> dict[str, Reader]:
         """Returns the readers of all columns but text, fitted to the training data. Raises UserError."""
@@ -249,7 +250,7 @@ class TaskConfig(Part, ABC):
         examples = self.examples(columns, readers)
         if not len(examples):
             raise UserError(f"there is no text in {name}; give a file with text in it, or leave it out")
-        loader = Loader(examples, replace(batch, packing=False, workers=0), seed=seed)
+        loader = loader_of(examples, replace(batch, packing=False, workers=0), seed=seed, columns=columns)
         return Split(name, columns, examples, loader)
 
 

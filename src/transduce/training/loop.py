@@ -94,6 +94,7 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
             total = max(position.sums.pop("count"), 1.0)
             means = {name: value / total for name, value in position.sums.items()}
             others = {"learning_rate": rate, "grad_norm": norm, "tokens": position.tokens}
+            others |= job.loader.shares(position.cursor)
             report.metrics(position.step, {**means, **others})
             report.timings(position.step, seconds, display.speed.tokens)
             position.sums = {}

@@ -19,6 +19,7 @@ import torch
 from transduce.data.answers import Answers
 from transduce.data.examples import Examples
 from transduce.data.loader import Loader
+from transduce.data.mixed import loader_of
 from transduce.disk import digest, read_json, replace_text
 from transduce.errors import UserError
 from transduce.model.models import Model
@@ -110,7 +111,11 @@ def attached(path: Path | None, examples: Examples) -> Answers:
 def attached_to_split(path: Path | None, split: Split) -> Split:
     """Returns a split whose examples have their log p."""
     examples = attached(path, split.examples)
-    return replace(split, examples=examples, loader=Loader(examples, split.loader.config, seed=split.loader.seed))
+    return replace(
+        split,
+        examples=examples,
+        loader=loader_of(examples, split.loader.config, seed=split.loader.seed, columns=split.columns),
+    )
 
 
 def of_answers(examples: Examples) -> Answers:

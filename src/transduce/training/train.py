@@ -17,6 +17,7 @@ import torch.utils.checkpoint
 
 from transduce.config import UnknownKind
 from transduce.data.loader import Loader
+from transduce.data.mixed import loader_of
 from transduce.data.remarks import remarks
 from transduce.errors import UserError, sized
 from transduce.generate.rules import require_followed
@@ -95,6 +96,8 @@ def train(
                 session.say(line)
             with stop_signals(session.say) as interrupted:
                 position = loop.train(session, interrupted)
+            for line in job.loader.summary(position.cursor):
+                session.say(line)
             finish(session, position)
     except WatcherFailed as stop:
         raise stop.failure from None
@@ -155,9 +158,12 @@ def build(
         examples = reference.attached(run.path, examples)
         splits_held = {name: reference.attached_to_split(run.path, split) for name, split in splits_held.items()}
     if recipe.objective.explores:
+        if splits["train"].sources:
+            what = f"objective={recipe.objective.kind} answers prompts of one source"
+            raise UserError(f"{what}, and data.kind=mixture has several; name one of them as data")
         loader: Loader = exploring.loader(run, recipe, model, readers, splits["train"], examples)
     else:
-        loader = Loader(examples, recipe.batch, seed=config.seed)
+        loader = loader_of(examples, recipe.batch, seed=config.seed, columns=splits["train"], data=recipe.data)
     recipe = recipe.in_steps(loader.size(0))
     require_bounded(model, loader)
     try:
@@ -165,7 +171,7 @@ def build(
     except UnknownKind as error:
         raise (not_installed(run.path, error) if error.key in packages_of(run.path) else error) from None
     unread = [] if shards is not None and absent(recipe) else recipe.data.remarks(task.reads)
-    lines = [*start_lines, *recipe.objective.remarks(), *unread, *task.remarks(readers)]
+    lines = [*start_lines, *recipe.objective.remarks(), *loader.remarks(), *unread, *task.remarks(readers)]
     for name, examples in {
         "train": loader.examples,
         **{name: split.examples for name, split in splits_held.items()},

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from transduce.data.columns import Columns
 from transduce.data.examples import Encoded, Ragged
 from transduce.data.examples import Index as Numbers
-from transduce.data.prepared.index import Index, Shard
+from transduce.data.prepared.index import Index
 from transduce.data.prepared.tape import Lines, Tape, tensors
 from transduce.data.source import SPLITS
 
@@ -18,10 +18,11 @@ def open_splits(folder: Path, index: Index) -> dict[str, Columns]:
     """Returns the splits of a folder that is complete. Raises UserError where a shard is not whole."""
     names: list[str] = index.made_of["columns"]
     splits = [split for split in SPLITS if any(shard.split == split for shard in index.shards)]
-    return {split: _split(folder, [s for s in index.shards if s.split == split], names) for split in splits}
+    return {split: _split(folder, split, index, names) for split in splits}
 
 
-def _split(folder: Path, shards: list[Shard], names: list[str]) -> Columns:
+def _split(folder: Path, split: str, index: Index, names: list[str]) -> Columns:
+    shards = [shard for shard in index.shards if shard.split == split]
     parts = [tensors(folder / shard.name) for shard in shards]
     joins = [shard.joins for shard in shards]
 
@@ -42,7 +43,7 @@ def _split(folder: Path, shards: list[Shard], names: list[str]) -> Columns:
             characters=counts["characters"], utf8=counts["bytes"],
         )  # fmt: skip
 
-    return Columns({name: column(name) for name in names})
+    return Columns({name: column(name) for name in names}, sources=index.data[split].get("sources", {}))
 
 
 def offsets(lengths: list[NDArray[np.int64]], joins: list[bool]) -> Numbers:

@@ -102,6 +102,15 @@ def tallied(some: Iterable[Chunk], tallies: dict[str, Tally]) -> Iterator[Chunk]
         tallies.setdefault(before.split, Tally()).add(before, ends=True)
 
 
+def counted(pieces: Iterable[Piece], sources: dict[str, dict[str, int]]) -> Iterator[Piece]:
+    """Yields the pieces, and counts the rows of each source of a mixture."""
+    for piece in pieces:
+        if piece.source and not piece.more:
+            rows = sources.setdefault(piece.split, {})
+            rows[piece.source] = rows.get(piece.source, 0) + 1
+        yield piece
+
+
 class Writer:
     """Writes the shards of a folder, one after the other; the index names each when it is whole.
 
@@ -196,8 +205,10 @@ def write(
     )
     skip = writer.chunks
 
+    sources = dict[str, dict[str, int]]()  # of each split, how many rows each source of a mixture has
+
     def requests() -> Iterator[tuple[Chunk, Any]]:
-        some, characters = chunks(pieces, names, tokenizer.stretches), 0
+        some, characters = chunks(counted(pieces, sources), names, tokenizer.stretches), 0
         for number, chunk in enumerate(some if data is not None else tallied(some, tallies)):
             characters += sum(len(value) for name in texts for value in chunk.columns[name])
             progress(characters)
@@ -209,5 +220,7 @@ def write(
             writer.add(chunk, dict(zip(texts, coded, strict=True)))
     writer.flush()
     index.data = {split: tally.plain() for split, tally in tallies.items()} if data is None else data
+    for split, rows in sources.items():
+        index.data[split]["sources"] = rows
     index.complete = True
     index.write(folder)
