@@ -84,3 +84,33 @@ def test_doctor_warns(cli, tmp_path: Path) -> None:
     ):
         assert any(told in line for line in warnings), (told, warnings)
     assert "nothing suspicious" not in found.out
+
+
+@pytest.mark.parametrize("unit", ["file", "line"])
+def test_of_large_data_a_sample_is_looked_at(unit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transduce.data import thinned
+    from transduce.data.prepared import part
+
+    path, shards = tmp_path / "some.txt", tmp_path / "shards"
+    path.write_text("".join(f"line {i} of {'many ' * (i % 7)}lines\n" for i in range(3000)))
+    over = {"data.path": str(path), "data.unit": unit, "tokenizer": "byte", "model.width": 32, "model.layers": 1}
+    over |= {"schedule.warmup_steps": 5}
+    whole, planned = api.doctor("text", over), api.plan("text", over, probe=False)
+    api.prepare("text", over, out=shards, processes=1)
+    exact = api.doctor("text", {**over, "prepared": str(shards)})
+    assert exact.splits == whole.splits
+    assert exact.looked_at[0].startswith(f"train has {whole.splits['train'].examples:,} rows")
+    for name, value in {"LARGE": 10_000, "SAMPLE": 30_000, "PART": 2_000}.items():
+        monkeypatch.setattr(thinned, name, value)
+    monkeypatch.setattr(part, "TOKENS", 20_000)
+    monkeypatch.setattr(part, "PART", 2_000)
+    for some in (api.doctor("text", over), api.doctor("text", {**over, "prepared": str(shards)})):
+        ours, all_ = some.splits["train"].columns, whole.splits["train"].columns
+        for name in ours:
+            assert 10_000 < ours[name].tokens < 0.6 * all_[name].tokens
+            if unit == "line":
+                assert ours[name].mean == pytest.approx(all_[name].mean, rel=0.05)
+    estimate = api.plan("text", {**over, "train.max_epochs": 2}, probe=False)
+    assert estimate.batches == pytest.approx(planned.batches, rel=0.15)
+    assert estimate.recipe.train.max_steps == 2 * estimate.batches
+    assert "looked at a sample: 0.0 of 0.1 MB of text" in estimate.sample[0]

@@ -1,5 +1,6 @@
 """The same bits whoever else is in the batch: every mixer that decodes or reads a source, and what stands around it."""
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any, cast
 
@@ -8,6 +9,8 @@ import torch
 
 from transduce.config import from_data, kinds
 from transduce.errors import UserError
+from transduce.generate.config import GenerateConfig
+from transduce.generate.decode import decode
 from transduce.model.architecture import DecoderConfig, EncoderDecoderConfig
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.mixer import MixerConfig
@@ -15,7 +18,7 @@ from transduce.model.models import Model
 from transduce.model.norms.norm import RMSNorm
 from transduce.model.positions.position import Positions
 from transduce.model.state import tensors
-from transduce.testing.together import SIZE, together
+from transduce.testing.together import SIZE, Numbers, together
 
 WIDTH = 64
 MIXERS = [cast(type[MixerConfig], kind) for kind in kinds(MixerConfig.folder).values() if not kind.absent]
@@ -90,3 +93,32 @@ def test_what_stands_around_a_mixer_keeps_it_so(around: dict[str, Any]) -> None:
     model = built(from_data(DecoderConfig, {"width": WIDTH, "layers": 2, **around}))
     assert not isinstance(model, str)
     together(model)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_on_two_threads_an_input_is_computed_on_one_where_it_is_to_get_the_bits_that_it_gets_alone() -> None:
+    model = built(
+        from_data(DecoderConfig, {"width": WIDTH, "layers": 1, "feedforward": {"kind": "mlp", "hidden": 2048}})
+    )
+    assert not isinstance(model, str)
+    together(model)
+    way, prompt, seen = GenerateConfig(max_new_tokens=3), [[3, 4], [5]], set[int]()
+    for alike, threads in ((True, 1), (False, 2)):
+        decode(model, Numbers(), way, prompt=prompt, alike=alike, on_token=lambda *_: seen.add(torch.get_num_threads()))
+        assert seen == {threads}
+        seen.clear()
+
+    def fails(*_: int) -> None:
+        raise RuntimeError("of a caller")
+
+    with pytest.raises(RuntimeError, match="of a caller"):
+        decode(model, Numbers(), way, prompt=prompt, alike=True, on_token=fails)
+    assert torch.get_num_threads() == 2

@@ -1,5 +1,6 @@
 """The costs of a training, and the faults of its data, seen beforehand."""
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -8,12 +9,17 @@ import torch
 
 from transduce import recipes
 from transduce.api.recipes import Overrides, started
+from transduce.data import read
 from transduce.data.doctor import Findings, examine
+from transduce.data.prepared.part import counts, part_of
 from transduce.data.readers.reader import Readers
+from transduce.data.thinned import thinned
 from transduce.inspect.plan import Costs, Probe, Work, costs, widest
 from transduce.inspect.plan import probe as measured
+from transduce.runs.prepare import TOKENIZER, open_prepared
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
+from transduce.text.tokenizer import Tokenizer
 from transduce.training.precision import autocast
 from transduce.training.train import build as built
 from transduce.training.train import device_of, threads
@@ -25,6 +31,7 @@ class Plan(NamedTuple):
 
     batches: of one epoch.
     probe: a few timed updates (None: nothing was timed).
+    sample: what was looked at where it was not all of the data; `batches` is about right then.
     """
 
     recipe: Recipe
@@ -32,6 +39,7 @@ class Plan(NamedTuple):
     batches: int
     costs: Costs
     probe: Probe | None
+    sample: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -64,28 +72,54 @@ def plan(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, probe: bool 
     device = device_of(config.train)
     cuda = [device] if device.type == "cuda" else []
     with TemporaryDirectory() as folder, threads(config.train.threads), torch.random.fork_rng(cuda):
-        job = built(Run(Path(folder)), config, device, start)
+        some = thinned(config.data, Path(folder) / "data") if unprepared(config) else None
+        looked_at = config
+        if some is not None:
+            train = replace(config.train, max_epochs=None)  # which are as many steps as all of the data say
+            looked_at = replace(config, data=some.data, prepared="never", train=train)
+        job = built(Run(Path(folder)), looked_at, device, start)
+        batches = job.loader.size(0) if some is None else round(job.loader.size(0) * some.whole / max(some.sample, 1))
+        recipe = job.recipe if some is None else replace(config.resolve(), task=job.recipe.task).in_steps(batches)
         precision = autocast(config.train, device)
         optimizers = config.optimizer.build(job.model)
         work = Work(job.model, job.objective, optimizers, precision, config.train.accumulate)
-        Tuning(config.tune, job.model, optimizers).arrange(job.recipe.train.max_steps)
+        Tuning(config.tune, job.model, optimizers).arrange(recipe.train.max_steps)
         counted = costs(work, widest(job.loader), job.loader.rows.shape)
         timed = measured(work, (batch for _, batch in job.loader.stream())) if probe else None
-    return Plan(job.recipe, device, job.loader.size(0), counted, timed)
+    return Plan(recipe, device, batches, counted, timed, () if some is None else (some.remark,))
+
+
+def unprepared(config: Recipe) -> bool:
+    """Says whether the texts themselves are read, and not shards that were prepared of them."""
+    return config.prepared in ("auto", "run", "never") and config.task.reads_text
 
 
 def doctor(spec: str = recipes.DEFAULT, overrides: Overrides = (), *, preview: int = 3) -> Findings:
-    """Returns the faults and sizes of a recipe's data, to be seen before training. Writes nothing."""
+    """Returns the faults and sizes of a recipe's data, to be seen before training. Writes nothing.
+
+    Of large files a sample is looked at, as the findings say; of shards, one beside their own exact counts.
+    """
     config, start = started(spec, overrides)
-    task = config.task
-    splits, looks = task.examined(config.data.load(task.reads))
-    texts = list(task.texts(splits["train"]))
-    tokenizer = None if start is None else start.readers.tokenizer
-    if start is None and config.tokenizer is not None:
-        tokenizer = config.tokenizer.train(texts)
+    task, tokenizer = config.task, None if start is None else start.readers.tokenizer
+    with TemporaryDirectory() as folder:
+        some = thinned(config.data, Path(folder)) if unprepared(config) else None
+        sample, data = ([], config.data) if some is None else ([some.remark], some.data)
+        if unprepared(config) or not task.reads_text:
+            splits, looks = task.examined(data.load(task.reads))
+            texts = list(task.texts(splits["train"]))
+            if start is None and config.tokenizer is not None:
+                tokenizer = config.tokenizer.train(texts)
+        else:
+            shards = open_prepared(read.at_home(config.prepared), config)
+            tokenizer, looks = Tokenizer.load(shards.folder / TOKENIZER), list[str]()
+            splits = {name: part_of(columns, tokenizer) for name, columns in shards.splits.items()}
+            sample = [counts(name, columns, len(splits[name])) for name, columns in shards.splits.items()]
     readers = Readers(tokenizer, task.readers(splits["train"]))
     encoded = {name: task.examples(columns, readers) for name, columns in splits.items()}
     looks += [line for name in encoded for line in task.unlearnable(config.model, readers, name, encoded[name])]
-    unread = [*config.data.remarks(task.reads), *task.remarks(readers), *looks]
+    unread = [*([] if config.data.absent() else config.data.remarks(task.reads)), *task.remarks(readers), *looks]
     seed = config.train.seed
-    return examine(splits, encoded, tokenizer, config.batch, seed=seed, rows=preview, unread=unread)
+    return examine(
+        splits, encoded, tokenizer, config.batch, seed=seed, rows=preview, unread=unread, data=config.data,
+        looked_at=sample,
+    )  # fmt: skip

@@ -10,11 +10,13 @@ from transduce.cli.options import Words
 from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
 
+KEYS = "splits, overlap, vocab_size, unused, padding, batches, preview, looked_at, advice"
+
 
 def doctor(
     words: Words = None,
     preview: Annotated[int, typer.Option(help="Rows to show as tokens.")] = 3,
-    json: Annotated[bool, option("splits, overlap, vocab_size, unused, padding, batches, preview, advice")] = False,
+    json: Annotated[bool, option(KEYS)] = False,
 ) -> None:
     """Look for what is wrong with the data of a recipe.
 

@@ -11,9 +11,9 @@ from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
 
 KEYS = (
-    "name, device, steps, batches (of an epoch), parameters (by part), tokens, forward_flops and training_flops (of a "
-    "row of so many tokens), weights, gradients, optimizer, average, activations, update (of the widest batch, at "
-    "most), resident (of the process before it) and state (bytes), seconds, probe"
+    "name, device, steps, batches (of an epoch), sample, parameters (by part), tokens, forward_flops, training_flops "
+    "(of a row of so many tokens), weights, gradients, optimizer, average, activations, update (of the widest batch, "
+    "at most), resident (of the process before it) and state (bytes), seconds, probe"
 )
 
 
@@ -36,8 +36,9 @@ def plan(
     if json:
         steps = {"name": estimate.recipe.name, "device": str(estimate.device), "steps": estimate.recipe.train.max_steps}
         steps["average"] = estimate.average
+        steps["batches"] = estimate.batches
         times = {"seconds": estimate.seconds, "probe": estimate.probe}
-        return document({**steps, "batches": estimate.batches, **vars(estimate.costs), **times})
+        return document({**steps, "sample": estimate.sample, **vars(estimate.costs), **times})
     from transduce.cli import show
 
     show.plan(estimate)

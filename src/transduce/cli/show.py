@@ -117,6 +117,8 @@ def plan(estimate: Plan) -> None:
     """Prints parameters, work, memory and time of a recipe."""
     counted, probe, train = estimate.costs, estimate.probe, estimate.recipe.train
     total = sum(counted.parameters.values())
+    for sentence in estimate.sample:
+        console.print(Text(sentence), soft_wrap=not console.is_terminal)
     rows = [(part, f"{n:,}", f"{n / total:.1%}") for part, n in counted.parameters.items()]
     table(estimate.recipe.name, "part", "parameters", "share", rows=[*rows, ("all", f"{total:,}", "")])
     facts("FLOPs per token, padding not counted", [
@@ -138,7 +140,8 @@ def plan(estimate: Plan) -> None:
         state["per token of the source"] = counted.state.per_source_token
     facts("state of one row in decoding", [(name, size(n)) for name, n in state.items()])
     epochs = train.max_steps * train.accumulate / estimate.batches
-    length = [("steps", f"{train.max_steps:,}"), ("epochs", f"{epochs:.1f} of {estimate.batches:,} batches")]
+    about = "about " if estimate.sample else ""
+    length = [("steps", f"{train.max_steps:,}"), ("epochs", f"{epochs:.1f} of {about}{estimate.batches:,} batches")]
     if probe is not None and estimate.seconds is not None:
         rate = counted.training_flops / counted.tokens * probe.tokens_per_second
         how = f"{number(rate)}FLOP/s; measured over {probe.updates} updates on {estimate.device}"
@@ -171,6 +174,8 @@ def facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
 
 def findings(data: Findings) -> None:
     """Prints the data of a recipe, their faults, and rows as the model will see them."""
+    for sentence in data.looked_at:
+        console.print(Text(sentence), soft_wrap=not console.is_terminal)
     names = list(data.splits)
     splits = data.splits.values()
     rows = [
@@ -190,9 +195,10 @@ def findings(data: Findings) -> None:
             histogram(f"tokens of a {label}, {name}: mean {column.mean:.1f}, longest {column.longest}", column)
     for (first, second), shared in data.overlap.items():
         console.print(f"{second} shares {shared:,} of {data.splits[second].examples:,} examples with {first}")
+    of_it = " of what was looked at" if data.looked_at else ""
     if data.vocab_size:
         console.print(f"vocabulary of {data.vocab_size:,}, {data.unused:,} never used in training")
-    console.print(f"{data.batches:,} batches in an epoch, {data.padding:.1%} of their slots empty")
+    console.print(f"{data.batches:,} batches in an epoch{of_it}, {data.padding:.1%} of their slots empty")
     for number_, row in enumerate(data.preview, 1):
         console.print(Text(f"row {number_}", style="bold"), Text("(green: learnt; grey: read only)", style="dim"))
         if row.source:

@@ -11,6 +11,8 @@ from torch import Tensor
 from transduce.data.columns import Columns
 from transduce.data.examples import Examples, Index, Ragged, overlong
 from transduce.data.loader import BatchConfig, Loader
+from transduce.data.mixed import loader_of
+from transduce.data.source import DataConfig
 from transduce.text.tokenizer import Tokenizer
 
 BARS = 12
@@ -90,6 +92,7 @@ class Findings:
     preview: tuple[Row, ...]
     header: tuple[str, ...] | None = None  # a first row that looks like the names of columns
     unread: tuple[str, ...] = ()  # a sentence for each kind of file or column that is not read
+    looked_at: tuple[str, ...] = ()  # what was looked at where it was not all, and what is known of the whole
 
     def advice(self) -> list[str]:
         """Returns a sentence for each finding that usually means a mistake, with what to do about it."""
@@ -129,12 +132,19 @@ def examine(
     seed: int = 0,
     rows: int = 4,
     unread: Sequence[str] = (),
+    data: DataConfig | None = None,
+    looked_at: Sequence[str] = (),
 ) -> Findings:
-    """Returns findings about every split; `encoded` are the same texts as ids, `rows` those to preview, `unread` what
-    is said of what was not read.
+    """Returns findings about every split.
+
+    encoded: the same texts as ids.
+    rows: those to preview.
+    unread: sentences on what is not read.
+    data: where the shares of a mixture are.
+    looked_at: sentences on what was looked at where it was not all.
     """
     sizes = {name: _split(columns, encoded[name], tokenizer, config) for name, columns in splits.items()}
-    loader = Loader(encoded["train"], config, seed=seed)
+    loader = loader_of(encoded["train"], config, seed=seed, columns=splits["train"], data=data)
     padding, batches = _padding(loader)
     vocab_size, used = 0, 0
     if tokenizer is not None:
@@ -150,6 +160,7 @@ def examine(
         preview=() if tokenizer is None else preview(loader, tokenizer, rows),
         header=header(splits),
         unread=tuple(unread),
+        looked_at=(*looked_at, *loader.remarks()),
     )
 
 

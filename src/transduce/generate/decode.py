@@ -1,6 +1,7 @@
 """Ids in, ids out: one loop serves greedy decoding, sampling and beam search, whatever a model keeps as its state."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -48,7 +49,8 @@ def decode(
     on_token: is called with (input, id) as tokens come, but not for </s>; for one hypothesis per input only.
     batch_size: inputs decoded together, sorted by length; the output depends on it by rounding alone.
     alike: the output does not depend on `batch_size` at all: on a CPU, in float32, each input gets the bits that it
-        gets alone, for the sizes that `testing/together.py` names. A single input then takes longer.
+        gets alone, for the sizes that `testing/together.py` names. A single input then takes longer, and one thread
+        computes all.
     Raises UserError where inputs and model do not fit together.
     """
     if on_token is not None and config.beam_size * config.nbest > 1:
@@ -70,7 +72,7 @@ def decode(
         of_batch = Rules(config, batch, search.ends, vocabulary) if ruled else None
         choose = chooser(config, names, max(most[i] for i in rows), of_batch, barred)
         watch = None if on_token is None else renumbered(on_token, rows)
-        with rows_alike(alike or draft is not None):
+        with rows_alike(alike or draft is not None), one_thread(alike):
             if draft is None:
                 best = run(fast, batch, search, choose, watch, alike)
             else:
@@ -78,6 +80,23 @@ def decode(
         for i, hypotheses in zip(rows, best, strict=True):
             out[i] = hypotheses[: config.nbest]
     return rescored(model, vocabulary, config, inputs, out) if ruled else out
+
+
+@contextmanager
+def one_thread(wanted: bool) -> Generator[None]:
+    """Computes on one thread of the CPU inside, if that is wanted.
+
+    With several, MKL cuts the sums of 2,048 numbers and more in parts, and how depends on the number of rows.
+    """
+    before = torch.get_num_threads()
+    if not wanted or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def rescored(
