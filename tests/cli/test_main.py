@@ -25,7 +25,15 @@ def test_help_lists_the_commands_in_the_order_of_the_road(cli) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["train", "--help"], ["catalogue", "show", "gpt-2-124m"], ["catalogue", "diff", "gpt", "bert-base"]],
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["catalogue", "show", "gpt-2-124m"],
+        ["catalogue", "diff", "gpt", "bert-base"],
+        ["parts"],
+        ["parts", "ls", "--json"],
+        ["parts", "show", "delta"],
+    ],
 )
 def test_what_is_only_looked_up_is_answered_without_torch(words: list[str]) -> None:
     heavy = {"torch", "numpy", "tokenizers", "matplotlib", "sacrebleu", "babel", "safetensors"}

@@ -10,7 +10,7 @@ from transduce.cli.documents import document, option
 from transduce.cli.words import fold
 
 if TYPE_CHECKING:
-    from transduce.inspect.parts import Growth, PartFacts
+    from transduce.inspect.listed import Growth, Listed
 
 app = typer.Typer(help="List the parts of models, with formulas, sources and costs.", invoke_without_command=True)
 
@@ -40,13 +40,13 @@ def parts(context: typer.Context, json: AsList = False) -> None:
 @app.command("ls")
 def list_(json: AsList = False) -> None:
     """List every part."""
-    from transduce.inspect.parts import parts
+    from transduce.inspect.listed import listed
 
     if json:
-        return document(map(facts, parts()))
+        return document(map(facts, listed()))
 
     section = ""
-    for part in parts():
+    for part in listed():
         if part.key != section:
             print(("\n" if section else "") + fold(TITLES[part.key], sys.stdout))
             section = part.key
@@ -61,20 +61,18 @@ def show(
     json: Annotated[bool, option(f"{KEYS}, limits")] = False,
 ) -> None:
     """Everything about one part: formula, source, options, what it can and cannot do, cost and state."""
-    import inspect
+    from transduce.inspect.listed import WIDTH, one
 
-    from transduce.inspect import parts as found
-
-    part = found.part(name)
+    part = one(name)
     if json:
-        return document({**facts(part), "limits": found.limits(part)})
-    print(inspect.getdoc(part.config))
+        return document({**facts(part), "limits": part.limits})
+    print(part.text)
     print(f"\nmodel.{part.key}.kind={part.kind}")
     for key, default in part.options:
         print(f"  {key} = {default}")
     if part.flops is not None and part.state is not None:
-        print(f"\ncost of a token at width {found.WIDTH}: {work(part.flops)}; state of a row: {size(part.state)}")
-    for reason in found.limits(part):
+        print(f"\ncost of a token at width {WIDTH}: {work(part.flops)}; state of a row: {size(part.state)}")
+    for reason in part.limits:
         print(fold(reason, sys.stdout))
 
 
@@ -97,9 +95,11 @@ def check(
         out.write_text(text, encoding="utf-8")
 
 
-def facts(part: "PartFacts") -> dict[str, Any]:
-    """Returns a part as JSON has it."""
-    return {**vars(part), "config": part.config.__name__, "options": dict(part.options)}
+def facts(part: "Listed") -> dict[str, Any]:
+    """Returns a part as JSON has it in a list."""
+    return {key: value for key, value in vars(part).items() if key not in ("text", "limits")} | {
+        "options": dict(part.options)
+    }
 
 
 def cell(result: tuple[str, str, str, float | str]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def cell(result: tuple[str, str, str, float | str]) -> dict[str, Any]:
     return {**names, "deviation": None if refusal else value, "refusal": refusal}
 
 
-def line(part: "PartFacts") -> None:
+def line(part: "Listed") -> None:
     about = f"{part.formula}  {part.source}".rstrip()
     print(fold(f"  {part.kind:22}{about}", sys.stdout, 24))
     if part.flops is not None and part.state is not None:

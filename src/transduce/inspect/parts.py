@@ -3,40 +3,20 @@
 import inspect as python
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 
-from transduce.config import Part, kinds, nearest
-from transduce.errors import UserError
+from transduce.config import Part, kinds
 from transduce.inspect.counts import flops
+from transduce.inspect.listed import FOLDERS, WIDTH, Growth, Listed
 from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.layout import dense
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import NoPositionsConfig
 from transduce.model.state import nbytes
 
-WIDTH = 256
 SHORT, LONG = 32, 64  # tokens, between which cost and state are told apart into a fixed part and one that grows
-
-# The key of a recipe, and the folder its kinds live in, along the road from embedding to start values.
-FOLDERS = {
-    "mixer": "transduce.model.mixers",
-    "positions": "transduce.model.positions",
-    "residual": "transduce.model.residual",
-    "norm": "transduce.model.norms",
-    "feedforward": "transduce.model.feedforward",
-    "embedding": "transduce.model.embed",
-    "head": "transduce.model.heads",
-    "init": "transduce.model.init",
-}
-
-
-class Growth(NamedTuple):
-    """fixed + slope * tokens read before."""
-
-    fixed: float
-    slope: float
 
 
 @dataclass(frozen=True)
@@ -66,19 +46,13 @@ def parts(counted: bool = True) -> Iterator[PartFacts]:
             yield PartFacts(key, kind, formula.strip(), source.strip(), config, *costs)
 
 
-def part(name: str) -> PartFacts:
-    """Returns a part by its kind; `key.kind` where two parts share a name. Raises UserError for none, or several."""
-    matches = [p for p in parts(counted=False) if name in (p.kind, f"{p.key}.{p.kind}")]
-    if len(matches) > 1:
-        raise UserError(f"`{name}` is a kind of {' and '.join(p.key for p in matches)}; write {matches[0].key}.{name}")
-    if not matches:
-        guess = nearest(name, [p.kind for p in parts(counted=False)])
-        raise UserError(
-            f"there is no part `{name}`; " + (f"did you mean `{guess}`?" if guess else "`transduce parts` lists them")
-        )
-    only = matches[0]
-    costs = mixer_costs(cast(type[MixerConfig], only.config)) if only.key == "mixer" else (None, None)
-    return PartFacts(only.key, only.kind, only.formula, only.source, only.config, *costs)
+def described(part: PartFacts) -> Listed:
+    """Returns a part as it is listed."""
+    text = python.getdoc(part.config) or ""
+    name, options = part.config.__name__, part.options
+    return Listed(
+        part.key, part.kind, part.formula, part.source, name, options, part.flops, part.state, text, limits(part)
+    )  # fmt: skip
 
 
 def limits(facts: PartFacts) -> list[str]:
