@@ -156,3 +156,11 @@ def test_the_moving_average_is_what_is_used(tmp_path: Path) -> None:
     assert averaged.keys() == trained.keys()
     assert all(torch.equal(state[name], value) for name, value in averaged.items())
     assert any(not torch.equal(state[name], value) for name, value in trained.items())
+
+
+def test_opening_a_model_needs_nothing_of_training_one() -> None:
+    heavy = "{'transduce.training.train', 'transduce.catalogue.build', 'transduce.api.averaging', 'rich', 'matplotlib'}"
+    python(
+        "import sys; from transduce import api; api.load; assert set(api.PLACES) <= set(dir(api)); "
+        f"found = {heavy} & set(sys.modules); assert not found, found"
+    )

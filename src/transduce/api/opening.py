@@ -6,7 +6,6 @@ from typing import get_args
 import torch
 
 from transduce.api.recipes import Overrides, changed, pairs
-from transduce.catalogue import build as published
 from transduce.errors import UserError
 from transduce.exchange import certificate, unread
 from transduce.exchange import importing as imported
@@ -16,7 +15,7 @@ from transduce.runs.opening import calibrated, open_run
 from transduce.runs.quantised import read_in
 from transduce.runs.recipe import TrainConfig
 from transduce.runs.run import Run
-from transduce.training.train import device_of
+from transduce.training.device import device_of
 from transduce.transducer import Transducer
 
 
@@ -72,6 +71,8 @@ def build(
 
     Raises UserError for an unknown id, one that cannot be built, and a model that does not fit the memory.
     """
+    from transduce.catalogue import build as published
+
     config, rows = published.config_of(name, pairs(overrides))
     if device not in ("auto", "cpu", "cuda", "meta"):
         raise UserError(f"device={device} is not a device; use auto, cpu, cuda or meta")

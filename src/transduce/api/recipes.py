@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from transduce import recipes
-from transduce.catalogue import build as published
 from transduce.config import from_data, override, to_data
 from transduce.errors import UserError
-from transduce.exchange import starting
 from transduce.runs import assumed
 from transduce.runs.recipe import Recipe
 from transduce.runs.start import Start
@@ -32,6 +30,9 @@ def started(
 
     out: the directory of runs, where this one may have begun.
     """
+    from transduce.catalogue import build as published  # what opening a run needs nothing of
+    from transduce.exchange import starting
+
     changes = pairs(overrides)
     if {"train.max_steps", "train.max_epochs"} <= {key for key, value in changes if value is not None}:
         raise UserError(

@@ -10,7 +10,7 @@ from transduce.cli.options import Words
 from transduce.cli.words import recipe_and_overrides
 from transduce.recipes import DEFAULT
 
-KEYS = "splits, overlap, vocab_size, unused, padding, batches, preview, looked_at, advice"
+KEYS = "splits, overlap, vocab_size, unused, padding, batches, preview, looked_at, sources, advice"
 
 
 def doctor(

@@ -174,7 +174,7 @@ def facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
 
 def findings(data: Findings) -> None:
     """Prints the data of a recipe, their faults, and rows as the model will see them."""
-    for sentence in data.looked_at:
+    for sentence in (*data.looked_at, *data.sources):
         console.print(Text(sentence), soft_wrap=not console.is_terminal)
     names = list(data.splits)
     splits = data.splits.values()

@@ -93,6 +93,7 @@ class Findings:
     header: tuple[str, ...] | None = None  # a first row that looks like the names of columns
     unread: tuple[str, ...] = ()  # a sentence for each kind of file or column that is not read
     looked_at: tuple[str, ...] = ()  # what was looked at where it was not all, and what is known of the whole
+    sources: tuple[str, ...] = ()  # the shares of the sources of a mixture
 
     def advice(self) -> list[str]:
         """Returns a sentence for each finding that usually means a mistake, with what to do about it."""
@@ -160,7 +161,8 @@ def examine(
         preview=() if tokenizer is None else preview(loader, tokenizer, rows),
         header=header(splits),
         unread=tuple(unread),
-        looked_at=(*looked_at, *loader.remarks()),
+        looked_at=tuple(looked_at),
+        sources=tuple(loader.remarks()),
     )
 
 

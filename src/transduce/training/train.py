@@ -39,6 +39,7 @@ from transduce.runs.start import Start, begin, hand_on
 from transduce.runs.weights import names
 from transduce.training import exploring, loop, reference, teaching
 from transduce.training.calibrate import require_valid
+from transduce.training.device import device_of as device_of
 from transduce.training.finish import finish
 from transduce.training.loop import Interrupted
 from transduce.training.moving import Moving
@@ -241,13 +242,6 @@ def compiles(block: Block) -> bool:
     """Says whether tracing a block is worth it: experts break the graph, a loop over tokens is traced per length."""
     loops = any(isinstance(part, Inside) for part in block.every())
     return not loops and not any(getattr(part, "asks_valid", False) for part in block.modules())
-
-
-def device_of(config: TrainConfig) -> torch.device:
-    """Returns the device that was asked for. Raises UserError if this machine does not have it."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("train.device=cuda, but PyTorch sees no GPU here; use train.device=cpu or auto")
-    return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def require_steps_left(run: Run, config: TrainConfig) -> None:
