@@ -57,6 +57,7 @@ LINES: dict[str, tuple[list[str], set[str]]] = {
     "generate": (["LETTERS", "the", "--samples", "2", "--max-new-tokens", "3"], {"prompt", "text", "log_p"}),
     "chat": (["TALK"], {"prompt", "text"}),
     "label": (["TALK", "text.txt"], {"prompt", "chosen", "rejected"}),
+    "impute": (["LETTERS", "the brown fox", "a"], {"text", "restored", "word", "gap", "probability"}),
     "score": (["DATES"], {"source", "target", "log_p", "tokens", "log_p_per_token"}),
     "predict": (["DATES", "3 May", "4 May"], {"input", "prediction"}),
     "classify": (["LABELS", "red", "blue"], {"text", "label", "probability", "probabilities"}),

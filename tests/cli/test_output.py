@@ -128,6 +128,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "regress": [str(runs.grades), text],
         "rank": [str(runs.order), text, "--passages", str(runs.table)],
         "answer": [str(runs.answers), text, "--context", text],
+        "impute": [str(runs.stream), text],
         "act": [str(runs.acts), "--episodes", "2"],
         "draw": [str(runs.ring), "--count", "2", "--steps", "2"],
         "predict": [str(runs.pairs), text],

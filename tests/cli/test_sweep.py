@@ -212,6 +212,7 @@ WITH_TEXT = {
         Input([], plain, same, stdin=["ANSWERS", "--json", "--context", "red dog"], told=TOO_LONG),
     ],
     "embed": [Input(["ENCODER", "--file", "FILE"], plain, same, "lines", ["ENCODER"], told=TOO_LONG)],
+    "impute": [Input(["LETTERS", "--json", "--file", "FILE"], plain, same, "lines", told=TOO_LONG)],
     "tokenizer train": [
         Input(["FILE", "--kind", "char", "--out", "made"], plain, characters, "a.txt", told={**TOO_LONG, **EMPTY})
     ],
@@ -297,7 +298,7 @@ def came_in(command: str, out: str, taken: dict[str, Any]) -> Any:
         return [row["text"] for row in sorted(found, key=lambda row: row["line"])]
     if command == "answer":
         return [json.loads(line)["question"] for line in lines]
-    if command in ("embed", "classify", "tag", "regress"):
+    if command in ("embed", "classify", "tag", "regress", "impute"):
         return [json.loads(line)["text"] for line in lines]
     if command == "tokenizer train":
         return set(Tokenizer.load("made").tokenizer.get_vocab()) - set(SPECIALS)
@@ -325,6 +326,7 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
     answers: Path,
     grades: Path,
     order: Path,
+    letters: Path,
     tmp_path: Path,
     command: str,
     number: int,
@@ -342,6 +344,7 @@ def test_the_right_text_comes_in_or_one_sentence_comes_out(
         "ANSWERS": str(answers),
         "GRADES": str(grades),
         "ORDER": str(order),
+        "LETTERS": str(letters),
     }
     if channel in ("file", "gz"):
         assert one.file is not None

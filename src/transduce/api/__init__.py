@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transduce.api.folders import parity as parity
     from transduce.api.folders import quantise as quantise
     from transduce.api.folders import require_new as require_new
+    from transduce.api.imputing import imputer as imputer
     from transduce.api.opening import build as build
     from transduce.api.opening import load as load
     from transduce.api.planning import Plan as Plan
@@ -39,6 +40,7 @@ PLACES = {
     "parity": "transduce.api.folders",
     "quantise": "transduce.api.folders",
     "require_new": "transduce.api.folders",
+    "imputer": "transduce.api.imputing",
     "build": "transduce.api.opening",
     "load": "transduce.api.opening",
     "Plan": "transduce.api.planning",

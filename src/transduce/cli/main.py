@@ -27,6 +27,7 @@ from transduce.cli import (
     export,
     generate,
     import_,
+    impute,
     inspect_,
     label,
     lr_find,
@@ -78,6 +79,7 @@ app.command()(for_programs(act.act))
 app.command()(for_programs(predict.predict))
 app.command()(for_programs(embed.embed))
 app.command()(for_programs(draw.draw))
+app.command()(for_programs(impute.impute))
 app.command(context_settings=PASS_ON)(plan.plan)
 app.command(context_settings=PASS_ON)(doctor.doctor)
 app.command("lr-find", context_settings=PASS_ON)(lr_find.lr_find)
