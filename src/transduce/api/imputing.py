@@ -54,7 +54,7 @@ class Measured(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """What may have been lost: gaps (N,), words (N,) by number, and how probable each is (N,)."""
+    """Words that may have been lost, (N,), the gaps that they stood in, and how probable each is."""
 
     gaps: list[int]
     words: list[str]
