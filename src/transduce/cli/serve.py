@@ -1,5 +1,6 @@
 """`transduce serve`: trained models behind HTTP."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,8 @@ from transduce.cli.opening import opened
 from transduce.cli.options import Checkpoint, Device, Precision
 from transduce.errors import UserError
 
+# oneDNN and what torch keeps of it hold code for every shape of product, of 1,024 shapes by default: 0.2 MB each.
+CACHES, SHAPES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"), "128"
 MISSING = "a server needs starlette and uvicorn; install them: pip install 'transduce[serve]'"
 
 
@@ -34,6 +37,8 @@ def serve(
 
     transduce serve runs/shakespeare
     """
+    for name in CACHES:
+        os.environ.setdefault(name, SHAPES)
     try:
         from transduce.serve.asking import Served
         from transduce.serve.http import LOCAL, Limits, Server

@@ -18,8 +18,9 @@ from transduce.generate.reading import read_prompts, read_sources
 from transduce.generate.rules import Rules
 from transduce.generate.rules import ruled as has_rules
 from transduce.generate.sample import name_streams
-from transduce.generate.score import score
+from transduce.generate.score import scoring
 from transduce.generate.search import NO_TOKEN, Move, OnToken, Search, show
+from transduce.generate.slices import Slices, drained
 from transduce.generate.stop import StopTexts
 from transduce.model.cache import overwrite, take
 from transduce.model.layout import one_each
@@ -79,7 +80,7 @@ def decode(
                 best = run_ahead(fast, batch, search, choose, draft, watch)
         for i, hypotheses in zip(rows, best, strict=True):
             out[i] = hypotheses[: config.nbest]
-    return rescored(model, vocabulary, config, inputs, out) if ruled else out
+    return drained(rescored(model, vocabulary, config, inputs, out)) if ruled else out
 
 
 @contextmanager
@@ -101,14 +102,14 @@ def one_thread(wanted: bool) -> Generator[None]:
 
 def rescored(
     model: Model, vocabulary: Vocabulary, config: GenerateConfig, inputs: Inputs, hypotheses: list[list[Hypothesis]]
-) -> list[list[Hypothesis]]:
-    """Returns the hypotheses with the log p of the model alone, without what rules added to it.
+) -> Slices[list[list[Hypothesis]]]:
+    """Returns the hypotheses with the log p of the model alone, without what rules added to it, a block at a time.
 
     A token that the config forces at the beginning does not count.
     """
     forced = 0 if config.forced_bos is None else 1
     flat = [(i, h, forced * (len(inputs.prompts[i]) == 1)) for i, row in enumerate(hypotheses) for h in row]
-    scores = score(
+    scores = yield from scoring(
         model, vocabulary, sources=None if inputs.sources is None else [inputs.sources[i] for i, _, _ in flat],
         prompts=[[*inputs.prompts[i], *h.ids[:n]] for i, h, n in flat],
         targets=[[*h.ids[n:], *([] if h.end is None else [h.end])] for _, h, n in flat],

@@ -1,9 +1,11 @@
 """Rows that decode together although they come and go: each gets the tokens and bits that it gets alone.
 
-A request is read by itself, in chunks that are counted from its own start, and then takes a row beside others, which
-step together. A beam search steps by itself, since its beams are rows that stand side by side already.
+A request is read by itself, in chunks that are counted from its own start, some blocks of the model at a time, and then
+takes a row beside others, which step together. A beam search steps by itself, since its beams are rows that stand side
+by side already.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
@@ -24,6 +26,7 @@ from transduce.generate.reading import CHUNK, grid, grouped, keep, read_sources
 from transduce.generate.rules import Rules
 from transduce.generate.rules import ruled as has_rules
 from transduce.generate.search import Move, Search
+from transduce.generate.slices import Slices, stepped
 from transduce.generate.stop import StopTexts
 from transduce.model.layout import one_each
 from transduce.model.models import Model
@@ -64,8 +67,9 @@ class Growing:
     """A request that is read, then grows, then is over.
 
     prompt: the tokens of the prompt that were looked at. new: tokens since they were last taken, for texts that are
-    written one token after the other. written: how many there were in all. hypotheses: the best first, once `over`.
-    error: why there is none.
+    written one token after the other. written: how many there were in all. ended: no token follows; with rules the
+    text is then read once more. hypotheses: the best first, once `over`. error: why there is none.
+    work: what is read, a block of the model at a time.
     """
 
     def __init__(self, request: Request, model: Model, vocabulary: Vocabulary) -> None:
@@ -79,12 +83,12 @@ class Growing:
         held_back = Rules(config, self.inputs, self.search.ends, vocabulary) if self.ruled else None
         self.choose = chooser(config, names, max(request.most, 1), held_back, barred)
         self.width = 1 if config.temperature > 0 else config.beam_size
-        self.ids: Tensor | None = None
+        self.work: Slices[None] = self.read(model)
         self.at, self.state, self.memory = 0, None, None
         self.hidden: Tensor | None = None
         self.positions = torch.tensor([[len(request.prompt) - 1]], device=model.device)
         self.prompt = [Token(request.prompt[0])] if request.echo else list[Token]()
-        self.new, self.written, self.over = list[Token](), 0, False
+        self.new, self.written, self.ended, self.over = list[Token](), 0, False, False
         self.hypotheses: list[Hypothesis] = []
         self.error: Exception | None = None
 
@@ -93,25 +97,23 @@ class Growing:
         tokens, self.new = self.new, []
         return tokens
 
-    def read(self, model: Model) -> bool:
-        """Reads the next chunk of the prompt. Returns True when all is read and `hidden` (1, M) is there."""
+    def read(self, model: Model) -> Slices[None]:
+        """Reads the prompt, a chunk after the other; at the end `hidden` (1, M) is there."""
         row, device = self.request.prompt, model.device
-        if self.ids is None:
-            ((self.wide, _),) = grouped([row], True)
-            self.ids, self.layout = grid([row], self.wide, True, device)
-            if self.inputs.sources is not None:
-                self.memory = read_sources(model, self.inputs.sources, True)
-            self.state = model.init_state(1, len(row) + max(self.request.most, 1))
-        at, self.at = self.at, min(self.at + CHUNK, self.wide)
-        piece = self.layout if self.wide <= CHUNK else self.layout.slice(at, self.at)
-        y, after = model.step(self.ids[:, at : self.at], piece, self.state, self.memory)
-        self.state = keep(self.state, after)
-        if self.request.echo:
-            self.note_prompt(model, y[0, : len(row) - at], at)
-        if self.at < self.wide:
-            return False
-        self.hidden = y[:, len(row) - 1 - at]
-        return True
+        ((wide, _),) = grouped([row], True)
+        ids, layout = grid([row], wide, True, device)
+        if self.inputs.sources is not None:
+            self.memory = read_sources(model, self.inputs.sources, True)
+            yield
+        self.state = model.init_state(1, len(row) + max(self.request.most, 1))
+        for at in range(0, wide, CHUNK):
+            end = min(at + CHUNK, wide)
+            piece = layout if wide <= CHUNK else layout.slice(at, end)
+            y, after = yield from stepped(model, ids[:, at:end], piece, self.state, self.memory)
+            self.state = keep(self.state, after)
+            if self.request.echo:
+                self.note_prompt(model, y[0, : len(row) - at], at)
+            self.at, self.hidden = end, y[:, min(len(row), end) - 1 - at]
 
     def note_prompt(self, model: Model, hidden: Tensor, at: int) -> None:
         """Notes log p of the tokens of the prompt that follow the hidden states (n, M) of those from `at` on."""
@@ -133,17 +135,19 @@ class Growing:
                 self.new += noted(logits.log_softmax(-1), [id], self.request.look)
         return move
 
-    def finish(self, model: Model, vocabulary: Vocabulary) -> None:
+    def end(self) -> None:
         """Ranks what was written. Raises UserError where no token had a finite probability."""
+        self.ended = True
         if self.request.most:
-            rows = self.search.kept
-            if not all(rows):
+            if not all(self.search.kept):
                 raise UserError(NO_TOKEN)
-            rows = [rows[0][: self.request.config.nbest]]
-            if self.ruled:
-                with rows_alike(False):  # nobody stands beside them
-                    rows = rescored(model, vocabulary, self.request.config, self.inputs, rows)
-            self.hypotheses = rows[0]
+            self.hypotheses = self.search.kept[0][: self.request.config.nbest]
+        self.over = not (self.ruled and self.request.most)
+
+    def read_again(self, model: Model, vocabulary: Vocabulary) -> Slices[None]:
+        """Reads what was written under rules for the log p of the model alone."""
+        many = yield from rescored(model, vocabulary, self.request.config, self.inputs, [self.hypotheses])
+        (self.hypotheses,) = many
 
 
 def noted(log_p: Tensor, ids: Sequence[int], look: int) -> list[Token]:
@@ -172,6 +176,7 @@ class Rows:
         self.growing: list[Growing] = []  # one a row of the lane, in its order
         self.apart: list[Growing] = []
         self.lane, self.model = Lane(), reader(model)
+        self.pace = 0.0  # seconds that those who write took for their last step
 
     @property
     def used(self) -> int:
@@ -197,6 +202,7 @@ class Rows:
             last = self.growing.pop()
             if last is not one:
                 self.growing[row] = last
+        one.work.close()
         one.state = one.memory = one.hidden = None
 
     @torch.inference_mode()
@@ -204,30 +210,42 @@ class Rows:
         """Reads a chunk of what is to be read, and writes a token of all that grows; returns those that changed."""
         with rows_alike(True):
             searches = list(self.apart)
-            changed = self._read()
+            changed, begun = self._read(), time.perf_counter()
             changed += [one for one in searches if self._apart(one)]
             if self.growing:
                 changed += self._together()
+            self.pace = time.perf_counter() - begun
         return list(dict.fromkeys(changed))
 
     def _read(self) -> list[Growing]:
-        """Reads at most CHUNK tokens, or one chunk, and takes the first token of those that are read."""
-        budget, out = CHUNK, list[Growing]()
+        """Reads at most CHUNK tokens, or one chunk, and takes the first token of those that are read.
+
+        Where others wait for their next tokens, it reads about as long as their last step took, in whole blocks.
+        """
+        begun, budget, out = time.perf_counter(), CHUNK, list[Growing]()
         while self.reading and budget > 0:
             one = self.reading[0]
             before = one.at
             if not self._guard(one, lambda one=one: self._begin(one)):
                 out.append(one)
                 continue
-            budget -= max(one.at - before, 1)
-            if one.over or one.hidden is not None:
+            budget -= one.at - before
+            if one.over or one not in self.reading:
                 out.append(one)
-            else:
+            elif one.ended or one.at > before:
                 self.reading.rotate(-1)
+            if (self.growing or self.apart) and time.perf_counter() - begun > self.pace:
+                break
         return out
 
     def _begin(self, one: Growing) -> None:
-        if not one.read(self.model):
+        """Reads a block further, and begins to write once all is read."""
+        with rows_alike(not one.ended):  # what is read again stands beside nobody
+            if next(one.work, self) is not self:
+                return
+        if one.ended:
+            one.over = True
+            self.drop(one)
             return
         assert one.hidden is not None
         self.reading.remove(one)
@@ -269,8 +287,9 @@ class Rows:
         for row, one in enumerate(out):
             self._guard(one, lambda one=one, row=row: self._next(one, row, logits[row : row + 1]))
         for one in out:
-            if one.over:
+            if one.ended or one.over:
                 self.drop(one)
+                self._read_again(one)
         return out
 
     def _next(self, one: Growing, row: int, logits: Tensor) -> None:
@@ -281,10 +300,15 @@ class Rows:
             self.lane.feed(row, int(move.ids[0]))
 
     def _end(self, one: Growing, drop: bool = True) -> None:
-        one.over = True
-        one.finish(self.original, self.vocabulary)
+        one.end()
         if drop:
             self.drop(one)
+            self._read_again(one)
+
+    def _read_again(self, one: Growing) -> None:
+        if not one.over:
+            one.work = one.read_again(self.original, self.vocabulary)
+            self.reading.append(one)
 
     def _guard(self, one: Growing, act: Callable[[], None]) -> bool:
         """Does something for one request, whose error is its own. Returns whether it went well."""

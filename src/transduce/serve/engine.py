@@ -16,10 +16,12 @@ from transduce.errors import UserError, too_large
 from transduce.generate.inputs import Vocabulary
 from transduce.generate.rows import Growing, Request, Rows, Token
 from transduce.model.models import Model
+from transduce.precision.convert import trim
 from transduce.serve.metrics import Meters
 from transduce.serve.notices import noticed
 
 Work = Request | Callable[[], Any]
+REST = 1.0  # seconds without work, after which memory that was freed goes back to the system
 
 
 class Busy(Exception):
@@ -106,11 +108,14 @@ class Engine:
     def _run(self) -> None:
         if self.exact:  # products that are parted among threads round by how many rows there are
             torch.set_num_threads(1)
+        used = False
         while True:
             with self.news:
-                while not self.closed and not self.waiting and not self.running:
-                    self.news.wait()
+                some = self.news.wait_for(lambda: self.closed or self.waiting or self.running, REST if used else None)
                 closed, waiting = self.closed, list(self.waiting)
+            if not some:
+                trim()
+            used = bool(some)
             if closed:
                 for ticket in (*waiting, *self.running):
                     self._end(ticket, Closing())

@@ -9,7 +9,7 @@ from transduce.errors import UserError
 from transduce.generate.rows import Request, Token
 from transduce.inspect.looking import Map
 from transduce.serve.answering import Answer, Asking
-from transduce.serve.asking import TOP, Body, Served, requests, scored, writing
+from transduce.serve.asking import TOP, Body, Served, requests, scored, shown, writing
 from transduce.serve.engine import Ticket
 from transduce.serve.openai import said
 from transduce.serve.sent import on_inputs
@@ -178,7 +178,14 @@ def predict(served: Served, body: Body, timeout: float) -> Response:
     task: TaskConfig = served.model.task
 
     def work(inputs: list[Any]) -> list[Any]:
-        return task.predict(served.model.model, served.model.readers, inputs, how.config)
+        try:
+            return task.predict(served.model.model, served.model.readers, inputs, how.config)
+        except (AttributeError, KeyError, TypeError):
+            other = next((one for one in inputs if not isinstance(one, str)), None)
+            if all(isinstance(one, str) for one in inputs):
+                raise
+            what = f"an input is {shown(other)}, which a model of task={task.kind} does not read"
+            raise UserError(f"{what}; send texts, or what `transduce predict` takes") from None
 
     def make(tickets: list[Ticket]) -> dict[str, Any]:
         rows = [plain(one) for one in tickets[0].result]

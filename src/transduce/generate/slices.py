@@ -1,0 +1,55 @@
+"""What a model computes, a block at a time, so that others can be served in between: the same numbers as at once.
+
+A generator yields after every block and returns what the model would have given.
+"""
+
+from collections.abc import Generator
+from typing import TypeVar
+
+from torch import Tensor
+
+from transduce.model.batch import Batch
+from transduce.model.layout import Layout
+from transduce.model.models import Model, Tower
+from transduce.model.state import State
+
+R = TypeVar("R")
+Slices = Generator[None, None, R]
+
+
+def drained(work: Slices[R]) -> R:
+    """Returns what is computed, without a stop."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
+def stepped(model: Model, ids: Tensor, layout: Layout, state: State, memory: State) -> Slices[tuple[Tensor, State]]:
+    """`Model.step`."""
+    return (yield from through(model.towers()[-1], ids, layout, state, memory))
+
+
+def featured(model: Model, batch: Batch) -> Slices[Tensor]:
+    """`Model.features` of a batch that is not packed."""
+    memory = None
+    if batch.source is not None:
+        memory = model.remember(batch.source, batch.source_layout)
+        yield
+    hidden, _ = yield from through(model.towers()[-1], batch.inputs, batch.layout, None, memory)
+    return hidden
+
+
+def through(
+    tower: Tower, ids: Tensor, layout: Layout, state: State, memory: State
+) -> Slices[tuple[Tensor, State]]:  # fmt: skip
+    """`Stack.forward` of embedded ids."""
+    stack = tower.stack
+    stream, layout, after = stack.enter(tower.embed(ids, layout)), tower.embed.arrange(layout), list[State]()
+    absent = (None,) * len(stack.order)
+    for block, own, read in zip(stack, state or absent, memory or absent, strict=True):
+        stream, own = block(stream, layout, own, read)
+        after.append(own)
+        yield
+    return stack.leave(stream), tuple(after)
