@@ -1,8 +1,10 @@
 """What a server promises: an answer is what it is alone, to the last bit; who leaves frees rows; nothing is lost."""
 
+import json
 import socket
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -125,15 +127,37 @@ STREAM = b'{"model": "lines", "prompt": "the", "max_tokens": 2000, "stream": tru
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(STREAM)
 
 
-def test_whoever_goes_away_frees_the_rows(served):
+def leave_the_line(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        line.sendall(HEAD + STREAM)
+        seen = b""
+        while seen.count(b"data:") < 3:
+            seen += line.recv(4096)
+
+
+def leave_the_answer(port: int) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/completions", STREAM, timeout=20) as answer:
+        for _ in range(6):  # an event is two lines
+            answer.readline()
+
+
+def leave_the_client(port: int) -> None:
+    openai = pytest.importorskip("openai", reason="the client is not installed")
+    given = json.loads(STREAM)
+    more = {"suppress": given.pop("suppress")}
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as client:
+        stream = client.completions.create(**given, extra_body=more)
+        for _ in range(3):
+            next(stream)
+        stream.close()
+
+
+@pytest.mark.parametrize("leave", [leave_the_line, leave_the_answer, leave_the_client])
+def test_whoever_goes_away_frees_the_rows(leave, served):
     one = served.server.served["lines"]
     before = one.meters.cancelled
-    for number in range(10):
-        with socket.create_connection(("127.0.0.1", served.port)) as line:
-            line.sendall(HEAD + STREAM)
-            seen = b""
-            while seen.count(b"data:") < 3:
-                seen += line.recv(4096)
+    for number in range(7):
+        leave(served.port)
         wait(lambda: one.engine.load == (0, 0))
         assert one.meters.cancelled == before + number + 1
 

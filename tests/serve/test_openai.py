@@ -97,6 +97,9 @@ def test_the_contract_of_lm_eval(served, models):
     `LocalCompletionsAPI.parse_logprobs` of lm_eval 0.4."""
     model = models["lines"]
     pairs = [("the quick", " brown fox"), ("dog", " over"), ("a", "b"), ("the lazy dog jumps ", "over")]
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog"]
+    pairs += [(" ".join(words[n % 7 :]) + f" {n}", f" {words[n % 9]} {n}") for n in range(96)]
+    texts = model.score([context + rest for context, rest in pairs])
     for most in (0, 1):
         rows, lengths = list[list[int]](), list[int]()
         for context, rest in pairs:
@@ -105,15 +108,15 @@ def test_the_contract_of_lm_eval(served, models):
             rows.append([*ids, *model.tokenizer.encode(rest)])
         body = {"model": "lines", "prompt": rows, "temperature": 0, "max_tokens": most, "logprobs": 1, "seed": 1234}
         _, out = served.ask("/v1/completions", {**body, "echo": True})
-        for choice, start, row in zip(sorted(out["choices"], key=itemgetter("index")), lengths, rows, strict=True):
+        for choice, start, row, one in zip(
+            sorted(out["choices"], key=itemgetter("index")), lengths, rows, texts, strict=True
+        ):
             end = len(choice["logprobs"]["token_logprobs"]) - most
             values = choice["logprobs"]["token_logprobs"][start:end]
             greedy = all(
                 p == max(top.values())
                 for p, top in zip(values, choice["logprobs"]["top_logprobs"][start:end], strict=True)
             )
-            text = model.tokenizer.decode(row)
-            (one,) = model.score([text])
             assert sum(values) == pytest.approx(sum(one.tokens[start - 1 : len(row) - 1]), abs=1e-5)
             assert greedy in (True, False)
 

@@ -1,12 +1,15 @@
 """The command: it serves, ends well at SIGTERM with everything answered, and says what is wrong in a sentence."""
 
+import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -34,6 +37,36 @@ def test_sigterm_finishes_what_was_taken(models):
         rest = server.stderr.read()
         assert server.wait() == 0, rest
         assert "Traceback" not in rest
+
+
+def test_sigterm_under_load_loses_nothing(models):
+    """What was taken is answered, though most of it waits for rows."""
+    run = models["lines"].run
+    words = [sys.executable, "-m", "transduce", "serve", str(run), "--port", "0", "--device", "cpu", "--rows", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*words, "--no-log"], stderr=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stderr is not None
+        timer = threading.Timer(120, server.kill)
+        timer.start()
+        port = int(server.stderr.readline().rstrip("/\n").rpartition(":")[2])
+        body = {"prompt": "the", "max_tokens": 150, "temperature": 0, "suppress": [2]}
+        given = urllib.request.Request(f"http://127.0.0.1:{port}/v1/completions", json.dumps(body).encode())
+        kept = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+        def taken() -> int:
+            kept.request("GET", "/metrics")
+            text = kept.getresponse().read().decode()
+            return sum(int(n) for n in re.findall(r"^transduce_(?:rows_used|waiting)\{.*\} (\d+)$", text, re.MULTILINE))
+
+        with ThreadPoolExecutor(12) as pool:
+            answers = [pool.submit(lambda: json.load(urllib.request.urlopen(given, timeout=60))) for _ in range(12)]
+            while taken() < 10:  # two may be answered by now
+                assert not all(one.done() for one in answers)
+            server.send_signal(signal.SIGTERM)
+            choices = [one.result()["choices"][0] for one in answers]
+        assert {one["finish_reason"] for one in choices} == {"length"}
+        assert server.wait() == 0
+        timer.cancel()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -114,6 +114,8 @@ class Server:
                     raise Problem(503, "the server is shutting down; ask again when it is back", retry=1)
                 body = Body(parsed(await asyncio.wait_for(self.read(request), self.limits.timeout)))
                 return make(self.choose(body), body, self.limits.timeout)
+            except ClientDisconnect:
+                return refusal(Problem(400, "the body ended before all of it was there; send it whole"))
             except TimeoutError:
                 return refusal(Problem(408, "the body did not come in time; send it faster"))
             except Exception as error:
