@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -53,15 +54,20 @@ def test_sigterm_under_load_loses_nothing(models):
         given = urllib.request.Request(f"http://127.0.0.1:{port}/v1/completions", json.dumps(body).encode())
         kept = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
+        def answered() -> Any:
+            with urllib.request.urlopen(given, timeout=60) as answer:
+                return json.load(answer)
+
         def taken() -> int:
             kept.request("GET", "/metrics")
             text = kept.getresponse().read().decode()
             return sum(int(n) for n in re.findall(r"^transduce_(?:rows_used|waiting)\{.*\} (\d+)$", text, re.MULTILINE))
 
         with ThreadPoolExecutor(12) as pool:
-            answers = [pool.submit(lambda: json.load(urllib.request.urlopen(given, timeout=60))) for _ in range(12)]
+            answers = [pool.submit(answered) for _ in range(12)]
             while taken() < 10:  # two may be answered by now
                 assert not all(one.done() for one in answers)
+            kept.close()
             server.send_signal(signal.SIGTERM)
             choices = [one.result()["choices"][0] for one in answers]
         assert {one["finish_reason"] for one in choices} == {"length"}

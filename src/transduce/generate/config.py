@@ -1,5 +1,6 @@
 """How text is generated, as data."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +10,7 @@ from transduce.generate.draft.draft import DraftConfig
 from transduce.worlds.referees.referee import RefereeConfig
 
 SAMPLING = ("top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")  # in the order they act
+MOST = 1e30  # that a bias adds; float32 ends at 3e38
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,12 @@ class Bias:
 
     ids: tuple[int, ...]
     add: float
+
+    def __post_init__(self) -> None:
+        if math.isfinite(self.add) and abs(self.add) > MOST:
+            raise UserError(
+                f"a bias adds {self.add:g} to a score, but at most {MOST:g} can be added; use a smaller number"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
