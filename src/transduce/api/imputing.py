@@ -6,7 +6,7 @@ words for every gap, and a language model says which whole sentence is the likel
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -114,9 +114,12 @@ class Imputer:
             without = without + grams.next(row[: i + 1])[beyond].log()
         return total - without
 
-    def by_model(self, sentences: Sequence[Words]) -> list[Guess]:
-        """Returns the proposals of n-grams for each sentence, with p by the model; they keep their sum."""
-        guesses = [self.by_grams(sentence) for sentence in sentences]
+    def by_model(self, sentences: Sequence[Words], guesses: Sequence[Guess] | None = None) -> list[Guess]:
+        """Returns the proposals of n-grams for each sentence, with p by the model; they keep their sum.
+
+        guesses: these proposals, where they are there already.
+        """
+        guesses = [self.by_grams(sentence) for sentence in sentences] if guesses is None else guesses
         pairs = [zip(guess.gaps, guess.words, strict=True) for guess in guesses]
         texts = [" ".join(put(s, gap, word)) for s, pair in zip(sentences, pairs, strict=True) for gap, word in pair]
         scores = iter(self.model.score(texts))
@@ -150,11 +153,8 @@ class Imputer:
         chance = sum(1 / (len(words) - 1) for words in left) / len(left)
         nothing = sum(map(apart, whole, left)) / len(left)
         rows = [Measured("nothing is done", nothing, None, chance, None, 0.0)]
-        ways: dict[str, Callable[[], list[Guess]]] = {
-            f"{ORDER}-grams": lambda: [self.by_grams(one) for one in left], "the model": lambda: self.by_model(left),
-        }  # fmt: skip
-        for name, way in ways.items():
-            guesses = way()
+        grams = [self.by_grams(one) for one in left]
+        for name, guesses in ((f"{ORDER}-grams", grams), ("the model", self.by_model(left, grams))):
             answers = [restored(" ".join(one), one, guess, threshold) for one, guess in zip(left, guesses, strict=True)]
             distance = sum(apart(one.text.split(), words) for one, words in zip(answers, whole, strict=True))
             truth = [(place, words[place]) for place, words in zip(places, whole, strict=True)]
