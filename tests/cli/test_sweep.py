@@ -237,6 +237,7 @@ def test_every_command_says_whether_it_takes_text_in() -> None:
         "imported",
         "images",
         "episodes",
+        "mixture",
         "ring",
         "sounds",
         "sums",

@@ -16,7 +16,7 @@ from transduce.tasks.measures.measure import Measure, Measured, Outcome, interva
 
 
 class Judged(NamedTuple):
-    """What a referee says of the words that a model would write after each beginning of a history of T words.
+    """The judgement of a referee on the words that a model would write after each beginning of a history of T words.
 
     legal: (T,) the likeliest word is allowed.
     mass: (T,) the share of the probability of all words that those have which are allowed.
