@@ -87,10 +87,10 @@ def one(name: str) -> Listed:
 
 
 def of_data(row: dict[str, Any]) -> Listed:
-    made: dict[str, Any] = {**row, "options": [(key, value) for key, value in row["options"]]}
+    values: dict[str, Any] = {**row, "options": [(key, value) for key, value in row["options"]]}
     for name in ("flops", "state"):
-        made[name] = row[name] and Growth(*row[name])
-    return Listed(**made)
+        values[name] = row[name] and Growth(*row[name])
+    return Listed(**values)
 
 
 def kinds_here() -> dict[str, list[str]]:
