@@ -210,19 +210,19 @@ class Rows:
         """Reads a chunk of what is to be read, and writes a token of all that grows; returns those that changed."""
         with rows_alike(True):
             searches = list(self.apart)
-            changed, begun = self._read(), time.perf_counter()
+            changed, begun = self._read(), time.thread_time()
             changed += [one for one in searches if self._apart(one)]
             if self.growing:
                 changed += self._together()
-            self.pace = time.perf_counter() - begun
+            self.pace = time.thread_time() - begun
         return list(dict.fromkeys(changed))
 
     def _read(self) -> list[Growing]:
         """Reads at most CHUNK tokens, or one chunk, and takes the first token of those that are read.
 
-        Where others wait for their next tokens, it reads about as long as their last step took, in whole blocks.
+        Where others wait for their next tokens, it reads no longer than their last step took, but one block at least.
         """
-        begun, budget, out = time.perf_counter(), CHUNK, list[Growing]()
+        begun, budget, count, out = time.thread_time(), CHUNK, 0, list[Growing]()
         while self.reading and budget > 0:
             one = self.reading[0]
             before = one.at
@@ -234,7 +234,9 @@ class Rows:
                 out.append(one)
             elif one.ended or one.at > before:
                 self.reading.rotate(-1)
-            if (self.growing or self.apart) and time.perf_counter() - begun > self.pace:
+            count += 1
+            spent = time.thread_time() - begun
+            if (self.growing or self.apart) and spent + spent / count > self.pace:
                 break
         return out
 
