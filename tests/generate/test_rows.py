@@ -172,7 +172,7 @@ def test_a_long_prompt_is_read_in_chunks_while_others_write(decoder: Model) -> N
         rows.step()
     assert short.written >= 5
     assert long.written == 0
-    assert long.at == 4 * 32
+    assert 4 / len(decoder.towers()[-1].stack.order) * 32 <= long.at <= 4 * 32, "a block a step at least"
 
 
 def test_a_lane_makes_room_for_rows_and_tokens() -> None:
