@@ -19,6 +19,7 @@ from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.models import Model
 from transduce.objectives.distillation import DistillationConfig, compared
 from transduce.runs.run import Run
+from transduce.training.teaching import NAME
 
 SMALL: dict[str, Any] = {
     "tokenizer": {"kind": "char"}, "model.width": 16, "model.layers": 1, "model.feedforward.hidden": 16,
@@ -94,7 +95,7 @@ def test_a_training_goes_on_to_the_same_weights_and_keeps_the_hash(teacher: Path
     one, other = ((made.path / "last/model.safetensors").read_bytes() for made in (run, whole))
     assert one == other
     assert before == {path: path.read_bytes() for path in teacher.rglob("*.safetensors")}
-    kept = json.loads((run.path / "teacher.json").read_text())
+    kept = json.loads((run.path / NAME).read_text())
     assert kept["run"] == str(teacher)
     assert len(kept["sha256"]) == 64
     assert any("teacher_kl" in line for line in Run(run.path).metrics)

@@ -1,4 +1,7 @@
-"""Temperature scaling: one number makes probabilities mean what they say.   Guo et al. 2017, sec. 4.2."""
+"""Temperature scaling: one number makes probabilities mean what they say.   Guo et al. 2017, sec. 4.2.
+
+Tested in tests/tasks/test_windows.py.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """The device that a training or a model uses.
 
-Tested in tests/training/test_loop.py.
+Tested in tests/training/test_device.py.
 """
 
 import torch

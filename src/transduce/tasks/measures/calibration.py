@@ -1,4 +1,7 @@
-"""The measure of probabilities that are to mean what they say."""
+"""The measure of probabilities that are to mean what they say.
+
+Tested in tests/tasks/test_windows.py.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
