@@ -68,6 +68,11 @@ def test_greedy_and_beams_are_those_of_the_library(served, models):
     assert body["translations"][0]["log_p"] == pytest.approx(best[0].score, abs=1e-4)
 
 
+def test_a_text_of_blanks_is_answered_at_once(served):
+    _, body = served.ask("/translate", {"model": "dates", "text": [" ", ""]})
+    assert [one["text"] for one in body["translations"]] == ["", ""]
+
+
 @pytest.fixture
 def engine(models: dict[str, td.Transducer]):
     model = models["lines"]

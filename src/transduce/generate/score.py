@@ -54,7 +54,7 @@ def scoring(
     model: Model, vocabulary: Vocabulary, targets: Ids, sources: Ids | None, prompts: Ids | None,
     ends: Sequence[bool] | bool = True, batch_tokens: int = 8192,
 ) -> Slices[list[Scores]]:  # fmt: skip
-    """`score`, a block of the model at a time."""
+    """Returns what `score` does, a block of the model at a time."""
     given = [()] * len(targets) if prompts is None and sources is None else prompts
     inputs = prepare(model, vocabulary, sources, given)
     if len(inputs.prompts) != len(targets):

@@ -27,12 +27,12 @@ def drained(work: Slices[R]) -> R:
 
 
 def stepped(model: Model, ids: Tensor, layout: Layout, state: State, memory: State) -> Slices[tuple[Tensor, State]]:
-    """`Model.step`."""
+    """Returns what `Model.step` gives."""
     return (yield from through(model.towers()[-1], ids, layout, state, memory))
 
 
 def featured(model: Model, batch: Batch) -> Slices[Tensor]:
-    """`Model.features` of a batch that is not packed."""
+    """Returns what `Model.features` gives for a batch that is not packed."""
     memory = None
     if batch.source is not None:
         memory = model.remember(batch.source, batch.source_layout)
@@ -44,7 +44,7 @@ def featured(model: Model, batch: Batch) -> Slices[Tensor]:
 def through(
     tower: Tower, ids: Tensor, layout: Layout, state: State, memory: State
 ) -> Slices[tuple[Tensor, State]]:  # fmt: skip
-    """`Stack.forward` of embedded ids."""
+    """Returns what the stack of a tower gives for embedded ids."""
     stack = tower.stack
     stream, layout, after = stack.enter(tower.embed(ids, layout)), tower.embed.arrange(layout), list[State]()
     absent = (None,) * len(stack.order)

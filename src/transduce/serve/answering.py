@@ -60,6 +60,8 @@ class Asking:
         except Exception:
             self.leave()
             raise
+        if not self.tickets:  # nobody will tell that nothing is done
+            self.news.set()
 
     def leave(self) -> None:
         """Nobody waits any more."""
