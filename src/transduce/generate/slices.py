@@ -1,4 +1,4 @@
-"""What a model computes, a block at a time, so that others can be served in between: the same numbers as at once.
+"""A model is computed a block at a time, so that others can be served in between, with the same numbers as at once.
 
 A generator yields after every block and returns what the model would have given.
 """
