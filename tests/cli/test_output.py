@@ -218,7 +218,7 @@ def test_any_encoding_gives_the_right_text_or_a_sentence(
 
 FOR_PROGRAMS = {
     "translate", "generate", "chat", "score", "embed", "classify", "predict", "tag", "answer", "regress", "rank",
-    "act", "transcribe", "recipes show", "recipes schema",
+    "act", "transcribe", "impute", "recipes show", "recipes schema",
     "catalogue counts",
 }  # fmt: skip
 
