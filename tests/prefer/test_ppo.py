@@ -169,7 +169,7 @@ def test_its_gradient_is_the_formula(folder: Path, per: str, moved: bool) -> Non
 def test_a_roll_out_is_parted_without_a_rest_and_kept_bit_for_bit(folder: Path) -> None:
     job = job_of(folder, "objective.minibatches=5")
     loader = job.loader
-    assert loader.size(0) == len(loader.prompts) // 3 * 2 * 5
+    assert loader.size(0) == len(loader.inputs.prompts) // 3 * 2 * 5
     whole = loader.roll(0, 1)
     batches = [loader.batch(0, 10 + i) for i in range(10)]
     for some in (batches[:5], batches[5:]):
