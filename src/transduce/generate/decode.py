@@ -20,7 +20,7 @@ from transduce.generate.rules import ruled as has_rules
 from transduce.generate.sample import name_streams
 from transduce.generate.score import scoring
 from transduce.generate.search import NO_TOKEN, Move, OnToken, Search, show
-from transduce.generate.slices import Slices, drained
+from transduce.generate.slices import Read, Slices, at_once, drained
 from transduce.generate.stop import StopTexts
 from transduce.model.cache import overwrite, take
 from transduce.model.layout import one_each
@@ -101,11 +101,12 @@ def one_thread(wanted: bool) -> Generator[None]:
 
 
 def rescored(
-    model: Model, vocabulary: Vocabulary, config: GenerateConfig, inputs: Inputs, hypotheses: list[list[Hypothesis]]
-) -> Slices[list[list[Hypothesis]]]:
-    """Returns the hypotheses with the log p of the model alone, without what rules added to it, a block at a time.
+    model: Model, vocabulary: Vocabulary, config: GenerateConfig, inputs: Inputs, hypotheses: list[list[Hypothesis]],
+    read: Read = at_once,
+) -> Slices[list[list[Hypothesis]]]:  # fmt: skip
+    """Returns the hypotheses with the log p of the model alone, without what rules added to it.
 
-    A token that the config forces at the beginning does not count.
+    A token that the config forces at the beginning does not count. read: see `scoring`.
     """
     forced = 0 if config.forced_bos is None else 1
     flat = [(i, h, forced * (len(inputs.prompts[i]) == 1)) for i, row in enumerate(hypotheses) for h in row]
@@ -113,7 +114,7 @@ def rescored(
         model, vocabulary, sources=None if inputs.sources is None else [inputs.sources[i] for i, _, _ in flat],
         prompts=[[*inputs.prompts[i], *h.ids[:n]] for i, h, n in flat],
         targets=[[*h.ids[n:], *([] if h.end is None else [h.end])] for _, h, n in flat],
-        ends=[h.finished and not h.stopped and h.end is None for _, h, _ in flat],
+        ends=[h.finished and not h.stopped and h.end is None for _, h, _ in flat], read=read,
     )  # fmt: skip
     totals = iter(one.total for one in scores)
     return [[h._replace(score=next(totals)) for h in row] for row in hypotheses]

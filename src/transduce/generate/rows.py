@@ -26,7 +26,7 @@ from transduce.generate.reading import CHUNK, grid, grouped, keep, read_sources
 from transduce.generate.rules import Rules
 from transduce.generate.rules import ruled as has_rules
 from transduce.generate.search import Move, Search
-from transduce.generate.slices import Slices, stepped
+from transduce.generate.slices import Slices, featured, stepped
 from transduce.generate.stop import StopTexts
 from transduce.model.layout import one_each
 from transduce.model.models import Model
@@ -146,7 +146,9 @@ class Growing:
 
     def read_again(self, model: Model, vocabulary: Vocabulary) -> Slices[None]:
         """Reads what was written under rules for the log p of the model alone."""
-        many = yield from rescored(model, vocabulary, self.request.config, self.inputs, [self.hypotheses])
+        many = yield from rescored(
+            model, vocabulary, self.request.config, self.inputs, [self.hypotheses], featured
+        )  # fmt: skip
         (self.hypotheses,) = many
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from transduce.errors import UserError
 from transduce.generate.inputs import Ids, Vocabulary, pad, prepare
 from transduce.generate.packed import reader
-from transduce.generate.slices import Slices, drained, featured
+from transduce.generate.slices import Read, Slices, at_once, drained
 from transduce.model.batch import Batch
 from transduce.model.models import Model
 
@@ -52,9 +52,9 @@ def score(
 
 def scoring(
     model: Model, vocabulary: Vocabulary, targets: Ids, sources: Ids | None, prompts: Ids | None,
-    ends: Sequence[bool] | bool = True, batch_tokens: int = 8192,
+    ends: Sequence[bool] | bool = True, batch_tokens: int = 8192, read: Read = at_once,
 ) -> Slices[list[Scores]]:  # fmt: skip
-    """Returns what `score` does, a block of the model at a time."""
+    """Returns what `score` does. read: by which the model reads, at once or a block at a time."""
     given = [()] * len(targets) if prompts is None and sources is None else prompts
     inputs = prepare(model, vocabulary, sources, given)
     if len(inputs.prompts) != len(targets):
@@ -71,7 +71,7 @@ def scoring(
     model = reader(model)
     for rows in batches(inputs.sources, texts, batch_tokens):
         sources = None if inputs.sources is None else [inputs.sources[i] for i in rows]
-        scores = yield from log_p(model, sources, [texts[i] for i in rows], [len(whole[i]) for i in rows])
+        scores = yield from log_p(model, sources, [texts[i] for i in rows], [len(whole[i]) for i in rows], read)
         for i, tokens in zip(rows, scores, strict=True):
             out[i] = Scores(math.fsum(tokens), tokens)
     return out
@@ -97,8 +97,10 @@ def batches(sources: Ids | None, texts: Ids, batch_tokens: int) -> Iterator[list
 
 
 @torch.inference_mode()
-def log_p(model: Model, sources: Ids | None, texts: Ids, counts: Sequence[int]) -> Slices[list[list[float]]]:
-    """Returns log p of the last counts[b] tokens of each text b, a block of the model at a time."""
+def log_p(
+    model: Model, sources: Ids | None, texts: Ids, counts: Sequence[int], read: Read
+) -> Slices[list[list[float]]]:
+    """Returns log p of the last counts[b] tokens of each text b."""
     device = model.device
     targets, layout = pad(texts, device)
     lengths, count = layout.valid.sum(1, keepdim=True), torch.tensor(counts, device=device)[:, None]
@@ -106,7 +108,7 @@ def log_p(model: Model, sources: Ids | None, texts: Ids, counts: Sequence[int]) 
     scored = (places < lengths) & (places >= lengths - count)  # (B, T - 1)
     inputs, layout = pad([text[:-1] for text in texts], device)
     source, source_layout = (None, None) if sources is None else pad(sources, device)
-    hidden = yield from featured(model, Batch(inputs, layout, targets[:, 1:], source, source_layout))
+    hidden = yield from read(model, Batch(inputs, layout, targets[:, 1:], source, source_layout))
     hidden = hidden[scored]  # (n, M)
     wanted = targets[:, 1:][scored]
     flat: list[float] = []

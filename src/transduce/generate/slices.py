@@ -3,7 +3,7 @@
 A generator yields after every block and returns what the model would have given.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from torch import Tensor
@@ -15,6 +15,7 @@ from transduce.model.state import State
 
 R = TypeVar("R")
 Slices = Generator[None, None, R]
+Read = Callable[[Model, Batch], Slices[Tensor]]
 
 
 def drained(work: Slices[R]) -> R:
@@ -29,6 +30,12 @@ def drained(work: Slices[R]) -> R:
 def stepped(model: Model, ids: Tensor, layout: Layout, state: State, memory: State) -> Slices[tuple[Tensor, State]]:
     """Returns what `Model.step` gives."""
     return (yield from through(model.towers()[-1], ids, layout, state, memory))
+
+
+def at_once(model: Model, batch: Batch) -> Slices[Tensor]:
+    """`Model.features`, without a stop."""
+    yield from ()
+    return model.features(batch)
 
 
 def featured(model: Model, batch: Batch) -> Slices[Tensor]:
