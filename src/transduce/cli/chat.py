@@ -1,6 +1,7 @@
 """`transduce chat`: a conversation in the terminal, whose answers are shown as they are written."""
 
 import sys
+from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,8 +61,11 @@ def chat(
     )  # fmt: skip
     first = [] if system is None else [{"role": "system", "content": system}]
     history, terminal = [*first], message is None and sys.stdin.isatty()
-    turns = typed(f"say something; {CLEAR} begins anew") if terminal else lines("-", LONGEST)
-    for text in turns if message is None else [message]:
+    if message is not None:
+        turns: Iterable[str] = [message]
+    else:
+        turns = typed(f"say something; {CLEAR} begins anew") if terminal else lines("-", LONGEST)
+    for text in turns:
         if text.strip() == QUIT:
             break
         if text.strip() == CLEAR:
