@@ -97,6 +97,9 @@ def _union(args: tuple[Any, ...], value: Any, path: str, default: Any) -> Any:
             return convert(option, value, path, default)
         except UserError as error:
             errors.append(error)
+    mappings = [i for i, option in enumerate(options) if typing.get_origin(option) is dict]
+    if isinstance(value, Mapping) and mappings:
+        raise errors[mappings[0]]
     raise errors[-1 if isinstance(value, list | Mapping) else 0]
 
 
