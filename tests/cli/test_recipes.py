@@ -19,6 +19,7 @@ from transduce.data.readers.returns import Returns
 from transduce.data.readers.vectors import Vectors
 from transduce.errors import UserError
 from transduce.recipes import architectures
+from transduce.runs import assumed
 from transduce.text.char import Char
 from transduce.worlds.graph import GraphConfig
 
@@ -264,3 +265,13 @@ def test_a_copied_template_says_where_its_path_belongs(cli, tmp_path: Path, name
 
 def overrides_of(words: list[str]) -> list[tuple[str, str]]:
     return [(key, value) for key, _, value in (word.partition("=") for word in words)]
+
+
+@pytest.mark.parametrize("kind", ["mixture", "dates", "sums", "ring"])
+def test_a_recipe_needs_no_key_that_data_of_another_kind_have_not(kind: str) -> None:
+    sources = {"a": {"kind": "text", "path": "a.txt"}, "b": {"kind": "text", "path": "b.txt"}}
+    more = [("data.of", sources)] if kind == "mixture" else []
+    data = recipes.read("text" if more else "pairs", [("data.kind", kind), *more], shape=assumed.shape)["data"]
+    assert data["kind"] == kind
+    with pytest.raises(UserError, match=r"needs your file.*add data\.path"):
+        recipes.read("pairs", [("data.kind", "parallel")], shape=assumed.shape)

@@ -5,6 +5,7 @@ from. `needs` maps dotted keys that only the user can fill to what they are, for
 to the dotted keys that they stand for in what is laid on it.
 """
 
+import dataclasses
 import difflib
 import importlib.resources
 from collections.abc import Iterable, Mapping
@@ -57,20 +58,31 @@ def read(
     short: Any = data.pop("short", {})
     if not isinstance(short, dict) or not all(isinstance(x, str) for x in cast("dict[Any, Any]", short).values()):
         raise UserError(f"`short` of recipe `{spec}` is {short!r}; it must map words to dotted keys")
-    for dotted, value in sorted(((_long(key, cast("dict[str, str]", short)), x) for key, x in overrides), key=_depth):
+    long = [(_long(key, cast("dict[str, str]", short)), value) for key, value in overrides]
+    other = any(key == "data.kind" for key, _ in long)
+    for dotted, value in sorted(long, key=_depth):
         config.override(data, dotted, value)
         architectures.expand(data, shape, models)
     needs: Any = data.pop("needs", {})
     if not isinstance(needs, dict) or not all(isinstance(key, str) for key in cast("dict[Any, Any]", needs)):
         raise UserError(f"`needs` of recipe `{spec}` is {needs!r}; it must map dotted keys to what they are")
     for dotted, what in cast("dict[str, Any]", needs).items():
-        if plain(_at(data, dotted)) in (None, ""):
+        if plain(_at(data, dotted)) in (None, "") and not (other and _foreign(data, dotted)):
             if spec in names() or not Path(str(what)).expanduser().exists():
                 raise UserError(f"recipe `{spec}` needs {what}; add {dotted}=...")
             config.override(data, dotted, what)  # who copied the recipe filled it in here
     if isinstance(data.get("data"), dict) and plain(data["data"].get("path", ".")) in (None, ""):
         raise UserError(f"data.path of {spec} is empty; write where your data are behind `path:`, or add data.path=...")
     return data
+
+
+def _foreign(data: Mapping[str, Any], dotted: str) -> bool:
+    """Says whether data of another kind than the recipe's have no such key."""
+    section, _, key = dotted.partition(".")
+    own = data.get(section)
+    kind = plain(cast("Mapping[str, Any]", own).get("kind")) if isinstance(own, Mapping) else None
+    chosen = config.kinds("transduce.data").get(str(kind)) if section == "data" else None
+    return chosen is not None and key not in {field.name for field in dataclasses.fields(chosen)}
 
 
 def _long(dotted: str, short: Mapping[str, str]) -> str:
