@@ -38,6 +38,14 @@ class Terminal:
         text, self.seen = self.seen[: match.end()], self.seen[match.end() :]
         return text
 
+    def wait_for_a_key(self) -> None:
+        """Waits until the process sleeps: where all was read that it wrote, it waits for what is typed."""
+        state = Path(f"/proc/{self.process.pid}/stat")
+        if not state.exists():
+            pytest.skip("there is no /proc to see what a process does")
+        while state.read_text().rpartition(")")[2].split()[0] != "S":
+            time.sleep(0.01)
+
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
@@ -69,7 +77,7 @@ def test_ctrl_c_stops_a_text_and_then_the_session(letters):
     there.process.send_signal(signal.SIGINT)
     rest = there.until("\n> ")
     assert "Traceback" not in rest
-    time.sleep(1)  # no hand is so fast that the signal comes between the prompt and the wait for a key
+    there.wait_for_a_key()  # no hand is so fast that the signal comes between the prompt and that
     there.process.send_signal(signal.SIGINT)
     assert there.end() == 0, there.seen
 

@@ -47,6 +47,19 @@ class Running(NamedTuple):
         except ValueError:
             return status, text
 
+    def settle(self) -> None:
+        """Waits until no engine has work: after a refusal, what was asked with it leaves in the next step."""
+        for one in self.server.served.values():
+            until(lambda one=one: one.engine.load == (0, 0))
+
+
+def until(what: Callable[[], object], seconds: float = 60.0) -> None:
+    """Waits until something is so."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.002)
+
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, td.Transducer]:

@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +15,8 @@ from transduce.generate.config import GenerateConfig
 from transduce.generate.rows import Request
 from transduce.serve.engine import Busy, Closing, Engine, Late, sentence
 from transduce.serve.metrics import Meters
+
+from .conftest import until
 
 
 def mixed(count: int) -> list[tuple[str, dict[str, Any]]]:
@@ -75,35 +76,37 @@ def test_a_text_of_blanks_is_answered_at_once(served):
 
 @pytest.fixture
 def engine(models: dict[str, td.Transducer]):
-    model = models["lines"]
+    model = models["lstm"]
     engine = Engine(model.model, model.tokenizer, 2, 3, Meters())
     yield engine
     engine.close()
 
 
-def wait(what, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.002)
-
-
-LONG = Request([4, 5], GenerateConfig(max_new_tokens=20000, suppress=(2,)), 20000)
+LONG = Request([4, 5], GenerateConfig(max_new_tokens=100_000, suppress=(2,)), 100_000)  # for a model without positions
 
 
 def test_a_full_queue_is_busy_and_the_late_and_the_left_end(engine: Engine):
-    one, two = (engine.submit(LONG, lambda: None, 60) for _ in range(2))
-    wait(lambda: one.tokens and two.tokens)
-    waiting = [engine.submit(LONG, lambda: None, 0.3) for _ in range(3)]
+    leaves, steps = threading.Event(), list[int]()
+
+    def hear() -> None:  # in the engine's thread: after each step, and when it is over
+        if leaves.is_set():
+            one.leave()
+            steps.append(sum(engine.meters.steps.counts))
+
+    one = engine.submit(LONG, hear, 600)
+    two = engine.submit(LONG, lambda: None, 600)
+    until(lambda: one.tokens and two.tokens)
+    waiting = [engine.submit(LONG, lambda: None, 600) for _ in range(3)]
     with pytest.raises(Busy):
-        engine.submit(LONG, lambda: None, 60)
-    wait(lambda: all(ticket.over for ticket in waiting))
+        engine.submit(LONG, lambda: None, 600)
+    for ticket in waiting:
+        ticket.deadline = 0
+    until(lambda: all(ticket.over for ticket in waiting))
     assert all(isinstance(ticket.error, Late) for ticket in waiting)
-    steps = sum(engine.meters.steps.counts)
-    one.leave()
-    wait(lambda: one.over)
-    assert sum(engine.meters.steps.counts) - steps <= 2
-    assert engine.load == (1, 0)
+    leaves.set()
+    until(lambda: one.over)
+    assert steps[-1] - steps[0] <= 2
+    until(lambda: engine.load == (1, 0))
     assert engine.meters.cancelled == 1
     assert not two.over
     with pytest.raises(UserError, match="has 2"):
@@ -114,12 +117,12 @@ def test_an_error_is_of_one_and_the_end_is_told_to_all(engine: Engine):
     def fail() -> None:
         raise UserError("no")
 
-    broken = engine.submit(fail, lambda: None, 60)
-    wait(lambda: broken.over)
+    broken = engine.submit(fail, lambda: None, 600)
+    until(lambda: broken.over)
     assert broken.error is not None
     assert sentence(broken.error) == (400, "no")
-    rest = engine.submit(LONG, lambda: None, 60)
-    wait(lambda: rest.tokens)
+    rest = engine.submit(LONG, lambda: None, 600)
+    until(lambda: rest.tokens)
     engine.close()
     assert isinstance(rest.error, Closing)
     assert sentence(Closing())[0] == 503
@@ -128,7 +131,7 @@ def test_an_error_is_of_one_and_the_end_is_told_to_all(engine: Engine):
         engine.submit(LONG, lambda: None, 60)
 
 
-STREAM = b'{"model": "lines", "prompt": "the", "max_tokens": 2000, "stream": true, "temperature": 0, "suppress": [2]}'
+STREAM = b'{"model": "lstm", "prompt": "the", "max_tokens": 100000, "stream": true, "temperature": 0, "suppress": [2]}'
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(STREAM)
 
 
@@ -137,7 +140,8 @@ def leave_the_line(port: int) -> None:
         line.sendall(HEAD + STREAM)
         seen = b""
         while seen.count(b"data:") < 3:
-            seen += line.recv(4096)
+            seen += (part := line.recv(4096))
+            assert part, seen
 
 
 def leave_the_answer(port: int) -> None:
@@ -159,11 +163,11 @@ def leave_the_client(port: int) -> None:
 
 @pytest.mark.parametrize("leave", [leave_the_line, leave_the_answer, leave_the_client])
 def test_whoever_goes_away_frees_the_rows(leave, served):
-    one = served.server.served["lines"]
+    one = served.server.served["lstm"]
     before = one.meters.cancelled
     for number in range(7):
         leave(served.port)
-        wait(lambda: one.engine.load == (0, 0))
+        until(lambda: one.engine.load == (0, 0))
         assert one.meters.cancelled == before + number + 1
 
 
@@ -173,5 +177,6 @@ def test_who_reads_nothing_holds_up_nobody(served):
         done = threading.Event()
         thread = threading.Thread(target=lambda: (served.ask(*mixed(1)[0]), done.set()))
         thread.start()
-        assert done.wait(20)
+        assert done.wait(60)
         thread.join()
+    served.settle()

@@ -1,10 +1,9 @@
 """Who may ask, how much, and what is said to the others."""
 
 import base64
-import json
 import random
-import time
-from concurrent.futures import ThreadPoolExecutor
+import socket
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -12,13 +11,15 @@ import torch
 from transduce.serve.http import Limits
 from transduce.serve.metrics import Histogram, escaped
 
+from .conftest import until
+
 ROUTES = ["/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/translate", "/classify", "/score", "/embed"]
 KEY = {"Authorization": "Bearer open sesame"}
 
 
 @pytest.fixture(scope="module")
 def strict(models, start):
-    limits = Limits(key="open sesame", bytes=2000, timeout=2)
+    limits = Limits(key="open sesame", bytes=2000)
     with start({"lines": models["lines"]}, limits, rows=1, queue=1) as one:
         yield one
 
@@ -180,6 +181,7 @@ def test_predictions_of_any_task(served, models):
 
 
 def test_metrics_are_text_for_prometheus(served):
+    served.settle()
     status, text = served.ask("/metrics")
     assert status == 200
     assert 'transduce_rows_used{model="play"} 0' in text
@@ -199,12 +201,27 @@ def test_histogram_and_labels():
     assert escaped('a"\n') == 'a\\"\\n'
 
 
-def test_a_full_queue_says_when_to_come_again(strict):
-    body = json.dumps({"prompt": "the", "max_tokens": 3000, "temperature": 0, "suppress": [2]}).encode()
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: strict.ask("/v1/completions", body, KEY)[0], range(8)))
-    assert set(answers) <= {200, 408, 429}
-    assert 429 in answers
-    end = time.monotonic() + 5
-    while strict.server.served["lines"].engine.load != (0, 0):
-        assert time.monotonic() < end
+ENDLESS = b'{"prompt": "the", "max_tokens": 100000, "temperature": 0, "suppress": [2]}'
+
+
+def test_what_takes_too_long_is_late(models, start):
+    with start({"lstm": models["lstm"]}, Limits(timeout=1)) as short:
+        status, answer = short.ask("/v1/completions", ENDLESS)
+        assert (status, "--timeout" in answer["error"]["message"]) == (408, True)
+        short.settle()
+
+
+def test_a_full_queue_says_when_to_come_again(models, start):
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(ENDLESS)
+    with start({"lstm": models["lstm"]}, Limits(timeout=600), rows=1, queue=1) as full, ExitStack() as lines:
+        for load in ((1, 0), (1, 1)):
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", full.port)))
+            line.sendall(head + ENDLESS)
+            until(lambda load=load: full.server.served["lstm"].engine.load == load)
+        line = lines.enter_context(socket.create_connection(("127.0.0.1", full.port), timeout=60))
+        line.sendall(head + ENDLESS)
+        status, _, rest = line.makefile("rb").read1().partition(b"\r\n")
+        assert status.split()[1] == b"429"
+        assert b"retry-after: 1" in rest.lower()
+        lines.close()
+        full.settle()
