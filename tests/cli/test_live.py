@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ class Terminal:
         return code
 
 
-def test_generate_without_a_prompt_is_a_session(cli, letters):
+def test_generate_without_a_prompt_is_a_session(cli: Any, letters: Any):
     once = cli("generate", letters, "the q", "--max-new-tokens", "6", "--temperature", "0").out
     there = Terminal("generate", letters, "--max-new-tokens", "6", "--temperature", "0", "--device", "cpu")
     assert "an empty line goes on" in there.until("> ")
@@ -69,7 +70,7 @@ def test_generate_without_a_prompt_is_a_session(cli, letters):
     assert there.end() == 0, there.seen
 
 
-def test_ctrl_c_stops_a_text_and_then_the_session(letters):
+def test_ctrl_c_stops_a_text_and_then_the_session(letters: Any):
     there = Terminal("generate", letters, "--max-new-tokens", "4000", "--temperature", "1", "--device", "cpu")
     there.until("> ")
     there.type("the\n")
@@ -82,7 +83,7 @@ def test_ctrl_c_stops_a_text_and_then_the_session(letters):
     assert there.end() == 0, there.seen
 
 
-def test_a_model_that_writes_no_text_refuses_before_anything_is_typed(dates):
+def test_a_model_that_writes_no_text_refuses_before_anything_is_typed(dates: Any):
     there = Terminal("generate", dates, "--device", "cpu")
     assert "use translate" in there.until("\n")
     assert there.end() == 2

@@ -6,7 +6,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -106,7 +106,9 @@ Start = Callable[..., Any]
 @pytest.fixture(scope="session")
 def start() -> Start:
     @contextmanager
-    def running(models: dict[str, td.Transducer], limits: Limits, rows: int = 6, queue: int = 256) -> Iterator[Running]:
+    def running(
+        models: dict[str, td.Transducer], limits: Limits, rows: int = 6, queue: int = 256
+    ) -> Generator[Running]:
         server = Server([Served(name, model, rows, queue) for name, model in models.items()], limits)
         where = listening("127.0.0.1", 0)
         config = uvicorn.Config(server.app, log_config=None, access_log=False, lifespan="off", ws="none", http="h11")

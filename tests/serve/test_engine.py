@@ -48,18 +48,22 @@ def content(answer: tuple[int, Any]) -> Any:
     return {key: value for key, value in body.items() if key not in ("id", "created")}
 
 
-def test_sixty_at_once_get_the_bits_that_each_gets_alone(served):
+def test_sixty_at_once_get_the_bits_that_each_gets_alone(served: Any):
     requests = mixed(60)
-    alone = [content(served.ask(*one)) for one in requests]
+
+    def answered(one: tuple[str, dict[str, Any]]) -> Any:
+        return content(served.ask(*one))
+
+    alone = list(map(answered, requests))
     with ThreadPoolExecutor(30) as pool:
-        together = list(pool.map(lambda one: content(served.ask(*one)), reversed(requests)))[::-1]
+        together = list(pool.map(answered, reversed(requests)))[::-1]
     assert together == alone
     for one in served.server.served.values():
         assert one.engine.load == (0, 0)
         assert one.engine.rows is None or one.engine.rows.lane.nbytes == 0
 
 
-def test_greedy_and_beams_are_those_of_the_library(served, models):
+def test_greedy_and_beams_are_those_of_the_library(served: Any, models: Any):
     prompt, text = "the quick", "3 May 2021"
     _, body = served.ask("/v1/completions", {"model": "play", "prompt": prompt, "max_tokens": 12, "temperature": 0})
     assert body["choices"][0]["text"] == models["play"].generate(prompt, max_new_tokens=12, temperature=0)
@@ -69,7 +73,7 @@ def test_greedy_and_beams_are_those_of_the_library(served, models):
     assert body["translations"][0]["log_p"] == pytest.approx(best[0].score, abs=1e-4)
 
 
-def test_a_text_of_blanks_is_answered_at_once(served):
+def test_a_text_of_blanks_is_answered_at_once(served: Any):
     _, body = served.ask("/translate", {"model": "dates", "text": [" ", ""]})
     assert [one["text"] for one in body["translations"]] == ["", ""]
 
@@ -162,7 +166,7 @@ def leave_the_client(port: int) -> None:
 
 
 @pytest.mark.parametrize("leave", [leave_the_line, leave_the_answer, leave_the_client])
-def test_whoever_goes_away_frees_the_rows(leave, served):
+def test_whoever_goes_away_frees_the_rows(leave: Any, served: Any):
     one = served.server.served["lstm"]
     before = one.meters.cancelled
     for number in range(7):
@@ -171,7 +175,7 @@ def test_whoever_goes_away_frees_the_rows(leave, served):
         assert one.meters.cancelled == before + number + 1
 
 
-def test_who_reads_nothing_holds_up_nobody(served):
+def test_who_reads_nothing_holds_up_nobody(served: Any):
     with socket.create_connection(("127.0.0.1", served.port)) as line:
         line.sendall(HEAD + STREAM)
         done = threading.Event()

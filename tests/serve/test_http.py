@@ -4,6 +4,7 @@ import base64
 import random
 import socket
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 import torch
@@ -18,14 +19,14 @@ KEY = {"Authorization": "Bearer open sesame"}
 
 
 @pytest.fixture(scope="module")
-def strict(models, start):
+def strict(models: Any, start: Any):
     limits = Limits(key="open sesame", bytes=2000)
     with start({"lines": models["lines"]}, limits, rows=1, queue=1) as one:
         yield one
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/v1/models", "/score", "/nowhere"])
-def test_every_route_wants_the_key(strict, path):
+def test_every_route_wants_the_key(strict: Any, path: Any):
     status, body = strict.ask(path, headers={"Authorization": "Bearer open sesam"})
     assert status == 401
     assert "key" in body["error"]["message"]
@@ -34,19 +35,19 @@ def test_every_route_wants_the_key(strict, path):
     assert strict.ask(path, headers={"Authorization": "Basic %%%"})[0] == 401
 
 
-def test_other_hosts_and_other_sites_are_refused(strict):
+def test_other_hosts_and_other_sites_are_refused(strict: Any):
     assert strict.ask("/health", headers={**KEY, "Host": "evil.example"})[0] == 403
     assert strict.ask("/health", headers={**KEY, "Origin": "http://evil.example"})[0] == 403
     here = f"127.0.0.1:{strict.port}"
     assert strict.ask("/health", headers={**KEY, "Host": here, "Origin": f"http://{here}"})[0] == 200
 
 
-def test_too_many_bytes_are_not_parsed(strict):
+def test_too_many_bytes_are_not_parsed(strict: Any):
     assert strict.ask("/score", b"[" * 2001, KEY)[0] == 413
     assert strict.ask("/score", b"[" * 1999, KEY)[0] == 400
 
 
-def test_what_is_no_request_gets_a_sentence(served):
+def test_what_is_no_request_gets_a_sentence(served: Any):
     for body, words in {
         b"\xff": "UTF-8", b"{": "JSON", b"[]": "object", b'{"a": NaN}': "NaN", b"[" * 100_000: "",
         b'{"model": "play", "prompt": 3}': "prompt", b'{"model": "play", "prompt": "a", "max_tokens": "x"}': "max",
@@ -70,10 +71,10 @@ def test_what_is_no_request_gets_a_sentence(served):
     assert served.ask("/score")[0] == 405
 
 
-def test_odd_bodies_never_break_the_server(served):
+def test_odd_bodies_never_break_the_server(served: Any):
     """Bodies drawn at random from what routes know and what they do not: no answer says that the server failed."""
     draw = random.Random(0)
-    values = [
+    values: list[Any] = [
         None,
         True,
         -1,
@@ -96,7 +97,7 @@ def test_odd_bodies_never_break_the_server(served):
     keys = ["prompt", "text", "messages", "input", "max_tokens", "n", "temperature", "top_k", "top_p", "seed", "stop",
             "logprobs", "echo", "stream", "logit_bias", "beam_size", "source", "target", "top", "what"]  # fmt: skip
     for _ in range(300):
-        body = {key: draw.choice(values) for key in draw.sample(keys, draw.randrange(6))}
+        body: dict[str, Any] = {key: draw.choice(values) for key in draw.sample(keys, draw.randrange(6))}
         body |= {"model": draw.choice(["play", "dates", "labels", "encoder"])}
         if body.get("max_tokens") is None:
             body["max_tokens"] = 2
@@ -107,14 +108,14 @@ def test_odd_bodies_never_break_the_server(served):
             assert len(answer["error"]["message"].splitlines()) == 1
 
 
-def test_tokens_there_and_back(served):
+def test_tokens_there_and_back(served: Any):
     _, body = served.ask("/tokenize", {"model": "play", "text": ["the fox", ""]})
     assert body["tokens"][0] == list("the fox")
     assert served.ask("/detokenize", {"model": "play", "ids": body["ids"][0]})[1]["text"] == "the fox"
     assert served.ask("/detokenize", {"model": "play", "ids": [-1]})[0] == 400
 
 
-def test_tokens_as_other_clients_ask_for_them(served, models):
+def test_tokens_as_other_clients_ask_for_them(served: Any, models: Any):
     tokenizer = models["dates"].tokenizer
     _, body = served.ask("/tokenize", {"model": "dates", "prompt": "3 Oct", "return_token_strs": True})
     assert body["tokens"] == tokenizer.whole("3 Oct")
@@ -131,7 +132,7 @@ def test_tokens_as_other_clients_ask_for_them(served, models):
     assert served.ask("/tokenizer_info?model=dates&colour=red")[0] == 400
 
 
-def test_words_answers_and_passages_are_those_of_the_library(served, models):
+def test_words_answers_and_passages_are_those_of_the_library(served: Any, models: Any):
     texts = ["Ann saw 7", "Bob"]
     _, body = served.ask("/tag", {"model": "tags", "text": texts})
     assert [(tuple(one["words"]), tuple(one["tags"])) for one in body["taggings"]] == [
@@ -157,7 +158,7 @@ def test_words_answers_and_passages_are_those_of_the_library(served, models):
         assert "; use " in answer["error"]["message"]
 
 
-def test_scores_are_those_of_the_library(served, models):
+def test_scores_are_those_of_the_library(served: Any, models: Any):
     texts = ["the quick brown", "x", "dog jumps over the lazy fox " * 4]
     for name in ("play", "lines", "lstm", "delta"):
         _, body = served.ask("/score", {"model": name, "text": texts})
@@ -169,7 +170,7 @@ def test_scores_are_those_of_the_library(served, models):
     assert [t["log_p"] for t in body["scores"][0]["tokens"]] == pytest.approx(one.tokens, abs=1e-5)
 
 
-def test_predictions_of_any_task(served, models):
+def test_predictions_of_any_task(served: Any, models: Any):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the server computes
     _, body = served.ask("/predict", {"model": "labels", "inputs": ["red dog 3"]})
@@ -180,7 +181,7 @@ def test_predictions_of_any_task(served, models):
     assert body["vectors"] == ours
 
 
-def test_metrics_are_text_for_prometheus(served):
+def test_metrics_are_text_for_prometheus(served: Any):
     served.settle()
     status, text = served.ask("/metrics")
     assert status == 200
@@ -204,14 +205,14 @@ def test_histogram_and_labels():
 ENDLESS = b'{"prompt": "the", "max_tokens": 100000, "temperature": 0, "suppress": [2]}'
 
 
-def test_what_takes_too_long_is_late(models, start):
+def test_what_takes_too_long_is_late(models: Any, start: Any):
     with start({"lstm": models["lstm"]}, Limits(timeout=1)) as short:
         status, answer = short.ask("/v1/completions", ENDLESS)
         assert (status, "--timeout" in answer["error"]["message"]) == (408, True)
         short.settle()
 
 
-def test_a_full_queue_says_when_to_come_again(models, start):
+def test_a_full_queue_says_when_to_come_again(models: Any, start: Any):
     head = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(ENDLESS)
     with start({"lstm": models["lstm"]}, Limits(timeout=600), rows=1, queue=1) as full, ExitStack() as lines:
         for load in ((1, 0), (1, 1)):

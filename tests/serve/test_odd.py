@@ -144,7 +144,7 @@ def test_routes_are_all_of_them():
 
 
 @pytest.mark.timeout(0)
-def test_odd_bodies_get_a_sentence(served, request_count, capfd):
+def test_odd_bodies_get_a_sentence(served: Any, request_count: Any, capfd: Any):
     first, count = request_count
     line, threads, memory = (
         http.client.HTTPConnection("127.0.0.1", served.port, timeout=60),
@@ -176,11 +176,11 @@ def test_odd_bodies_get_a_sentence(served, request_count, capfd):
 
 
 @pytest.fixture
-def request_count(pytestconfig):
+def request_count(pytestconfig: Any):
     return pytestconfig.getoption("--fuzz-seed") * EACH, pytestconfig.getoption("--fuzz-cases") * EACH
 
 
-def test_pipelined_requests_are_answered_in_their_order(served):
+def test_pipelined_requests_are_answered_in_their_order(served: Any):
     bodies = [json.dumps({"model": "play", "text": text}).encode() for text in ("a", "bb", "ccc")]
     head = "POST /tokenize HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", served.port), timeout=20) as line:
@@ -206,7 +206,7 @@ HERE = b"Host: 127.0.0.1\r\n"
         b"GET /health HTTP/1.1\r\n\r\n",
     ],
 )
-def test_what_is_no_request_ends_the_line_alone(served, sent, capfd):
+def test_what_is_no_request_ends_the_line_alone(served: Any, sent: Any, capfd: Any):
     with socket.create_connection(("127.0.0.1", served.port), timeout=20) as line:
         line.sendall(sent)
         answer = line.recv(4096)
@@ -215,7 +215,7 @@ def test_what_is_no_request_ends_the_line_alone(served, sent, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_slow_headers_hold_up_nobody(served):
+def test_slow_headers_hold_up_nobody(served: Any):
     with socket.create_connection(("127.0.0.1", served.port), timeout=20) as line:
         for part in (b"POST /tokenize HT", b"TP/1.1\r\nHost: 127.", b"0.0.1\r\nContent-Length: 32\r\n"):
             line.sendall(part)

@@ -17,7 +17,7 @@ import pytest
 from transduce.cli.main import main
 
 
-def test_sigterm_finishes_what_was_taken(models):
+def test_sigterm_finishes_what_was_taken(models: Any):
     run = models["lines"].run
     words = [sys.executable, "-m", "transduce", "serve", str(run), "--port", "0", "--device", "cpu"]
     with subprocess.Popen(
@@ -39,7 +39,7 @@ def test_sigterm_finishes_what_was_taken(models):
         assert "Traceback" not in rest
 
 
-def test_sigterm_under_load_loses_nothing(models):
+def test_sigterm_under_load_loses_nothing(models: Any):
     """What was taken is answered, though most of it waits for rows."""
     run = models["lines"].run
     words = [sys.executable, "-m", "transduce", "serve", str(run), "--port", "0", "--device", "cpu", "--rows", "2"]
@@ -85,7 +85,9 @@ def test_sigterm_under_load_loses_nothing(models):
         (["RUN", "--host", "256.0.0.1"], "cannot be listened on"),
     ],
 )
-def test_what_cannot_be_served_is_said(models, words, sentence, capsys, tmp_path, monkeypatch):
+def test_what_cannot_be_served_is_said(
+    models: Any, words: Any, sentence: Any, capsys: Any, tmp_path: Any, monkeypatch: Any
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "short").write_text("abc\n")
     words = [str(models["lines"].run) if word == "RUN" else word for word in words]
