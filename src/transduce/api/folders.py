@@ -7,7 +7,7 @@ from typing import Any
 from transduce.api.opening import load
 from transduce.api.recipes import Overrides, changed
 from transduce.errors import UserError
-from transduce.exchange import acting, hub, peft_adapter, seeing
+from transduce.exchange import acting, drawing, hub, peft_adapter, seeing
 from transduce.exchange import exporting as exported
 from transduce.exchange import importing as imported
 from transduce.exchange.parity import Apart, layer_by_layer
@@ -35,6 +35,8 @@ def import_model(source: str | Path, out: str | Path | None = None, *, base: str
         return seeing.write(folder, out)
     if acting.acts(folder):
         return acting.write(folder, out)
+    if drawing.draws(folder):
+        return drawing.write(folder, out)
     return imported.write(folder, out, base=None if where is None else Path(where))
 
 
@@ -56,6 +58,8 @@ def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best", ada
         peft_adapter.write(opened.model, opened.recipe.model, size, opened.recipe.start, require_new(Path(folder)))
         return
     model = load(run, checkpoint=checkpoint, device="cpu")
+    if model.task.verb == "draw":
+        return drawing.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
     if model.task.sees:
         return seeing.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
     if model.task.acts:
