@@ -99,8 +99,8 @@ def read_folder(folder: Path) -> Folder:
 
 def process_of(folder: Path, at: Path) -> Process:
     """Returns how noise is added, by the scheduler of a folder, else that of DiT's paper. Raises UserError."""
-    found = (path for path in (folder / "scheduler" / SCHEDULER, at / SCHEDULER) if path.is_file())
-    if (path := next(found, None)) is None:
+    files = (path for path in (folder / "scheduler" / SCHEDULER, at / SCHEDULER) if path.is_file())
+    if (path := next(files, None)) is None:
         return Diffusion()
     data = read_json(path)
     if data.get("_class_name") == FLOW:
@@ -185,13 +185,13 @@ def certify(
 
     Raises UserError where they differ.
     """
-    asked = drawn(model, readers)
+    noisy = drawn(model, readers)
     if importlib.util.find_spec("diffusers") is not None:
-        against, theirs = "diffusers", of_diffusers(at, asked, model.classes)
+        against, theirs = "diffusers", of_diffusers(at, noisy, model.classes)
     else:
         against = "a second reading of the folder, since diffusers is not installed"
-        theirs = predicted(dit.read(at)[0], asked)
-    ours = Answers({"logits": predicted(model, asked)}, [], [])
+        theirs = predicted(dit.read(at)[0], noisy)
+    ours = Answers({"logits": predicted(model, noisy)}, [], [])
     findings = certificate.compare(ours, Answers({"logits": theirs}, [], []))
     certificate.require_equal(findings, "the run", against)
     parameters = sum(p.numel() for p in model.parameters())
