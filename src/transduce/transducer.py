@@ -21,6 +21,7 @@ from transduce.generate.options import Options, decoding
 from transduce.generate.score import Scores
 from transduce.generate.stop import TextStream
 from transduce.inspect.looking import Map, maps
+from transduce.inspect.stages import Stages, stages
 from transduce.model.models import Model
 from transduce.runs.drafts import open_draft
 from transduce.runs.quantised import FULL, Reading
@@ -329,6 +330,24 @@ class Transducer:
         target: what answers it, for a model that answers a source (None: its own answer). Of every kind of mixer, see
         `inspect.maps`. Raises UserError for a target that such a model does not read.
         """
+        source, ids = self._looked_at(text, target)
+        return maps(self.model, ids, self.tokenizer.pieces, source)
+
+    def stages(
+        self, text: str, target: str | None = None, mixer: str | None = None, head: int = 1, **options: Unpack[Options]
+    ) -> Stages:
+        """Returns what one mixer and head do with a text, step by step, with the numbers: from the lookup of vectors
+        to the next token.
+
+        target: as in `attention`. mixer: the name of a map (None: the first of the last stack). head: from 1.
+        options: of decoding, for the draw of the next token.
+        """
+        source, ids = self._looked_at(text, target)
+        config = decoding(self.recipe.generate, None, options)
+        return stages(self.model, ids, self.tokenizer.pieces, source, mixer, head, config)
+
+    def _looked_at(self, text: str, target: str | None) -> tuple[list[int] | None, list[int]]:
+        """Returns ids of a source, if any, and of what is read after it. Raises UserError."""
         if not text.strip():
             raise UserError("the text is blank; give one with a token to look at")
         source, ids = self.task.looks_at(self.readers, text, target)
@@ -339,7 +358,7 @@ class Transducer:
             raise UserError("the text is empty; give one with a token to look at")
         if self.model.limit is not None and len(ids) > self.model.limit:
             raise UserError(f"the text has {len(ids)} tokens, but this model can read {self.model.limit}; shorten it")
-        return maps(self.model, ids, self.tokenizer.pieces, source)
+        return source, ids
 
     def evaluate(self, split: str | None = None) -> Evaluation:
         """Returns the loss and the measures of the task on a split of the data, with intervals and predictions.

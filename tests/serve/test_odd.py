@@ -74,6 +74,10 @@ ROUTES: dict[str, tuple[list[str], dict[str, list[Any]], dict[str, list[Any]]]] 
     "/rerank": (["found"], {"query": ["dog?", ""], "documents": [["a", "b"], *TEXT]}, {"top_n": NUMBERS}),
     "/tokenize": ([*WRITERS, "dates"], {"text": TEXT}, {"prompt": TEXT, "return_token_strs": [True]}),
     "/detokenize": ([*WRITERS, "dates"], {"ids": IDS}, {"tokens": IDS}),
+    "/inspect/stages": (["play", "lstm", "dates"], {"text": ["the quick", *TEXT]}, {
+        "mixer": ["layer 1 mix", "a", *NUMBERS], "head": [1, 2, *NUMBERS], "temperature": [0.7, *NUMBERS],
+        "target": TEXT,
+    }),
     "/inspect/attention": (["play", "lstm", "dates"], {"text": ["the quick", *TEXT]}, {"layer": NUMBERS}),
 }  # fmt: skip
 MOST = ("/v1/completions", "/v1/chat/completions", "/translate")  # routes that take max_tokens

@@ -16,9 +16,8 @@ def test_the_page_loads_nothing_and_asks_this_server_alone(served: Any) -> None:
     assert "<title>transduce</title>" in text
     assert re.findall(r"(?:src|href)=\"(?!data:)", text) == re.findall(r"https?://", text) == []
     asked = set(re.findall(r"ask\(\"(/[\w/]+)\"|this.stream", text))
-    assert {"/translate", "/classify", "/predict", "/v1/completions", "/inspect/attention", "/v1/models"} == asked - {
-        ""
-    }
+    looks = {"/inspect/attention", "/inspect/stages"}
+    assert asked - {""} == looks | {"/translate", "/classify", "/predict", "/v1/completions", "/v1/models"}
 
 
 @pytest.mark.parametrize("name", ["play", "lstm", "delta", "dates"])
@@ -49,6 +48,26 @@ def test_what_cannot_be_looked_at_is_one_sentence(body: dict[str, Any], said: st
     assert said in answer["error"]["message"]
 
 
+@pytest.mark.parametrize("name", ["play", "lstm", "dates"])
+def test_stages_are_those_of_the_library(name: str, served: Any, models: Any) -> None:
+    asks = {"text": "4 May 2021", "mixer": "decoder layer 1 cross"} if name == "dates" else {"text": "the quick"}
+    status, answer = served.ask("/inspect/stages", {"model": name, **asks, "temperature": 0.7, "top_k": 5})
+    assert status == 200, answer
+    expected = models[name].stages(asks["text"], mixer=asks.get("mixer"), temperature=0.7, top_k=5)
+    assert (answer["mixer"], answer["mixers"], answer["heads"]) == expected[:3]
+    for ours, theirs in zip(answer["stages"], expected.stages, strict=True):
+        assert (ours["name"], ours["text"], ours["rows"]) == (theirs.name, theirs.text, list(theirs.rows))
+        assert (ours["numbers"] is None) == (theirs.numbers is None)
+        if theirs.numbers is not None:
+            rows = [[-torch.inf if n is None else n for n in row] for row in ours["numbers"]]
+            torch.testing.assert_close(torch.tensor(rows), theirs.numbers.float(), atol=1e-6, rtol=1e-4)
+    assert answer["stages"][-1]["name"] == "sampling"
+    for more, said in (({"head": 9}, "there is no head 9"), ({"mixer": "a"}, "no mixer `a`"), ({"layer": 1}, "no key")):
+        status, answer = served.ask("/inspect/stages", {"model": name, **asks, **more})
+        assert status == 400
+        assert said in answer["error"]["message"]
+
+
 def test_ids_of_tokens_lead_on_from_any_place(served: Any) -> None:
     asks = {"model": "play", "max_tokens": 6, "temperature": 0, "logprobs": 3, "return_token_ids": True}
     (whole,) = served.ask("/v1/completions", {**asks, "prompt": "the quick"})[1]["choices"]
@@ -68,11 +87,19 @@ def test_a_person_writes_steps_back_and_looks_inside(width: int, served: Any) ->
     sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with sync.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 800})
+        page: Any = browser.new_page(viewport={"width": width, "height": 800})
         errors, asked = list[str](), set[str]()
-        page.on("console", lambda one: errors.append(one.text))
-        page.on("pageerror", lambda one: errors.append(str(one)))
-        page.on("request", lambda one: asked.add(one.url.split("/")[2]) if one.url.startswith("http") else None)
+
+        def requested(one: Any) -> None:
+            if one.url.startswith("http"):
+                asked.add(one.url.split("/")[2])
+
+        def logged(one: Any) -> None:
+            errors.append(getattr(one, "text", str(one)))
+
+        page.on("console", logged)
+        page.on("pageerror", logged)
+        page.on("request", requested)
         page.goto(f"http://127.0.0.1:{served.port}/")
         page.locator("#model option").nth(1).wait_for(state="attached")
         page.select_option("#model", "play")
@@ -96,6 +123,21 @@ def test_a_person_writes_steps_back_and_looks_inside(width: int, served: Any) ->
         page.click("#look")
         page.locator("table.map").nth(1).wait_for()
         assert page.locator("table.map").nth(1).locator("tbody tr").count() > 3
+        page.click("#steps")
+        stages = page.locator("ol.stages").nth(1).locator("li")
+        stages.last.wait_for()
+        titles = stages.locator("h3").all_text_contents()
+        shown = ["lookup", "positions", "query", "key", "value", "scores", "softmax", "sum", "merge", "projection"]
+        assert [one for one in titles if one in {*shown, "between", "logits", "sampling"}] == [
+            *shown, "between", "logits", "sampling",
+        ]  # fmt: skip
+        page.locator("ol.stages button").first.press("Enter")  # all features of the first stage
+        assert page.locator("ol.stages").first.locator("li").first.locator("tbody tr").first.locator("td").count() == 64
+        head = page.get_by_label("Head", exact=True).last
+        head.focus()
+        head.select_option("2")
+        page.get_by_text("the query of head 2").wait_for()
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Head"
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert errors == []
         assert asked == {f"127.0.0.1:{served.port}"}

@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from transduce.inspect.maps import Call, map_of
 from transduce.model.batch import Batch
 from transduce.model.block import Block
 from transduce.model.layout import Layout, dense
 from transduce.model.mixers.mixer import Mixer
-from transduce.model.models import Model
+from transduce.model.models import Model, Tower
 from transduce.model.state import State
 
 ROLES = {"forward": "forward", "encode": "encode", "encode_and_write": "encode", "read": "read", "write": "write"}
@@ -34,12 +34,25 @@ class Map(NamedTuple):
     weights: Tensor
 
 
+class Place(NamedTuple):
+    """Where a mixer stands. name: for people. child: its name in the block."""
+
+    name: str
+    tower: Tower
+    block: Block
+    child: str
+    mixer: Mixer
+
+
 class Heard(NamedTuple):
     """A call of a mixer. tower: where it stands."""
 
     name: str
     tower: str
     call: Call
+
+
+Written = dict[Mixer, tuple[Tensor, Layout]]
 
 
 def maps(
@@ -82,24 +95,29 @@ def labels(names: Callable[[Sequence[int]], list[str]], ids: list[int], size: in
 @contextmanager
 def listening(model: Model) -> Generator[list[Heard]]:
     """Inside, every call of a mixer by its block is noted; what mixers call in one another is not."""
-    calls, inside, written = list[Heard](), [0], dict[Mixer, tuple[Tensor, Layout]]()
+    calls, inside, written = list[Heard](), [0], Written()
     with ExitStack() as stack:
-        for tower in model.towers():
-            for number, block in enumerate(tower.stack.blocks, 1):
-                for name, mixer in cast(Block, block).named_children():
-                    if isinstance(mixer, Mixer):
-                        title = " ".join(word for word in (tower.name, f"layer {number}", name) if word)
-                        for role in ROLES:
-                            note = noting(mixer, role, title, tower.name, calls, inside, written)
-                            stack.enter_context(replaced(mixer, role, note))
+        for place in places(model):
+            for role in ROLES:
+                stack.enter_context(replaced(place.mixer, role, noting(place, role, calls, inside, written)))
         yield calls
 
 
+def places(model: Model) -> Generator[Place]:
+    """Yields the places of all mixers of a model, in order."""
+    for tower in model.towers():
+        for number, block in enumerate(tower.stack.blocks, 1):
+            for child, mixer in block.named_children():
+                if isinstance(mixer, Mixer):
+                    name = " ".join(word for word in (tower.name, f"layer {number}", child) if word)
+                    yield Place(name, tower, cast(Block, block), child, mixer)
+
+
 def noting(
-    mixer: Mixer, role: str, title: str, tower: str, calls: list[Heard], inside: list[int],
-    written: dict[Mixer, tuple[Tensor, Layout]],
+    place: Place, role: str, calls: list[Heard], inside: list[int], written: Written
 ) -> Callable[..., Any]:  # fmt: skip
     """Returns a method that notes what it is called with. written: what was written last into each mixer."""
+    mixer, title, tower = place.mixer, place.name, place.tower.name
     act = getattr(mixer, role)
 
     def method(x: Tensor, layout: Layout, state: State = None) -> Any:
@@ -119,8 +137,8 @@ def noting(
 
 
 @contextmanager
-def replaced(mixer: Mixer, role: str, method: Callable[..., Any]) -> Generator[None]:
-    """Inside, a method of one mixer is another."""
+def replaced(mixer: nn.Module, role: str, method: Callable[..., Any]) -> Generator[None]:
+    """Inside, a method of one module is another."""
     before = vars(mixer).get(role)
     setattr(mixer, role, method)
     try:

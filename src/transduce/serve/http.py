@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from transduce.serve import openai, own, pieces, responses
+from transduce.serve import inside, openai, own, pieces, responses
 from transduce.serve.answering import Problem, problem, refusal
 from transduce.serve.asking import Body, Served, parsed
 from transduce.serve.metrics import Answers, exposition
@@ -34,7 +34,8 @@ POSTS: dict[str, Make] = {
     "/score": own.score,
     "/embed": own.embed,
     "/predict": own.predict,
-    "/inspect/attention": own.attention,
+    "/inspect/attention": inside.attention,
+    "/inspect/stages": inside.stages,
     "/tag": own.tag,
     "/answer": own.answer_from,
     "/rerank": own.rerank,

@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from transduce.errors import UserError
 from transduce.generate.rows import Request, Token
-from transduce.inspect.looking import Map
 from transduce.serve.answering import Answer, Asking
 from transduce.serve.asking import TOP, Body, Served, requests, scored, shown, writing
 from transduce.serve.engine import Ticket
@@ -18,8 +17,6 @@ from transduce.tasks.classify import Classified
 from transduce.tasks.embed import Ranked
 from transduce.tasks.task import TaskConfig
 from transduce.text.tokenizer import Tokenizer
-
-MOST = 2_000_000  # numbers of the maps of an answer
 
 
 def translate(served: Served, body: Body, timeout: float) -> Response:
@@ -204,33 +201,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(part) for part in cast("list[Any]", value)]
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-def attention(served: Served, body: Body, timeout: float) -> Response:
-    """Gives the maps of every mixer on a text, as `td.load(...).attention` does: of all layers, or of one."""
-    text, target, layer = body.take("text", str), body.take("target", str), body.whole("layer", None, 1, 10_000)
-    if text is None:
-        raise UserError("`text` is missing; send the text that the model is to read")
-    if served.model.task.sees or served.model.task.hears:
-        raise UserError("this model reads files, which have no map here; use transduce inspect")
-    body.end()
-
-    def make(tickets: list[Ticket]) -> dict[str, Any]:
-        every = cast("list[Map]", tickets[0].result)
-        chosen = [one for one in every if layer is None or f"layer {layer} " in one.name]
-        if not chosen:
-            raise UserError(f"there is no map of layer {layer}; the model has {', '.join(one.name for one in every)}")
-        if (numbers := sum(one.weights.numel() for one in chosen)) > MOST:
-            raise UserError(
-                f"the maps have {numbers:,} numbers, of at most {MOST:,}; ask for one `layer`, or less text"
-            )
-        names = ("name", "kind", "rows", "columns")
-        out = [{**{n: getattr(m, n) for n in names}, "weights": rounded(m)} for m in chosen]
-        return {"model": served.name, "maps": out, **said(tickets)}
-
-    return Answer(Asking(served.engine, [lambda: served.model.attention(text, target)], timeout), make)
-
-
-def rounded(one: Map) -> list[Any]:
-    """Returns the (H, T, N) numbers of a map with four digits behind the point."""
-    return cast("list[Any]", (one.weights.double() * 1e4).round().div(1e4).tolist())
