@@ -85,6 +85,16 @@ def seeing(photos: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def matching(photos: Path) -> dict[str, Any]:
+    """The plain data of a recipe that learns vectors of pictures and captions, of texts that lie beside pictures."""
+    for path in photos.glob("*/*/*.png"):
+        path.with_suffix(".txt").write_text(f"a {path.parent.name} one, number {int(path.stem) % 3}")
+    data = seeing(photos)
+    model = {**data["model"], "kind": "towers", "residual": {"kind": "pre-norm", "dropout": 0.1}, "head": "joint"}
+    more = {"data": {"kind": "captions", "path": str(photos)}, "task": {"kind": "match"}, "model": model}
+    return {**data, **more, "tokenizer": {"kind": "char"}, "batch": {"batch_tokens": 32, "max_length": 32}}
+
+
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with train, valid and test in three files each: .src, .tgt and .txt."""
@@ -148,8 +158,8 @@ def tiny(texts: Path, photos: Path, tones: Path) -> Tiny:
     """tiny("translation" | "language" | "see" | "hear", {"train.max_steps": 3, ...}) -> plain data of a recipe."""
 
     def make(task: str = "translation", over: dict[str, Any] | None = None) -> dict[str, Any]:
-        if task in ("see", "hear"):
-            data = seeing(photos) if task == "see" else hearing(tones)
+        if task in ("see", "hear", "match"):
+            data = {"see": seeing, "match": matching}[task](photos) if task != "hear" else hearing(tones)
             for key, value in (over or {}).items():
                 override(data, key, value)
             return data
@@ -185,7 +195,11 @@ def tiny(texts: Path, photos: Path, tones: Path) -> Tiny:
 @pytest.fixture(scope="session")
 def recipe(tiny: Tiny) -> Callable[..., Recipe]:
     """The same as a Recipe."""
-    return lambda task="translation", over=None: from_data(Recipe, tiny(task, over))
+
+    def make(task: str = "translation", over: dict[str, Any] | None = None) -> Recipe:
+        return from_data(Recipe, tiny(task, over))
+
+    return make
 
 
 class Batches(Loader):
@@ -211,12 +225,12 @@ def session(tmp_path: Path) -> Iterator[Callable[..., Session]]:
         def make(recipe: Recipe, batches: list[Batch] | None = None, sgd: float | None = None) -> Session:
             recipe = recipe.resolve()
             run = stack.enter_context(claim(recipe, Path(tempfile.mkdtemp(dir=tmp_path))))
-            stack.enter_context(torch.random.fork_rng([]))
+            stack.enter_context(torch.random.fork_rng([]))  # pyright: ignore[reportUnknownArgumentType]
             report, display = stack.enter_context(Report(run.path)), Display("test", 1, quiet=True)
             job = training.build(run, recipe, torch.device("cpu"))
             if batches is not None:
                 job = replace(job, loader=Batches(batches))  # type: ignore[arg-type]
-            optimizers = recipe.optimizer.build(job.model)
+            optimizers: list[Any] = [*recipe.optimizer.build(job.model)]
             if sgd is not None:
                 optimizers = [torch.optim.SGD([{"params": list(job.model.parameters()), "peak": sgd}], lr=sgd)]
             average = None if recipe.train.ema is None else Average(job.model, recipe.train.ema)

@@ -296,6 +296,16 @@ class Transducer:
         """
         return self.sentences.embed(list(texts), precision=precision)
 
+    def embed_pictures(self, pictures: Sequence[str | Path], *, precision: Precision = "fp32") -> Vectors:
+        """Returns (N, features) float32, a vector of each picture, a file, in the space of `embed`.
+
+        For models that were trained with task=match. Raises UserError.
+        """
+        own = self.sentences if self.task.embeds else None
+        if not isinstance(own, TaskVectors):
+            raise UserError(f"this model was trained for task={self.task.kind}, which gives pictures no vectors")
+        return own.embed_inputs(list(pictures), precision=precision)
+
     @functools.cached_property
     def sentences(self) -> SentenceEncoder | TaskVectors:
         """Returns the model as an encoder of texts. Raises UserError if the model is not an encoder."""

@@ -37,7 +37,8 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
         capsys.readouterr()
         code = main([str(word) for word in words])
-        return Result(code, *capsys.readouterr())
+        found = capsys.readouterr()
+        return Result(code, found.out, found.err)
 
     return run
 
@@ -164,3 +165,30 @@ def spoken(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [f"data.path={out}", "tokenizer=char", "name=spoken", "train.ema=null", "batch.max_length=64"]
     assert main(["train", "transcribe", *words, *SMALL, "--out", str(out), "--quiet"]) == 0
     return out / "spoken"
+
+
+MATCHING = {
+    "model.width": 16, "model.layers": 1, "model.text_layers": 1, "model.mixer.heads": 2, "model.embedding.patch": 2,
+    "model.residual.dropout": 0.0, "batch.batch_tokens": 16, "batch.max_length": 8, "schedule.warmup_steps": 2,
+    "train.max_steps": 40, "train.validate_every": 40, "train.ema": "null", "train.threads": 1, "train.device": "cpu",
+    "optimizer.learning_rate": 0.01, "objective.both_ways": "true",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def captioned(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables of pictures of three colours, of which many have the same caption."""
+    folder = tmp_path_factory.mktemp("captions")
+    for split in ("train", "valid"):
+        rows = [f"{path},a {path.parent.name} one" for path in sorted((photos / split).glob("*/*.png"))]
+        (folder / f"{split}.csv").write_text("\n".join(["image,caption", *rows]) + "\n", "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def matched(captioned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of pictures and captions, small, which knows three colours."""
+    out = tmp_path_factory.mktemp("runs")
+    words = [f"data.path={captioned}", "name=matched", *(f"{key}={value}" for key, value in MATCHING.items())]
+    assert main(["train", "match", *words, "--out", str(out), "--quiet"]) == 0
+    return out / "matched"

@@ -3,6 +3,7 @@
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ LINES = ["3 May 2021", "", "4.5.2021", "   ", "2021年11月20日", "20 nov. 2026
 STDIN = ("\n".join(LINES) + "\n").encode()
 
 
-def test_a_line_in_is_a_line_out_in_order(cli, dates: Path) -> None:
+def test_a_line_in_is_a_line_out_in_order(cli: Any, dates: Path) -> None:
     model = transduce.load(dates)
     found = cli("translate", dates, stdin=STDIN)
     assert found.code == 0, found.err
@@ -25,24 +26,24 @@ def test_a_line_in_is_a_line_out_in_order(cli, dates: Path) -> None:
     assert out == [model.translate(line).replace("\n", " ") if line.strip() else "" for line in LINES]
 
 
-def test_predict_gives_what_the_command_of_the_task_gives(cli, dates: Path, letters: Path) -> None:
+def test_predict_gives_what_the_command_of_the_task_gives(cli: Any, dates: Path, letters: Path) -> None:
     assert cli("predict", dates, stdin=STDIN).out == cli("translate", dates, stdin=STDIN).out
     written = transduce.load(letters).generate("the")
     assert cli("predict", letters, "the").out == " ".join(written.splitlines()) + "\n"
 
 
-def test_arguments_are_texts_of_their_own(cli, dates: Path) -> None:
+def test_arguments_are_texts_of_their_own(cli: Any, dates: Path) -> None:
     assert cli("translate", dates, *LINES[:1], LINES[4]).out.splitlines() == transduce.load(dates).translate(
         [LINES[0], LINES[4]]
     )
 
 
-def test_the_last_line_needs_no_end(cli, dates: Path) -> None:
+def test_the_last_line_needs_no_end(cli: Any, dates: Path) -> None:
     assert cli("translate", dates, stdin=STDIN.rstrip()).out == cli("translate", dates, stdin=STDIN).out
     assert cli("translate", dates, stdin=b"").out == ""
 
 
-def test_nbest_prints_number_score_and_text(cli, dates: Path) -> None:
+def test_nbest_prints_number_score_and_text(cli: Any, dates: Path) -> None:
     rows = [line.split("\t") for line in cli("translate", dates, *LINES[:1], LINES[2], "--nbest", "3").out.splitlines()]
     assert [row[0] for row in rows] == ["0", "0", "0", "1", "1", "1"]
     model = transduce.load(dates)
@@ -51,7 +52,7 @@ def test_nbest_prints_number_score_and_text(cli, dates: Path) -> None:
     assert [float(row[1]) for row in rows[:3]] == pytest.approx([candidate.score for candidate in best], abs=1e-5)
 
 
-def test_score_prints_total_tokens_mean_and_the_line(cli, dates: Path, tmp_path: Path) -> None:
+def test_score_prints_total_tokens_mean_and_the_line(cli: Any, dates: Path, tmp_path: Path) -> None:
     lines = ["3 May 2021\t2021-05-03", "x\t2"]
     (tmp_path / "pairs.tsv").write_text("\n".join(lines) + "\n", "utf-8")
     found = cli("score", dates, "pairs.tsv")
@@ -66,7 +67,7 @@ def test_score_prints_total_tokens_mean_and_the_line(cli, dates: Path, tmp_path:
 
 
 @pytest.mark.parametrize(("line", "count"), [("no tab", 0), ("a\tb\tc", 2)])
-def test_a_line_that_is_no_pair(cli, dates: Path, tmp_path: Path, line: str, count: int) -> None:
+def test_a_line_that_is_no_pair(cli: Any, dates: Path, tmp_path: Path, line: str, count: int) -> None:
     (tmp_path / "pairs.tsv").write_text(f"a\tb\n{line}\n", "utf-8")
     for where, found in (
         ("pairs.tsv", cli("score", dates, "pairs.tsv")),
@@ -76,7 +77,7 @@ def test_a_line_that_is_no_pair(cli, dates: Path, tmp_path: Path, line: str, cou
         assert found.err == f"transduce: {where}, line 2: there are {count} tabs; write source<TAB>target\n"
 
 
-def test_input_that_is_not_utf8(cli, dates: Path, tmp_path: Path) -> None:
+def test_input_that_is_not_utf8(cli: Any, dates: Path, tmp_path: Path) -> None:
     (tmp_path / "pairs.tsv").write_bytes(b"a\tb\n\xe9\tc\n")
     told = (
         "is not UTF-8: line 2 has the byte 0xe9 at offset {}; convert it, for example with iconv -f latin1 -t utf-8\n"
@@ -96,7 +97,7 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("line", [b"3 May " * 9, b"\xff", b"x" * 100_001])
 @pytest.mark.parametrize("command", ["translate", "score"])
-def test_what_comes_before_a_line_that_is_refused_is_printed(cli, short: Path, command: str, line: bytes) -> None:
+def test_what_comes_before_a_line_that_is_refused_is_printed(cli: Any, short: Path, command: str, line: bytes) -> None:
     """Wherever in the file it is: nothing before it is lost, nothing after it is printed."""
     end = b"\t2021-05-03" if command == "score" else b""
     good = [b"%d May 2021" % (n + 1) + end for n in range(9)]
@@ -110,7 +111,7 @@ def test_what_comes_before_a_line_that_is_refused_is_printed(cli, short: Path, c
         assert found.err.count("\n") == 1
 
 
-def test_a_missing_file_or_run_or_checkpoint(cli, dates: Path) -> None:
+def test_a_missing_file_or_run_or_checkpoint(cli: Any, dates: Path) -> None:
     missing = cli("score", dates, "pairs.tsv")
     assert (missing.code, missing.err) == (2, "transduce: pairs.tsv does not exist\n")
     Path("mine.yaml").write_text("base: dates\n", "utf-8")
@@ -125,7 +126,7 @@ def test_a_missing_file_or_run_or_checkpoint(cli, dates: Path) -> None:
     assert cli("translate", "empty", "x").err.startswith("transduce: empty is empty; give a run")
 
 
-def test_a_damaged_checkpoint_is_refused_and_another_can_be_used(cli, dates: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused_and_another_can_be_used(cli: Any, dates: Path, tmp_path: Path) -> None:
     run = shutil.copytree(dates, tmp_path / "run", symlinks=True)
     weights = run / "checkpoints/step-00000004/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
@@ -135,7 +136,7 @@ def test_a_damaged_checkpoint_is_refused_and_another_can_be_used(cli, dates: Pat
     assert cli("translate", run, "x", "--checkpoint", "step-00000002").code == 0
 
 
-def test_a_pickle_is_refused_as_weights(cli, dates: Path, tmp_path: Path) -> None:
+def test_a_pickle_is_refused_as_weights(cli: Any, dates: Path, tmp_path: Path) -> None:
     import hashlib
     import json
 
@@ -151,7 +152,7 @@ def test_a_pickle_is_refused_as_weights(cli, dates: Path, tmp_path: Path) -> Non
     assert "is a pickle, which can run any code when it is read, so it is refused" in found.err
 
 
-def test_evaluate_prints_every_metric_and_samples(cli, dates: Path) -> None:
+def test_evaluate_prints_every_metric_and_samples(cli: Any, dates: Path) -> None:
     found = cli("evaluate", dates, "--split", "valid", "--samples", "2", "--beam-size", "2")
     assert found.code == 0, found.err
     measured = transduce.load(dates, overrides={"generate.beam_size": 2}).evaluate("valid")
@@ -162,7 +163,7 @@ def test_evaluate_prints_every_metric_and_samples(cli, dates: Path) -> None:
     assert sum(line.count("│") == 5 for line in found.out.splitlines()) == 2
 
 
-def test_evaluate_reads_other_data_and_names_the_splits_there_are(cli, dates: Path) -> None:
+def test_evaluate_reads_other_data_and_names_the_splits_there_are(cli: Any, dates: Path) -> None:
     more = cli("evaluate", dates, "data.test_size=9", "--data.seed", "3")
     assert "tokens       99\n" in more.out
     none = cli("evaluate", dates, "--split", "dev")
@@ -170,7 +171,7 @@ def test_evaluate_reads_other_data_and_names_the_splits_there_are(cli, dates: Pa
     assert "best checkpoint, test" in cli("evaluate", dates).out
 
 
-def test_evaluate_without_a_test_split_measures_valid_and_says_so(cli, letters: Path) -> None:
+def test_evaluate_without_a_test_split_measures_valid_and_says_so(cli: Any, letters: Path) -> None:
     found = cli("evaluate", letters)
     assert found.code == 0, found.err
     assert "best checkpoint, valid" in " ".join(found.out.split())
@@ -179,7 +180,7 @@ def test_evaluate_without_a_test_split_measures_valid_and_says_so(cli, letters: 
     assert asked.err == "transduce: the data has no split `test`; it has train, valid: use --split valid\n"
 
 
-def test_generate_streams_what_generate_gives(cli, letters: Path) -> None:
+def test_generate_streams_what_generate_gives(cli: Any, letters: Path) -> None:
     words = ["--temperature", "0.9", "--top-k", "20", "--top-p", "0.95", "--seed", "5", "--max-new-tokens", "40"]
     found = cli("generate", letters, "the ", *words)
     assert found.code == 0, found.err
@@ -191,7 +192,7 @@ def test_generate_streams_what_generate_gives(cli, letters: Path) -> None:
     assert cli("generate", letters, "-", *words, stdin=b"the ").out == found.out
 
 
-def test_samples_have_seeds_that_follow_each_other(cli, letters: Path) -> None:
+def test_samples_have_seeds_that_follow_each_other(cli: Any, letters: Path) -> None:
     words = ["--temperature", "1", "--max-new-tokens", "20"]
     both = cli("generate", letters, "a", *words, "--seed", "1", "--samples", "2").out
     one, two = (cli("generate", letters, "a", *words, "--seed", seed).out[:-1] for seed in "12")
@@ -199,14 +200,14 @@ def test_samples_have_seeds_that_follow_each_other(cli, letters: Path) -> None:
     assert one != two
 
 
-def test_generate_stops_before_a_stop_text(cli, letters: Path) -> None:
+def test_generate_stops_before_a_stop_text(cli: Any, letters: Path) -> None:
     words = ["--temperature", "0", "--max-new-tokens", "40"]
     whole = cli("generate", letters, "a", *words).out.removesuffix("\n")
     stop = whole[5:7]
     assert cli("generate", letters, "a", *words, "--stop", stop).out == whole[: whole.index(stop, 1)] + "\n"
 
 
-def test_generate_refuses_what_contradicts_itself(cli, letters: Path, dates: Path) -> None:
+def test_generate_refuses_what_contradicts_itself(cli: Any, letters: Path, dates: Path) -> None:
     assert (
         "top_k acts on sampling, but temperature=0"
         in cli("generate", letters, "a", "--temperature", "0", "--top-k", "3").err
@@ -219,20 +220,20 @@ def test_generate_refuses_what_contradicts_itself(cli, letters: Path, dates: Pat
     assert "has no encoder, so it cannot translate; use generate" in cli("translate", letters, "a").err
 
 
-def test_score_of_a_language_model_takes_a_text_per_line(cli, letters: Path) -> None:
+def test_score_of_a_language_model_takes_a_text_per_line(cli: Any, letters: Path) -> None:
     rows = cli("score", letters, stdin=b"the fox\n\ndog\n").out.splitlines()
     assert [row.split("\t", 3)[3] for row in rows] == ["the fox", "", "dog"]
     assert [int(row.split("\t")[1]) for row in rows] == [6, 0, 2]
 
 
-def test_tokenizer_show(cli, dates: Path) -> None:
+def test_tokenizer_show(cli: Any, dates: Path) -> None:
     out = cli("tokenizer", "show", dates, "3 M").out.splitlines()
     assert out[0] == "3| |M"
     assert out[1] == " ".join(map(str, transduce.load(dates).tokenizer.encode("3 M")))
     assert cli("tokenizer", "show", dates / "tokenizer", stdin=b"3 M\n").out.splitlines() == out
 
 
-def test_tokenizer_train(cli, tmp_path: Path) -> None:
+def test_tokenizer_train(cli: Any, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("low lower lowest\n" * 50, "utf-8")
     made = cli("tokenizer", "train", "text.txt", "--out", "made", "--vocab-size", "270")
     assert made.code == 0, made.err
@@ -248,7 +249,7 @@ def test_tokenizer_train(cli, tmp_path: Path) -> None:
     assert cli("tokenizer", "train", "txet.txt").err.startswith("transduce: txet.txt does not exist; the nearest name")
 
 
-def test_inspect_prints_draws_and_says_what_is_missing(cli, dates, letters, tmp_path):
+def test_inspect_prints_draws_and_says_what_is_missing(cli: Any, dates: Any, letters: Any, tmp_path: Any):
     out = cli("inspect", dates, "3 May 2021", "--target", "2021-05-03", "--device", "cpu")
     assert out.code == 0
     assert "decoder layer 1 cross, mean of 2 heads: the weights of attention" in out.out
@@ -281,19 +282,19 @@ VERBS = {
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_on_a_run_of_any_task_ends_well_or_with_a_sentence(
-    verb: str, cli, dates, letters, encoder, talk, labels, tags, answers, grades, order, acts, ring, spoken,
-    tmp_path: Path,
+    verb: str, cli: Any, dates: Any, letters: Any, encoder: Any, talk: Any, labels: Any, tags: Any, answers: Any,
+    grades: Any, order: Any, acts: Any, ring: Any, spoken: Any, matched: Any, tmp_path: Path,
 ) -> None:  # fmt: skip
     (tmp_path / "FILE").write_text("red\tdog\n")
     command, *options = verb.split()
-    for run in (dates, letters, encoder, talk, labels, tags, answers, grades, order, acts, ring, spoken):
+    for run in (dates, letters, encoder, talk, labels, tags, answers, grades, order, acts, ring, spoken, matched):
         result = cli(command, run, *VERBS[verb], *options)
         assert "Traceback" not in result.err, (verb, run)
         assert result.code in (0, 2), (verb, run, result.err)
         assert result.code == 0 or result.err.strip().splitlines()[-1].startswith("transduce: "), (verb, run)
 
 
-def test_act_plays_and_says_what_is_wrong(cli, acts: Path, tmp_path: Path) -> None:
+def test_act_plays_and_says_what_is_wrong(cli: Any, acts: Path, tmp_path: Path) -> None:
     out = cli("act", acts, "--world", "graph", "--return", "-3", "--episodes", "19", "--out", tmp_path / "a.gif")
     assert out.code == 0, out.err
     rows = [line.split("\t") for line in out.out.splitlines()]

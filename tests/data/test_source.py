@@ -20,8 +20,8 @@ def rows(columns: Columns) -> list[tuple[str, ...]]:
 
 def test_the_kinds_are_found_by_walking_the_folder():
     assert list(kinds(DataConfig.folder)) == [
-        "chats", "chorales", "dates", "episodes", "games", "images", "imported", "mixture", "pairs", "parallel", "ring",
-        "sounds", "sums", "table", "text", "transcripts", "tunes",
+        "captions", "chats", "chorales", "dates", "episodes", "games", "images", "imported", "mixture", "pairs",
+        "parallel", "ring", "sounds", "sums", "table", "text", "transcripts", "tunes",
     ]  # fmt: skip
 
 

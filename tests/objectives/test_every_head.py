@@ -12,6 +12,7 @@ from transduce.model.architecture import ModelConfig
 from transduce.model.batch import Batch
 from transduce.model.heads.ctc import CtcHead
 from transduce.model.heads.head import HeadConfig, PooledHead, TokenHead
+from transduce.model.heads.joint import Joint
 from transduce.model.heads.pixels import PixelsHead
 from transduce.model.heads.token_classes import TokenClassesHead
 from transduce.model.heads.values import BinsHead, ValuesHead
@@ -22,7 +23,8 @@ from transduce.text.byte import Byte
 HEADS = [one for kind in kinds(HeadConfig.folder).values() for one in cast(type[HeadConfig], kind).examples()]
 NEEDED: dict[str, Any] = {
     "classification": PooledHead, "regression": PooledHead, "tagging": TokenClassesHead, "span": TokenClassesHead,
-    "multilabel": PooledHead, "contrastive": PooledHead, "reward": PooledHead, "ctc": CtcHead,
+    "multilabel": PooledHead, "contrastive": PooledHead, "sigmoid-contrast": PooledHead, "reward": PooledHead,
+    "ctc": CtcHead,
     "act": TokenClassesHead | BinsHead | ValuesHead, "denoise": PooledHead | PixelsHead,
     "distillation": (),  # of which a run is needed
 }  # fmt: skip
@@ -32,14 +34,24 @@ SIZES: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", kinds(ModelConfig.folder))
-@pytest.mark.parametrize("objective", kinds(ObjectiveConfig.folder))
-@pytest.mark.parametrize("head", HEADS, ids=lambda head: head.kind)
+SOME = ("joint", "vector", "linear", "none")  # of two towers, which are one encoder to objectives that read no pairs
+CASES = [
+    pytest.param(head, objective, kind, id=f"{head.kind}-{objective}-{kind}")
+    for head in HEADS
+    for objective in kinds(ObjectiveConfig.folder)
+    for kind in kinds(ModelConfig.folder)
+    if kind != "towers" or head.kind in SOME
+]
+
+
+@pytest.mark.parametrize(("head", "objective", "kind"), CASES)
 def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) -> None:
     torch.manual_seed(0)  # dropout that takes the one number of a reward in both rows leaves no gradient
     tokenizer = Byte(sentinels=20, specials=("<mask>", "[R]", "[S]", "[X]")).train([])
     tied = {"tie_embeddings": "inputs" if kind == "encoder-decoder" else False}
     more = {"heads": {"value": "value"}} if objective == "ppo" else {}
+    if kind == "towers":
+        tied = {"channels": 1, "embedding": {"kind": "patches", "patch": 2, "picture": [4, 4]}, "positions": "none"}
     data = {**SIZES, **tied, **more, "head": to_data(head)}
     made = cast(ModelConfig, from_data(cast(Any, kinds(ModelConfig.folder)[kind]), data))
     model = made.build(tokenizer.vocab_size)
@@ -47,6 +59,7 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
     targets = {
         "classification": torch.tensor([0, 0]), "regression": torch.ones(2, 1), "tagging": ids % 2,
         "span": torch.tensor([[0, 3], [1, 8]]), "contrastive": torch.tensor([0, 1]),
+        "sigmoid-contrast": torch.tensor([0, 1]),
         "ctc": torch.tensor([[0, 1, 1], [1, -1, -1]]),
     }.get(objective, ids)  # fmt: skip
     if objective == "act":
@@ -62,9 +75,13 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
         batch = batch._replace(
             extra=Compared(numbers, torch.arange(18).view(2, 9), torch.full((2, 9), -4.0), 1 - numbers)
         )
-    if objective == "contrastive":
+    if objective in ("contrastive", "sigmoid-contrast"):
         batch = batch._replace(source=ids.flip(0), source_layout=dense(2, 9))
+        if kind == "towers":
+            batch = batch._replace(inputs=torch.rand(2, 1, 4, 4), layout=dense(2, 1))
     suits = isinstance(model.head, NEEDED.get(objective, TokenHead))
+    if objective == "sigmoid-contrast":
+        suits = isinstance(model.head, Joint) and model.head.offset is not None
     if objective == "replaced-tokens":
         suits = model.head is not None and (model.head.size, model.head.per) == (1, "token")
     try:
@@ -86,11 +103,12 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
     assert sure or any(gradient.any() for gradient in gradients)
 
 
-@pytest.mark.parametrize("objective", ["dpo", "orpo", "kto", "contrastive"])
+@pytest.mark.parametrize("objective", ["dpo", "orpo", "kto", "contrastive", "sigmoid-contrast"])
 def test_a_batch_of_another_task_is_refused(objective: str) -> None:
     tokenizer = Byte().train([])
     config = cast(ObjectiveConfig, kinds(ObjectiveConfig.folder)[objective]())
-    head = {"head": {"kind": "vector"}} if objective == "contrastive" else {}
+    heads = {"contrastive": {"kind": "vector"}, "sigmoid-contrast": {"kind": "joint", "offset": -10}}
+    head = {"head": heads[objective]} if objective in heads else {}
     kind = cast(Any, kinds(ModelConfig.folder)["encoder" if head else "decoder"])
     model = cast(ModelConfig, from_data(kind, {**SIZES, "embedding": {}, **head})).build(tokenizer.vocab_size)
     ids = torch.randint(5, 60, (2, 9), generator=torch.Generator().manual_seed(0))

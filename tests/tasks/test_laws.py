@@ -25,6 +25,7 @@ from transduce.tasks.extract import AnswerConfig
 from transduce.tasks.hear import HearConfig
 from transduce.tasks.judged import JudgedConfig
 from transduce.tasks.language import LanguageConfig
+from transduce.tasks.match import MatchConfig
 from transduce.tasks.measures.classes import MacroF1
 from transduce.tasks.measures.measure import Measured
 from transduce.tasks.moves import MovesConfig
@@ -94,7 +95,7 @@ ROWS["tag"] = (
     TagConfig(),
     {"words": WORDS, "tags": [[f"B-{word[0]}" if "a" in word else "O" for word in r] for r in WORDS]},
 )
-FILES = ["see", "draw", "hear", "transcribe"]  # whose rows are files
+FILES = ["see", "draw", "hear", "transcribe", "match"]  # whose rows are files
 CONTEXTS = [f"{text} {i % 7}x{i} {text[::-1]}" for i, text in enumerate(TEXTS)]
 SPANS = [
     [{"text": f"{i % 7}x{i}", "answer_start": len(text) + 1}] if i % 5 else [] for i, text in enumerate(TEXTS)
@@ -102,7 +103,7 @@ SPANS = [
 ROWS["answer"] = (AnswerConfig(stride=4), {"context": CONTEXTS, "question": TEXTS, "answers": SPANS})
 PAIRS = {"text": TEXTS, "other": [text[::-1] for text in TEXTS]}
 COUNTS = [text.count("a") / 2 for text in TEXTS]
-ROWS |= {
+ROWS |= {  # pyright: ignore[reportConstantRedefinition]
     "regress": (RegressConfig(), {"text": TEXTS, "number": COUNTS}),
     "similarity": (SimilarityConfig(), {**PAIRS, "number": COUNTS}),
     "multilabel": (MultilabelConfig(), {"text": TEXTS, "labels": [sorted(set(text) - {" "}) for text in TEXTS]}),
@@ -150,6 +151,15 @@ def made(request: pytest.FixtureRequest, photos: Path, tones: Path, tmp_path_fac
         train, valid = (listed(photos, split, "image") for split in ("train", "valid"))
         task = SeeConfig() if name == "see" else DrawConfig(steps=2)
         CASES[name] = case(task, train, valid, tmp_path_factory.mktemp("case"), body)
+    if name == "match" and name not in CASES:
+        body = {"embedding": {"kind": "patches", "patch": 2}}
+        train, valid = (listed(photos, split, "image") for split in ("train", "valid"))
+        train, valid = (
+            {"image": rows["image"], "text": [f"{label} {i // 2}" for i, label in enumerate(rows["label"])]}
+            for rows in (train, valid)
+        )
+        more = {"batch": {"batch_tokens": 32, "max_length": 32}}
+        CASES[name] = case(MatchConfig(), train, valid, tmp_path_factory.mktemp("case"), body, more)
     if name == "hear" and name not in CASES:
         train, valid = (listed(tones, split, "sound") for split in ("train", "valid"))
         CASES[name] = case(HearConfig(features=LogMel(mels=8)), train, valid, tmp_path_factory.mktemp("case"))
@@ -244,7 +254,11 @@ def test_a_law_sees_what_is_broken(
 ) -> None:
     owner = type(made.model.recipe.objective) if owner == "objective" else owner
     own = getattr(owner, method)
-    monkeypatch.setattr(owner, method, lambda *args, **more: broken(own, *args, **more))
+
+    def instead(*args: Any, **more: Any) -> Any:
+        return broken(own, *args, **more)
+
+    monkeypatch.setattr(owner, method, instead)
     with pytest.raises(AssertionError):
         law(made)
 

@@ -81,13 +81,14 @@ def test_killed_at_any_instant_it_goes_on_bit_for_bit(
     assert_kills_change_nothing(recipe, killer, tmp_path, f"{task} {packing} {workers}")
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("task", "workers"), [("see", 0), ("see", 2), ("match", 2)])
 def test_pictures_that_change_at_random_are_the_same_after_a_kill(
-    workers: int, tiny: Callable[..., dict[str, Any]], killer: Killer, tmp_path: Path
+    task: str, workers: int, tiny: Callable[..., dict[str, Any]], killer: Killer, tmp_path: Path
 ) -> None:
     augment = [{"kind": "crop", "border": 2}, {"kind": "flip"}, {"kind": "affine"}, {"kind": "erase", "side": 3}]
-    recipe = tiny("see", {"task.augment": augment, "batch.workers": workers, "train.save_every": 5})
-    assert_kills_change_nothing(recipe, killer, tmp_path, f"see {workers}")
+    over = {} if task == "see" else {"train.accumulate": 2}  # whose batches are computed twice, with the same dropout
+    recipe = tiny(task, {"task.augment": augment, "batch.workers": workers, "train.save_every": 5, **over})
+    assert_kills_change_nothing(recipe, killer, tmp_path, f"{task} {workers}", most=7 if task == "see" else 2)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -1,4 +1,4 @@
-"""`transduce embed`: texts to vectors, and the lines of a file that are nearest to a query."""
+"""`transduce embed`: texts or pictures to vectors, and those that are nearest to a query."""
 
 import json as json_
 import sys
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Folder = Annotated[
     Path, typer.Argument(help="Of sentence-transformers, an encoder, or a run of one.", show_default=False)
 ]
-Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: lines of stdin.")]
+Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Or pictures. Default: lines of stdin.")]
+KEYS = "text (of a picture: image, its file), vector; with --search: score, line, text"
 LINES = 8192  # read at once, so that a file of any size passes through; each chunk is batched by length
 
 
@@ -34,17 +35,24 @@ def embed(
     file: Annotated[str | None, typer.Option(help="Take the lines of this file; - is stdin.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write X.npy (one matrix) or X.jsonl; default: JSONL here.")] = None,
     search: Annotated[str | None, typer.Option(metavar="QUERY", help="Rank the texts by likeness to this one.")] = None,
+    captions: Annotated[
+        bool, typer.Option("--captions", metavar="", help="Of a model of pictures: TEXT are captions, not pictures.")
+    ] = False,
     top: Annotated[int, typer.Option(help="With --search: how many to print.", min=1)] = 5,
     precision: Precision = None,
     batch_tokens: Annotated[int, typer.Option(help="Most tokens of a batch.", min=1)] = 4096,
     device: Device = "auto",
-    json: Annotated[bool, line_option("text, vector; with --search: score, line, text")] = False,
+    json: Annotated[bool, line_option(KEYS)] = False,
 ) -> None:
     """Turn arguments, a file or standard input into vectors, a text (or a line) each.
 
-    JSONL: {"text": ..., "vector": [...]}. With --search: cosine, number of the line and line, in tabs.
+    JSONL: {"text": ..., "vector": [...]}. With --search: cosine, number of the line and line, in tabs. A model of
+    pictures and captions takes files, folders and globs of pictures, and a text to search for; with --captions texts,
+    and a picture to search for.
 
     transduce embed DIR --file faq.txt --search "how do I pay?"
+
+    transduce embed RUN icons/*.png --search "a red arrow"
     """
     if texts and file is not None:
         raise UserError(f"there are texts, and --file {file}; give one of them")
@@ -56,11 +64,13 @@ def embed(
     from transduce.exchange.sentences import SentenceEncoder
     from transduce.runs.quantised import read_in
     from transduce.runs.recipe import TrainConfig
+    from transduce.tasks.embed import TaskVectors
     from transduce.training.train import device_of
 
+    seeing, expand = False, list[str]
     if (folder / "config.yaml").is_file():
         model = load(folder, device=device, precision="fp32" if precision == "bf16" else precision)
-        encoder, reading = model.sentences, model.reading
+        encoder, reading, seeing, expand = model.sentences, model.reading, model.task.embeds_inputs, model.task.expand
     else:
         encoder = SentenceEncoder.read(folder)
         encoder.model.to(device_of(from_data(TrainConfig, {"device": device})))
@@ -69,32 +79,43 @@ def embed(
     if encoder.note:
         print(encoder.note, file=sys.stderr)
 
-    def vectors(some: list[str]) -> "Vectors":
-        return encoder.embed(some, batch_tokens=batch_tokens, precision="bf16" if precision == "bf16" else "fp32")
+    if captions and not seeing:
+        raise UserError("--captions says that texts are no pictures, but this model reads texts alone; leave it out")
+    low = "bf16" if precision == "bf16" else "fp32"
 
-    name = "-" if file is None else file
-    inputs, place = texts or lines(name), names_of_lines(None if texts else name)
+    def of_texts(some: list[str]) -> "Vectors":
+        return encoder.embed(some, batch_tokens=batch_tokens, precision=low)
+
+    def of_pictures(some: list[str]) -> "Vectors":
+        assert isinstance(encoder, TaskVectors)
+        return encoder.embed_inputs(some, precision=low)
+
+    name, pictured = "-" if file is None else file, seeing and not captions
+    key, vectors = ("image", of_pictures) if pictured else ("text", of_texts)
+    inputs = (expand(texts) if pictured else texts) if texts else lines(name)
+    place = names_of_lines(None if texts else name)
     vectors_of = results(inputs, LINES, vectors, place)
     if search is not None:
-        for score, number, text in ranked(search, inputs, vectors, top, place):
+        query = (of_pictures if captions else of_texts)([search])[0]
+        for score, number, text in ranked(query, inputs, vectors, top, place):
             if json:
-                line({"score": score, "line": number, "text": text})
+                line({"score": score, "line": number, key: text})
             else:
                 sys.stdout.write(f"{score:.4f}\t{number}\t{text}\n")
     elif out is None:
-        rows(vectors_of, sys.stdout)
+        rows(vectors_of, sys.stdout, key)
     elif out.suffix == ".jsonl":
         with out.open("w", encoding="utf-8") as stream:
-            rows(vectors_of, stream)
+            rows(vectors_of, stream, key)
     else:
         matrix(vectors_of, encoder.features, out)
 
 
-def rows(results: "Results", stream: TextIO) -> None:
-    """Writes a JSON object for each text, as they come."""
+def rows(results: "Results", stream: TextIO, key: str) -> None:
+    """Writes a JSON object for each text, as they come. key: of the text."""
     for _, text, vector in results:
         numbers = [float(f"{x:.9g}") for x in vector.tolist()]  # nine digits are a float32
-        stream.write(json_.dumps({"text": text, "vector": numbers}, ensure_ascii=False) + "\n")
+        stream.write(json_.dumps({key: text, "vector": numbers}, ensure_ascii=False) + "\n")
         stream.flush()
 
 
@@ -111,11 +132,11 @@ def matrix(results: "Results", features: int, out: Path) -> None:
 
 
 def ranked(
-    query: str, texts: Iterable[str], vectors: "Embed", top: int, place: Callable[[int], str]
+    query: "Vectors", texts: Iterable[str], vectors: "Embed", top: int, place: Callable[[int], str]
 ) -> list[tuple[float, int, str]]:  # fmt: skip
     """Returns (cosine, line, text) of the `top` texts nearest to the query in direction; blank ones are left out.
 
-    Lines count from 1.
+    query: its vector. Lines count from 1.
     """
     import numpy as np
 
@@ -127,7 +148,7 @@ def ranked(
         cosines = iter((units([text for text in chunk if text.strip()]) @ direction).tolist())
         return [next(cosines) if text.strip() else None for text in chunk]
 
-    direction, best = units([query])[0], list[tuple[float, int, str]]()
+    direction, best = query / max(float(np.linalg.norm(query)), 1e-12), list[tuple[float, int, str]]()
     for number, text, score in results(texts, LINES, scores, place):
         if score is not None and (len(best) < top or score > best[-1][0]):
             best = nsmallest(top, [*best, (score, number, text)], key=lambda one: (-one[0], one[1]))

@@ -15,7 +15,7 @@ NAMES = {  # what a column is called elsewhere
     "text": {
         "text", "sentence", "message", "review", "content", "document", "comment", "tweet", "body", "question", "sms",
         "utterance", "query", "description", "input", "headline", "sentence1", "text1", "text_a", "anchor", "question1",
-        "transcript", "transcription",
+        "transcript", "transcription", "caption",
     },
     "label": {
         "label", "labels", "class", "category", "sentiment", "intent", "topic", "target", "y", "tag", "rating", "stars",

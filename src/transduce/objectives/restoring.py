@@ -32,7 +32,7 @@ class RestoringConfig(ObjectiveConfig):
     def build_for(self, model: Model, tokenizer: Tokenizer | None) -> Objective:
         if tokenizer is None:
             raise UserError(f"objective={self.kind} changes tokens, but there is no tokeniser; set tokenizer.kind=bpe")
-        two = len(model.towers()) == 2
+        two = len(model.towers()) == 2 and model.writes  # two that write nothing are two readers
         if not two and not (self.decoders and model.writes):
             also = " or decoder" if self.decoders else ""
             raise UserError(

@@ -256,6 +256,15 @@ class TaskVectors:
         self, texts: Sequence[str], *, batch_tokens: int = 4096, precision: str = "fp32", prompt: str | None = None
     ) -> Floats:  # fmt: skip
         """Returns (texts, features) float32. precision: bf16 multiplies in bfloat16."""
-        low = torch.autocast(self.model.device.type, torch.bfloat16, enabled=precision == "bf16")
-        with low:
+        with self.low(precision):
             return self.task.vectors(self.model, self.readers, [f"{prompt or ''}{text}" for text in texts])
+
+    def embed_inputs(self, inputs: Sequence[Any], *, precision: str = "fp32") -> Floats:
+        """Returns the same of what the task reads beside texts, such as files of pictures. Raises UserError."""
+        if not self.task.embeds_inputs:
+            raise UserError(f"this model was trained for task={self.task.kind}, which embeds texts alone")
+        with self.low(precision):
+            return self.task.vectors_of_inputs(self.model, self.readers, inputs)
+
+    def low(self, precision: str) -> torch.autocast:
+        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=precision == "bf16")

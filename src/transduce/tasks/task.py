@@ -61,6 +61,7 @@ class TaskConfig(Part, ABC):
     rewarded: ClassVar[bool] = False  # so that a model can learn from rewards of its own answers
     replies: ClassVar[bool] = False  # a model answers a source, and the tokeniser says how an answer begins
     embeds: ClassVar[bool] = False  # it has `vectors` of texts
+    embeds_inputs: ClassVar[bool] = False  # and of its inputs, such as pictures, in the same space
     takes_inputs: ClassVar[bool] = True  # the command that uses a model is given something to work on
     tabular: ClassVar[bool] = True  # samples are rows of an input and the expected output, not texts with continuations
 
@@ -217,6 +218,10 @@ class TaskConfig(Part, ABC):
     def vectors(self, model: Model, readers: Readers, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns (texts, features) float32, where the task `embeds`."""
         raise AssertionError("a kind of TaskConfig that embeds defines vectors")
+
+    def vectors_of_inputs(self, model: Model, readers: Readers, inputs: Sequence[Any]) -> NDArray[np.float32]:
+        """Returns (inputs, features) float32, where the task `embeds_inputs`."""
+        raise AssertionError("a kind of TaskConfig that embeds inputs defines vectors_of_inputs")
 
     def command(self, model: ModelConfig) -> str | None:
         """Returns the command that uses such a model; None: the task's command writes, and this model cannot."""

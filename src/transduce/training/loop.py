@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import cast
 
@@ -17,6 +18,7 @@ from transduce.optim import set_rate
 from transduce.runs.generators import rng_state
 from transduce.runs.position import Position
 from transduce.runs.recipe import TrainConfig
+from transduce.training.gathered import backward
 from transduce.training.precision import autocast
 from transduce.training.session import Session
 from transduce.training.watching import Update, WatcherFailed
@@ -47,15 +49,13 @@ def train(session: Session, interrupted: Callable[[], bool]) -> Position:
         parameters = moving.tuning.arrange(position.step + 1)
         factor = job.recipe.schedule.factor(position.step + 1)
         set_rate(moving.optimizers, factor)
-        rng, micro, losses = rng_state(device), list(islice(stream, config.accumulate)), list[Loss]()
+        rng, micro = rng_state(device), list(islice(stream, config.accumulate))
         if len(micro) < config.accumulate:  # the data end, as answers do that have gone too far from where they began
             session.say(job.loader.stopped)
             session.save(position, regular=True)
             break
-        for _, batch in micro:
-            with autocast(config, device):
-                losses.append(job.objective(moving.carried, batch.to(device)))
-            losses[-1].total.backward()
+        batches = (batch.to(device) for _, batch in micro)
+        losses = backward(job.objective, moving.carried, batches, partial(autocast, config, device))
         gradients = [p.grad for p in parameters if p.grad is not None]
         sums, norm = read(losses, get_total_norm(gradients))
         count = max(sums["count"], 1.0)

@@ -9,6 +9,7 @@ Tested in tests/cli/test_lr_find.py.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -20,6 +21,7 @@ from transduce.errors import UserError
 from transduce.model.batch import Batch
 from transduce.objectives.carry import Carried
 from transduce.optim import set_rate
+from transduce.training.gathered import backward
 from transduce.training.precision import autocast
 from transduce.training.session import Job
 from transduce.tune.tuning import Tuning
@@ -73,12 +75,9 @@ def range_test(job: Job, device: torch.device, *, low: float, high: float, updat
     model.train()
     for rate in rates:
         set_rate(optimizers, rate / job.recipe.optimizer.learning_rate)
-        total, count = 0.0, 0.0
-        for batch in islice(stream, config.accumulate):
-            with autocast(config, device):
-                loss = job.objective(carried, batch.to(device))
-            loss.total.backward()
-            total, count = total + float(loss.total.detach()), count + float(loss.count)
+        batches = (batch.to(device) for batch in islice(stream, config.accumulate))
+        some = backward(job.objective, carried, batches, partial(autocast, config, device))
+        total, count = sum(float(one.total.detach()) for one in some), sum(float(one.count) for one in some)
         losses.append(total / max(count, 1.0))
         if not math.isfinite(losses[-1]) or grown(losses):
             break

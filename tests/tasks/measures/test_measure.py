@@ -25,8 +25,10 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "tags": [("B-x I-x O", ("B-x I-x O", "B-x O O", "O O O")[i % 3]) for i in range(40)],
     "labels": [("", "", None, (LABELS[i % 4], LABELS[i * i % 3])) for i in range(40)],
     "rank": [("", "", None, (1 + i % 12, 1 + i % 5)) for i in range(40)],
+    "retrieval": [("", "", None, (1 + i % 12, 1 + i % 5)) for i in range(40)],
     "episode": [
-        ("", "", None, Played(1.0, i % 7 - 2.5, i % 3 > 0, Episode(*[np.zeros(1)] * 3), [])) for i in range(40)
+        ("", "", None, Played(1.0, i % 7 - 2.5, i % 3 > 0, Episode(*[np.zeros(1, np.float32)] * 3), []))
+        for i in range(40)
     ],
     "point": [("", "", (i % 3, i / 9), ((i % 4, 0.0), "ab"[i % 4 // 2])) for i in range(40)],
     "moves": [
