@@ -32,6 +32,7 @@ TEXT = "".join(f"the quick brown fox {n} jumps over the lazy dog\n" for n in ran
 class Running(NamedTuple):
     server: Server
     port: int
+    own: Uvicorn
 
     def ask(self, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
         """Returns the status and the body, as JSON where it is some."""
@@ -118,7 +119,7 @@ def start() -> Start:
         thread.start()
         while not own.started:
             time.sleep(0.01)
-        yield Running(server, where.getsockname()[1])
+        yield Running(server, where.getsockname()[1], own)
         own.should_exit = True
         thread.join(10)
         server.close()

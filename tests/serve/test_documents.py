@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) fo
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_page_is_answered(served, command):
+def test_a_command_of_the_page_is_answered(served: Any, command: Any):
     own = command.replace("curl -s", "curl -s --fail-with-body").replace('"shakespeare"', '"play"')
     url = f"http://127.0.0.1:{served.port}"
     answer = subprocess.run(own.replace("$URL", url), shell=True, capture_output=True, text=True, timeout=60)

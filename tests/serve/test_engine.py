@@ -184,3 +184,24 @@ def test_who_reads_nothing_holds_up_nobody(served: Any):
         assert done.wait(60)
         thread.join()
     served.settle()
+
+
+def test_what_waits_for_a_slow_reader_is_bounded(served: Any):
+    """Its text is written to the end beside others, and no more than 64 KiB of events stand ready to be sent."""
+    body = {"model": "lines", "prompt": "the", "max_tokens": 800, "temperature": 0, "suppress": [2]}
+    sent = json.dumps({**body, "stream": True, "logprobs": 20}).encode()
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect(("127.0.0.1", served.port))
+        line.sendall(head % len(sent) + sent)
+        assert line.recv(1)
+        every = served.own.server_state.connections
+        (waiting,) = [one for one in every if one.transport.get_extra_info("peername") == line.getsockname()]
+        waiting.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        until(lambda: waiting.flow.write_paused)
+        served.settle()  # all was written; nothing but a byte was read
+        assert 0 < waiting.transport.get_write_buffer_size() < (1 << 16) + (1 << 12)
+        text = line.makefile("rb").read()
+    assert b"data: [DONE]" in text
+    assert text.count(b"data: {") >= 800
