@@ -68,6 +68,13 @@ def test_stages_are_those_of_the_library(name: str, served: Any, models: Any) ->
         assert said in answer["error"]["message"]
 
 
+@pytest.mark.parametrize("route", ["/inspect/attention", "/inspect/stages"])
+def test_a_map_by_gradients_of_a_long_text_holds_up_nobody(route: str, served: Any) -> None:
+    status, answer = served.ask(route, {"model": "lstm", "text": "a" * 65})
+    assert (status, "has 65 tokens" in answer["error"]["message"]) == (400, True)
+    assert served.ask(route, {"model": "delta", "text": "a" * 65})[0] == 200
+
+
 def test_ids_of_tokens_lead_on_from_any_place(served: Any) -> None:
     asks = {"model": "play", "max_tokens": 6, "temperature": 0, "logprobs": 3, "return_token_ids": True}
     (whole,) = served.ask("/v1/completions", {**asks, "prompt": "the quick"})[1]["choices"]

@@ -39,21 +39,30 @@ class Call(NamedTuple):
     source_layout: Layout | None = None
 
 
+def kind_of(mixer: Mixer) -> str:
+    """Returns the kind of the maps of a mixer."""
+    if isinstance(mixer, Weighing | Disentangled | BlockSparse):
+        return "weights"
+    linear = isinstance(mixer, SSM) or (isinstance(mixer, Pooling) and mixer.mean)
+    squashed = isinstance(mixer, FastWeightController) and mixer.squash
+    return "derivative" if linear or (isinstance(mixer, MatrixMemory) and not squashed) else "gradient"
+
+
 def map_of(call: Call) -> tuple[str, Tensor]:
     """Returns the kind of the map of a call, and the map: (H, T, N)."""
-    mixer = call.mixer
+    mixer, kind = call.mixer, kind_of(call.mixer)
+    if kind == "gradient":
+        return kind, gradient(call)
     with torch.no_grad():
         if isinstance(mixer, Weighing):
-            return "weights", weights(mixer, call)
+            return kind, weights(mixer, call)
         if isinstance(mixer, Disentangled | BlockSparse):
-            return "weights", by_one_hot(call, "v", mixer.head_dim)
-        if isinstance(mixer, Pooling) and mixer.mean:
-            return "derivative", by_one_hot(call, "value", mixer.value.out_features)
+            return kind, by_one_hot(call, "v", mixer.head_dim)
+        if isinstance(mixer, Pooling):
+            return kind, by_one_hot(call, "value", mixer.value.out_features)
         if isinstance(mixer, SSM):
-            return "derivative", of_space(mixer, call)
-        if isinstance(mixer, MatrixMemory) and not (isinstance(mixer, FastWeightController) and mixer.squash):
-            return "derivative", of_matrix(mixer, call)
-    return "gradient", gradient(call)
+            return kind, of_space(mixer, call)
+        return kind, of_matrix(cast(MatrixMemory, mixer), call)
 
 
 def weights(mixer: Any, call: Call) -> Tensor:

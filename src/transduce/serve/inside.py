@@ -9,7 +9,8 @@ from torch import Tensor
 from transduce.errors import UserError
 from transduce.generate.config import SAMPLING
 from transduce.generate.options import Options
-from transduce.inspect.looking import Map
+from transduce.inspect.looking import Map, places
+from transduce.inspect.maps import kind_of
 from transduce.inspect.stages import Stages
 from transduce.serve.answering import Answer, Asking
 from transduce.serve.asking import Body, Served, writing
@@ -17,6 +18,7 @@ from transduce.serve.engine import Ticket
 from transduce.serve.openai import said
 
 MOST = 2_000_000  # numbers of an answer
+SLOW = 64  # tokens of a map by gradients, which takes a backward pass for each; all who ask the model wait for it
 
 
 def attention(served: Served, body: Body, timeout: float) -> Response:
@@ -72,6 +74,11 @@ def looked_at(served: Served, body: Body) -> tuple[str, str | None]:
         raise UserError("`text` is missing; send the text that the model is to read")
     if served.model.task.sees or served.model.task.hears:
         raise UserError("this model reads files, which have no map here; use transduce inspect")
+    tokenizer = served.model.tokenizer
+    tokens = max(len(tokenizer.encode(one)) for one in (text, target or ""))
+    if tokens > SLOW and any(kind_of(one.mixer) == "gradient" for one in places(served.model.model)):
+        what = f"the text has {tokens} tokens, and maps by gradients, as this model has them, are drawn of {SLOW} here"
+        raise UserError(f"{what}; send less, or use transduce inspect")
     return text, target
 
 
