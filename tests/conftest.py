@@ -95,6 +95,14 @@ def matching(photos: Path) -> dict[str, Any]:
     return {**data, **more, "tokenizer": {"kind": "char"}, "batch": {"batch_tokens": 32, "max_length": 32}}
 
 
+def captioning(photos: Path) -> dict[str, Any]:
+    """The plain data of a recipe that writes what pictures show."""
+    data = matching(photos)
+    model = {**data["model"], "kind": "encoder-decoder", "positions": "sinusoidal", "head": "linear"}
+    more = {"task": {"kind": "caption"}, "model": model, "generate": {"max_new_tokens": 8}}
+    return {**data, **more, "batch": {"batch_tokens": 256, "max_length": 32}}
+
+
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with train, valid and test in three files each: .src, .tgt and .txt."""
@@ -158,8 +166,9 @@ def tiny(texts: Path, photos: Path, tones: Path) -> Tiny:
     """tiny("translation" | "language" | "see" | "hear", {"train.max_steps": 3, ...}) -> plain data of a recipe."""
 
     def make(task: str = "translation", over: dict[str, Any] | None = None) -> dict[str, Any]:
-        if task in ("see", "hear", "match"):
-            data = {"see": seeing, "match": matching}[task](photos) if task != "hear" else hearing(tones)
+        if task in ("see", "hear", "match", "caption"):
+            of_pictures = {"see": seeing, "match": matching, "caption": captioning}
+            data = hearing(tones) if task == "hear" else of_pictures[task](photos)
             for key, value in (over or {}).items():
                 override(data, key, value)
             return data

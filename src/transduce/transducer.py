@@ -30,6 +30,7 @@ from transduce.runs.start import SENTENCES
 from transduce.tasks.act import ActConfig, world_of
 from transduce.tasks.acting import Played, Target, play
 from transduce.tasks.answer import Answer
+from transduce.tasks.caption import CaptionConfig
 from transduce.tasks.chat import chat_task
 from transduce.tasks.classifying import Classified, ClassifyingConfig
 from transduce.tasks.drawing import DrawingConfig
@@ -172,6 +173,23 @@ class Transducer:
         """Returns the text of each sound with its log p."""
         task = self._as(TranscribeConfig)
         return task.predict(self.model, self.readers, list(sounds), self._decoding(None, options))
+
+    @overload
+    def caption(self, pictures: str | Path, **options: Unpack[Options]) -> str: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def caption(self, pictures: Sequence[str | Path], **options: Unpack[Options]) -> list[str]: ...
+    def caption(self, pictures: str | Path | Sequence[str | Path], **options: Unpack[Options]) -> Any:
+        """Returns what a picture shows, or each of a list, in order. A picture is a file."""
+        many = [pictures] if isinstance(pictures, str | Path) else list(pictures)
+        out = [row[0].text if row else "" for row in self.captions(many, **options)]
+        return out[0] if isinstance(pictures, str | Path) else out
+
+    def captions(
+        self, pictures: Sequence[str | Path], *, nbest: int | None = None, **options: Unpack[Options]
+    ) -> list[list[Answer]]:  # fmt: skip
+        """Returns the n best captions of each picture, best first, with their log p."""
+        task = self._as(CaptionConfig)
+        return task.predict(self.model, self.readers, list(pictures), self._decoding(nbest, options))
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagging]:
         """Returns the words of each text with their tags, in order. A text may be a list of its words."""

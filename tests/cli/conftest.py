@@ -186,6 +186,17 @@ def captioned(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def described(captioned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that writes what pictures show, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    words = [f"data.path={captioned}", "name=described", "model.encoder_layers=1", "model.decoder_layers=1",
+             "model.embedding.patch=2", "train.ema=null", "generate.max_new_tokens=5"]  # fmt: skip
+    small = [word for word in SMALL if not word.startswith("model.layers")]
+    assert main(["train", "caption", *words, *small, "--out", str(out), "--quiet"]) == 0
+    return out / "described"
+
+
+@pytest.fixture(scope="session")
 def matched(captioned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of pictures and captions, small, which knows three colours."""
     out = tmp_path_factory.mktemp("runs")

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import typer
@@ -67,6 +67,7 @@ LINES: dict[str, tuple[list[str], set[str]]] = {
     "tag": (["TAGS", "red dog", "blue"], {"text", "words", "tags", "probabilities", "entities"}),
     "draw": (["RING", "--count", "2", "--steps", "2"], {"given", "number", "drawn"}),
     "transcribe": (["SPOKEN", "TONE", "TONE"], {"sound", "text", "log_p"}),
+    "caption": (["DESCRIBED", "PHOTO", "PHOTO"], {"image", "text", "log_p", "tokens", "log_p_per_token"}),
     "embed": (["ENCODER", "a", "b"], {"text", "vector"}),
     "act": (["ACTS", "--episodes", "2"], {"episode", "asked", "return", "steps", "reached"}),
     "tokenizer show": (["DATES"], {"text", "tokens", "ids"}),
@@ -79,7 +80,7 @@ def leaf(name: str) -> Any:
     command = typer.main.get_command(app)
     for word in name.split():
         command = command.commands[word]  # type: ignore[attr-defined]
-    return command
+    return command  # pyright: ignore[reportUnknownVariableType]
 
 
 def test_every_command_has_it_and_is_tried_below() -> None:
@@ -102,7 +103,7 @@ def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def words(cli, dates: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request) -> Any:
+def words(cli: Any, dates: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> Any:
     """Puts paths in the place of capitals."""
 
     places = {"DATES": tmp_path / "runs" / "dates", "LETTERS": tmp_path / "runs" / "letters"}
@@ -119,10 +120,23 @@ def words(cli, dates: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.M
     def fill(given: list[str]) -> list[str]:
         if "ENCODER" in given:
             places["ENCODER"] = request.getfixturevalue("encoder")
-        for name in {"LABELS", "TAGS", "TALK", "ANSWERS", "GRADES", "ORDER", "ACTS", "RING", "SPOKEN"} & set(given):
+        for name in {
+            "LABELS",
+            "TAGS",
+            "TALK",
+            "ANSWERS",
+            "GRADES",
+            "ORDER",
+            "ACTS",
+            "RING",
+            "SPOKEN",
+            "DESCRIBED",
+        } & set(given):
             places[name] = request.getfixturevalue(name.lower())
         if "SAME" in given:
             places["SAME"] = shutil.copytree(request.getfixturevalue("labels"), tmp_path / "same", symlinks=True)
+        if "PHOTO" in given:
+            places["PHOTO"] = request.getfixturevalue("photos") / "valid" / "red" / "0.png"
         if "TONE" in given:
             places["TONE"] = request.getfixturevalue("tones") / "valid" / "low" / "0.wav"
         if "TODAY" in given:
@@ -138,18 +152,19 @@ def words(cli, dates: Path, letters: Path, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_one_document_and_nothing_else(cli, words, name: str) -> None:
+def test_one_document_and_nothing_else(cli: Any, words: Any, name: str) -> None:
     given, keys = DOCUMENTS[name]
     found = cli(*name.split(), *words(given), "--json")
     assert found.code == 0, found.err
-    parsed = json.loads(found.out, parse_constant=pytest.fail)
-    for one in parsed if isinstance(parsed, list) else [parsed]:
+    parsed: Any = json.loads(found.out, parse_constant=pytest.fail)
+    some = cast("list[Any]", parsed if isinstance(parsed, list) else [parsed])
+    for one in some:
         assert keys <= one.keys()
     assert parsed
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_one_object_per_line_and_nothing_else(cli, words, name: str) -> None:
+def test_one_object_per_line_and_nothing_else(cli: Any, words: Any, name: str) -> None:
     given, keys = LINES[name]
     stdin = {
         "chat": "a\nb\n",
@@ -164,7 +179,7 @@ def test_one_object_per_line_and_nothing_else(cli, words, name: str) -> None:
     assert all(keys <= row.keys() for row in rows)
 
 
-def test_scores_are_the_same_in_both_forms(cli, dates: Path) -> None:
+def test_scores_are_the_same_in_both_forms(cli: Any, dates: Path) -> None:
     lines = b"3 May\t2021-05-03\n4 May\t2021-05-04\n"
     table = [line.split("\t") for line in cli("score", dates, stdin=lines).out.splitlines()]
     rows = [json.loads(line) for line in cli("score", dates, "--json", stdin=lines).out.splitlines()]
@@ -172,11 +187,11 @@ def test_scores_are_the_same_in_both_forms(cli, dates: Path) -> None:
     assert [[row["source"], row["target"]] for row in rows] == [cells[3:] for cells in table]
 
 
-def test_the_schema_is_json(cli) -> None:
+def test_the_schema_is_json(cli: Any) -> None:
     assert "$defs" in json.loads(cli("recipes", "schema").out)
 
 
-def test_an_error_prints_no_document(cli, tmp_path: Path) -> None:
+def test_an_error_prints_no_document(cli: Any, tmp_path: Path) -> None:
     found = cli("runs", "ls", "nowhere", "--json")
     assert (found.code, found.out) == (2, "")
 

@@ -9,10 +9,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import typer
@@ -60,6 +60,8 @@ class Runs(NamedTuple):
     acts: Path
     ring: Path
     spoken: Path
+    described: Path
+    photo: Path
     tone: Path
     table: Path
     folder: Path  # of Hugging Face's form
@@ -67,7 +69,8 @@ class Runs(NamedTuple):
 
 @pytest.fixture(scope="module")
 def runs(
-    tmp_path_factory: pytest.TempPathFactory, talk: Path, acts: Path, ring: Path, spoken: Path, tones: Path
+    tmp_path_factory: pytest.TempPathFactory, talk: Path, acts: Path, ring: Path, spoken: Path, tones: Path,
+    described: Path, photos: Path,
 ) -> Runs:  # fmt: skip
     folder = tmp_path_factory.mktemp("output")
     rows = [LETTERS[i % 5] + LETTERS[i % 3] * (1 + i % 4) for i in range(40)]
@@ -106,8 +109,10 @@ def runs(
     answers = run("answers", "answer", f"data.path={folder / 'facts.json'}", "tokenizer.kind=char")
     assert main(["export", str(stream), str(folder / "exported")]) == 0
     tone, exported = tones / "valid" / "low" / "0.wav", folder / "exported"
+    photo = photos / "valid" / "red" / "0.png"
     return Runs(
-        pairs, stream, encoder, labels, tags, talk, answers, grades, order, acts, ring, spoken, tone, table, exported
+        pairs, stream, encoder, labels, tags, talk, answers, grades, order, acts, ring, spoken, described, photo,
+        tone, table, exported,
     )  # fmt: skip
 
 
@@ -125,6 +130,7 @@ def words_of(runs: Runs) -> dict[str, list[str]]:
         "classify": [str(runs.labels), text, "--probabilities"],
         "tag": [str(runs.tags), text],
         "transcribe": [str(runs.spoken), str(runs.tone)],
+        "caption": [str(runs.described), str(runs.photo)],
         "regress": [str(runs.grades), text],
         "rank": [str(runs.order), text, "--passages", str(runs.table)],
         "answer": [str(runs.answers), text, "--context", text],
@@ -218,12 +224,12 @@ def test_any_encoding_gives_the_right_text_or_a_sentence(
 
 FOR_PROGRAMS = {
     "translate", "generate", "chat", "score", "embed", "classify", "predict", "tag", "answer", "regress", "rank",
-    "act", "transcribe", "impute", "recipes show", "recipes schema",
+    "act", "transcribe", "caption", "impute", "recipes show", "recipes schema",
     "catalogue counts",
 }  # fmt: skip
 
 
-def test_what_programs_read_is_never_written_with_stand_ins(runs: Runs, tmp_path: Path, monkeypatch) -> None:
+def test_what_programs_read_is_never_written_with_stand_ins(runs: Runs, tmp_path: Path, monkeypatch: Any) -> None:
     for name in ("translate", "generate", "score", "embed"):
         found = printed([name, *words_of(runs)[name]], tmp_path / name, "ascii", monkeypatch)
         assert found.code == 1
@@ -232,7 +238,7 @@ def test_what_programs_read_is_never_written_with_stand_ins(runs: Runs, tmp_path
 
 
 @contextmanager
-def closed_pipe() -> Iterator[None]:
+def closed_pipe() -> Generator[None]:
     """Standard output is a pipe that nobody reads any more."""
     reading, writing = os.pipe()
     os.close(reading)

@@ -170,7 +170,7 @@ WITHOUT_TEXT = {
     "act": "acts", "draw": "draws", "label": "asks", "inspect": "has its text on the command line",
     "serve": "takes requests", "explain": "prints", "runs ls": "prints", "runs show": "prints",
     "runs compare": "prints", "runs rm": "removes",
-    "transcribe": "reads sounds",
+    "transcribe": "reads sounds", "caption": "reads pictures",
     "recipes ls": "prints", "recipes show": "prints", "recipes cp": "copies", "recipes schema": "prints",
     "parts": "prints", "parts ls": "prints", "parts show": "prints", "parts check": "computes",
     "catalogue ls": "prints", "catalogue show": "prints", "catalogue params": "prints",

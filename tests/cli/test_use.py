@@ -276,18 +276,33 @@ VERBS = {
     "label": ["FILE"],
     "act": ["--episodes", "2"],
     "draw": [],
-    "transcribe": ["FILE"],
+    "transcribe": ["FILE"], "caption": ["FILE"],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_on_a_run_of_any_task_ends_well_or_with_a_sentence(
     verb: str, cli: Any, dates: Any, letters: Any, encoder: Any, talk: Any, labels: Any, tags: Any, answers: Any,
-    grades: Any, order: Any, acts: Any, ring: Any, spoken: Any, matched: Any, tmp_path: Path,
+    grades: Any, order: Any, acts: Any, ring: Any, spoken: Any, matched: Any, described: Any, tmp_path: Path,
 ) -> None:  # fmt: skip
     (tmp_path / "FILE").write_text("red\tdog\n")
     command, *options = verb.split()
-    for run in (dates, letters, encoder, talk, labels, tags, answers, grades, order, acts, ring, spoken, matched):
+    for run in (
+        dates,
+        letters,
+        encoder,
+        talk,
+        labels,
+        tags,
+        answers,
+        grades,
+        order,
+        acts,
+        ring,
+        spoken,
+        matched,
+        described,
+    ):
         result = cli(command, run, *VERBS[verb], *options)
         assert "Traceback" not in result.err, (verb, run)
         assert result.code in (0, 2), (verb, run, result.err)

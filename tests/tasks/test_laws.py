@@ -15,6 +15,7 @@ from transduce.data.readers.labels import Labels
 from transduce.data.readers.log_mel import LogMel
 from transduce.objectives.objective import Loss
 from transduce.tasks.act import ActConfig
+from transduce.tasks.caption import CaptionConfig
 from transduce.tasks.chat import ChatConfig
 from transduce.tasks.classify import ClassifyConfig
 from transduce.tasks.denoise import DenoiseConfig
@@ -95,7 +96,7 @@ ROWS["tag"] = (
     TagConfig(),
     {"words": WORDS, "tags": [[f"B-{word[0]}" if "a" in word else "O" for word in r] for r in WORDS]},
 )
-FILES = ["see", "draw", "hear", "transcribe", "match"]  # whose rows are files
+FILES = ["see", "draw", "hear", "transcribe", "match", "caption"]  # whose rows are files
 CONTEXTS = [f"{text} {i % 7}x{i} {text[::-1]}" for i, text in enumerate(TEXTS)]
 SPANS = [
     [{"text": f"{i % 7}x{i}", "answer_start": len(text) + 1}] if i % 5 else [] for i, text in enumerate(TEXTS)
@@ -151,7 +152,7 @@ def made(request: pytest.FixtureRequest, photos: Path, tones: Path, tmp_path_fac
         train, valid = (listed(photos, split, "image") for split in ("train", "valid"))
         task = SeeConfig() if name == "see" else DrawConfig(steps=2)
         CASES[name] = case(task, train, valid, tmp_path_factory.mktemp("case"), body)
-    if name == "match" and name not in CASES:
+    if name in ("match", "caption") and name not in CASES:
         body = {"embedding": {"kind": "patches", "patch": 2}}
         train, valid = (listed(photos, split, "image") for split in ("train", "valid"))
         train, valid = (
@@ -159,7 +160,8 @@ def made(request: pytest.FixtureRequest, photos: Path, tones: Path, tmp_path_fac
             for rows in (train, valid)
         )
         more = {"batch": {"batch_tokens": 32, "max_length": 32}}
-        CASES[name] = case(MatchConfig(), train, valid, tmp_path_factory.mktemp("case"), body, more)
+        task = MatchConfig() if name == "match" else CaptionConfig()
+        CASES[name] = case(task, train, valid, tmp_path_factory.mktemp("case"), body, more)
     if name == "hear" and name not in CASES:
         train, valid = (listed(tones, split, "sound") for split in ("train", "valid"))
         CASES[name] = case(HearConfig(features=LogMel(mels=8)), train, valid, tmp_path_factory.mktemp("case"))

@@ -16,6 +16,7 @@ from transduce.cli import (
     act,
     answer,
     average,
+    caption,
     catalogue,
     chat,
     classify,
@@ -71,6 +72,7 @@ app.command()(for_programs(label.label))
 app.command()(for_programs(score.score))
 app.command()(for_programs(classify.classify))
 app.command()(for_programs(transcribe.transcribe))
+app.command()(for_programs(caption.caption))
 app.command()(for_programs(tag.tag))
 app.command()(for_programs(answer.answer))
 app.command()(for_programs(regress.regress))

@@ -1,4 +1,4 @@
-"""Pictures with captions as batches of pairs, of which some may share a picture or a caption."""
+"""Pictures with captions as batches: of pairs, of which some may share a picture or a caption, or of texts to write."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from transduce.data import order
 from transduce.data.columns import TEXT
 from transduce.data.examples import Index, Ragged
 from transduce.data.framed import Frame, framed
 from transduce.data.loader import BatchConfig
 from transduce.data.pictured import NONE, Pictured, PictureRows
-from transduce.data.pieces import Pieces, padded
-from transduce.data.rows import Rows
+from transduce.data.pieces import Pieces, Specials, padded, whole
+from transduce.data.rows import POOL, Rows
 from transduce.model.batch import Batch
 
 
@@ -45,6 +46,67 @@ class Captioned:
         chosen = np.flatnonzero(self.captions.lengths + self.beside <= limit) if drop else every
         rows = [self.frame.cut(self.captions[i].tolist(), None, limit) for i in chosen.tolist()]
         return PairRows(self.pictures, framed(rows, chosen, self.pad, every), chosen, config.batch_tokens)
+
+
+@dataclass(frozen=True)
+class Described:
+    """Pictures and captions as ids, which are written of them."""
+
+    pictures: Pictured
+    captions: Ragged
+    specials: Specials
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    @property
+    def ids(self) -> Mapping[str, Ragged]:
+        return {TEXT: self.captions}
+
+    def cuts(self, config: BatchConfig) -> bool:
+        return True
+
+    def rows(self, config: BatchConfig, *, drop: bool) -> Rows[Any]:
+        self.pictures.rows(config, drop=drop)  # refuses what pictures cannot be
+        return DescribedRows(self, whole(self.captions, self.specials, config.max_length, drop), config.batch_tokens)
+
+
+class DescribedRows:
+    """A picture and its caption a row, captions of like lengths in a batch. A group is as of pictures.
+
+    Slots are those of captions, and one for each picture.
+    """
+
+    def __init__(self, examples: Described, captions: Pieces, budget: int) -> None:
+        self.pictures, self.captions, self.budget = PictureRows(examples.pictures, budget), captions, budget
+        self.place = np.full(len(examples), -1, dtype=np.int64)
+        self.place[captions.example] = np.arange(len(captions.example))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        lengths = self.captions.target.lengths
+        return 1, round(float(lengths.mean())) if len(lengths) else 1
+
+    def plan(self, rng: np.random.Generator) -> list[Index]:
+        epoch, lengths = int(rng.integers(2**62)), self.captions.target.lengths
+        batches = self.cut(order.bucket(np.ones_like(lengths), lengths, rng, POOL))
+        shuffled: list[int] = rng.permutation(len(batches)).tolist()
+        return [self.group(batches[i], epoch) for i in shuffled]
+
+    def fixed(self) -> list[Index]:
+        return [self.group(batch, NONE) for batch in self.cut(np.argsort(self.captions.target.lengths, kind="stable"))]
+
+    def cut(self, rows: Index) -> list[Index]:
+        lengths = self.captions.target.lengths
+        return order.cut(rows, np.ones_like(lengths), lengths, self.budget)
+
+    def group(self, rows: Index, epoch: int) -> Index:
+        return np.stack([self.captions.example[rows], np.full(len(rows), epoch, dtype=np.int64)], 1)
+
+    def build(self, group: Index) -> Batch:
+        seen = self.pictures.build(group)
+        batch = self.captions.padded(self.place[group[:, 0]])
+        return batch._replace(source=seen.inputs, source_layout=seen.layout)
 
 
 class PairRows:

@@ -1,5 +1,6 @@
 """The inputs of decoding and scoring: ids as a model reads them, and how long each answer may get."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -28,6 +29,18 @@ class Vocabulary(Protocol):
     @property
     def eos(self) -> int: ...
     def decode(self, ids: list[int], /) -> str: ...
+
+
+class Shown(list[int]):
+    """A source that is a picture. As ids it is one number, which no token has, and which names it.
+
+    numbers: (C, H, W), as the encoder reads it.
+    """
+
+    def __init__(self, numbers: Tensor) -> None:
+        whole = numbers.detach().cpu().contiguous().numpy().tobytes()
+        super().__init__([(1 << 62) + (int.from_bytes(hashlib.blake2b(whole, digest_size=7).digest()))])
+        self.numbers = numbers
 
 
 class Inputs(NamedTuple):
@@ -67,7 +80,7 @@ def prepare(model: Model, vocabulary: Vocabulary, source: Ids | None, prompt: Id
         return Inputs(None, [list(row) or [bos] for row in prompt])
     if prompt is not None and len(prompt) != len(source):
         raise UserError(f"there are {len(source)} sources but {len(prompt)} prompts; give one for each source, or none")
-    sources = [[*row, *([] if row and row[-1] == eos else [eos])] for row in source]
+    sources = [row if isinstance(row, Shown) else [*row, *([] if row and row[-1] == eos else [eos])] for row in source]
     prompts = [[*([] if row and row[0] == bos else [bos]), *row] for row in prompt or [()] * len(source)]
     return Inputs(sources, prompts)
 
@@ -91,7 +104,8 @@ def greatest(model: Model, config: GenerateConfig, inputs: Inputs, limits: Seque
         most = [min(a, b) for a, b in zip(most, limits, strict=True)]
     if inputs.sources is not None and config.max_length_ratio is not None:
         ratio = [math.ceil(config.max_length_ratio * (len(row) - 1)) + 10 for row in inputs.sources]
-        most = [min(a, b) for a, b in zip(most, ratio, strict=True)]
+        known = [not isinstance(row, Shown) for row in inputs.sources]  # a picture is not so and so long
+        most = [min(a, b) if some else a for a, b, some in zip(most, ratio, known, strict=True)]
     if model.limit is not None:
         for row in inputs.sources or ():
             if len(row) > model.limit:
@@ -109,7 +123,9 @@ def greatest(model: Model, config: GenerateConfig, inputs: Inputs, limits: Seque
 
 
 def pad(rows: Ids, device: torch.device) -> tuple[Tensor, Layout]:
-    """Returns (B, T) ids with zeros on the right, and their layout."""
+    """Returns (B, T) ids with zeros on the right, and their layout; of pictures their numbers (B, C, H, W)."""
+    if shown := [row.numbers for row in rows if isinstance(row, Shown)]:
+        return torch.stack(shown).to(device), dense(len(shown), 1, device=device)
     lengths = [len(row) for row in rows]
     width = max(lengths)
     ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)

@@ -7,7 +7,7 @@ read in shapes that its own length decides: 1 token, or so many blocks of 16, at
 import torch
 from torch import Tensor
 
-from transduce.generate.inputs import Ids, pad
+from transduce.generate.inputs import Ids, Shown, pad
 from transduce.model.cache import BLOCK, blocks
 from transduce.model.layout import Layout, dense, right_padded
 from transduce.model.models import Model
@@ -59,6 +59,8 @@ def keep(state: State, after: State) -> State:
 
 def read_sources(model: Model, sources: Ids, same: bool = False) -> State:
     """Returns what the decoder reads of the sources at every step. same: as in `read_prompts`."""
+    if same and any(isinstance(row, Shown) for row in sources):
+        return join([model.remember(*pad([row], model.device)) for row in sources])
     groups, device = grouped(sources, same, least=BLOCK), model.device
     order = [row for _, rows in groups for row in rows]
     memory = join(

@@ -97,20 +97,8 @@ class TranslateConfig(TaskConfig):
 
     def selects(self, kind: str, split: Columns, decoded: int) -> tuple[Measure, list[str]]:
         """Returns BLEU for auto, or exact match where no decoded target has the four words that BLEU compares."""
-        own = {measure.kind: measure for measure in self.measures()}
-        if decoded == 0:
-            if kind in own:
-                raise UserError(f"train.metric={kind} needs decoded examples, but train.samples=0; use 200, or loss")
-            return super().selects("loss", split, decoded)
-        targets: Sequence[str] = split[TARGET]
-        chosen = [targets[i] for i in spread(len(targets), decoded)]
-        meant = words(chosen, tokenizer_for(self.bleu_tokenizer, targets)) >= ORDER
-        if kind == "auto":
-            return own["bleu" if meant else "exact"], []
-        if kind == "bleu" and not meant:
-            why = "no target that is decoded has four words, so exact match chooses the best model, not BLEU"
-            return own["exact"], [why]
-        return super().selects(kind, split, decoded)
+        chosen = selected(self, kind, split[TARGET], decoded, self.bleu_tokenizer)
+        return super().selects(chosen, split, decoded) if isinstance(chosen, str) else chosen
 
     def validation(self, options: GenerateConfig) -> GenerateConfig:
         return replace(options, beam_size=1, nbest=1)
@@ -174,6 +162,28 @@ class TranslateConfig(TaskConfig):
         prompts, source = sources(readers.text, given)
         targets = readers.text.encode_batch(wanted, answers=True)
         return score(model, readers.text, sources=source, prompts=prompts, targets=targets)
+
+
+def selected(
+    task: TaskConfig, kind: str, targets: Sequence[str], decoded: int, tokenizer: BleuTokenizer
+) -> tuple[Measure, list[str]] | str:
+    """Returns BLEU for auto, or exact match where no decoded target has the four words that BLEU compares.
+
+    A kind: that measure, which is for the contract of tasks to find. Raises UserError.
+    """
+    own = {measure.kind: measure for measure in task.measures()}
+    if decoded == 0:
+        if kind in own:
+            raise UserError(f"train.metric={kind} needs decoded examples, but train.samples=0; use 200, or loss")
+        return "loss"
+    chosen = [targets[i] for i in spread(len(targets), decoded)]
+    meant = words(chosen, tokenizer_for(tokenizer, targets)) >= ORDER
+    if kind == "auto":
+        return own["bleu" if meant else "exact"], []
+    if kind == "bleu" and not meant:
+        why = "no target that is decoded has four words, so exact match chooses the best model, not BLEU"
+        return own["exact"], [why]
+    return kind
 
 
 def sources(
