@@ -244,6 +244,17 @@ def test_what_else_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) 
         GrpoConfig(max_kl=0.0)
 
 
+def test_a_prompt_without_room_for_an_answer_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the first update; a model from scratch, since positions of `sft` have no limit."""
+    own = (f"data.path={folder / 'rows.jsonl'}", "tokenizer.kind=char", "model.layers=1", "model.mixer.heads=2")
+    limit = ("model.positions.kind=learned", "model.positions.limit=64", "objective.max_new_tokens=60", "name=long")
+    assert main(["train", "grpo", *own, *SMALL, *EXPLORE, *limit, "--out", str(folder), "--quiet"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "objective.max_new_tokens=60 more do not fit the 64 positions of the model; shorten one of them" in said
+    assert "prompt 1 has " in said
+    assert not (folder / "long" / "checkpoints").exists()
+
+
 def test_rewards_that_teach_nothing_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = ("train.max_steps=12", *reward("equal"))
     assert main([*words(folder, *more, name="flat"), "--quiet"]) == 0

@@ -104,3 +104,12 @@ def test_it_learns(folder: Path) -> None:
     run = td.train("minimum-risk", pairs(folder, *more, name="far"), out=folder, quiet=True)
     rewards = [row["reward"] for row in run.metrics if "reward" in row]
     assert sum(rewards[-3:]) > sum(rewards[:3]) + 1.0
+
+
+def test_a_source_that_is_too_long_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "long.tsv").write_text("ab\tba\n" * 40 + f"{'ab' * 20}\tba\n" * 4, "utf-8")
+    own = (f"data.path={folder / 'long.tsv'}", "model.layers=1", "model.mixer.heads=2", "name=long")
+    limit = ("model.positions.kind=learned", "model.positions.limit=16", "batch.max_length=16", "batch.overlong=drop")
+    assert main(["train", "minimum-risk", *own, *SMALL, *EXPLORE, *limit, "--out", str(folder), "--quiet"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "but this model can read 16; shorten it, or take it out of the data" in said
