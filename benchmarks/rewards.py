@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 import transduce as td
+from transduce.cli.words import overrides
 from transduce.data.chats import Chats
 
 FOLDS, COLUMNS = 5, ("prompt", "chosen", "rejected")
@@ -63,7 +64,7 @@ def bag_of_words(train: list[dict[str, str]], test: list[dict[str, str]]) -> flo
 def main(file: Path, changes: list[str]) -> None:
     columns = Chats(path=str(file), valid_fraction=0.0, equal="drop").load(COLUMNS)["train"]
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*(columns[name] for name in COLUMNS), strict=True)]
-    shares = []
+    shares = list[tuple[float, ...]]()
     for number in range(FOLDS):
         rest = [row for row in rows if fold(row["prompt"]) != number]
         parts = {
@@ -76,7 +77,7 @@ def main(file: Path, changes: list[str]) -> None:
                 lines = [json.dumps({**row, "prompt": json.loads(row["prompt"])}) for row in part]
                 (Path(place) / f"{split}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
             began = time.monotonic()
-            pairs = [tuple(change.split("=", 1)) for change in changes]
+            pairs = overrides(changes)
             run = td.train("reward", [("data.path", place), *pairs], out=Path(place), quiet=True)
             seconds = time.monotonic() - began
             measured = td.load(run.path).evaluate("test").values["pair-accuracy"]

@@ -32,6 +32,10 @@ OTHER = {
         "path_width": 4,
     },
     "translation-scores": {"vocabulary": 300},
+    "human-preferences": {
+        "steps": 6, "updates": 2, "rounds": 2, "walks": 2, "walks_of_round": 1, "pool": 2, "pairs_of_update": 8,
+        "size": 8,
+    },
 }  # fmt: skip
 FOLDERS = {"sentence-polarity": "reviews", "movie-ratings": "ratings"}  # those that do not read `text`
 
