@@ -164,7 +164,7 @@ def write(folder: Path, out: Path) -> Run:
 def export(model: Model, readers: Readers, recipe: Recipe, folder: Path) -> None:
     """Writes a run that draws as a folder that diffusers opens, with a certificate. Raises UserError."""
     shaped = recipe.task.shaped(recipe.model, readers)
-    if not isinstance(shaped, DenoiserConfig) or not isinstance(recipe.task, DrawConfig):
+    if not isinstance(shaped, DenoiserConfig) or IMAGE not in readers.columns:
         raise UserError(f"diffusers has no class for task={recipe.task.kind}; export a run of task=draw")
     process = shaped.process
     if isinstance(process, Diffusion) and process.noise == "linear" and betas_of(process)[1] > 0.999:
