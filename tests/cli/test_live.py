@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +52,41 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
+    def interrupt(self) -> None:
+        """Presses Ctrl-C until the process has ended: readline may miss one just before it waits for a key."""
+        for _ in range(6):
+            self.process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
+                return
+
     def end(self) -> int:
         code = self.process.wait(30)
         os.close(self.master)
         return code
 
 
-def test_generate_without_a_prompt_is_a_session(cli: Any, letters: Any):
+Open = Callable[..., Terminal]
+
+
+@pytest.fixture
+def terminal() -> Iterator[Open]:
+    """Opens terminals, none of which outlives the test."""
+    opened = list[Terminal]()
+
+    def open_one(*words: str | Path) -> Terminal:
+        opened.append(Terminal(*words))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.process.kill()
+        one.process.wait()
+
+
+def test_generate_without_a_prompt_is_a_session(cli: Any, letters: Any, terminal: Open) -> None:
     once = cli("generate", letters, "the q", "--max-new-tokens", "6", "--temperature", "0").out
-    there = Terminal("generate", letters, "--max-new-tokens", "6", "--temperature", "0", "--device", "cpu")
+    there = terminal("generate", letters, "--max-new-tokens", "6", "--temperature", "0", "--device", "cpu")
     assert "an empty line goes on" in there.until("> ")
     there.type("the q\n")
     assert there.until("\n> ").partition("\n")[2] == once + "> "
@@ -70,8 +98,8 @@ def test_generate_without_a_prompt_is_a_session(cli: Any, letters: Any):
     assert there.end() == 0, there.seen
 
 
-def test_ctrl_c_stops_a_text_and_then_the_session(letters: Any):
-    there = Terminal("generate", letters, "--max-new-tokens", "4000", "--temperature", "1", "--device", "cpu")
+def test_ctrl_c_stops_a_text_and_then_the_session(letters: Any, terminal: Open) -> None:
+    there = terminal("generate", letters, "--max-new-tokens", "4000", "--temperature", "1", "--device", "cpu")
     there.until("> ")
     there.type("the\n")
     there.until("the\nthe.{40}")
@@ -79,11 +107,11 @@ def test_ctrl_c_stops_a_text_and_then_the_session(letters: Any):
     rest = there.until("\n> ")
     assert "Traceback" not in rest
     there.wait_for_a_key()  # no hand is so fast that the signal comes between the prompt and that
-    there.process.send_signal(signal.SIGINT)
+    there.interrupt()
     assert there.end() == 0, there.seen
 
 
-def test_a_model_that_writes_no_text_refuses_before_anything_is_typed(dates: Any):
-    there = Terminal("generate", dates, "--device", "cpu")
+def test_a_model_that_writes_no_text_refuses_before_anything_is_typed(dates: Any, terminal: Open) -> None:
+    there = terminal("generate", dates, "--device", "cpu")
     assert "use translate" in there.until("\n")
     assert there.end() == 2
