@@ -47,7 +47,8 @@ class HumanPreferences(Experiment):
         "learns nearly all there is from the same ones; it seems that from some cells it goes to one that the "
         "learnt reward holds for a little better than those around it, and stays. Of 300 and of 100 comparisons, "
         "from which an MLP alone learns, nothing is asked. At random a policy gets less than 0. Settings were "
-        "chosen on other seeds, but for early drafts, which were tried on these, too. PPO, its advantages and the loss of rewards are those of the library; rewards have "
+        "chosen on other seeds, but for early drafts, which were tried on these, too. "
+        "PPO, its advantages and the loss of rewards are those of the library; rewards have "
         "mean 0 and deviation 1 over all cells, the true one too, and a departure from equal probabilities of all "
         "moves costs `beta` a nat, less of it later, without which a policy stays where it is a little better."
     )
