@@ -38,7 +38,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fuzz-cases", type=int, default=12, help="random cases of each kind in tests/fuzz")
+    parser.addoption("--fuzz-cases", type=int, default=8, help="random cases of each kind in tests/fuzz")
     parser.addoption("--fuzz-seed", type=int, default=0, help="the number of the first of them")
 
 
