@@ -108,14 +108,14 @@ def main() -> None:
                     }
                     run = td.train("classify", keys, out=Path(place), quiet=True)
                     minutes = (time.process_time() - began) / 60
-                    found = (run.result or {})["valid"]
-                    low, high = found["intervals"]["accuracy"]
-                    share = max(map(sum, found["confusion"]["counts"])) / found["count"]
+                    result = (run.result or {})["valid"]
+                    low, high = result["intervals"]["accuracy"]
+                    share = max(map(sum, result["confusion"]["counts"])) / result["count"]
                     row = (
                         name,
                         way,
-                        f"{found['accuracy']:.3f} ({low:.3f} to {high:.3f})",
-                        f"{found['macro-f1']:.3f}",
+                        f"{result['accuracy']:.3f} ({low:.3f} to {high:.3f})",
+                        f"{result['macro-f1']:.3f}",
                         f"{share:.3f}",
                     )
                     print(

@@ -41,13 +41,13 @@ def gan(points: Tensor, updates: int, seed: int) -> nn.Sequential:
     mean = copy.deepcopy(maker)
     steps = [torch.optim.Adam(x.parameters(), lr=5e-4, betas=(0.5, 0.9)) for x in (maker, judge)]
     for _ in range(updates):
-        real, made = points[torch.randint(len(points), (BATCH,))], maker(torch.randn(BATCH, NOISE))
-        loss = F.softplus(-judge(real)).mean() + F.softplus(judge(made.detach())).mean()
+        real, drawn = points[torch.randint(len(points), (BATCH,))], maker(torch.randn(BATCH, NOISE))
+        loss = F.softplus(-judge(real)).mean() + F.softplus(judge(drawn.detach())).mean()
         steps[1].zero_grad()
         loss.backward()
         steps[1].step()
         steps[0].zero_grad()
-        F.softplus(-judge(made)).mean().backward()
+        F.softplus(-judge(drawn)).mean().backward()
         steps[0].step()
         with torch.no_grad():
             for average, p in zip(mean.parameters(), maker.parameters(), strict=True):
@@ -67,8 +67,8 @@ def judged(drawn: Sequence[Any], beside: Any) -> tuple[str, str]:
 
 
 def _ends(rarest: RarestMode, outcome: Any) -> str:
-    found = rarest.of(outcome)
-    return f"{rarest.text(found.value)} to {found.note.rpartition('has ')[2]}"
+    measure = rarest.of(outcome)
+    return f"{rarest.text(measure.value)} to {measure.note.rpartition('has ')[2]}"
 
 
 def main() -> None:
@@ -91,8 +91,8 @@ def main() -> None:
                 keys = {"train.seed": seed, "train.max_steps": args.updates, "train.threads": 1, "train.samples": 0}
                 run = td.train("ring", {**keys, "train.validate_every": args.updates}, out=place, quiet=True)
                 seconds, model = time.process_time() - began, td.load(run.path, device="cpu")
-                told = " | ".join(judged(model.draw(count=len(valid)), valid))
-                print(f"| diffusion | {seed} | {told} | {seconds:.0f} |", flush=True)
+                cells = " | ".join(judged(model.draw(count=len(valid)), valid))
+                print(f"| diffusion | {seed} | {cells} | {seconds:.0f} |", flush=True)
         began = time.process_time()
         maker = gan((points - mean) / deviation, args.updates, seed)
         seconds = time.process_time() - began

@@ -41,14 +41,14 @@ def theirs(folder: Path, **more: Any) -> Any:
 
 
 def scheduler(folder: Path) -> Any:
-    """The scheduler of a folder, as diffusers opens it."""
+    """Returns the scheduler of a folder, as diffusers opens it."""
     name = json.loads((folder / drawing.SCHEDULER).read_text())["_class_name"]
     return getattr(diffusers, name).from_pretrained(folder)
 
 
 @torch.inference_mode()
 def drawn_by(model: Any, plan: Any, given: int, count: int) -> torch.Tensor:
-    """What diffusers draws from the noise of the numbers 0, 1, ..."""
+    """Returns what diffusers draws from the noise of the numbers 0, 1, ..."""
     x = torch.stack([torch.randn(1, 8, 8, generator=noise_of(0, number)) for number in range(count)])
     if type(plan).__name__ == drawing.FLOW:  # whose own last step is one of a thousand
         plan.set_timesteps(sigmas=[1 - i / STEPS for i in range(STEPS)])
