@@ -58,6 +58,62 @@ def test_parquet_gives_the_same_rows(tmp_path) -> None:
         load(tmp_path / "b.parquet")
 
 
+WITH = ("text", "other", "negative")
+THREE = [("a", "A", "x"), ("b", "B", ""), ("c", "C", "y")]
+
+
+def triples(path, **values):
+    table = from_data(Table, {"path": str(path), "valid_fraction": 0, **values})
+    splits = table.load(WITH)
+    names = splits["train"].names
+    rows = {split: list(zip(*(c[name] for name in c.names), strict=True)) for split, c in splits.items()}
+    return names, rows
+
+
+@pytest.mark.parametrize("form", ["keys", "null", "late", "csv", "other names", "stated", "parquet"])
+def test_a_column_that_a_row_may_lack_is_read_where_there_is_one(form: str, tmp_path, write) -> None:
+    names = ("query", "pos", "hard") if form == "stated" else ("anchor", "positive", "negative")
+    names = (*names[:2], "Hard Negative") if form == "other names" else names
+    rows = THREE[1:] + THREE[:1] if form == "late" else THREE
+    if form in ("csv", "other names"):
+        path = write("a.csv", "\n".join(",".join(row) for row in (names, *rows)) + "\n")
+    elif form == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        columns = dict(zip(names, ([x or None for x in column] for column in zip(*rows, strict=True)), strict=True))
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), path := tmp_path / "a.parquet")
+    else:
+        objects = [dict(zip(names, row, strict=True)) for row in rows]
+        some = objects if form == "null" else [{k: x for k, x in one.items() if x} for one in objects]
+        some = [{k: x or None for k, x in one.items()} for one in some]
+        path = write("a.jsonl", "".join(json.dumps(one) + "\n" for one in some))
+    stated = {"columns": dict(zip(WITH, names, strict=True))} if form == "stated" else {}
+    assert triples(path, **stated) == (WITH, {"train": rows})
+    assert len(from_data(Table, {"path": str(path), **stated}).remarks(WITH)) == (0 if stated else 3)
+
+
+def test_without_it_two_columns_are_read_and_a_split_may_lack_it(tmp_path) -> None:
+    def lines(rows, width):
+        keys = WITH[:width]
+        return "".join(json.dumps(dict(zip(keys, row, strict=False))) + "\n" for row in rows)
+
+    (tmp_path / "train.jsonl").write_text(lines(THREE, 2))
+    pairs = [row[:2] for row in THREE]
+    assert triples(tmp_path) == (("text", "other"), {"train": pairs})
+    assert triples(tmp_path / "train.jsonl", columns={"text": "text"}) == (("text", "other"), {"train": pairs})
+    (tmp_path / "train.jsonl").write_text(lines(THREE, 3))
+    (tmp_path / "valid.jsonl").write_text(lines(THREE, 2))
+    assert triples(tmp_path) == (WITH, {"train": THREE, "valid": [(*row, "") for row in pairs]})
+    (tmp_path / "valid.jsonl").write_text(lines(THREE, 1))
+    with pytest.raises(UserError, match=r"the columns of .*valid\.jsonl have other names"):
+        triples(tmp_path)
+    (tmp_path / "valid.jsonl").unlink()
+    (tmp_path / "train.jsonl").write_text(lines([(*row[:2], " ") for row in THREE], 3))
+    with pytest.raises(UserError, match=r"every negative of train is blank"):
+        triples(tmp_path)
+    with pytest.raises(UserError, match="no column `nowhere`"):
+        triples(tmp_path, columns={"negative": "nowhere"})
+
+
 def test_values_of_json_keep_their_type(write) -> None:
     rows = "".join(json.dumps({"text": f"t{i}", "label": i % 2 == 0, "n": i}) + "\n" for i in range(6))
     assert list(load(write("a.jsonl", rows), columns={"label": "n"})["label"]) == list(range(6))

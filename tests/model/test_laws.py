@@ -1,13 +1,12 @@
 """Every law on every mixer that discovery finds, with every kind of positions that acts inside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import cast
 
 import pytest
 import torch
 import torch.nn.functional as F
-from _pytest.mark.structures import ParameterSet
 from torch import Tensor, nn
 
 from transduce.config import kinds
@@ -59,30 +58,18 @@ def build(mixer: MixerConfig, position: PositionsConfig) -> Mixer:
     return built
 
 
-def meeting() -> Iterator[ParameterSet]:
-    """The cases of every mixer without positions, and one of each kind of mixer with each of these."""
-    met = set[tuple[type[MixerConfig], PositionsConfig]]()
-    for case in CASES:
-        mixer, position = cast(tuple[MixerConfig, PositionsConfig], case.values)
-        if position == NoPositionsConfig() or (type(mixer), position) not in met:
-            yield case
-        met.add((type(mixer), position))
+LAWS_AND_PRECISIONS = [
+    pytest.param(law, dtype, id=f"{law.__name__}-{dtype}")
+    for law in LAWS
+    for dtype in (torch.float32, torch.float64)
+    if law not in (compilation, derivatives) or dtype == torch.float32  # these do not depend on the precision
+]
 
 
-ALL_CASES_IN_DOUBLE = [(law, torch.float64, CASES) for law in LAWS if law not in (compilation, derivatives)]
-FEWER_IN_SINGLE = [(law, torch.float32, list(meeting())) for law in LAWS if law is not adapted]
-
-
-@pytest.mark.parametrize(
-    ("law", "dtype", "mixer", "position"),
-    [
-        pytest.param(law, dtype, *case.values, id=f"{case.id}-{law.__name__}-{dtype}")
-        for law, dtype, cases in ALL_CASES_IN_DOUBLE + FEWER_IN_SINGLE
-        for case in cases
-    ],
-)
+@pytest.mark.parametrize(("law", "dtype"), LAWS_AND_PRECISIONS)
+@pytest.mark.parametrize(("mixer", "position"), CASES)
 def test_law(
-    law: Callable[[Mixer, int], None], dtype: torch.dtype, mixer: MixerConfig, position: PositionsConfig
+    mixer: MixerConfig, position: PositionsConfig, law: Callable[[Mixer, int], None], dtype: torch.dtype
 ) -> None:
     torch.manual_seed(0)
     law(build(mixer, position).to(dtype), WIDTH)
@@ -121,7 +108,7 @@ def dropping(mixer: MixerConfig, p: float) -> MixerConfig | None:
 
 DROPPING = [
     pytest.param(dropped, case.values[1], id=case.id)
-    for case in meeting()
+    for case in CASES
     if (dropped := dropping(cast(MixerConfig, case.values[0]), 0.5)) is not None
 ]
 

@@ -75,9 +75,7 @@ def test_rules_and_samples_hold_for_pictures(model: Transducer, pictures: list[P
     assert not any("red" in text for text in model.caption(pictures, suppress=(red,)))
     drawn = model.captions(pictures[:2] * 2, temperature=1.0, seed=5, nbest=2)
     assert drawn == model.captions(pictures[:2] * 2, temperature=1.0, seed=5, nbest=2)
-    others = model.captions([pictures[1], pictures[0]], temperature=1.0, seed=5, nbest=2)[0]  # in a smaller batch
-    assert [one.text for one in others] == [one.text for one in drawn[1]]
-    assert [one.log_p for one in others] == pytest.approx([one.log_p for one in drawn[1]], rel=1e-5)
+    assert drawn[1] == model.captions([pictures[1], pictures[0]], temperature=1.0, seed=5, nbest=2)[0]
     one, other = Shown(torch.zeros(1, 2, 2)), Shown(torch.ones(1, 2, 2))
     assert one == Shown(torch.zeros(1, 2, 2))
     assert one != other

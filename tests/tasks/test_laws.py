@@ -109,6 +109,10 @@ ROWS |= {  # pyright: ignore[reportConstantRedefinition]
     "similarity": (SimilarityConfig(), {**PAIRS, "number": COUNTS}),
     "multilabel": (MultilabelConfig(), {"text": TEXTS, "labels": [sorted(set(text) - {" "}) for text in TEXTS]}),
     "embed": (EmbedConfig(), PAIRS),
+    "embed, with hard negatives": (
+        EmbedConfig(),
+        {**PAIRS, "negative": [text[:5] if i % 3 else "" for i, text in enumerate(TEXTS)]},
+    ),
     "rank": (RankConfig(), {"question": TEXTS, "passage": CONTEXTS}),
     "points": (
         PointsConfig(steps=4),

@@ -2,6 +2,7 @@
 
 import json
 import math
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from transduce.cli.main import main
 from transduce.data.columns import Columns
 from transduce.data.loader import BatchConfig
 from transduce.errors import UserError
+from transduce.generate.config import GenerateConfig
+from transduce.model.batch import Batch
+from transduce.model.layout import dense
 from transduce.tasks.bm25 import Bm25, rank_of
 from transduce.tasks.measures.measure import Outcome, Sample
 from transduce.tasks.measures.ranking import RecallAt1, RecallAt10, ReciprocalRank
+from transduce.tasks.reading import frame_of
 
 SMALL: dict[str, Any] = {
     "tokenizer": {"kind": "char"}, "model.width": 16, "model.layers": 1, "model.feedforward.hidden": 24,
@@ -118,6 +123,94 @@ def test_batches_are_mixed_so_that_a_passage_meets_others(runs: dict[str, Path])
         assert sorted(i for group in groups for i in group.tolist()) == [*range(64)]
         different = [len(set(rows.build(group).targets.tolist())) / len(group) for group in groups]
         assert np.mean(different) > 0.6
+
+
+def test_a_hard_negative_alone_counts_as_in_a_batch_where_rows_may_lack_it(runs: dict[str, Path]) -> None:
+    """In float64, with vectors of each text alone; what is a question's own passage is no wrong answer to it."""
+    model = td.load(runs["rank"], device="cpu")
+    exact = deepcopy(model.model).double()
+    columns = Columns({
+        "question": ["ab", "cd", "efg", "h"], "passage": ["BA", "DCDCD", "GFE", "HH"],
+        "negative": ["AB", "", "BA", "HH"],
+    })  # fmt: skip
+    twins = model.task.examples(columns, model.readers)
+    (group,) = twins.rows(BatchConfig(batch_tokens=128, max_length=16), drop=False).fixed()
+    batch = twins.rows(BatchConfig(batch_tokens=128, max_length=16), drop=False).build(group)
+    assert batch.extra.which.shape == (3,)
+    frame, tokenizer = frame_of(model.tokenizer), model.tokenizer
+
+    def vector(text: str) -> torch.Tensor:
+        ids = torch.tensor([frame.row(tokenizer.encode(text)).ids])
+        layout = dense(*ids.shape)
+        return F.normalize(exact.pooled_head(exact.features(Batch(ids, layout, ids)), layout), dim=-1)[0]
+
+    candidates = [*columns["passage"], *(text for text in columns["negative"] if text)]
+    loss, each = model.recipe.objective.build_for(exact, tokenizer)(exact, batch), list[torch.Tensor]()
+    for i, question in enumerate(columns["question"]):
+        own = columns["passage"][i]
+        wrong = [text for j, text in enumerate(candidates) if j != i and text != own]
+        scores = torch.stack([vector(question) @ vector(text) / 0.05 for text in (own, *wrong)])
+        each.append(-scores.log_softmax(0)[0])
+    torch.testing.assert_close(loss.total, torch.stack(each).sum(), rtol=1e-10, atol=0)
+    parameters = [*exact.parameters()]
+    found, expected = (torch.autograd.grad(x, parameters) for x in (loss.total, torch.stack(each).sum()))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    (line,) = model.task.unlearnable(model.recipe.model, model.readers, "train", twins)
+    assert line.startswith("train: 1 of 3 negatives are the same text as what they stand beside; these are no wrong")
+    without = Columns({name: columns[name] for name in ("question", "passage")})
+    empty = model.task.examples(Columns({**without.values, "negative": [""] * 4}), model.readers)
+    assert empty.rows(BatchConfig(), drop=False).build(group).extra is None
+    assert model.task.unlearnable(model.recipe.model, model.readers, "x", empty) == []
+    split = model.task.split("valid", columns, model.readers, BatchConfig(max_length=16), 0)
+    place = {text: i for i, text in enumerate(dict.fromkeys(candidates))}
+    ranks = [sample.beside for sample in model.task.samples(model.model, model.readers, split, GenerateConfig(), None)]
+    u, v = (model.task.vectors(model.model, model.readers, texts) for texts in (columns["question"], [*place]))
+    assert [rank for rank, _ in ranks] == [
+        int((v @ x > v[place[own]] @ x).sum()) + 1 for x, own in zip(u, columns["passage"], strict=True)
+    ]
+
+
+def test_slots_of_hard_negatives_count(runs: dict[str, Path]) -> None:
+    model = td.load(runs["rank"], device="cpu")
+    texts = ["ab" * (1 + i % 5) for i in range(40)]
+    columns = Columns({"question": texts, "passage": texts, "negative": [t * (i % 2) for i, t in enumerate(texts)]})
+    rows = model.task.examples(columns, model.readers).rows(BatchConfig(batch_tokens=150, max_length=16), drop=False)
+    for group in rows.plan(np.random.default_rng(0)):
+        batch = rows.build(group)
+        assert batch.slots + (0 if batch.extra is None else batch.extra.inputs.numel()) <= 150
+    longer = Columns({"question": ["a", "b"], "passage": ["a", "b"], "negative": ["a" * 40, ""]})
+    dropped = model.task.examples(longer, model.readers).rows(BatchConfig(max_length=16), drop=True)
+    assert [group.tolist() for group in dropped.fixed()] == [[0]]
+    assert dropped.build(dropped.fixed()[0]).examples == (1,)
+
+
+def test_hard_negatives_are_trained_on_and_shards_keep_them(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    texts = ["".join(draw.choice(list("abcdefgh"), 4)) for _ in range(60)]
+    rows = [{"anchor": t, "positive": t.upper()} for t in texts]
+    for i in (i for i in range(60) if i % 3):
+        rows[i]["negative"] = texts[i][::-1].upper()
+    rows[1]["negative"] = rows[1]["positive"]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    few = {key: x for key, x in SMALL.items() if not key.startswith("schedule")}
+    few |= {"data.path": str(tmp_path / "a.jsonl"), "train.max_steps": 2, "train.accumulate": 2,
+           "train.validate_every": 2, "batch.batch_tokens": 200, "schedule": "constant"}  # fmt: skip
+    td.prepare("embed", few, out=tmp_path / "ids", processes=1)
+    one, other = (
+        td.train("embed", {**few, "name": name, "prepared": prepared}, out=tmp_path, quiet=True).path
+        for name, prepared in (("memory", "never"), ("shards", str(tmp_path / "ids")))
+    )
+    logs = [(path / "metrics.jsonl").read_text() for path in (one, other)]
+    assert logs[0] == logs[1]
+    log = (one / "log.txt").read_text()
+    assert "the negative is column 2 (`negative`) of a.jsonl, by its name" in log
+    assert "negatives are the same text as what they stand beside" in log
+    loss = json.loads([line for line in logs[0].splitlines() if "val_loss" in line][-1])["val_loss"]
+    assert td.load(one, device="cpu").evaluate("valid").loss == pytest.approx(loss, rel=1e-5)
+    (tmp_path / "a.jsonl").rename(tmp_path / "gone.jsonl")
+    more = td.train("embed", {**few, "name": "alone", "prepared": str(tmp_path / "ids")}, out=tmp_path, quiet=True)
+    assert (more.path / "metrics.jsonl").read_text() == logs[0], "without the files, shards say which columns there are"
 
 
 def test_bm25_is_the_formula() -> None:

@@ -15,7 +15,7 @@ from transduce.model.batch import Batch
 from transduce.model.heads.joint import Joint
 from transduce.model.layout import dense
 from transduce.model.models import Model
-from transduce.objectives.contrastive import ContrastiveConfig, softmax_contrast
+from transduce.objectives.contrastive import ContrastiveConfig, Negatives, softmax_contrast
 from transduce.objectives.objective import ObjectiveConfig
 from transduce.objectives.sigmoid_contrast import SigmoidContrastConfig
 from transduce.training.gathered import backward
@@ -33,34 +33,48 @@ def towers(head: dict[str, Any], dropout: float = 0.0, seed: int = 0, **more: An
     return from_data(TowersConfig, data).build(50, seed).train()
 
 
-def pairs(count: int = MANY, repeated: int = 7) -> Batch:
+def pairs(count: int = MANY, repeated: int = 7, hard: bool = False) -> Batch:
+    """hard: every third pair of the first three quarters has a hard negative, of which one is the second of pair 9."""
     generator = torch.Generator().manual_seed(1)
     pictures = torch.randn(count, 1, 4, 4, generator=generator)
     ids = torch.randint(0, 50, (count, 5), generator=generator)
     which = torch.arange(count)
     which[:repeated] = 0
-    return Batch(pictures, dense(count, 1), which, ids, dense(count, 5))
+    extra = None
+    if hard:
+        wrong = torch.arange(0, 3 * count // 4, 3) + count
+        wrong[-1] = which[min(9, count - 1)]
+        texts = torch.randint(0, 50, (len(wrong), 4), generator=generator)
+        extra = Negatives(texts, dense(len(wrong), 4), wrong)
+    return Batch(pictures, dense(count, 1), which, ids, dense(count, 5), extra=extra)
 
 
 def part(batch: Batch, rows: slice) -> Batch:
-    count = len(batch.targets[rows])
+    count, extra = len(batch.targets[rows]), batch.extra
+    if extra is not None:
+        own = slice(-(-rows.start // 3), -(-rows.stop // 3))
+        texts, which = extra.inputs[own], extra.which[own]
+        extra = Negatives(texts, dense(len(texts), 4), which) if len(texts) else None
     return Batch(
-        batch.inputs[rows], dense(count, 1), batch.targets[rows], cast(Any, batch.source)[rows], dense(count, 5)
-    )
+        batch.inputs[rows], dense(count, 1), batch.targets[rows], cast(Any, batch.source)[rows], dense(count, 5),
+        extra=extra,
+    )  # fmt: skip
 
 
 def gradients(model: Model) -> dict[str, torch.Tensor]:
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.parametrize("hard", [False, True])
 @pytest.mark.parametrize("config", [ContrastiveConfig(both_ways=True), ContrastiveConfig(), SigmoidContrastConfig()])
-def test_four_batches_have_the_gradient_of_one(config: ObjectiveConfig) -> None:
-    model, batch = towers(OFFSET), pairs()
+def test_four_batches_have_the_gradient_of_one(config: ObjectiveConfig, hard: bool) -> None:
+    model, batch = towers(OFFSET), pairs(hard=hard)
     objective = config.build_for(model, None)
     [whole] = backward(objective, model, [batch], nullcontext)
     expected = {name: grad.clone() for name, grad in gradients(model).items()}
     model.zero_grad()
     parts = [part(batch, slice(start, start + 32)) for start in range(0, MANY, 32)]
+    assert [one.extra is None for one in parts] == ([False] * 3 + [True] if hard else [True] * 4)
     [loss] = backward(objective, model, parts, nullcontext)
     assert float(loss.total.detach()) == pytest.approx(float(whole.total.detach()), rel=1e-6)
     assert (int(loss.count), int(whole.count)) == (MANY, MANY)
@@ -121,6 +135,8 @@ def test_one_pair_is_refused_in_one_sentence() -> None:
     with pytest.raises(UserError, match=r"^an update has one pair.*raise batch\.batch_tokens"):
         backward(objective, model, [pairs(1, 0)], nullcontext)
     backward(objective, model, [pairs(1, 0), pairs(1, 0)], nullcontext)
+    one = pairs(1, 0)
+    backward(objective, model, [one._replace(extra=Negatives(one.source, dense(1, 5), one.targets + 1))], nullcontext)
 
 
 def test_the_losses_are_those_of_the_papers() -> None:
@@ -131,7 +147,7 @@ def test_the_losses_are_those_of_the_papers() -> None:
     assert isinstance(head, Joint)
     with torch.no_grad():
         objective = cast(Any, SigmoidContrastConfig().build_for(model, None))
-        u, v = objective.vectors(model, batch)
+        u, v, _ = objective.vectors(model, batch)
         z, same = head.scores(u, v), batch.targets
         sigmoid = clip = 0.0
         for i in range(9):
@@ -143,6 +159,33 @@ def test_the_losses_are_those_of_the_papers() -> None:
         assert float(both(model, batch).total) == pytest.approx(clip / 2, rel=1e-10)
         turned = [softmax_contrast(model, a, b, same, temperature=1, both_ways=True).total for a, b in ((u, v), (v, u))]
         assert float(turned[0]) == pytest.approx(float(turned[1]), rel=1e-12), "swapping the towers changes nothing"
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_hard_negatives_are_wrong_answers_to_every_first_one_but_that_they_belong_to(hard: bool) -> None:
+    """DPR, eq. 2, and the sigmoid loss, written out in float64; a hard negative that a pair has is none of its own."""
+    model, batch = towers(OFFSET).double(), pairs(12, repeated=3, hard=hard)
+    batch = batch._replace(inputs=batch.inputs.double())
+    with torch.no_grad():
+        u, v, w = cast(Any, SigmoidContrastConfig().build_for(model, None)).vectors(model, batch)
+        z = cast(Any, model.head).scores(u, torch.cat([v, w]))
+        same = [*batch.targets.tolist(), *(batch.extra.which.tolist() if hard else ())]
+        assert len(same) == (15 if hard else 12)
+        softmax = sigmoid = turned = 0.0
+        for i in range(12):
+            others = [j for j in range(len(same)) if j == i or same[i] != same[j]]
+            softmax -= float(z[i, others].log_softmax(0)[others.index(i)])
+            sigmoid -= sum(float(F.logsigmoid(z[i, j] if i == j else -z[i, j])) for j in others)
+            firsts = [j for j in others if j < 12]
+            turned -= float(z[firsts, i].log_softmax(0)[firsts.index(i)])
+        loss = ContrastiveConfig().build_for(model, None)(model, batch)
+        assert float(loss.total) == pytest.approx(softmax, rel=1e-10)
+        assert int(loss.count) == 12
+        both = ContrastiveConfig(both_ways=True).build_for(model, None)
+        assert float(both(model, batch).total) == pytest.approx((softmax + turned) / 2, rel=1e-10)
+        assert float(SigmoidContrastConfig().build_for(model, None)(model, batch).total) == pytest.approx(
+            sigmoid, rel=1e-10
+        )
 
 
 @pytest.mark.parametrize("seed", range(3))

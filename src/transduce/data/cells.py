@@ -13,6 +13,7 @@ from transduce.errors import UserError
 
 SEPARATORS = {"comma": ",", "semicolon": ";"}
 BATCH = 4096  # rows of a Parquet file that are in memory at once
+SOME = 1000  # rows that are looked at to recognise columns
 
 
 class Form(NamedTuple):
@@ -24,6 +25,7 @@ class Form(NamedTuple):
     separator: none, tab, comma, semicolon, space, or conll for a word a line.
     remarks: sentences about columns that were recognised.
     lists: of each place, whether its cells may be lists.
+    sparse: of each place, whether a row may lack it; it is -1 where no row has it.
     """
 
     places: tuple[int, ...]
@@ -32,6 +34,13 @@ class Form(NamedTuple):
     separator: str
     remarks: tuple[str, ...] = ()
     lists: tuple[bool, ...] = ()
+    sparse: tuple[bool, ...] = ()
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """The names of the columns that a row may lack."""
+        each = zip(self.places, self.sparse, strict=True) if self.names and self.sparse else ()
+        return frozenset((self.names or [])[i] for i, may in each if may and i >= 0)
 
 
 def kind_of(path: Path) -> str:
@@ -44,32 +53,39 @@ def in_conll(path: Path, separator: str) -> bool:
     return separator == "conll" or kind_of(path) in conll.EXTENSIONS
 
 
-def names(path: Path, max_chars: int, separator: str = "") -> list[str] | None:
-    """The names of the columns, where every row has them or the file keeps them; None: the first row may hold them."""
+def names(
+    path: Path, max_chars: int, separator: str = "", sparse: frozenset[str] = frozenset()
+) -> list[str] | None:  # fmt: skip
+    """The names of the columns, where every row has them or the file keeps them; None: the first row may hold them.
+
+    sparse: names of columns that a row may lack.
+    """
     if in_conll(path, separator):
         universal = kind_of(path) == ".conllu"
         first = next(conll.sentences(path, max_chars, universal=universal), (0, list[tuple[str, ...]]()))[1]
         return conll.names(len(first), universal=universal)
     if kind_of(path) in (*table.JSONL, *documents.EXTENSIONS):
-        row = next(objects(path, max_chars), (0, dict[str, Any]()))[1]
-        return list(row)
+        first, *more = [row for _, row in islice(objects(path, max_chars), SOME if sparse else 1)] or [{}]
+        return list(dict.fromkeys([*first, *(name for row in more for name in row if name in sparse)]))
     return list(parquet(path).schema_arrow.names) if kind_of(path) == ".parquet" else None
 
 
-def cells(path: Path, separator: str, max_chars: int) -> Iterator[tuple[int, list[Any]]]:
-    """(line, cells) of every row, the first one included. Raises UserError."""
+def cells(
+    path: Path, separator: str, max_chars: int, sparse: frozenset[str] = frozenset()
+) -> Iterator[tuple[int, list[Any]]]:  # fmt: skip
+    """(line, cells) of every row, the first one included. sparse: see `names`. Raises UserError."""
     kind = kind_of(path)
     if in_conll(path, separator):
         for number, columns in conll.sentences(path, max_chars, universal=kind == ".conllu"):
             yield number, list(columns)
     elif kind in (*table.JSONL, *documents.EXTENSIONS):
-        columns = names(path, max_chars) or []
+        columns = names(path, max_chars, sparse=sparse) or []
         for number, row in objects(path, max_chars):
             for name in columns:
-                if name not in row:
+                if name not in row and name not in sparse:
                     there = ", ".join(row) or "none"
                     raise UserError(f"{path}, line {number}, has no field `{name}`; its fields are {there}")
-            yield number, [row[name] for name in columns]
+            yield number, [row.get(name) for name in columns]
     elif kind == ".parquet":
         start = 1
         for batch in parquet(path).iter_batches(BATCH):
@@ -121,25 +137,31 @@ def parquet(path: Path) -> Any:
 
 def values(path: Path, form: Form, max_chars: int) -> list[tuple[Any, ...]]:
     """The columns that are asked for, of every row. Raises UserError where rows differ in their columns."""
-    rows = cells(path, form.separator, max_chars)
+    rows = cells(path, form.separator, max_chars, form.lacking)
     other = f"the columns of {path} have other names than those of the first file; give them the same names"
     if form.headed:
         _, own = next(rows, (0, list[Any]()))
         if [str(name) for name in own] != form.names:
             raise UserError(other)
-    elif form.names is not None and (own := names(path, max_chars, form.separator)) is not None and own != form.names:
-        wanted = [form.names[i] for i in form.places]
-        if any(name not in own for name in wanted):
+    elif (
+        form.names is not None
+        and (own := names(path, max_chars, form.separator, form.lacking)) is not None
+        and own != form.names
+    ):
+        wanted, lacking = [form.names[i] if i >= 0 else "" for i in form.places], form.lacking | {""}
+        if any(name not in own and name not in lacking for name in wanted):
             raise UserError(other)
-        form = form._replace(places=tuple(map(own.index, wanted)), names=own)
+        form = form._replace(places=tuple(own.index(name) if name in own else -1 for name in wanted), names=own)
     gets = [frozen if many else plain for many in form.lists or (False,) * len(form.places)]
+    gets = [blank if may else get for may, get in zip(form.sparse or (False,) * len(gets), gets, strict=True)]
     out, counts = list[tuple[Any, ...]](), Counter[int]()
     first: dict[int, int] = {}
     for number, row in rows:
         counts[len(row)] += 1
         first.setdefault(len(row), number)
         if len(row) > max(form.places):
-            out.append(tuple(get(row[i], path, number) for i, get in zip(form.places, gets, strict=True)))
+            some = ((None if i < 0 else row[i], get) for i, get in zip(form.places, gets, strict=True))
+            out.append(tuple(get(cell, path, number) for cell, get in some))
     if not out:
         raise UserError(f"{path} has no rows; give a file with rows in it")
     usual = counts.most_common(1)[0][0] if form.names is None else len(form.names)
@@ -163,6 +185,11 @@ def plain(value: Any, path: Path, number: int) -> Any:
     raise UserError(f"{path}, line {number}, has a value that is {shown}, but text or a number is asked for; {way}")
 
 
+def blank(value: Any, path: Path, number: int) -> Any:
+    """A cell that a row may lack, which is then "". Raises UserError."""
+    return "" if value is None else plain(value, path, number)
+
+
 def frozen(value: Any, path: Path, number: int) -> Any:
     """A cell that may be a list: lists as tuples, objects as JSON. Raises UserError."""
     if isinstance(value, list | tuple):
@@ -170,6 +197,8 @@ def frozen(value: Any, path: Path, number: int) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else plain(value, path, number)
 
 
-def some(path: Path, separator: str, max_chars: int, count: int) -> list[list[Any]]:
-    """The first rows."""
-    return [row for _, row in islice(chain(cells(path, separator, max_chars)), count)]
+def some(
+    path: Path, separator: str, max_chars: int, count: int, sparse: frozenset[str] = frozenset()
+) -> list[list[Any]]:  # fmt: skip
+    """The first rows. sparse: see `names`."""
+    return [row for _, row in islice(chain(cells(path, separator, max_chars, sparse)), count)]

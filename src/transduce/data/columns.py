@@ -6,10 +6,17 @@ from typing import Any
 
 # What holds text, by name; a task gives other columns names of its own.
 TEXT, STREAM, SOURCE, TARGET = "text", "stream", "source", "target"
-CONTEXT, QUESTION, PASSAGE, OTHER = "context", "question", "passage", "other"
+CONTEXT, QUESTION, PASSAGE, OTHER, NEGATIVE = "context", "question", "passage", "other", "negative"
 # What may hold a list in each row.
 WORDS, TAGS, LABELS, ANSWERS = "words", "tags", "labels", "answers"
 LISTS = frozenset({WORDS, TAGS, LABELS, ANSWERS})
+# What a task may read and data need not have; a row that lacks it has "" there.
+SPARSE = frozenset({NEGATIVE})
+
+
+def required(names: Sequence[str]) -> list[str]:
+    """Returns the columns that data must have, of those that a task reads."""
+    return [name for name in names if name not in SPARSE]
 
 
 @dataclass(frozen=True)

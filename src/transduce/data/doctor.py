@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from transduce.data.columns import Columns
+from transduce.data.columns import Columns, required
 from transduce.data.examples import Examples, Index, Ragged, overlong
 from transduce.data.loader import BatchConfig, Loader
 from transduce.data.mixed import loader_of
@@ -103,6 +103,7 @@ class Findings:
             out.append(f"line 1, {names}, looks like names of columns; set data.header=true, or remove the line")
         for name, split in self.splits.items():
             sides = list(split.columns.values())
+            needed = [split.columns[column] for column in required([*split.columns])]
             if split.truncated > 0.01:
                 out.append(
                     f"{split.truncated:.1%} of {name} is longer than batch.max_length; raise it or split the texts"
@@ -111,7 +112,7 @@ class Findings:
                 out.append(
                     f"{share:.1%} of the tokens of {name} are <unk>; a byte or bpe tokeniser has no unknown text"
                 )
-            if empty := sum(side.empty for side in sides):
+            if empty := sum(side.empty for side in needed):
                 out.append(f"{name} has {empty} empty texts; remove their lines, on both sides")
             if split.copies > 0.05 * split.examples:
                 out.append(f"{split.copies} targets of {name} are copies of their source; check that the files differ")
@@ -182,7 +183,7 @@ def _split(columns: Columns, examples: Examples, tokenizer: Tokenizer | None, co
     rows = list(zip(*columns.values.values(), strict=True))
     unk = None if tokenizer is None else tokenizer.unk
     over, lost = overlong(examples, config)
-    different = len(set(rows))
+    different, needed = len(set(rows)), [columns[name] for name in required(columns.names)]
     return Split(
         examples=len(rows),
         columns={name: lengths(columns[name], ids, unk) for name, ids in examples.ids.items()},
@@ -190,7 +191,7 @@ def _split(columns: Columns, examples: Examples, tokenizer: Tokenizer | None, co
         lost=lost,
         duplicates=len(rows) - different,
         disagreeing=different - len(set(columns.given)),
-        copies=0 if len(columns.names) == 1 else sum(len(set(row)) == 1 for row in rows),
+        copies=0 if len(needed) == 1 else sum(len(set(row)) == 1 for row in zip(*needed, strict=True)),
     )
 
 

@@ -7,10 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from transduce.data import cells, conll, read
-from transduce.data.columns import LISTS, TAGS, WORDS
+from transduce.data.columns import LISTS, SPARSE, TAGS, WORDS, required
 from transduce.errors import UserError
 
-SOME = 1000  # rows that are looked at
 NAMES = {  # what a column is called elsewhere
     "text": {
         "text", "sentence", "message", "review", "content", "document", "comment", "tweet", "body", "question", "sms",
@@ -29,6 +28,7 @@ NAMES = {  # what a column is called elsewhere
     "question": {"query", "questions"},
     "context": {"passage", "paragraph", "document", "article"},
     "passage": {"context", "positive", "paragraph", "document", "positive_passage", "answer", "text"},
+    "negative": {"hard_negative", "negative_passage", "neg"},
     "answers": {"answer", "answer_text", "span"},
     "image": {
         "image", "picture", "photo", "img", "path", "file", "filename", "file_name", "filepath", "image_path",
@@ -55,10 +55,16 @@ def form(
     path: Path, columns: Sequence[str], stated: Mapping[str, int | str], header: bool | None, separator: str,
     max_chars: int,
 ) -> cells.Form:  # fmt: skip
-    """Returns where the columns of a table are. Raises UserError where they are neither told nor recognised."""
+    """Returns where the columns of a table are. Raises UserError where they are neither told nor recognised.
+
+    A column that a row may lack need not be there: by its name alone it is recognised, else its place is -1.
+    """
+    sparse = frozenset[str]()
+    for column in SPARSE & set(columns):
+        sparse |= {column, *NAMES.get(column, ()), str(stated.get(column, column))}
     mark = separator if separator != "auto" else guessed(path, max_chars, words={WORDS, TAGS} <= set(columns))
-    first, *rows = cells.some(path, mark, max_chars, SOME) or [list[object]()]
-    names = cells.names(path, max_chars, mark)
+    first, *rows = cells.some(path, mark, max_chars, cells.SOME, sparse) or [list[object]()]
+    names = cells.names(path, max_chars, mark, sparse)
     if names is None:
         aliases = {alias for column in columns for alias in (column, *NAMES.get(column, ()))}
         looks = any(isinstance(cell, str) and simple(cell) in aliases for cell in first)
@@ -73,8 +79,11 @@ def form(
     for column in [column for column in columns if column not in places]:
         place = by_name(column, names, places.values())
         how = "its name" if place is not None else "what it holds"
+        if place is None and column in SPARSE:
+            places[column] = -1
+            continue
         if place is None:
-            place = by_content(column, columns, rows, places, len(first))
+            place = by_content(column, required(columns), rows, places, len(first))
         if place is None:
             listed = ", ".join(names) if names else f"{len(first)} columns, in the first row {shorten(first)}"
             what = f"{path} has no column that is surely the {column}"
@@ -82,8 +91,8 @@ def form(
         places[column] = place
         title = f"column {place}" + (f" (`{names[place]}`)" if names else "")
         remarks.append(f"the {column} is {title} of {path.name}, by {how}; data.columns.{column}=... says otherwise")
-    lists = tuple(column in LISTS for column in columns)
-    return cells.Form(tuple(places[column] for column in columns), names, headed, mark, tuple(remarks), lists)
+    lists, spare = (tuple(column in some for column in columns) for some in (LISTS, SPARSE))
+    return cells.Form(tuple(places[column] for column in columns), names, headed, mark, tuple(remarks), lists, spare)
 
 
 def guessed(path: Path, max_chars: int, *, words: bool = False) -> str:
@@ -94,12 +103,12 @@ def guessed(path: Path, max_chars: int, *, words: bool = False) -> str:
     if kind in conll.EXTENSIONS:
         return "conll"
     if words and kind in (".txt", ".tsv"):
-        lines = list(islice(read.each(path, max_chars), SOME))
+        lines = list(islice(read.each(path, max_chars), cells.SOME))
         if any(not line.strip() for line in lines[:-1]):
             return "conll"
     if kind != ".txt":
         return "comma" if kind == ".csv" else "tab"
-    lines = [str(row[0]) for row in cells.some(path, "none", max_chars, SOME)]
+    lines = [str(row[0]) for row in cells.some(path, "none", max_chars, cells.SOME)]
     return "tab" if lines and all("\t" in line for line in lines) else "space"
 
 
@@ -133,7 +142,7 @@ def by_content(
 ) -> int | None:
     """Returns the column left over, or of two columns the one whose values repeat (a label) or do not (a text)."""
     free = [i for i in range(count) if i not in places.values()]
-    if len(free) == 1 and len(columns) == len(places) + 1:
+    if len(free) == 1 and len(set(columns) - set(places)) == 1:
         return free[0]
     if len(free) != 2 or set(columns) - set(places) != {"text", "label"} or len(rows) < 2:
         return None

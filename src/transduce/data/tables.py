@@ -53,13 +53,17 @@ class Table(DataConfig):
         return None
 
     def load(self, columns: Sequence[str] = ()) -> dict[str, Columns]:
-        """Returns the columns that are asked for, of every split. Raises UserError."""
+        """Returns the columns that are asked for, of every split, but those of `SPARSE` that are not there.
+
+        Raises UserError.
+        """
         splits: dict[str, Columns] = {}
         paths = self._files()
         form = self._form(columns, paths["train"][0])
+        own = {name: i for i, name in enumerate(columns) if form.places[i] >= 0}
         for split, some in paths.items():
             rows = [row for path in some for row in cells.values(path, form, self.max_chars)]
-            splits[split] = Columns({name: [row[i] for row in rows] for i, name in enumerate(columns)})
+            splits[split] = Columns({name: [row[i] for row in rows] for name, i in own.items()})
         return hold_out(splits, self.valid_fraction)
 
     def files_read(self) -> list[Path]:

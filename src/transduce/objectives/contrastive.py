@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from transduce.errors import UserError
 from transduce.model.auxiliary import collecting
-from transduce.model.batch import Batch
+from transduce.model.batch import Batch, Value
 from transduce.model.heads.joint import Joint
+from transduce.model.layout import Layout
 from transduce.model.models import Model
 from transduce.model.towers import sides
 from transduce.objectives.objective import Learner, Loss, Objective, ObjectiveConfig, model_of, with_noted
@@ -23,11 +24,35 @@ ALONE = "an update has one pair, and no other from which it could be told; raise
 Compare = Callable[[Learner, Tensor, Tensor, Tensor], Loss]
 
 
+class Negatives(NamedTuple):
+    """Second ones that no first one of a batch belongs to, but may be taken for its own: hard negatives.
+
+    They are rows of their own, K of them, since not every pair has one.
+    """
+
+    inputs: Value  # (K, N) ids, as the source
+    layout: Layout
+    which: Tensor  # (K,) int64, numbered with the targets: equal numbers are the same one
+
+
+def negatives(batch: Batch) -> Negatives | None:
+    """Returns the hard negatives of a batch of pairs; None: it has none."""
+    return batch.extra if isinstance(batch.extra, Negatives) else None
+
+
+def identities(batches: Sequence[Batch]) -> Tensor:
+    """Returns (N + K,) int64: which each second one is, of all pairs of some batches, then of all hard negatives."""
+    hard = [one.which for one in map(negatives, batches) if one is not None]
+    return torch.cat([*(batch.targets for batch in batches), *hard])
+
+
 @dataclass(frozen=True)
 class Contrast:
     """An objective of pairs, which may be asked in two steps, so that pairs of several batches are compared.
 
-    kind: its name. compare: vectors (N, F) of the first and of the second ones, and which each is, to a loss.
+    kind: its name.
+    compare: vectors (N, F) of the first ones, those (N + K, F) of the second ones and behind them of hard negatives,
+        and which each of these is, to a loss.
     """
 
     kind: str
@@ -35,11 +60,12 @@ class Contrast:
 
     def __call__(self, model: Learner, batch: Batch) -> Loss:
         with collecting() as noted:
-            u, v = self.vectors(model, batch)
-        return with_noted(self.of(model, u, v, batch.targets), noted)
+            u, v, hard = self.vectors(model, batch)
+        return with_noted(self.of(model, u, torch.cat([v, hard]), identities([batch])), noted)
 
-    def vectors(self, model: Learner, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns (B, F) vectors of length 1 of the first ones, which are the inputs, and of the second, the source."""
+    def vectors(self, model: Learner, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns vectors of length 1: (B, F) of the first ones, which are the inputs, (B, F) of the second, which are
+        the source, and (K, F) of hard negatives."""
         if batch.source is None or batch.source_layout is None or batch.targets.ndim != 1:
             what = f"objective={self.kind} reads pairs, which other tasks do not have"
             raise UserError(f"{what}; use task=embed for texts, or task=match for pictures with captions")
@@ -47,12 +73,18 @@ class Contrast:
         assert readers is not None
         first = batch._replace(source=None, source_layout=None)
         second = first._replace(inputs=batch.source, layout=batch.source_layout)
-        pairs = zip(readers, (first, second), strict=True)
-        rows = [own.pooled_head(own.features(one), own.arranged(one.layout)) for own, one in pairs]
-        return F.normalize(rows[0], dim=-1), F.normalize(rows[1], dim=-1)
+        hard = negatives(batch)
+        third = None if hard is None else first._replace(inputs=hard.inputs, layout=hard.layout)
+        of_each = zip((*readers, readers[1]), (first, second, third), strict=True)
+        u, v, *more = (
+            F.normalize(own.pooled_head(own.features(one), own.arranged(one.layout)), dim=-1)
+            for own, one in of_each
+            if one is not None
+        )
+        return u, v, more[0] if more else v[:0]
 
     def of(self, model: Learner, u: Tensor, v: Tensor, which: Tensor) -> Loss:
-        """Returns the loss of so many pairs. which: (N,), of equal ones none is a wrong answer to another."""
+        """Returns the loss of N pairs. which: (N + K,), of equal ones none is a wrong answer to another."""
         with torch.autocast(u.device.type, enabled=False):  # a scale of 100 leaves bfloat16 no digit
             return self.compare(model, u, v, which)
 
@@ -66,33 +98,34 @@ def require_sides(model: Model, objective: ObjectiveConfig) -> None:
 
 
 def require_others(batches: Sequence[Batch]) -> None:
-    """Raises UserError where the batches of an update have one pair in all, from which nothing can be learnt."""
-    if sum(len(batch.targets) for batch in batches) < 2:
+    """Raises UserError where the batches of an update have one pair and nothing else, so nothing can be learnt."""
+    if len(identities(batches)) < 2:
         raise UserError(ALONE)
 
 
 def logits(model: Learner, u: Tensor, v: Tensor, temperature: float) -> Tensor:
-    """Returns (N, N) logits of vectors: as the head has learnt, else cosines over a temperature."""
+    """Returns (N, N + K) logits of vectors: as the head has learnt, else cosines over a temperature."""
     head = model.pooled_head
     return head.scores(u, v) if isinstance(head, Joint) else u @ v.T / temperature
 
 
-def others(which: Tensor) -> Tensor:
-    """Returns (N, N) bool: another pair with the same one, which is no wrong answer."""
-    own = torch.eye(len(which), dtype=torch.bool, device=which.device)
-    return (which[:, None] == which) & ~own
+def others(which: Tensor, pairs: int) -> Tensor:
+    """Returns (N, N + K) bool: the same one elsewhere, which is no wrong answer. pairs: N."""
+    own = torch.eye(pairs, len(which), dtype=torch.bool, device=which.device)
+    return (which[:pairs, None] == which) & ~own
 
 
 def softmax_contrast(
     model: Learner, u: Tensor, v: Tensor, which: Tensor, *, temperature: float, both_ways: bool
 ) -> Loss:  # fmt: skip
-    """Returns -log softmax_j(logit of u_i and v_j) at j = i, over the pairs."""
-    scores = logits(model, u, v, temperature).masked_fill(others(which), -torch.inf)
-    own = torch.arange(len(which), device=which.device)
+    """Returns -log softmax_j(logit of u_i and v_j) at j = i, over the pairs. No hard negative looks for a first one."""
+    pairs = len(u)
+    scores = logits(model, u, v, temperature).masked_fill(others(which, pairs), -torch.inf)
+    own = torch.arange(pairs, device=which.device)
     there = F.cross_entropy(scores, own, reduction="sum")
-    total = (there + F.cross_entropy(scores.T, own, reduction="sum")) / 2 if both_ways else there
+    total = (there + F.cross_entropy(scores[:, :pairs].T, own, reduction="sum")) / 2 if both_ways else there
     right = (scores.detach().argmax(-1) == own).sum()
-    return Loss(total, torch.tensor(len(which)), {"nll": there.detach(), "train_accuracy": right})
+    return Loss(total, torch.tensor(pairs), {"nll": there.detach(), "train_accuracy": right})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +133,9 @@ class ContrastiveConfig(ObjectiveConfig):
     """-log softmax_j(cos(u_i, v_j) / temperature) at j = i: which second one of the batch belongs to a first one.
 
     Henderson et al. 2017, arXiv:1705.00652, sec. 4; van den Oord et al. 2018, arXiv:1807.03748. The loss of a pair
-    depends on those beside it: larger batches are harder. With train.accumulate the pairs of an update are compared
-    with one another, as if they were one batch (Gao et al. 2021, arXiv:2101.06983).
+    depends on those beside it: larger batches are harder. Where rows have a hard negative, v_j are the second ones of
+    all pairs and all hard negatives (Karpukhin et al. 2020, arXiv:2004.04906, eq. 2). With train.accumulate the pairs
+    of an update are compared with one another, as if they were one batch (Gao et al. 2021, arXiv:2101.06983).
 
     temperature: by which cosines are divided; head=joint learns one of its own.
     both_ways: the mean of this and of the same from the second to the first (Radford et al. 2021, arXiv:2103.00020).

@@ -16,12 +16,12 @@ from transduce.objectives.objective import Learner, Loss, Objective, ObjectiveCo
 
 def sigmoid_contrast(model: Learner, u: Tensor, v: Tensor, which: Tensor) -> Loss:
     """Returns the sum of -log sigma(z_ij logit_ij), z_ij = 1 at i = j, else -1; pairs with the same one have none."""
-    scores = logits(model, u, v, 1.0)
-    signs = 2 * torch.eye(len(which), dtype=scores.dtype, device=scores.device) - 1
-    each = -F.logsigmoid(signs * scores).masked_fill(others(which), 0.0)
-    right = scores.detach().masked_fill(others(which), -torch.inf).argmax(-1) == torch.arange(len(u), device=u.device)
+    scores, same = logits(model, u, v, 1.0), others(which, len(u))
+    signs = 2 * torch.eye(len(u), len(v), dtype=scores.dtype, device=scores.device) - 1
+    each = -F.logsigmoid(signs * scores).masked_fill(same, 0.0)
+    right = scores.detach().masked_fill(same, -torch.inf).argmax(-1) == torch.arange(len(u), device=u.device)
     total = each.sum()
-    return Loss(total, torch.tensor(len(which)), {"nll": total.detach(), "train_accuracy": right.sum()})
+    return Loss(total, torch.tensor(len(u)), {"nll": total.detach(), "train_accuracy": right.sum()})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from transduce.config import from_data, to_data
 from transduce.data import read
-from transduce.data.columns import Columns
+from transduce.data.columns import SPARSE, Columns, required
 from transduce.data.prepared import writing
 from transduce.data.prepared.index import INDEX, Index, different
 from transduce.data.prepared.opened import open_splits
@@ -47,8 +47,9 @@ class Shards:
 
 
 def columns_of(recipe: Recipe) -> tuple[str, ...]:
-    """Returns the columns that a recipe reads. Raises UserError where its task or its data cannot be prepared."""
-    names = recipe.data.gives or recipe.task.reads
+    """Returns the columns that a recipe cannot do without. Raises UserError where its task or its data cannot be
+    prepared."""
+    names = recipe.data.gives or tuple(required(recipe.task.reads))
     if not recipe.task.reads_text or not any(name in writing.TEXTS for name in names):
         raise UserError(f"task={recipe.task.kind} reads no text, so there is nothing to prepare; train it as it is")
     return names
@@ -164,7 +165,7 @@ def prepare(
             pieces = walk() if walk is not None else rows(columns)
             data = None if walk is not None else {split: fingerprint(some) for split, some in columns.items()}
             tokenizer, count = Tokenizer.load(at), processes or os.cpu_count() or 1
-            names = tuple(index.made_of["columns"])
+            names = (*index.made_of["columns"], *(c for c in sorted(SPARSE) if columns and c in columns["train"].names))
             dropped = () if columns and "valid" not in columns else ("train",)  # else a measure looks at its texts
             writing.write(folder, index, pieces, names, tokenizer, at, count, progress, data, dropped)
         if any(not file["sha256"] for file in index.made_of["files"]):

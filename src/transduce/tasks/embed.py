@@ -5,18 +5,18 @@ Tested in tests/tasks/test_rank.py.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from transduce.data import order
-from transduce.data.columns import OTHER, PASSAGE, QUESTION, TEXT, Columns
-from transduce.data.examples import Index, Ragged, ids
+from transduce.data.columns import NEGATIVE, OTHER, PASSAGE, QUESTION, TEXT, Columns
+from transduce.data.examples import Examples, Index, Ragged, ids
 from transduce.data.framed import Frame, FramedPieces, framed
 from transduce.data.loader import BatchConfig, require_no_carry
-from transduce.data.pieces import Spans, padded
+from transduce.data.pieces import Spans, padded, tensor
 from transduce.data.readers.reader import Readers
 from transduce.data.rows import Padded, Rows
 from transduce.errors import UserError
@@ -26,6 +26,7 @@ from transduce.model.architecture.decoder import DecoderConfig
 from transduce.model.batch import Batch
 from transduce.model.heads.vector import VectorHeadConfig
 from transduce.model.models import Model
+from transduce.objectives.contrastive import Negatives
 from transduce.tasks.bm25 import Bm25, rank_of
 from transduce.tasks.classify import texts_of
 from transduce.tasks.measures.measure import Measure, Sample
@@ -38,20 +39,38 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Against:
+    """The hard negatives of pairs. of: (rows,), which of all second texts and negatives each is; -1: a row has none."""
+
+    rows: Spans
+    of: Index
+
+
+@dataclass(frozen=True)
 class TwinPieces(FramedPieces):
     """Pairs of rows: `target` has the first ones, `second` those that belong to them."""
 
     second: Spans | None = None
+    against: Against | None = None
 
     @property
     def lengths(self) -> tuple[Index, Index]:
         assert self.second is not None
-        return self.second.lengths, self.target.lengths
+        if self.against is None:
+            return self.second.lengths, self.target.lengths
+        longest = np.maximum(self.second.lengths, np.where(self.against.of >= 0, self.against.rows.lengths, 0))
+        return 2 * longest, self.target.lengths  # of a batch whose rows all have one
 
     def padded(self, chosen: Index) -> Batch:
         assert self.second is not None
         source, layout = padded(self.second, chosen, self.pad)
-        return super().padded(chosen)._replace(source=source, source_layout=layout)
+        batch = super().padded(chosen)._replace(source=source, source_layout=layout)
+        some = chosen[:0] if self.against is None else chosen[self.against.of[chosen] >= 0]
+        if self.against is None or not len(some):
+            return batch
+        return batch._replace(
+            extra=Negatives(*padded(self.against.rows, some, self.pad), tensor(self.against.of[some]))
+        )
 
 
 class Mixed(Padded):
@@ -67,14 +86,19 @@ class Mixed(Padded):
 
 @dataclass(frozen=True)
 class Twins:
-    """Pairs of texts as ids, and which of all second texts each one is."""
+    """Pairs of texts as ids, and which of all second texts each one is.
 
-    names: tuple[str, str]
+    negatives: a hard negative of each pair; empty where `wrong`, which of all texts it is, is -1. None: there are none.
+    """
+
+    names: tuple[str, ...]
     firsts: Ragged
     seconds: Ragged
     which: Index
     frame: Frame
     pad: int
+    negatives: Ragged | None = None
+    wrong: Index | None = None
 
     def __len__(self) -> int:
         return len(self.firsts)
@@ -85,7 +109,11 @@ class Twins:
 
     @property
     def ids(self) -> Mapping[str, Ragged]:
-        return dict(zip(self.names, (self.firsts, self.seconds), strict=True))
+        return dict(zip(self.names, self.sides, strict=True))
+
+    @property
+    def sides(self) -> tuple[Ragged, ...]:
+        return (self.firsts, self.seconds) if self.negatives is None else (self.firsts, self.seconds, self.negatives)
 
     def cuts(self, config: BatchConfig) -> bool:
         return True
@@ -95,13 +123,16 @@ class Twins:
         if config.packing:
             raise UserError("batch.packing=true puts several texts in a row, but each has a vector; leave it out")
         limit, every = config.max_length, np.arange(len(self), dtype=np.int64)
-        both = np.maximum(self.firsts.lengths, self.seconds.lengths) + self.beside
-        chosen = np.flatnonzero(both <= limit) if drop else every
-        one, other = (
+        longest = np.stack([side.lengths for side in self.sides]).max(0) + self.beside
+        chosen = np.flatnonzero(longest <= limit) if drop else every
+        one, other, *more = (
             framed([self.frame.cut(texts[i].tolist(), None, limit) for i in chosen.tolist()], chosen, self.pad, every)
-            for texts in (self.firsts, self.seconds)
+            for texts in self.sides
         )
-        pieces = TwinPieces(one.target, chosen, self.pad, None, self.which[chosen], second=other.target)
+        against = None if self.wrong is None else Against(more[0].target, self.wrong[chosen])
+        pieces = TwinPieces(
+            one.target, chosen, self.pad, None, self.which[chosen], second=other.target, against=against
+        )
         return Mixed(pieces, config.batch_tokens)
 
 
@@ -122,7 +153,7 @@ class PairedConfig(TaskConfig):
         return around_of(tokenizer)
 
     def texts(self, columns: Columns) -> Sequence[str]:
-        return [text for name in self.reads for text in dict.fromkeys(texts_of(columns[name]))]
+        return [text for name in columns.names for text in dict.fromkeys(texts_of(columns[name]))]
 
     def shaped(self, model: ModelConfig, readers: Readers) -> ModelConfig:
         """Returns the same with a head that gives a vector."""
@@ -135,12 +166,24 @@ class PairedConfig(TaskConfig):
         assert model.pooled_head.size
 
     def examples(self, columns: Columns, readers: Readers) -> Twins:
-        tokenizer, (first, second) = readers.text, self.reads
-        texts = texts_of(columns[second])
-        place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        tokenizer, (first, second, *_) = readers.text, self.reads
+        texts, hard = texts_of(columns[second]), negatives_of(columns)
+        place = {text: i for i, text in enumerate(dict.fromkeys([*texts, *hard]))}
         which = np.array([place[text] for text in texts], dtype=np.int64)
         firsts, seconds = ids(texts_of(columns[first]), tokenizer), ids(texts, tokenizer)
-        return Twins((first, second), firsts, seconds, which, frame_of(tokenizer), tokenizer.pad)
+        twins = Twins((first, second), firsts, seconds, which, frame_of(tokenizer), tokenizer.pad)
+        if not any(text.strip() for text in hard):
+            return twins
+        wrong = np.array([place[text] if text.strip() else -1 for text in hard], dtype=np.int64)
+        return replace(twins, names=(first, second, NEGATIVE), negatives=ids(hard, tokenizer), wrong=wrong)
+
+    def unlearnable(self, model: ModelConfig, readers: Readers, name: str, examples: Examples) -> list[str]:
+        """Returns a sentence about hard negatives that are what they should be told from."""
+        wrong = cast(Twins, examples).wrong
+        if wrong is None or not (same := int((wrong == cast(Twins, examples).which).sum())):
+            return []
+        what = f"{name}: {same:,} of {int((wrong >= 0).sum()):,} negatives are the same text as what they stand beside"
+        return [f"{what}; these are no wrong answers, so nothing is learnt from them"]
 
     def measures(self) -> tuple[Measure, ...]:
         return ReciprocalRank(), RecallAt1(), RecallAt10()
@@ -155,11 +198,14 @@ class PairedConfig(TaskConfig):
     def samples(
         self, model: Model, readers: Readers, split: Split, options: GenerateConfig, limit: int | None
     ) -> list[Sample]:
-        """Returns for each first text the best second one of the split, and the ranks of its own: here, and by BM25."""
+        """Returns for each first text the best second one of the split, and the ranks of its own: here, and by BM25.
+
+        Hard negatives of the split are among the texts that are ranked.
+        """
         if limit == 0:
             return []
-        first, second = (texts_of(split.columns[name]) for name in self.reads)
-        candidates = [*dict.fromkeys(second)]
+        first, second = (texts_of(split.columns[name]) for name in self.reads[:2])
+        candidates = [*dict.fromkeys([*second, *(text for text in negatives_of(split.columns) if text.strip())])]
         place, there = {text: i for i, text in enumerate(candidates)}, self.vectors(model, readers, candidates)
         chosen, words = spread(len(first), limit), Bm25(candidates)
         here = self.vectors(model, readers, [first[i] for i in chosen])
@@ -171,6 +217,11 @@ class PairedConfig(TaskConfig):
         return out
 
 
+def negatives_of(columns: Columns) -> Sequence[str]:
+    """Returns the hard negative of each row, "" where it has none; nothing where the data have no such column."""
+    return texts_of(columns[NEGATIVE]) if NEGATIVE in columns.names else ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class EmbedConfig(PairedConfig):
     """Two texts that belong together, and a vector of each, so that like texts have like vectors.
@@ -179,7 +230,7 @@ class EmbedConfig(PairedConfig):
     """
 
     kind: ClassVar[str] = "embed"
-    reads: ClassVar[tuple[str, ...]] = (TEXT, OTHER)
+    reads: ClassVar[tuple[str, ...]] = (TEXT, OTHER, NEGATIVE)
     verb: ClassVar[str] = "embed"
 
     def predict(
@@ -207,7 +258,7 @@ class RankConfig(PairedConfig):
     """
 
     kind: ClassVar[str] = "rank"
-    reads: ClassVar[tuple[str, ...]] = (QUESTION, PASSAGE)
+    reads: ClassVar[tuple[str, ...]] = (QUESTION, PASSAGE, NEGATIVE)
     verb: ClassVar[str] = "rank"
 
     def inputs(self, columns: Columns) -> Sequence[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transduce.config import Part, UnknownKind, kinds, nearest, to_data
-from transduce.data.columns import Columns
+from transduce.data.columns import Columns, required
 from transduce.data.examples import Examples
 from transduce.data.loader import BatchConfig, Loader
 from transduce.data.mixed import loader_of
@@ -48,7 +48,7 @@ class TaskConfig(Part, ABC):
     """The task that a model is trained for."""
 
     folder: ClassVar[str] = "transduce.tasks"
-    reads: ClassVar[tuple[str, ...]]  # the columns that a table must have for it, the input first
+    reads: ClassVar[tuple[str, ...]]  # the columns that a table must have for it, the input first; last those it may
     verb: ClassVar[str]  # the command, and the method of what `td.load` returns
     shape: ClassVar[str]  # the kind of model that an architecture's name stands for
     unit: ClassVar[str] = "token"  # the name of one target
@@ -73,7 +73,7 @@ class TaskConfig(Part, ABC):
     def suited(self, data: DataConfig) -> Self:
         """Returns the task adapted to the kind of the data. Raises UserError where they do not fit."""
         if data.gives is not None and data.gives != self.reads:
-            here, there = " and ".join(self.reads), " and ".join(data.gives)
+            here, there = " and ".join(required(self.reads)), " and ".join(data.gives)
             raise UserError(
                 f"task={self.kind} learns from {here}, but data.kind={data.kind} gives {there}; {self.way(data)}"
             )
@@ -81,7 +81,7 @@ class TaskConfig(Part, ABC):
 
     def way(self, data: DataConfig) -> str:
         """Returns advice for a user whose data do not fit the task, as part of a sentence."""
-        return f"use task={data.task_of(to_data(data))}, or data that have {' and '.join(self.reads)}"
+        return f"use task={data.task_of(to_data(data))}, or data that have {' and '.join(required(self.reads))}"
 
     def readers(self, train: Columns) -> dict[str, Reader]:
         """Returns the readers of all columns but text, fitted to the training data. Raises UserError."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from transduce.model.auxiliary import collecting
 from transduce.model.batch import Batch
-from transduce.objectives.contrastive import Contrast, require_others
+from transduce.objectives.contrastive import Contrast, identities, require_others
 from transduce.objectives.objective import Learner, Loss, Objective, with_noted
 from transduce.runs.generators import rng_state, set_rng_state
 
@@ -40,24 +40,25 @@ def gathered(objective: Contrast, learner: Learner, batches: list[Batch], low: L
     First all vectors are computed, and the gradient of the loss with respect to them; then each batch is computed
     again, with the same dropout, and takes its part of that gradient further.   Gao et al. 2021, arXiv:2101.06983.
     """
-    device, states, sides = batches[0].targets.device, list[dict[str, Tensor]](), list[tuple[Tensor, Tensor]]()
+    device, states, sides = batches[0].targets.device, list[dict[str, Tensor]](), list[tuple[Tensor, ...]]()
     for batch in batches:
         states.append(rng_state(device))
         with torch.no_grad(), low(), collecting():
             sides.append(objective.vectors(learner, batch))
-    u, v = (torch.cat([pair[side] for pair in sides]).requires_grad_() for side in (0, 1))
-    loss = objective.of(learner, u, v, torch.cat([batch.targets for batch in batches]))
+    u, v, hard = (torch.cat(one).requires_grad_() for one in zip(*sides, strict=True))
+    loss = objective.of(learner, u, torch.cat([v, hard]), identities(batches))
     loss.total.backward()
-    assert u.grad is not None
-    assert v.grad is not None
-    out, sizes = loss._replace(total=loss.total.detach()), [len(batch.targets) for batch in batches]
-    parts = [cast("tuple[Tensor, ...]", grad.split(sizes)) for grad in (u.grad, v.grad)]
-    for batch, state, du, dv in zip(batches, states, *parts, strict=True):
+    out, parts = loss._replace(total=loss.total.detach()), list[tuple[Tensor, ...]]()
+    for whole, own in zip((u, v, hard), zip(*sides, strict=True), strict=True):
+        assert whole.grad is not None
+        parts.append(cast("tuple[Tensor, ...]", whole.grad.split([len(one) for one in own])))
+    for batch, state, *slopes in zip(batches, states, *parts, strict=True):
         set_rng_state(state, device)
         with low(), collecting() as noted:
-            one, other = objective.vectors(learner, batch)
-        beside = with_noted(Loss(u.new_zeros(()), torch.tensor(len(du)), {}), noted)
-        ((one * du).sum() + (other * dv).sum() + beside.total).backward()
+            vectors = objective.vectors(learner, batch)
+        beside = with_noted(Loss(u.new_zeros(()), torch.tensor(len(slopes[0])), {}), noted)
+        along = [(one * slope).sum() for one, slope in zip(vectors, slopes, strict=True)]
+        (sum(along[1:], along[0]) + beside.total).backward()
         metrics = {name: out.metrics.get(name, 0) + value for name, value in beside.metrics.items()}
         out = Loss(out.total + beside.total.detach(), out.count, {**out.metrics, **metrics})
     return out

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transduce.data.columns import Columns
+from transduce.data.columns import SPARSE, Columns
 from transduce.data.examples import Encoded, Ragged
 from transduce.data.examples import Index as Numbers
 from transduce.data.prepared.index import Index
@@ -43,7 +43,8 @@ def _split(folder: Path, split: str, index: Index, names: list[str]) -> Columns:
             characters=counts["characters"], utf8=counts["bytes"],
         )  # fmt: skip
 
-    return Columns({name: column(name) for name in names}, sources=index.data[split].get("sources", {}))
+    there = [*names, *(name for name in sorted(SPARSE) if f"{name}.values" in parts[0])]
+    return Columns({name: column(name) for name in there}, sources=index.data[split].get("sources", {}))
 
 
 def offsets(lengths: list[NDArray[np.int64]], joins: list[bool]) -> Numbers:
