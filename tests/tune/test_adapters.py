@@ -103,7 +103,7 @@ def test_what_does_not_move_keeps_its_bits_and_is_saved_once(
     assert summary(run.path).parameters == whole
 
 
-@pytest.mark.parametrize("way", ["head", "lora", "ulmfit"])
+@pytest.mark.parametrize("way", ["head", "lora", "prefix", "ulmfit"])
 def test_a_run_that_is_stopped_goes_on_bit_for_bit(way: str, lm: Path, tables: Path, tmp_path: Path) -> None:
     tune = {"kind": way, "unfreeze_steps": 1} if way == "ulmfit" else way
     whole = classifier(lm, tables, tmp_path, tune=tune, name="whole")

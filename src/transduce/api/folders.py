@@ -7,7 +7,7 @@ from typing import Any
 from transduce.api.opening import load
 from transduce.api.recipes import Overrides, changed
 from transduce.errors import UserError
-from transduce.exchange import acting, drawing, hub, peft_adapter, seeing
+from transduce.exchange import acting, drawing, hub, peft_adapter, peft_prefix, seeing
 from transduce.exchange import exporting as exported
 from transduce.exchange import importing as imported
 from transduce.exchange.parity import Apart, layer_by_layer
@@ -15,13 +15,14 @@ from transduce.precision.convert import Precision
 from transduce.runs.opening import open_run
 from transduce.runs.quantising import quantise as write_codes
 from transduce.runs.run import Run
+from transduce.tune.prefix import prefixed
 
 
 def import_model(source: str | Path, out: str | Path | None = None, *, base: str | Path | None = None) -> Run:
     """Makes a run of the model in a Hugging Face folder or of hub:OWNER/NAME, and returns it.
 
     out: the directory of the run (None: runs/NAME). The last file written in it is certificate.json.
-    base: of an adapter as PEFT keeps it, the model that it is merged into, as `source` (None: where it says itself).
+    base: of an adapter as PEFT keeps it, the model that it is for, as `source` (None: where it says itself).
 
     Raises UserError where the folder is not whole, its model is unknown, or the run would compute other numbers.
     """
@@ -50,14 +51,16 @@ def require_new(out: Path) -> Path:
 def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best", adapter: bool = False) -> None:
     """Writes a run as a folder that transformers opens with its own classes. Raises UserError if none of them fits.
 
-    adapter: of a run with tune=lora or dora, write the adapters alone, as PEFT opens them.
+    adapter: of a run with tune=lora, dora or prefix, write what was trained alone, as PEFT opens it.
     """
     if adapter:
         opened = open_run(Run(Path(run)), checkpoint, merged=False)
-        size = opened.recipe.task.size(opened.readers)
-        peft_adapter.write(opened.model, opened.recipe.model, size, opened.recipe.start, require_new(Path(folder)))
+        size, base = opened.recipe.task.size(opened.readers), opened.recipe.start
+        put = peft_prefix.write if prefixed(opened.model) else peft_adapter.write
+        put(opened.model, opened.recipe.model, size, base, require_new(Path(folder)))
         return
     model = load(run, checkpoint=checkpoint, device="cpu")
+    peft_prefix.require_none(model.model)
     if model.task.verb == "draw":
         return drawing.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
     if model.task.sees:

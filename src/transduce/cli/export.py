@@ -14,7 +14,7 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The directory to write.", show_default=False)],
     checkpoint: Checkpoint = "best",
     adapter: Annotated[
-        bool, typer.Option("--adapter", help="Only the adapters of tune=lora or dora, for PEFT.")
+        bool, typer.Option("--adapter", help="Only what tune=lora, dora or prefix trained, for PEFT.")
     ] = False,
     json: Annotated[bool, option("path, certificate (as certificate.json)")] = False,
 ) -> None:

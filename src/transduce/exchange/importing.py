@@ -15,7 +15,7 @@ from transduce.data.loader import BatchConfig
 from transduce.data.readers.reader import Readers
 from transduce.disk import remove, replace_text
 from transduce.errors import Notice, UserError
-from transduce.exchange import certificate, peft_adapter, peft_merge, tasked
+from transduce.exchange import certificate, peft_adapter, peft_merge, peft_prefix, tasked
 from transduce.exchange import checkpoint as published
 from transduce.exchange.answers import OwnModel, Questions, TransformersModel, by_settings
 from transduce.exchange.certificate import require_intact
@@ -127,12 +127,17 @@ def settings_file(folder: Path) -> Path:
 def write(folder: Path, out: Path, *, base: Path | None = None, lines: int = 1000) -> Run:
     """Makes a run of the model in a folder, untrained here, with a certificate.
 
-    An adapter of PEFT is merged into its model. base: the folder of that (None: where the adapter says).
+    An adapter of PEFT is merged into its model, a prefix put before its attention. base: the folder of that model
+    (None: where the adapter says).
     lines: of text that are compared for the certificate.
     Raises UserError where `out` is in use, and, leaving nothing behind, where the run computes other numbers.
     """
     require_new(out)
     require_intact(folder)
+    if peft_prefix.has_prefix(folder):
+        whole = peft_merge.at_hand(read_json(folder / peft_adapter.CONFIG), base, folder)
+        require_intact(whole)
+        return written(whole, folder, out, lines, folder)
     if (folder / peft_adapter.CONFIG).is_file():
         with peft_merge.merged(folder, base) as whole:
             return written(whole, folder, out, lines)
@@ -141,18 +146,28 @@ def write(folder: Path, out: Path, *, base: Path | None = None, lines: int = 100
     return written(folder, folder, out, lines)
 
 
-def written(folder: Path, origin: Path, out: Path, lines: int) -> Run:
-    """The model of a folder as a run. origin: where the folder is from."""
+def written(folder: Path, origin: Path, out: Path, lines: int, prefix: Path | None = None) -> Run:
+    """The model of a folder as a run. origin: where the folder is from. prefix: a folder of PEFT, put before it."""
     beside = out.with_name(f".{out.name}.partial")
     remove(beside)
     try:
-        save(from_origin(read_folder(folder), origin), folder, beside)
-        certify(folder, beside, lines)
+        save(from_origin(read_with(folder, prefix), origin), folder, beside)
+        certify(folder, beside, lines, prefix)
         out.rmdir() if out.exists() else None
         beside.rename(out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return Run(out)
+
+
+def read_with(folder: Path, prefix: Path | None) -> Folder:
+    """Reads a folder, and puts a prefix of PEFT before it, if there is one. Raises UserError."""
+    contents = read_folder(folder)
+    if prefix is None:
+        return contents
+    tune, limit = peft_prefix.put(contents.model, prefix), contents.model.limit
+    batch = replace(contents.recipe.batch, max_length=min(contents.recipe.batch.max_length, limit or 1 << 30))
+    return contents._replace(recipe=replace(contents.recipe, tune=tune, batch=batch))
 
 
 def from_origin(contents: Folder, origin: Path) -> Folder:
@@ -183,9 +198,10 @@ def save(contents: Folder, folder: Path, out: Path) -> None:
     replace_text(out / "config.yaml", yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
 
 
-def certify(folder: Path, out: Path, count: int) -> None:
+def certify(folder: Path, out: Path, count: int, prefix: Path | None = None) -> None:
     """Compares the run with transformers, or with a second reading of the folder, and writes a certificate.
 
+    prefix: that PEFT puts before the model of transformers.
     Raises UserError where they differ.
     """
     config = Run(out).recipe
@@ -195,11 +211,13 @@ def certify(folder: Path, out: Path, count: int) -> None:
     questions = certificate.questions(model, tokenizer, config.task.begins(tokenizer), count)
     ours = OwnModel(model, tokenizer, marks.before, marks.after).answer(questions)
     theirs = None
-    if certificate.has_transformers():
+    if certificate.has_transformers() and (prefix is None or peft_prefix.installed()):
         theirs = TransformersModel(folder, architecture(folder))
-        against, other = "transformers", theirs.answer(questions)
+        if prefix is not None:
+            theirs.model = peft_prefix.on(theirs.model, prefix)
+        against, other = "transformers" if prefix is None else "transformers and peft", theirs.answer(questions)
     else:
-        again = read_folder(folder)
+        again = read_with(folder, prefix)
         against = "a second reading of the folder, since transformers is not installed"
         other = OwnModel(again.model, again.tokenizer, marks.before, marks.after).answer(questions)
     findings = certificate.compare(ours, other)

@@ -47,7 +47,7 @@ def write(model: Model, config: ModelConfig, vocab_size: int, base: str, folder:
     """
     adapted = adapters_by_name(model)
     if not adapted:
-        raise UserError("this run has no adapters to write (tune=lora or dora); export it without --adapter")
+        raise UserError("this run has no adapters to write (tune=lora, dora or prefix); export it without --adapter")
     match = expressed(families(), config, vocab_size)
     if match is None:
         raise UserError("no class of transformers fits this model, so PEFT has nothing to put the adapters on")

@@ -67,7 +67,9 @@ def require_lora(config: Mapping[str, Any], path: Path) -> None:
     """Raises UserError for an adapter of another kind, and for settings that change what is computed."""
     kind = config.get("peft_type")
     if kind != "LORA":
-        raise UserError(f"{path} has peft_type={kind}, which is not read here; LORA is, DoRA among it")
+        raise UserError(
+            f"{path} has peft_type={kind}, which is not read here; LORA is, DoRA among it, and PREFIX_TUNING"
+        )
     beyond = [key for key, nothing in BEYOND.items() if config.get(key, nothing[0]) not in nothing]
     if beyond:
         raise UserError(f"{path} asks for {', '.join(beyond)}, which is not read here; merge the adapter with peft")

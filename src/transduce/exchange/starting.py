@@ -45,10 +45,24 @@ def complete(
         if old.get("start") == where:
             return laid_on(data, old["model"], old["tokenizer"], changes), None
     begin = start.open_start(str(where))
+    require_same(data.get("tune"), begin)
     own, there = cast("Mapping[str, Any]", data.get("model") or {}), begin.recipe.model
     there = there if own.get("kind") == there.kind else there.body()
     model, tokenizer = config.to_data(there), config.to_data(begin.recipe.tokenizer)
     return laid_on(data, model, tokenizer, changes), begin
+
+
+def require_same(tune: Any, begin: Start) -> None:
+    """Raises UserError where what stands beside the weights of a start would have no place. tune: of the recipe."""
+    there = begin.recipe.tune
+    if not there.not_merged:
+        return
+    tune = plain(tune)
+    own: dict[str, Any] = {"kind": tune} if isinstance(tune, str) else dict(tune or {})
+    if own.get("kind") != there.kind or config.from_data(type(there), own) != there:
+        keys = " ".join(f"tune.{key}={value}" for key, value in config.to_data(there).items())
+        what = f"start={begin.where} was trained with tune={there.kind}, which is no part of its model's weights"
+        raise UserError(f"{what}; set {keys}, or start from {begin.recipe.start}, from which it was tuned")
 
 
 def laid_on(

@@ -15,6 +15,7 @@ from transduce.inspect.maps import map_of
 from transduce.inspect.recording import Queried, Recording
 from transduce.model.mixers.attention import Attention
 from transduce.model.positions.position import Positions
+from transduce.tune.prefix import PrefixedAttention
 
 
 class Stage(NamedTuple):
@@ -72,7 +73,14 @@ def require_head(head: int, heads: int) -> None:
 
 def of_attention(read: Read, notes: Recording, mixer: Attention, given: Queried, head: int) -> list[Stage]:
     """Returns the stages of one head of attention."""
-    (q, k, v), bias = heads_of(mixer, given), mixer.bias(given.q, given.layout, given.seen, given.whole)
+    columns = read.columns
+    if isinstance(mixer, PrefixedAttention):
+        seen, bias = mixer.among(given.q, given.layout, given.seen, given.whole, mixer.prefix.values)
+        given = given._replace(seen=seen)
+        columns = [*(f"prefix {i + 1}" for i in range(len(mixer.prefix.values))), *columns]
+    else:
+        bias = mixer.bias(given.q, given.layout, given.seen, given.whole)
+    q, k, v = heads_of(mixer, given)
     q, k, v = q[head - 1], k[head - 1], v[head - 1]  # (T, D), (N, D), (N, E)
     scale = q.shape[-1] ** -0.5 if mixer.scale is None else mixer.scale
     scores, text = (q * scale) @ k.T, f"q . k of each pair, times {scale:.4g}"
@@ -86,7 +94,7 @@ def of_attention(read: Read, notes: Recording, mixer: Attention, given: Queried,
     masked = scores if seen is None else scores.masked_fill(~seen, -torch.inf)
     weights = masked.softmax(-1).nan_to_num()  # a query that sees nothing takes nothing
     group = (head - 1) * given.seen.fields[0].shape[2] // given.q.shape[2] + 1
-    rows, columns, own = read.rows, read.columns, f"of head {head}"
+    rows, own = read.rows, f"of head {head}"
     shared = own if given.seen.fields[0].shape[2] == given.q.shape[2] else f"of key head {group}, which {own[3:]} uses"
     turned = "" if type(mixer.positions).turn is Positions.turn else ", turned by its place"
     text += "" if seen is None or bool(seen.all()) else "; a token that is not seen has no score"

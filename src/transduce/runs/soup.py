@@ -96,7 +96,8 @@ def write(first: Ingredient, averaged: Mapping[str, Tensor], out: Path, record: 
         checkpoint.write(at, {"model.safetensors": dict(averaged), "optimizer.safetensors": {}}, state)
         for link in ("best", "last"):
             checkpoint.point(beside / link, f"checkpoints/{at.name}")
-        recipe = replace(first.recipe, name=out.name, tune=Full())  # adapters are in the weights
+        tune = first.recipe.tune if first.recipe.tune.not_merged else Full()  # adapters are in the weights
+        recipe = replace(first.recipe, name=out.name, tune=tune)
         replace_text(beside / "config.yaml", yaml.safe_dump(to_data(recipe), sort_keys=False, allow_unicode=True))
         replace_text(beside / NAME, json.dumps(record, indent=1) + "\n")
         seal(beside)

@@ -50,9 +50,12 @@ def hand_on(start: Start, run: Run, recipe: Recipe) -> None:
 def begin(model: Model, start: Start, config: ModelConfig) -> list[str]:
     """Copies the weights of a start into a model; only what a head has may differ. Returns lines to say of it.
 
-    A head of another kind starts anew, whatever its weights are called. config: of the model, with its head. Raises
-    UserError where the shape of another weight differs.
+    A head of another kind starts anew, whatever its weights are called. What stands beside the weights of the start,
+    such as a prefix, is put beside those of the model. config: of the model, with its head. Raises UserError where the
+    shape of another weight differs.
     """
+    if start.recipe.tune.not_merged:
+        start.recipe.tune.adapt(model, torch.Generator())
     own, heads = weights(model), (*HEAD, "heads.")
     others = other_heads(config, start.recipe.task.shaped(start.recipe.model, start.readers))
     alone = any(map(of_encoder, start.weights)) and not any(map(of_encoder, own))

@@ -18,6 +18,7 @@ class TuneConfig(Part):
     """A way to tune. Parameters of one label move together."""
 
     folder: ClassVar[str] = "transduce.tune"
+    not_merged: ClassVar[bool] = False  # its weights stand beside those of the model, and `merge` leaves them there
 
     def adapt(self, model: Model, generator: torch.Generator) -> list[str]:
         """Puts adapters on the weights of a model; none by default. Returns the sentences that say which.
