@@ -1,5 +1,6 @@
 """What all tests share, and two tiny recipes: reversing words (an encoder-decoder) and lines of letters (a decoder)."""
 
+import csv
 import itertools
 import math
 import os
@@ -64,6 +65,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
 
+LETTERS = {"low": "a", "middle": "b", "high": "c"}  # of tones
 Tiny = Callable[..., dict[str, Any]]
 
 
@@ -153,6 +155,26 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def joined(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.csv and valid.csv: one to four tones that follow one another, a letter each."""
+    folder, draw = tmp_path_factory.mktemp("joined"), random.Random(0)
+    for split, rows in (("train", 80), ("valid", 40)):
+        clips = sorted((tones / split).glob("*/*.wav"))
+        table = [("sound", "text")]
+        for n in range(rows):
+            some = draw.choices(clips, k=draw.randint(1, 4))
+            with wave_file.open(str(folder / f"{split}{n}.wav"), "wb") as out:
+                out.setparams((1, 2, 8000, 0, "NONE", "none"))
+                for clip in some:
+                    with wave_file.open(str(clip)) as sound:
+                        out.writeframes(sound.readframes(sound.getnframes()) + struct.pack("<400h", *[0] * 400))
+            table.append((f"{split}{n}.wav", "".join(LETTERS[clip.parent.name] for clip in some)))
+        with (folder / f"{split}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(table)
+    return folder
+
+
 def hearing(tones: Path) -> dict[str, Any]:
     """The plain data of a recipe that tells tones apart."""
     data = seeing(tones)
@@ -161,14 +183,27 @@ def hearing(tones: Path) -> dict[str, Any]:
     return {**data, **own, "model": model, "batch": {"batch_tokens": 64, "max_length": 40}}
 
 
+def dictating(joined: Path) -> dict[str, Any]:
+    """The plain data of a recipe that writes what is said."""
+    data = hearing(joined)
+    own = {
+        "data": {"kind": "transcripts", "path": str(joined)},
+        "task": {"kind": "transcribe", "decoder": True, "features": {"mels": 8}},
+    }
+    model = {**data["model"], "kind": "listener", "residual": {"kind": "pre-norm", "dropout": 0.1}}
+    more = {"tokenizer": {"kind": "char"}, "generate": {"max_new_tokens": 8}}
+    return {**data, **own, **more, "model": model, "batch": {"batch_tokens": 400, "max_length": 80}}
+
+
 @pytest.fixture(scope="session")
-def tiny(texts: Path, photos: Path, tones: Path) -> Tiny:
+def tiny(texts: Path, photos: Path, tones: Path, joined: Path) -> Tiny:
     """tiny("translation" | "language" | "see" | "hear", {"train.max_steps": 3, ...}) -> plain data of a recipe."""
 
     def make(task: str = "translation", over: dict[str, Any] | None = None) -> dict[str, Any]:
-        if task in ("see", "hear", "match", "caption"):
+        if task in ("see", "hear", "match", "caption", "dictate"):
             of_pictures = {"see": seeing, "match": matching, "caption": captioning}
-            data = hearing(tones) if task == "hear" else of_pictures[task](photos)
+            of_sounds = {"hear": lambda: hearing(tones), "dictate": lambda: dictating(joined)}
+            data = of_sounds[task]() if task in of_sounds else of_pictures[task](photos)
             for key, value in (over or {}).items():
                 override(data, key, value)
             return data

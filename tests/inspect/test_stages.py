@@ -174,7 +174,7 @@ def test_any_mixer_has_the_stages_that_it_has(kind: type[MixerConfig]) -> None:
         n, plain = numbers(found), {one.name: one.text for one in found.stages if one.numbers is None}
         torch.testing.assert_close(n["hidden states"], features(model.eval())[0])
         assert {"lookup", "mixer in", "projection", "added", "layer out", "logits"} <= set(n)
-        if kind.kind == "attention":
+        if kind.kind in ("attention", "unbiased-keys"):
             assert {"query", "key", "value", "scores", "softmax", "sum", "merge"} <= set(n)
         else:
             assert "has no stages of attention" in plain["query, key, value"]

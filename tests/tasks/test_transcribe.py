@@ -2,9 +2,6 @@
 
 import csv
 import json
-import random
-import struct
-import wave
 from pathlib import Path
 
 import pytest
@@ -27,27 +24,6 @@ SMALL = {
     "schedule.warmup_steps": 5, "train.max_steps": 80, "train.validate_every": 40, "train.threads": 1,
     "train.device": "cpu", "train.ema": None, "train.precision": "fp32", "train.samples": 40,
 }  # fmt: skip
-NAMES = {"low": "a", "middle": "b", "high": "c"}
-
-
-@pytest.fixture(scope="session")
-def joined(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train.csv and valid.csv: one to four tones that follow one another, a letter each."""
-    folder, draw = tmp_path_factory.mktemp("joined"), random.Random(0)
-    for split, rows in (("train", 80), ("valid", 40)):
-        clips = sorted((tones / split).glob("*/*.wav"))
-        table = [("sound", "text")]
-        for n in range(rows):
-            some = draw.choices(clips, k=draw.randint(1, 4))
-            with wave.open(str(folder / f"{split}{n}.wav"), "wb") as out:
-                out.setparams((1, 2, 8000, 0, "NONE", "none"))
-                for clip in some:
-                    with wave.open(str(clip)) as sound:
-                        out.writeframes(sound.readframes(sound.getnframes()) + struct.pack("<400h", *[0] * 400))
-            table.append((f"{split}{n}.wav", "".join(NAMES[clip.parent.name] for clip in some)))
-        with (folder / f"{split}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows(table)
-    return folder
 
 
 @pytest.fixture(scope="session")

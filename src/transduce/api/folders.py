@@ -7,7 +7,7 @@ from typing import Any
 from transduce.api.opening import load
 from transduce.api.recipes import Overrides, changed
 from transduce.errors import UserError
-from transduce.exchange import acting, drawing, hub, peft_adapter, peft_prefix, seeing
+from transduce.exchange import acting, drawing, hearing, hub, peft_adapter, peft_prefix, seeing
 from transduce.exchange import exporting as exported
 from transduce.exchange import importing as imported
 from transduce.exchange.parity import Apart, layer_by_layer
@@ -34,6 +34,8 @@ def import_model(source: str | Path, out: str | Path | None = None, *, base: str
     where = hub.snapshot(base) if isinstance(base, str) and base.startswith(hub.PREFIX) else base
     if seeing.sees(folder):
         return seeing.write(folder, out)
+    if hearing.hears(folder):
+        return hearing.write(folder, out)
     if acting.acts(folder):
         return acting.write(folder, out)
     if drawing.draws(folder):
@@ -65,6 +67,8 @@ def export(run: str | Path, folder: str | Path, *, checkpoint: str = "best", ada
         return drawing.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
     if model.task.sees:
         return seeing.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
+    if model.task.hears:
+        return hearing.export(model.model, model.readers, model.recipe, Path(run), require_new(Path(folder)))
     if model.task.acts:
         return acting.export(model.model, model.readers, model.recipe, require_new(Path(folder)))
     columns = model.readers.columns

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -50,7 +50,10 @@ class Captioned:
 
 @dataclass(frozen=True)
 class Described:
-    """Pictures and captions as ids, which are written of them."""
+    """Pictures and captions as ids, which are written of them.
+
+    Slots are those of captions, and one for each picture.
+    """
 
     pictures: Pictured
     captions: Ragged
@@ -68,45 +71,53 @@ class Described:
 
     def rows(self, config: BatchConfig, *, drop: bool) -> Rows[Any]:
         self.pictures.rows(config, drop=drop)  # refuses what pictures cannot be
-        return DescribedRows(self, whole(self.captions, self.specials, config.max_length, drop), config.batch_tokens)
+        texts, one = whole(self.captions, self.specials, config.max_length, drop), np.ones(len(self), dtype=np.int64)
+        return WrittenRows(PictureRows(self.pictures, config.batch_tokens), one, texts, config.batch_tokens)
 
 
-class DescribedRows:
-    """A picture and its caption a row, captions of like lengths in a batch. A group is as of pictures.
+class Given(Protocol):
+    """Makes batches of sources, of a group as of pictures."""
 
-    Slots are those of captions, and one for each picture.
-    """
+    def build(self, group: Index, /) -> Batch: ...
 
-    def __init__(self, examples: Described, captions: Pieces, budget: int) -> None:
-        self.pictures, self.captions, self.budget = PictureRows(examples.pictures, budget), captions, budget
-        self.place = np.full(len(examples), -1, dtype=np.int64)
-        self.place[captions.example] = np.arange(len(captions.example))
+
+class WrittenRows:
+    """A source and its text a row, both of like lengths in a batch. A group is as of pictures."""
+
+    def __init__(self, sources: Given, slots: Index, texts: Pieces, budget: int) -> None:
+        """Makes rows of sources with texts: a piece for each example that is read. slots: of each source."""
+        self.sources, self.texts, self.budget = sources, texts, budget
+        self.before, self.place = slots[texts.example], np.full(len(slots), -1, dtype=np.int64)
+        self.place[texts.example] = np.arange(len(texts.example))
 
     @property
     def shape(self) -> tuple[int, int]:
-        lengths = self.captions.target.lengths
-        return 1, round(float(lengths.mean())) if len(lengths) else 1
+        return mean(self.before), mean(self.texts.target.lengths)
 
     def plan(self, rng: np.random.Generator) -> list[Index]:
-        epoch, lengths = int(rng.integers(2**62)), self.captions.target.lengths
-        batches = self.cut(order.bucket(np.ones_like(lengths), lengths, rng, POOL))
+        epoch = int(rng.integers(2**62))
+        batches = self.cut(order.bucket(self.before, self.texts.target.lengths, rng, POOL))
         shuffled: list[int] = rng.permutation(len(batches)).tolist()
         return [self.group(batches[i], epoch) for i in shuffled]
 
     def fixed(self) -> list[Index]:
-        return [self.group(batch, NONE) for batch in self.cut(np.argsort(self.captions.target.lengths, kind="stable"))]
+        ordered = np.lexsort((self.texts.target.lengths, self.before))
+        return [self.group(batch, NONE) for batch in self.cut(ordered)]
 
     def cut(self, rows: Index) -> list[Index]:
-        lengths = self.captions.target.lengths
-        return order.cut(rows, np.ones_like(lengths), lengths, self.budget)
+        return order.cut(rows, self.before, self.texts.target.lengths, self.budget)
 
     def group(self, rows: Index, epoch: int) -> Index:
-        return np.stack([self.captions.example[rows], np.full(len(rows), epoch, dtype=np.int64)], 1)
+        return np.stack([self.texts.example[rows], np.full(len(rows), epoch, dtype=np.int64)], 1)
 
     def build(self, group: Index) -> Batch:
-        seen = self.pictures.build(group)
-        batch = self.captions.padded(self.place[group[:, 0]])
-        return batch._replace(source=seen.inputs, source_layout=seen.layout)
+        given = self.sources.build(group)
+        batch = self.texts.padded(self.place[group[:, 0]])
+        return batch._replace(source=given.inputs, source_layout=given.layout)
+
+
+def mean(lengths: Index) -> int:
+    return round(float(lengths.mean())) if len(lengths) else 1
 
 
 class PairRows:

@@ -263,7 +263,7 @@ def preview(loader: Loader, tokenizer: Tokenizer, rows: int) -> tuple[Row, ...]:
             if shown := predicted >= 0:
                 target.append(Token(tokenizer.pieces([predicted])[0], True))
         source: list[Token] = []
-        if batch.source is not None and batch.source_layout is not None:
+        if batch.source is not None and batch.source_layout is not None and not batch.source.is_floating_point():
             ids = _ints(batch.source[row][batch.source_layout.valid[row]])
             source = [Token(text, False) for text in tokenizer.pieces(ids)]
         out.append(Row(tuple(source), tuple(target)))

@@ -1,4 +1,4 @@
-"""Folders of models that read no text, as runs: their contents, and files that are there whole or not at all."""
+"""Folders of models whose input is no text, as runs: their contents, and files that are there whole or not at all."""
 
 import shutil
 from collections.abc import Generator, Sequence
@@ -30,8 +30,8 @@ class Folder(NamedTuple):
     recipe: Recipe
 
 
-def is_of(folder: Path, what: Literal["sees", "acts"]) -> bool:
-    """Says whether the model of a folder is of a family that sees, or acts."""
+def is_of(folder: Path, what: Literal["sees", "hears", "acts"]) -> bool:
+    """Says whether the model of a folder is of a family that sees, hears, or acts."""
     if not (folder / "config.json").is_file():
         return False
     kind = read_json(folder / "config.json").get("model_type")

@@ -62,6 +62,10 @@ def read_folder(folder: Path) -> Folder:
         raise UserError(
             f"{folder} holds a model that sees; import it (transduce import {folder}) and start from that run"
         )
+    if weights.family.hears:
+        raise UserError(
+            f"{folder} holds a model that hears; import it (transduce import {folder}) and start from that run"
+        )
     if weights.family.acts:
         raise UserError(
             f"{folder} holds a model that acts; import it (transduce import {folder}) and start from that run"

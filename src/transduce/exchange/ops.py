@@ -71,6 +71,20 @@ class Kernel(Op):
         return [ours[0].reshape(len(ours[0]), -1, self.side, self.side)]
 
 
+@dataclass(frozen=True)
+class Windows(Op):
+    """A convolution (out, in, taps) over time to a matrix (out, taps in) of windows of frames, the first one first."""
+
+    taps: int
+
+    def read(self, theirs: Sequence[Tensor]) -> list[Tensor]:
+        (x,) = theirs
+        return [x.mT.flatten(1) if x.ndim == 3 and x.shape[2] == self.taps else x]
+
+    def write(self, ours: Sequence[Tensor]) -> list[Tensor]:
+        return [ours[0].reshape(len(ours[0]), self.taps, -1).mT]
+
+
 class First(Op):
     """The first of several; the others stand in the file, but nothing computes with them."""
 

@@ -8,10 +8,12 @@ from transduce import config
 from transduce.errors import UserError
 from transduce.exchange import start
 from transduce.plain_yaml import plain
+from transduce.runs import assumed
 from transduce.runs.run import read_config
 from transduce.runs.start import SCRATCH, Start
 
 CONFIG = "config.yaml"
+OF_KIND = ("objective", "batch", "generate")  # sections that belong to a kind of model; the task is laid on
 
 
 def of_run(spec: str, changes: list[tuple[str, Any]]) -> tuple[str, list[tuple[str, Any]]]:
@@ -34,7 +36,7 @@ def complete(
     The head stays that of the recipe, and `changes` of the model are laid on. out: the directory of runs; a run that
     has begun there has all it needs. Raises UserError.
     """
-    where = plain(data.get("start", SCRATCH))
+    data, where = with_task(data), plain(data.get("start", SCRATCH))
     if where in (None, SCRATCH):
         return data, None
     if odd := next((key for key, _ in changes if key.split(".")[0] == "tokenizer"), None):
@@ -43,11 +45,16 @@ def complete(
     if run is not None and (run / CONFIG).is_file() and any((run / "checkpoints").glob("step-*")):
         old = read_config(run)
         if old.get("start") == where:
+            if goes_on(data, assumed.kind(old, "model"), changes):
+                data = with_sections(data, old, changes)
             return laid_on(data, old["model"], old["tokenizer"], changes), None
     begin = start.open_start(str(where))
     require_same(data.get("tune"), begin)
     own, there = cast("Mapping[str, Any]", data.get("model") or {}), begin.recipe.model
-    there = there if own.get("kind") == there.kind else there.body()
+    if assumed.kind(data, "task") == begin.recipe.task.kind and goes_on(data, there.kind, changes):
+        data = with_sections(data, config.to_data(begin.recipe), changes)
+    elif own.get("kind") != there.kind:
+        there = there.body()
     model, tokenizer = config.to_data(there), config.to_data(begin.recipe.tokenizer)
     return laid_on(data, model, tokenizer, changes), begin
 
@@ -63,6 +70,35 @@ def require_same(tune: Any, begin: Start) -> None:
         keys = " ".join(f"tune.{key}={value}" for key, value in config.to_data(there).items())
         what = f"start={begin.where} was trained with tune={there.kind}, which is no part of its model's weights"
         raise UserError(f"{what}; set {keys}, or start from {begin.recipe.start}, from which it was tuned")
+
+
+def with_task(data: dict[str, Any]) -> dict[str, Any]:
+    """Returns plain data of a recipe with the keys of its task that follow from the kind of its model."""
+    task, section = assumed.task(data), data.get("task")
+    if task is None or not isinstance(section, Mapping):
+        return data
+    return {**data, "task": task.completed(cast("Mapping[str, Any]", section), assumed.kind(data, "model"))}
+
+
+def goes_on(data: Mapping[str, Any], kind: str, changes: Iterable[tuple[str, Any]]) -> bool:
+    """Says whether a training goes on with a model of that kind, in the place of the recipe's, which nobody chose."""
+    task, chosen = assumed.task(data), any(key in ("model", "model.kind") for key, _ in changes)
+    return not chosen and task is not None and task.goes_on(assumed.kind(data, "model"), kind)
+
+
+def with_sections(
+    data: dict[str, Any], sections: Mapping[str, Any], changes: Iterable[tuple[str, Any]]
+) -> dict[str, Any]:  # fmt: skip
+    """Returns a recipe's plain data with the sections that belong to the kind of the model that it starts from, and the
+    changes of these.
+    """
+    out = {**data, **{name: sections[name] for name in OF_KIND}}
+    out["task"] = {**cast("Mapping[str, Any]", sections["task"]), **cast("Mapping[str, Any]", data.get("task") or {})}
+    out["model"] = {"kind": sections["model"]["kind"]}  # its head, too, is that of the start
+    for key, value in changes:
+        if key.split(".")[0] in OF_KIND:
+            config.override(out, key, value)
+    return out
 
 
 def laid_on(

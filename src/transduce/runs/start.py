@@ -19,6 +19,7 @@ from transduce.runs.weights import weights
 
 SCRATCH = "scratch"
 SENTENCES = "sentences"  # the folder of a run that says how texts become vectors
+ORIGIN = "origin"  # the folder of a run that has the small files of the folder it was imported from
 SHOWN = 4
 ENCODER = "encoder."  # what the weights of the encoder begin with, where a model has a decoder too
 HEAD = ("head.", "decoder.head.")  # what the weights of the head begin with
@@ -42,6 +43,8 @@ def hand_on(start: Start, run: Run, recipe: Recipe) -> None:
         beside.rename(folder)
     if start.recipe.task.kind == recipe.task.kind and not (run.path / reader.FOLDER).exists():
         start.readers.save(run.path)
+        if (files := Path(start.where) / ORIGIN).is_dir() and not (run.path / ORIGIN).exists():
+            shutil.copytree(files, run.path / ORIGIN)  # an export writes those again that say nothing of the weights
     if (vectors := Path(start.where) / SENTENCES).is_dir() and not (run.path / SENTENCES).exists():
         shutil.copytree(vectors, run.path / SENTENCES)
 

@@ -16,13 +16,10 @@ from transduce.data.readers.files import named
 from transduce.data.readers.reader import Reader, Readers
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
-from transduce.generate.decode import decode
-from transduce.generate.inputs import Shown
 from transduce.model.architecture import EncoderDecoderConfig, ModelConfig
 from transduce.model.embed.pictures import PictureEmbedding
-from transduce.model.embed.table import TableConfig
 from transduce.model.models import Model
-from transduce.tasks.answer import Answer, answer, distinct, room
+from transduce.tasks.answer import Answer
 from transduce.tasks.classify import texts_of
 from transduce.tasks.measures.bleu import Bleu, BleuTokenizer
 from transduce.tasks.measures.errors import CharacterErrorRate
@@ -32,6 +29,7 @@ from transduce.tasks.measures.measure import Measure, Sample
 from transduce.tasks.seeing import SeeingConfig
 from transduce.tasks.task import Split, spread
 from transduce.tasks.translate import selected
+from transduce.tasks.writing import apart, written
 
 NO_DECODER = "task=caption reads a picture with one stack and writes with another; use model.kind=encoder-decoder"
 
@@ -69,11 +67,8 @@ class CaptionConfig(SeeingConfig):
         """Returns the same with an encoder for pictures of this size, and a table of its own for the decoder."""
         if not isinstance(model, EncoderDecoderConfig):
             raise UserError(NO_DECODER)
-        return replace(
-            model, embedding=self.embedded(model.embedding, readers), source_vocab=self.reader(readers).channels,
-            decoder_embedding=model.decoder_embedding or TableConfig(), tie_positions=False,
-            tie_embeddings="none" if model.tie_embeddings == "none" else "output",
-        )  # fmt: skip
+        model = apart(model, self.embedded(model.embedding, readers))
+        return replace(model, source_vocab=self.reader(readers).channels)
 
     def check(self, model: Model, readers: Readers) -> None:
         if not model.takes_source or not isinstance(model.towers()[0].embed, PictureEmbedding):
@@ -118,19 +113,11 @@ class CaptionConfig(SeeingConfig):
     ) -> list[list[Answer]]:  # fmt: skip
         """Returns those of some rows of pictures (None: of all)."""
         chosen = list(range(len(pictures))) if rows is None else list(rows)
-        if options.draft is not None:
-            raise UserError("captions are written without guesses at what comes; leave generate.draft out")
-        out, tokenizer = list[list[Answer]](), readers.text
+        out = list[list[Answer]]()
         for start in range(0, len(chosen), 256):  # pictures are in memory for as long
             some = np.array(chosen[start : start + 256], dtype=np.int64)
-            numbers = pieces.tensor(pictures.reader.numbers(pictures.bytes(some))).to(model.dtype)
-            begin = list(tokenizer.marks.opens[: 1 if options.forced_bos is not None else None])
-            hypotheses = decode(
-                model, tokenizer, options, source=[Shown(one) for one in numbers], prompt=[begin] * len(some),
-                limits=room(model, options, [max(1, len(begin))] * len(some)),
-            )  # fmt: skip
-            answers = [[answer(tokenizer, h, options) for h in row] for row in hypotheses]
-            out += answers if options.temperature > 0 else [distinct(row) for row in answers]
+            numbers = pieces.tensor(pictures.reader.numbers(pictures.bytes(some)))
+            out += written(model, readers.text, options, list(numbers))
         return out
 
     def line(self, prediction: list[Answer]) -> str:

@@ -24,6 +24,7 @@ from transduce.errors import UserError
 from transduce.model.architecture import EncoderDecoderConfig, ModelConfig
 from transduce.model.batch import Batch
 from transduce.model.embed.adaptive import AdaptiveEmbeddingConfig
+from transduce.model.embed.embedding import EmbeddingConfig
 from transduce.model.embed.frames import FramesConfig
 from transduce.model.embed.table import TableConfig
 from transduce.model.layout import Layout
@@ -68,8 +69,7 @@ class ListeningConfig(TaskConfig, ABC):
         if isinstance(model, EncoderDecoderConfig):
             what = f"task={self.kind} reads a sound with one stack, but model.kind={model.kind} has two"
             raise UserError(f"{what}; choose model.kind=encoder, or decoder")
-        stem = isinstance(model.embedding, TableConfig | AdaptiveEmbeddingConfig)
-        return replace(model, embedding=FramesConfig()) if stem else model
+        return replace(model, embedding=stem(model.embedding))
 
     def expand(self, words: Sequence[str]) -> list[str]:
         """Returns the sounds that words of a command stand for. Raises UserError where one stands for none."""
@@ -96,6 +96,11 @@ class ListeningConfig(TaskConfig, ABC):
             rows = torch.arange(len(group), device=model.device)[:, None]
             out += [(hidden[row], arranged.rows(row)) for row in rows]
         return out
+
+
+def stem(embedding: EmbeddingConfig) -> EmbeddingConfig:
+    """Returns a stem for frames in the place of an embedding of ids."""
+    return FramesConfig() if isinstance(embedding, TableConfig | AdaptiveEmbeddingConfig) else embedding
 
 
 def groups(rows: Iterable[Frames], device: torch.device) -> list[list[Frames]]:

@@ -70,6 +70,19 @@ class TaskConfig(Part, ABC):
         """Returns the objective of a recipe that names none. model_kind: of the recipe's model."""
         raise AssertionError("a kind of TaskConfig defines objective")
 
+    @classmethod
+    def completed(cls, section: Mapping[str, Any], model_kind: str) -> dict[str, Any]:
+        """Returns plain data of the task in a recipe, with what follows from the kind of its model."""
+        return dict(section)
+
+    @classmethod
+    def goes_on(cls, kind: str, there: str) -> bool:
+        """Says whether a model is trained further whole that does this task in another way than the recipe's.
+
+        kind, there: of the model of a recipe, and of the one that it starts from.
+        """
+        return False
+
     def suited(self, data: DataConfig) -> Self:
         """Returns the task adapted to the kind of the data. Raises UserError where they do not fit."""
         if data.gives is not None and data.gives != self.reads:

@@ -21,7 +21,7 @@ REGISTERED: Mapping[str, str] = {
     "pegasus": "PegasusTokenizer", "phi": "GPT2Tokenizer", "phi3": PLAIN, "qwen2": "Qwen2Tokenizer",
     "qwen2_moe": "Qwen2Tokenizer", "qwen3": "Qwen2Tokenizer", "qwen3_moe": "Qwen2Tokenizer",
     "roberta": "RobertaTokenizer", "switch_transformers": "T5Tokenizer", "t5": "T5Tokenizer",
-    "xlm-roberta": "XLMRobertaTokenizer", "xlnet": "XLNetTokenizer",
+    "whisper": "WhisperTokenizer", "xlm-roberta": "XLMRobertaTokenizer", "xlnet": "XLNetTokenizer",
 }  # fmt: skip
 # Names that stand for another class, and names of classes that are not in transformers any more.
 ALIASES: Mapping[str, str] = {

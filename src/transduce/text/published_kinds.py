@@ -154,6 +154,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "GPT2Tokenizer": Kind("BPE", "vocab.json", roles(f"{END} {END} {END}"), byte_level),
     "CodeGenTokenizer": Kind("BPE", "vocab.json", roles(f"{END} {END} {END}"), byte_level),
+    "WhisperTokenizer": Kind("BPE", "vocab.json", roles(f"{END} {END} {END}"), byte_level),
     "GPTNeoXTokenizer": Kind("BPE", "vocab.json", roles(f"{END} {END} {END} - <|padding|>"), neox),
     "CohereTokenizer": Kind(
         "BPE", "vocab.json",

@@ -142,6 +142,13 @@ class LogMel(Reader):
         rate, x = waves.decoded(value)
         return self.of(waves.resampled(x, rate, self.rate))
 
+    def windows(self, value: str) -> list[NDArray[np.float32]]:
+        """Returns (T, mels) float32 of a sound, or of each `seconds` of one that is longer than these."""
+        rate, x = waves.decoded(value)
+        x = waves.resampled(x, rate, self.rate)
+        most = round(self.seconds * self.rate) or len(x)
+        return [self.of(x[start : start + most]) for start in range(0, len(x), most)]
+
     def of(self, samples: waves.Samples) -> NDArray[np.float32]:
         """Returns (T, mels) float32 of samples at the rate of this reader."""
         window, hop = self.sizes

@@ -7,6 +7,7 @@ from transduce.model.architecture import EncoderConfig, EncoderDecoderConfig, La
 from transduce.model.architecture.layers import LayerConfig, runs
 from transduce.model.feedforward.feedforward import FeedForwardConfig
 from transduce.model.mixers.attention import AttentionConfig
+from transduce.model.mixers.mixer import MixerConfig
 
 
 class Tower(NamedTuple):
@@ -56,7 +57,7 @@ def towers(model: ModelConfig) -> tuple[Tower, Tower | None] | None:
     return (above, below) if reads else None
 
 
-def layers_of(count: int, mixer: AttentionConfig, feed: FeedForwardConfig, model: ModelConfig) -> Layers:
+def layers_of(count: int, mixer: MixerConfig, feed: FeedForwardConfig, model: ModelConfig) -> Layers:
     """Returns equal layers, of which no more is said than differs from the model's."""
     if mixer == model.mixer and feed == model.feedforward:
         return count

@@ -99,6 +99,7 @@ class Family(ABC):
     rank: where several families can express a model, the smallest comes first.
     more_heads: it knows heads beside the main one.
     sees: it reads pictures, so it has no tokeniser, and channels in the place of a vocabulary.
+    hears: it reads sounds, so it has a reader of these, too.
     acts: it reads episodes, so it has no tokeniser, and the numbers of a state in that place.
     """
 
@@ -107,6 +108,7 @@ class Family(ABC):
     rank: ClassVar[int] = 50
     more_heads: ClassVar[bool] = False
     sees: ClassVar[bool] = False
+    hears: ClassVar[bool] = False
     acts: ClassVar[bool] = False
 
     @abstractmethod

@@ -51,13 +51,14 @@ class Frames(Embedding):
 
     def convolved(self, frames: Tensor, layout: Layout) -> Tensor:
         """(B, T, F) -> (B, ceil(T / stride), M), rows of one sound each; what is no frame is 0 to every stage."""
-        x, valid = frames.to(next(self.parameters()).dtype), layout.valid if layout.padded else None
+        dtype = next((p.dtype for p in self.parameters()), torch.float32)  # none, where maps are read in fewer bits
+        x, valid = frames.to(dtype), layout.valid if layout.padded else None
         for stage, stride in zip(self.stages, self.strides, strict=True):
             if valid is not None:
                 x = x.masked_fill(~valid[..., None], 0.0)
                 valid = valid[:, ::stride]
-            assert isinstance(stage, nn.Linear)
-            x = F.gelu(linear(self.around(x, stride), stage.weight, stage.bias))
+            x = self.around(x, stride)
+            x = F.gelu(linear(x, stage.weight, stage.bias) if isinstance(stage, nn.Linear) else stage(x))
         return x
 
     def around(self, x: Tensor, stride: int) -> Tensor:
