@@ -18,6 +18,8 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 import transduce as td
 from transduce import api
 from transduce.cli.main import main
+from transduce.data import waves
+from transduce.data.readers.log_mel import LogMel
 from transduce.errors import Notice, UserError
 from transduce.exchange import certificate, checkpoint, extractor, hearing
 from transduce.exchange.families.whisper import Whisper
@@ -82,6 +84,13 @@ def words(folder: Path) -> Any:
     return tokenizer
 
 
+def livelier(theirs: Any) -> None:
+    """Makes the matrices of the decoder larger, so that what is written is not one token again and again."""
+    for name, parameter in theirs.model.decoder.named_parameters():
+        if parameter.ndim > 1 and "embed" not in name:
+            parameter.data.mul_(8)
+
+
 def make(folder: Path, options: dict[str, Any] | None = None, **settings: Any) -> Any:
     """Saves a random Whisper with all its small files, and returns the model."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,14 +102,14 @@ def make(folder: Path, options: dict[str, Any] | None = None, **settings: Any) -
     }  # fmt: skip
     theirs = saved(
         "WhisperConfig", "WhisperForConditionalGeneration",
-        {**SIZES, "vocab_size": len(tokenizer), **marks, **(options or {})}, folder,
+        {**SIZES, "vocab_size": len(tokenizer), **marks, **(options or {})}, folder, change=livelier,
     )  # fmt: skip
     generation = {
         **marks, "max_length": 40, "is_multilingual": True, "return_timestamps": False,
         "lang_to_id": {name: ids[name] for name in ("<|en|>", "<|de|>")},
         "task_to_id": {name: ids[f"<|{name}|>"] for name in ("transcribe", "translate")},
         "no_timestamps_token_id": ids["<|notimestamps|>"], "max_initial_timestamp_index": 50,
-        "suppress_tokens": [1, 2, 7, *(ids[name] for name in SPECIAL if name != "<|notimestamps|>")],
+        "suppress_tokens": [1, 2, 7, *(ids[name] for name in SPECIAL), *range(ids["<|notimestamps|>"], len(tokenizer))],
         "begin_suppress_tokens": [220, ids["<|endoftext|>"]], "prev_sot_token_id": ids["<|startofprev|>"], **settings,
     }  # fmt: skip
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
@@ -170,22 +179,46 @@ def test_the_certificate_says_what_was_compared(run: Path) -> None:
     assert said["lines_with_the_same_ids"].split(" of ")[0] == said["lines_with_the_same_ids"].split(" of ")[1]
 
 
-def test_it_writes_what_transformers_writes_of_the_same_files(run: Path, folder: Path, sounds: list[Path]) -> None:
-    """With the prompt of Whisper, and without what its settings suppress; by beams, too."""
+def check_written(run: Path, folder: Path, rows: list[tuple[Path, Any]]) -> list[str]:
+    """With the prompt of Whisper, and without what its settings suppress; by beams, too. rows: files and samples."""
     theirs = transformers.WhisperForConditionalGeneration.from_pretrained(folder).eval()
     tokenizer = transformers.WhisperTokenizer.from_pretrained(folder)
     extract, model = transformers.WhisperFeatureExtractor.from_pretrained(folder), td.load(run, device="cpu")
-    names = ["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
-    assert list(model.tokenizer.marks.opens) == tokenizer.convert_tokens_to_ids(names)
-    assert model.recipe.generate.suppress[:3] == (1, 2, 7)
+    reader, texts = model.readers["sound"], list[str]()
+    assert isinstance(reader, LogMel)
     for beams in (1, 3):
-        for path, text in zip(sounds, model.transcribe(sounds, beam_size=beams, max_new_tokens=12), strict=True):
-            with wave.open(str(path)) as file:
-                x = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 2**15
+        written = model.transcribe([path for path, _ in rows], beam_size=beams, max_new_tokens=30)
+        for (path, x), text in zip(rows, written, strict=True):
             given = extract(x, sampling_rate=16_000, return_tensors="pt")["input_features"]
-            how = {"language": "en", "task": "transcribe", "num_beams": beams, "max_new_tokens": 12}
-            expected = tokenizer.decode(theirs.generate(given, **how)[0], skip_special_tokens=True)
-            assert text == expected.strip()
+            torch.testing.assert_close(torch.from_numpy(reader.one(str(path))), given[0].mT, atol=1e-4, rtol=0)
+            how = {"language": "en", "task": "transcribe", "num_beams": beams, "max_new_tokens": 30}
+            assert text == tokenizer.decode(theirs.generate(given, **how)[0], skip_special_tokens=True).strip()
+        texts += written
+    return texts
+
+
+def samples_of(sounds: list[Path]) -> list[tuple[Path, Any]]:
+    rows = list[tuple[Path, Any]]()
+    for path in sounds:
+        with wave.open(str(path)) as file:
+            rows.append((path, np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 2**15))
+    return rows
+
+
+def test_it_writes_what_transformers_writes_of_the_same_files(run: Path, folder: Path, sounds: list[Path]) -> None:
+    model = td.load(run, device="cpu")
+    names = ["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
+    assert [model.tokenizer.tokenizer.id_to_token(i) for i in model.tokenizer.marks.opens] == names
+    assert model.recipe.generate.suppress[:3] == (1, 2, 7)
+    assert all(check_written(run, folder, samples_of(sounds)))
+
+
+def test_it_writes_what_transformers_writes_of_spoken_digits(run: Path, folder: Path, shared: Path) -> None:
+    some = sorted((shared / "data" / "fsdd" / "valid").glob("*.wav"))[::60]
+    if not some:
+        pytest.skip("shared/data/fsdd is not here")
+    pytest.importorskip("scipy")
+    check_written(run, folder, [(path, waves.resampled(waves.decoded(str(path))[1], 8000, 16_000)) for path in some])
 
 
 def test_a_sound_alone_has_the_text_it_has_among_others(run: Path, sounds: list[Path]) -> None:
@@ -248,6 +281,7 @@ def test_it_is_tuned_by_the_recipe_of_transcripts_and_exported_again(
         assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes(), name
     again = td.load(api.import_model(tmp_path / "out", tmp_path / "again").path, device="cpu")
     assert again.transcribe(sounds) == TEXTS
+    assert check_written(tmp_path / "again", tmp_path / "out", samples_of(sounds))[:4] == TEXTS
     with pytest.raises(UserError, match="all 150 steps are done"):
         td.train("transcribe", values, out=tmp_path / "runs", quiet=True)
 
@@ -299,6 +333,28 @@ def test_another_language_begins_with_its_own_token(run: Path, sounds: list[Path
     for name in ("fr", "transcribe"):
         with pytest.raises(UserError, match=rf"has no token <\|{name}\|> in this tokeniser; leave it out"):
             td.load(run, device="cpu", overrides={"task.language": name}).transcribe(sounds[0])
+
+
+def test_a_model_of_english_alone_names_neither_language_nor_task(tmp_path: Path, sounds: list[Path]) -> None:
+    """And weights of 16 bits, and what transformers 5 calls the file that says how sounds are read."""
+    theirs = make(tmp_path / "in", is_multilingual=False, suppress_tokens=[1, 2, 7])
+    settings, file = json.loads((tmp_path / "in/generation_config.json").read_text()), tmp_path / "in" / extractor.NAME
+    theirs.half().save_pretrained(tmp_path / "in")
+    settings = {key: value for key, value in settings.items() if not key.endswith("_to_id")}
+    (tmp_path / "in/generation_config.json").write_text(json.dumps(settings))
+    (tmp_path / "in" / extractor.PROCESSOR).write_text(json.dumps({"feature_extractor": json.loads(file.read_text())}))
+    file.unlink()
+    run = api.import_model(tmp_path / "in", tmp_path / "run").path
+    said = certificate.read_certificate(run)["tokens_alike_by_generation_config"]
+    assert said == "not compared: the model writes times, though it is asked for none"
+    model = td.load(run, device="cpu")
+    names = [model.tokenizer.tokenizer.id_to_token(i) for i in model.tokenizer.marks.opens]
+    assert names == ["<|startoftranscript|>", "<|notimestamps|>"]
+    with pytest.warns(Notice, match="precision int8"):
+        assert len(td.load(run, device="cpu", precision="int8").transcribe(sounds)) == 4
+    api.export(run, tmp_path / "out")
+    for path in (tmp_path / "in").iterdir():
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_commands_take_it_in_and_out(folder: Path, sounds: list[Path], tmp_path: Path, capsys: Any) -> None:

@@ -93,7 +93,8 @@ def imported(run: Run) -> None:
     path = shlex.quote(str(run.path))
     verb = run.recipe.task.command(run.recipe.model) or "embed"
     console.print("next: " + escape(f'transduce {verb} {path} "..."'), soft_wrap=True)
-    more = f"transduce train {path}/config.yaml name={shlex.quote(run.path.name)} data.kind=text data.path=..."
+    kind = "transcripts" if run.recipe.task.hears else "text"
+    more = f"transduce train {path}/config.yaml name={shlex.quote(run.path.name)} data.kind={kind} data.path=..."
     console.print("      " + escape(more), soft_wrap=True)
 
 

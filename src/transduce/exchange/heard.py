@@ -175,6 +175,10 @@ def same_settings(
     source = [Shown(marked(frames[0], frames.shape[1]))]
     opens = list(tokenizer.marks.opens)
     ((best,),) = decode(model, tokenizer, replace(config, **plain), source=source, prompt=[opens])
+    if any(i in tokenizer.silent for i in best.ids):  # transformers parts a sound where times are told
+        return {
+            "tokens_alike_by_generation_config": "not compared: the model writes times, though it is asked for none"
+        }
     ends = [i for i in (tokenizer.eos, *tokenizer.ends) if i >= 0]
     return certificate.require_same_settings(best.ids, by_settings(theirs, given[:1], opens, new, ends), "transformers")
 
