@@ -94,17 +94,19 @@ def started(name: str, command: list[str], folder: str, log: Path) -> Running:
         stdout=log.open("wb"),
         stderr=subprocess.STDOUT,
     )  # fmt: skip
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     for _ in range(600):
         time.sleep(0.1)
         if process.poll() is not None:
             sys.exit(f"{shlex.join(command)} ended: {log.read_text()[-800:]}")
         try:
-            line = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             line.request("GET", "/health")
             line.getresponse().read()
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
+            line.close()
             continue
         return Running(name, process, port, Path(folder).name if name == "transduce" else folder)
+    process.kill()
     sys.exit(f"{shlex.join(command)} does not answer: {log.read_text()[-800:]}")
 
 
@@ -121,14 +123,7 @@ def asks(server: Running, number: int, new: int) -> dict[str, Any]:
 
 def stream(server: Running, number: int, new: int, more: dict[str, Any] = NOTHING) -> tuple[float, list[float]]:
     """Seconds to the first token, and between tokens, of one answer."""
-    body = {
-        **more,
-        "model": server.model,
-        "prompt": prompt(number),
-        "max_tokens": new,
-        "temperature": 0,
-        "stream": True,
-    }
+    body = {**more, **asks(server, number, new)}
     line, times = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600), list[float]()
     begun = time.perf_counter()
     line.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
@@ -200,12 +195,13 @@ def main() -> None:
         ours = [sys.executable, "-m", "transduce"]
         subprocess.run([*ours, "import", str(folder), run], check=True, stdout=subprocess.DEVNULL)
         serves = [*ours, "serve", "--no-log", "--device", "cpu"]
-        servers = [started("transduce", serves, run, Path(place) / "log")]
-        for number, peer in enumerate([] if asked.slow else asked.peer or ["transformers serve"]):
-            more = ["--device", "cpu", "--dtype", "float32"]
-            servers.append(started(peer, [*shlex.split(peer), *more], str(folder), Path(place) / f"log{number}"))
+        servers = list[Running]()
         rows: dict[tuple[int, str], tuple[list[float], list[float], list[float]]] = {}
         try:
+            servers.append(started("transduce", serves, run, Path(place) / "log"))
+            for number, peer in enumerate([] if asked.slow else asked.peer or ["transformers serve"]):
+                more = ["--device", "cpu", "--dtype", "float32"]
+                servers.append(started(peer, [*shlex.split(peer), *more], str(folder), Path(place) / f"log{number}"))
             for one, count in itertools.product(servers, (1, 8)):
                 with ThreadPoolExecutor(count) as pool:
                     list(pool.map(stream, repeat(one), range(count), repeat(4)))
