@@ -23,8 +23,10 @@ import torch
 
 from transduce.config import from_data, override
 from transduce.data.loader import START, Cursor, Loader
+from transduce.disk import replace_bytes
 from transduce.model.batch import Batch
 from transduce.objectives.carry import Carried
+from transduce.runs import report
 from transduce.runs.average import Average
 from transduce.runs.claim import claim
 from transduce.runs.recipe import Recipe
@@ -39,7 +41,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fuzz-cases", type=int, default=8, help="random cases of each kind in tests/fuzz")
+    parser.addoption("--fuzz-cases", type=int, default=5, help="random cases of each kind in tests/fuzz")
     parser.addoption("--fuzz-seed", type=int, default=0, help="the number of the first of them")
 
 
@@ -55,6 +57,31 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the shared data sets are not beside this checkout")
     return SHARED
+
+
+PIXEL = b"\x89PNG\r\n\x1a\n the picture of a training, which takes longer to draw than a small one to train"
+DRAWN = {"transduce.runs.report.draw": report.draw, "transduce.training.finish.draw_grid": report.draw_grid}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plots_unseen() -> Iterator[None]:
+    """Trainings inside this process draw nothing: they leave a file that begins like a picture."""
+
+    def unseen(_: object, path: Path, title: str) -> None:
+        path.parent.mkdir(exist_ok=True)
+        replace_bytes(path, PIXEL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in DRAWN:
+            patch.setattr(name, unseen)
+        yield
+
+
+@pytest.fixture
+def plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of this test draw their plots."""
+    for name, original in DRAWN.items():
+        monkeypatch.setattr(name, original)
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,13 @@
 """Every law on every mixer that discovery finds, with every kind of positions that acts inside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import cast
 
 import pytest
 import torch
 import torch.nn.functional as F
+from _pytest.mark.structures import ParameterSet
 from torch import Tensor, nn
 
 from transduce.config import kinds
@@ -58,18 +59,30 @@ def build(mixer: MixerConfig, position: PositionsConfig) -> Mixer:
     return built
 
 
-LAWS_AND_PRECISIONS = [
-    pytest.param(law, dtype, id=f"{law.__name__}-{dtype}")
-    for law in LAWS
-    for dtype in (torch.float32, torch.float64)
-    if law not in (compilation, derivatives) or dtype == torch.float32  # these do not depend on the precision
-]
+def meeting() -> Iterator[ParameterSet]:
+    """The cases of every mixer without positions, and one of each kind of mixer with each of these."""
+    met = set[tuple[type[MixerConfig], PositionsConfig]]()
+    for case in CASES:
+        mixer, position = cast(tuple[MixerConfig, PositionsConfig], case.values)
+        if position == NoPositionsConfig() or (type(mixer), position) not in met:
+            yield case
+        met.add((type(mixer), position))
 
 
-@pytest.mark.parametrize(("law", "dtype"), LAWS_AND_PRECISIONS)
-@pytest.mark.parametrize(("mixer", "position"), CASES)
+ALL_CASES_IN_DOUBLE = [(law, torch.float64, CASES) for law in LAWS if law not in (compilation, derivatives)]
+FEWER_IN_SINGLE = [(law, torch.float32, list(meeting())) for law in LAWS if law is not adapted]
+
+
+@pytest.mark.parametrize(
+    ("law", "dtype", "mixer", "position"),
+    [
+        pytest.param(law, dtype, *case.values, id=f"{case.id}-{law.__name__}-{dtype}")
+        for law, dtype, cases in ALL_CASES_IN_DOUBLE + FEWER_IN_SINGLE
+        for case in cases
+    ],
+)
 def test_law(
-    mixer: MixerConfig, position: PositionsConfig, law: Callable[[Mixer, int], None], dtype: torch.dtype
+    law: Callable[[Mixer, int], None], dtype: torch.dtype, mixer: MixerConfig, position: PositionsConfig
 ) -> None:
     torch.manual_seed(0)
     law(build(mixer, position).to(dtype), WIDTH)
@@ -108,7 +121,7 @@ def dropping(mixer: MixerConfig, p: float) -> MixerConfig | None:
 
 DROPPING = [
     pytest.param(dropped, case.values[1], id=case.id)
-    for case in CASES
+    for case in meeting()
     if (dropped := dropping(cast(MixerConfig, case.values[0]), 0.5)) is not None
 ]
 

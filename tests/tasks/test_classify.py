@@ -82,12 +82,19 @@ def test_every_body_learns_and_reads_a_text_alone_as_in_a_batch(body: str, train
     assert sum(map(sum, found.grid.counts)) == 20
 
 
+@pytest.mark.usefixtures("plots")
+def test_a_run_draws_its_losses_and_what_was_taken_for_what(labelled: Path, tmp_path: Path) -> None:
+    few = {"data.path": str(labelled), **SMALL, **BODIES["encoder"], "train.max_steps": 3}
+    run = td.train("classify", few, out=tmp_path, quiet=True)
+    for name in ("loss", "confusion"):
+        assert (run.path / f"plots/{name}.png").stat().st_size > 5000
+
+
 def test_a_run_says_and_keeps_what_it_measured(trained: Callable[..., Path]) -> None:
     path = trained("encoder")
     result = json.loads((path / "result.json").read_text())
     assert result["metric"] == "macro-f1"
     assert {"loss", "macro-f1", "accuracy", "mcc", "count", "intervals", "confusion"} <= result["valid"].keys()
-    assert (path / "plots/confusion.png").stat().st_size > 5000
     assert json.loads((path / "readers/label.json").read_text()) == {
         "kind": "labels", "names": ["ex", "why"], "end": None
     }  # fmt: skip
