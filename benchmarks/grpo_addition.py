@@ -32,23 +32,27 @@ SHARED: Keys = [
     ("generate.max_new_tokens", ANSWER), ("train.patience", None),
 ]  # fmt: skip
 TAUGHT: Keys = [
-    ("tokenizer", "char"), ("batch.batch_tokens", 832), ("optimizer.learning_rate", 0.003),
-    ("schedule.kind", "constant"), ("train.max_steps", 6000), ("train.validate_every", 50), ("train.samples", 300),
+    ("tokenizer", "char"), ("batch.batch_tokens", 832), ("optimizer", {"kind": "muon", "learning_rate": 0.003}),
+    ("schedule.kind", "constant"), ("train.max_steps", 6000), ("train.validate_every", 10), ("train.samples", 300),
     ("train.ema", None),
 ]  # fmt: skip
 REWARDED: Keys = [
     ("objective.prompts", 32), ("objective.group", 8), ("objective.max_new_tokens", ANSWER), ("objective.max_kl", None),
-    ("optimizer.learning_rate", 0.0005), ("train.max_steps", 250), ("train.validate_every", 250),
-    ("train.samples", 1000), ("task.reward.name", "exact"),
+    ("optimizer", {"kind": "muon", "learning_rate": 0.002, "weight_decay": 0.0}), ("schedule.kind", "cosine"),
+    ("train.max_steps", 220), ("train.validate_every", 220), ("train.samples", 1000), ("task.reward.name", "exact"),
 ]  # fmt: skip
 OF_DECODERS: Keys = [("task.kind", "explore"), ("task.chat", TEMPLATE)]
 OF_PAIRS: Keys = [("data.source_field", "prompt"), ("data.target_field", "completion")]
-SMALL: Keys = [("model.width", 64), ("model.layers", 2), ("model.residual.dropout", 0.0)]
+SMALL: Keys = [("model.width", 128), ("model.layers", 2), ("model.residual.dropout", 0.0)]
+ATTENTION: Keys = [
+    *SMALL, ("model.positions", "learned"), ("model.norm", "layer-norm"),
+    ("model.feedforward", {"kind": "mlp", "hidden": 512, "activation": "relu"}),
+]  # fmt: skip
 MODELS: dict[str, Keys] = {
-    "transformer": [*SMALL, ("model.positions", "learned")],
-    "lstm-2014": [("model", "lstm-2014"), ("model.layers", 2), ("model.width", 128), ("model.residual.dropout", 0.0)],
+    "transformer": ATTENTION,
+    "lstm-2014": [("model", "lstm-2014"), *SMALL],
     "deltanet-2021": [("model", "deltanet-2021"), *SMALL],
-    "encoder-decoder": [*SMALL, ("model.positions", "learned"), ("task", "minimum-risk"), ("generate.beam_size", 1)],
+    "encoder-decoder": [*ATTENTION, ("task", "minimum-risk"), ("generate.beam_size", 1)],
 }
 
 
@@ -76,7 +80,7 @@ def right(folder: Path, rows: list[dict[str, str]]) -> float:
 
 def main(name: str, seed: int, changes: Keys) -> None:
     draw, paired = random.Random(seed), name == "encoder-decoder"
-    rows = list({row["prompt"]: row for row in sums(draw, 25_000)}.values())
+    rows = list({row["prompt"]: row for row in sums(draw, 18_000)}.values())
     parts = {"valid": rows[:1000], "taught": rows[1000:9000], "explored": rows[9000:]}
     own = [*(OF_PAIRS if paired else OF_DECODERS), ("train.seed", seed)]
     with TemporaryDirectory() as place:
