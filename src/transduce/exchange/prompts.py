@@ -1,5 +1,6 @@
 """The tokens that a transcript begins with, and the settings by which it is written, as folders of Whisper say them."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from transduce.generate.config import GenerateConfig
 from transduce.text.published import json_object
 from transduce.text.tokenizer import Tokenizer
 
+TIME = re.compile(r"<\|\d+\.\d+\|>")  # seconds since a window began
 ENGLISH, TRANSCRIBE, PLAIN = "en", "transcribe", "<|notimestamps|>"
 # What says nothing of the text, or is read here: the prompt, and how times are told.
 OWN = frozenset({
@@ -35,7 +37,7 @@ def marks_of(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
     if missing := [name for name in names if inner.token_to_id(name) is None]:
         what = f"{settings_file(folder)} asks for {' and '.join(missing)}, which its tokeniser lacks"
         raise UserError(f"{what}; correct language or task there")
-    times = {i for i, one in inner.get_added_tokens_decoder().items() if one.content[2:-2].replace(".", "").isdecimal()}
+    times = {i for i, one in inner.get_added_tokens_decoder().items() if TIME.fullmatch(one.content)}
     marks = replace(
         tokenizer.marks, opens=(tokenizer.bos, *ids), before=(), after=(tokenizer.eos,),
         silent=tuple(sorted({*tokenizer.marks.silent, *times})),
