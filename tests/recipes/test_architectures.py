@@ -67,6 +67,15 @@ def test_an_architecture_can_stand_in_any_recipe(name: str) -> None:
         assert data["model"]["kind"] == ("decoder" if recipe == "shakespeare" else "encoder-decoder")
 
 
+def test_the_base_of_a_model_is_the_model() -> None:
+    wide = ("model.width", 32)
+    ways = [[("model.base", "lstm-2014"), wide], [wide, ("model", "lstm-2014")]]
+    one, other = (recipes.read("dates", way, shape=assumed.shape)["model"] for way in ways)
+    assert one == other
+    assert one["mixer"]["kind"] == "lstm"
+    assert "heads" not in one["mixer"]
+
+
 def test_a_recipe_file_may_start_from_an_architecture(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("base: dates\nmodel: {base: bahdanau-2014, width: 32}\n")

@@ -86,9 +86,13 @@ def _foreign(data: Mapping[str, Any], dotted: str) -> bool:
 
 
 def _long(dotted: str, short: Mapping[str, str]) -> str:
-    """Returns a dotted key with the word that it begins with written out."""
+    """Returns a dotted key with the word that it begins with written out.
+
+    An architecture stands in the place of the whole model: laid under the model of a recipe, it would show nowhere.
+    """
     first, dot, rest = dotted.partition(".")
-    return f"{short.get(first, first)}{dot}{rest}"
+    long = f"{short.get(first, first)}{dot}{rest}"
+    return long.removesuffix(".base") if long == "model.base" else long
 
 
 def _depth(override: tuple[str, Any]) -> int:
