@@ -1,4 +1,4 @@
-"""The part that tasks share which write a text of what is none: two stacks whose inputs differ, and their answers.
+"""Texts written of pictures and of sounds, for the tasks that do so: two stacks whose inputs differ, and their answers.
 
 Tested in tests/tasks/test_listener.py.
 """
