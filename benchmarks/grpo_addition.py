@@ -39,7 +39,7 @@ TAUGHT: Keys = [
 REWARDED: Keys = [
     ("objective.prompts", 32), ("objective.group", 8), ("objective.max_new_tokens", ANSWER), ("objective.max_kl", None),
     ("optimizer", {"kind": "muon", "learning_rate": 0.002, "weight_decay": 0.0}), ("schedule.kind", "cosine"),
-    ("train.max_steps", 220), ("train.validate_every", 220), ("train.samples", 1000), ("task.reward.name", "exact"),
+    ("train.max_steps", 200), ("train.validate_every", 200), ("train.samples", 1000), ("task.reward.name", "exact"),
 ]  # fmt: skip
 OF_DECODERS: Keys = [("task.kind", "explore"), ("task.chat", TEMPLATE)]
 OF_PAIRS: Keys = [("data.source_field", "prompt"), ("data.target_field", "completion")]
