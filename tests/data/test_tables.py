@@ -91,6 +91,21 @@ def test_a_column_that_a_row_may_lack_is_read_where_there_is_one(form: str, tmp_
     assert len(from_data(Table, {"path": str(path), **stated}).remarks(WITH)) == (0 if stated else 3)
 
 
+@pytest.mark.parametrize(
+    ("names", "unread"),
+    [
+        (("anchor", "positive", "negative", "negative_1"), "negative_1 of a.csv is not read"),
+        (("anchor", "positive", "negative_1", "Negative 2"), "negative_1, Negative 2 of a.csv are not read"),
+        (("anchor", "positive", "negative"), ""),
+    ],
+)
+def test_further_columns_of_that_name_are_told(names: tuple[str, ...], unread: str, write) -> None:
+    path = write("a.csv", "".join(",".join(row) + "\n" for row in (names, [f"{c}1" for c in "abcd"][: len(names)])))
+    lines = [line for line in from_data(Table, {"path": str(path)}).remarks(WITH) if "not read" in line]
+    way = ": a row has one negative at most; data.columns.negative=... says which"
+    assert lines == ([f"{unread}{way}"] if unread else [])
+
+
 def test_without_it_two_columns_are_read_and_a_split_may_lack_it(tmp_path) -> None:
     def lines(rows, width):
         keys = WITH[:width]

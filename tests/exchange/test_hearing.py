@@ -167,16 +167,16 @@ def test_logits_gradients_and_tensors_are_those_of_transformers(name: str, tmp_p
 
 
 def test_the_certificate_says_what_was_compared(run: Path) -> None:
-    said = certificate.read_certificate(run)
-    assert said["compared_with"] == "transformers"
-    assert said["largest_logit_difference"] <= 1e-4
-    assert said["largest_gradient_difference"] <= 1e-4
-    assert said["largest_frame_difference"] <= 1e-4
-    written = int(said["greedy_tokens_alike"].split()[0])
-    assert said["greedy_tokens_alike"] == f"{written} of {written}"
+    entries = certificate.read_certificate(run)
+    assert entries["compared_with"] == "transformers"
+    assert entries["largest_logit_difference"] <= 1e-4
+    assert entries["largest_gradient_difference"] <= 1e-4
+    assert entries["largest_frame_difference"] <= 1e-4
+    written = int(entries["greedy_tokens_alike"].split()[0])
+    assert entries["greedy_tokens_alike"] == f"{written} of {written}"
     assert written == 32
-    assert said["tokens_alike_by_generation_config"] == "16 of 16"
-    assert said["lines_with_the_same_ids"].split(" of ")[0] == said["lines_with_the_same_ids"].split(" of ")[1]
+    assert entries["tokens_alike_by_generation_config"] == "16 of 16"
+    assert entries["lines_with_the_same_ids"].split(" of ")[0] == entries["lines_with_the_same_ids"].split(" of ")[1]
 
 
 def check_written(run: Path, folder: Path, rows: list[tuple[Path, Any]]) -> list[str]:
@@ -345,8 +345,8 @@ def test_a_model_of_english_alone_names_neither_language_nor_task(tmp_path: Path
     (tmp_path / "in" / extractor.PROCESSOR).write_text(json.dumps({"feature_extractor": json.loads(file.read_text())}))
     file.unlink()
     run = api.import_model(tmp_path / "in", tmp_path / "run").path
-    said = certificate.read_certificate(run)["tokens_alike_by_generation_config"]
-    assert said == "not compared: the model writes times, though it is asked for none"
+    entries = certificate.read_certificate(run)["tokens_alike_by_generation_config"]
+    assert entries == "not compared: the model writes times, though it is asked for none"
     model = td.load(run, device="cpu")
     names = [model.tokenizer.tokenizer.id_to_token(i) for i in model.tokenizer.marks.opens]
     assert names == ["<|startoftranscript|>", "<|notimestamps|>"]

@@ -48,22 +48,22 @@ def test_peft_computes_the_same(family: str, tmp_path: Path) -> None:
     """Of positions that are added, and of those that turn queries and keys in fewer key heads than query heads."""
     peft = pytest.importorskip("peft")
     theirs = base(family, tmp_path)
-    found = checkpoint.read(tmp_path / "base")
-    PrefixTuning(tokens=P).adapt(found.model, torch.Generator().manual_seed(4))
-    peft_prefix.write(found.model, found.config, found.vocab_size, str(tmp_path / "base"), tmp_path / "adapter")
-    batch = found.model.given(ids(theirs), dense(ROWS, TOKENS), ids(theirs, ROWS, 11, seed=2), dense(ROWS, 11))
+    opened = checkpoint.read(tmp_path / "base")
+    PrefixTuning(tokens=P).adapt(opened.model, torch.Generator().manual_seed(4))
+    peft_prefix.write(opened.model, opened.config, opened.vocab_size, str(tmp_path / "base"), tmp_path / "adapter")
+    batch = opened.model.given(ids(theirs), dense(ROWS, TOKENS), ids(theirs, ROWS, 11, seed=2), dense(ROWS, 11))
     before = logits_of(theirs(**arguments(batch)))
     adapted = peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter").eval()
     with torch.no_grad():
         expected = logits_of(adapted(input_ids=batch.inputs))
-        ours = predicted(found.model, found.model.features(batch))
+        ours = predicted(opened.model, opened.model.features(batch))
     assert before is not None
     assert expected is not None
     assert (expected - before).abs().max() > 1e-3, "the prefix changes something"
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
     again = checkpoint.read(tmp_path / "base").model
     assert peft_prefix.put(again, tmp_path / "adapter") == PrefixTuning(tokens=P)
-    for one, other in zip(prefixed(again), prefixed(found.model), strict=True):
+    for one, other in zip(prefixed(again), prefixed(opened.model), strict=True):
         assert torch.equal(one.prefix.keys, other.prefix.keys)
         assert torch.equal(one.prefix.values, other.prefix.values)
 
@@ -82,8 +82,8 @@ def test_a_prefix_of_peft_becomes_a_run_and_goes_back(tmp_path: Path, capsys: py
     layout = dense(*given.shape)
     with torch.no_grad():
         expected = adapted(input_ids=given).logits
-        found = predicted(loaded.model, loaded.model.features(loaded.model.given(given, layout, given, layout)))
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        opened = predicted(loaded.model, loaded.model.features(loaded.model.given(given, layout, given, layout)))
+    torch.testing.assert_close(opened, expected, atol=1e-5, rtol=1e-5)
     with pytest.raises(UserError, match=r"no class of transformers has keys and values of its own .*: --adapter"):
         api.export(run, tmp_path / "whole")
     assert not (tmp_path / "whole").exists()
@@ -104,10 +104,10 @@ def test_what_peft_cannot_express_is_one_sentence(family: str, tmp_path: Path) -
         )
     else:
         base(family, tmp_path)
-    found = checkpoint.read(tmp_path / "base")
-    PrefixTuning(tokens=P).adapt(found.model, torch.Generator())
+    opened = checkpoint.read(tmp_path / "base")
+    PrefixTuning(tokens=P).adapt(opened.model, torch.Generator())
     with pytest.raises(UserError, match=r"^PEFT (has a prefix of decoders|does not say what positions add)"):
-        peft_prefix.write(found.model, found.config, found.vocab_size, "base", tmp_path / "adapter")
+        peft_prefix.write(opened.model, opened.config, opened.vocab_size, "base", tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
 

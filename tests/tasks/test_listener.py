@@ -116,9 +116,9 @@ def test_batches_hold_every_text_once_beside_its_sound(model: Transducer) -> Non
 
 def test_what_is_longer_than_its_window_is_told_and_left_out(joined: Path) -> None:
     values = {"data.path": str(joined), **SMALL, "task.features.seconds": 0.5, "batch.max_length": 60}
-    said = "\n".join(td.doctor("transcribe", values).unread)
-    assert "sounds are longer than 0.5 seconds and are left out" in said
-    assert "cut them into parts with a text each" in said
+    sentences = "\n".join(td.doctor("transcribe", values).unread)
+    assert "sounds are longer than 0.5 seconds and are left out" in sentences
+    assert "cut them into parts with a text each" in sentences
 
 
 def test_what_does_not_fit_is_said(joined: Path) -> None:

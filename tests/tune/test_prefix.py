@@ -107,10 +107,10 @@ def test_padded_packed_and_step_by_step_are_the_same(body: str) -> None:
         parts = [y[row, at][None] for row, at in places]
         for a, b in zip(parts, alone, strict=True):
             close(a, b)
-        found = gradients(model, sum((a * dy).sum() for a, dy in zip(parts, slopes, strict=True)))
-        assert any(".prefix.keys" in name and bool(x.any()) for name, x in found.items())
+        own = gradients(model, sum((a * dy).sum() for a, dy in zip(parts, slopes, strict=True)))
+        assert any(".prefix.keys" in name and bool(x.any()) for name, x in own.items())
         for name, x in expected.items():
-            close(found[name], x)
+            close(own[name], x)
     for sizes in ([1] * 13, [5, 8]):
         state, start, parts = model.init_state(1, 13), 0, list[torch.Tensor]()
         with torch.no_grad():
@@ -159,8 +159,8 @@ def names_of(model: Model) -> list[str]:
 def test_nothing_of_the_model_has_another_name_or_number(tmp_path: Path) -> None:
     plain = from_data(DecoderConfig, {"width": WIDTH, "layers": 2, "mixer": ATTENTION, "positions": "rotary"})
     before, after = plain.build(VOCABULARY, seed=3), plain.build(VOCABULARY, seed=3)
-    (said,) = PrefixTuning(tokens=P).adapt(after, torch.Generator())
-    assert said == "prefix of 3 keys and values before those of 2 attention layers"
+    (line,) = PrefixTuning(tokens=P).adapt(after, torch.Generator())
+    assert line == "prefix of 3 keys and values before those of 2 attention layers"
     old, new = ({name: x for x, name in names(model).items()} for model in (before, after))
     assert {name for name in new if name not in old} == {
         f"stack.blocks.{i}.mix.prefix.{part}" for i in range(2) for part in ("keys", "values")

@@ -91,6 +91,11 @@ def form(
         places[column] = place
         title = f"column {place}" + (f" (`{names[place]}`)" if names else "")
         remarks.append(f"the {column} is {title} of {path.name}, by {how}; data.columns.{column}=... says otherwise")
+    used = set(places.values())
+    for column in (column for column in columns if column in SPARSE):
+        if more := [name for i, name in enumerate(names or ()) if i not in used and simple(name).startswith(column)]:
+            what = f"{', '.join(more)} of {path.name} {'is' if len(more) == 1 else 'are'} not read"
+            remarks.append(f"{what}: a row has one {column} at most; data.columns.{column}=... says which")
     lists, spare = (tuple(column in some for column in columns) for some in (LISTS, SPARSE))
     return cells.Form(tuple(places[column] for column in columns), names, headed, mark, tuple(remarks), lists, spare)
 

@@ -162,11 +162,11 @@ def write_settings(config: GenerateConfig, tokenizer: Tokenizer, origin: Path, l
     there = (origin / SETTINGS).is_file()
     old = dict(read_json(origin / SETTINGS)) if there else {}
     if there and prompts.generate_config(origin, limit) == config:
-        return keep(origin, folder, SETTINGS)
+        keep(origin, folder, SETTINGS)
+        return
     marks = tokenizer.marks
     ids = {"decoder_start_token_id": marks.opens[0], "bos_token_id": marks.eos, "eos_token_id": marks.eos}
     own = {key: value for key, value in old.items() if key in prompts.OWN}
     new, _ = hugging_face.write(config, marks.opens[:1], tokenizer.barred)
     data = {**own, **ids, "pad_token_id": marks.pad, **new}
     (folder / SETTINGS).write_text(json.dumps(data, indent=2) + "\n", "utf-8")
-    return None
