@@ -286,6 +286,12 @@ def test_it_is_tuned_by_the_recipe_of_transcripts_and_exported_again(
         td.train("transcribe", values, out=tmp_path / "runs", quiet=True)
 
 
+def test_a_start_brings_a_rate_that_suits_it(run: Path, sounds: list[Path], tmp_path: Path) -> None:
+    values = {"start": str(run), "data.path": str(table(tmp_path, sounds))}
+    assert td.recipe("transcribe", values).optimizer.learning_rate == 1e-5
+    assert td.recipe("transcribe", {**values, "optimizer.learning_rate": 0.01}).optimizer.learning_rate == 0.01
+
+
 def test_a_model_that_was_trained_here_is_opened_there(sounds: list[Path], tmp_path: Path) -> None:
     small = {
         "data.path": str(table(tmp_path, sounds)), "model.kind": "listener", "model.width": 16, "model.layers": 1,
