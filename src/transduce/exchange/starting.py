@@ -13,7 +13,7 @@ from transduce.runs.run import read_config
 from transduce.runs.start import SCRATCH, Start
 
 CONFIG = "config.yaml"
-OF_KIND = ("objective", "batch", "optimizer", "generate")  # sections that belong to a kind of model; the task is laid on
+OF_KIND = ("objective", "batch", "optimizer", "generate")  # sections that suit a kind of model; the task is laid on
 
 
 def of_run(spec: str, changes: list[tuple[str, Any]]) -> tuple[str, list[tuple[str, Any]]]:
