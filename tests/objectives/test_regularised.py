@@ -184,6 +184,17 @@ def test_sums_do_not_depend_on_how_rows_are_filled() -> None:
     assert float(alone[0].metrics["change"]) > 0
 
 
+def test_a_change_to_or_from_a_token_without_a_target_is_not_counted() -> None:
+    model, batch = model_of(), text(2, 6)
+    targets = batch.targets.clone()
+    targets[0, 2], targets[1, 5] = -1, -1
+    loss = built(model, change=1.0)(model, batch._replace(targets=targets))
+    hidden = model.features(batch)
+    moved = (hidden[:, 1:] - hidden[:, :-1]).square().mean(-1)
+    expected = moved[0, [0, 3, 4]].sum() + moved[1, :4].sum()
+    torch.testing.assert_close(loss.metrics["change"].double(), expected.detach().double())
+
+
 def test_a_text_in_windows_goes_on_from_what_was_remembered() -> None:
     """With a mask of weights of its own for each window, as in the paper; the state is handed on."""
     model, whole = model_of(), text(1, 12)
