@@ -11,6 +11,7 @@ from rich.text import Text
 
 from transduce.api import Plan, Prepared
 from transduce.data.doctor import Findings, Lengths, Token
+from transduce.data.imported import way
 from transduce.exchange.certificate import NAME as CERTIFICATE
 from transduce.exchange.certificate import read_certificate
 from transduce.prefer.comparison import Compared
@@ -93,8 +94,7 @@ def imported(run: Run) -> None:
     path = shlex.quote(str(run.path))
     verb = run.recipe.task.command(run.recipe.model) or "embed"
     console.print("next: " + escape(f'transduce {verb} {path} "..."'), soft_wrap=True)
-    kind = "transcripts" if run.recipe.task.hears else "text"
-    more = f"transduce train {path}/config.yaml name={shlex.quote(run.path.name)} data.kind={kind} data.path=..."
+    more = f"transduce train {path}/config.yaml name={shlex.quote(run.path.name)} {way(run.recipe.task.reads)}"
     console.print("      " + escape(more), soft_wrap=True)
 
 
