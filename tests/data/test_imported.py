@@ -20,7 +20,8 @@ def test_the_data_that_are_advised_are_those_that_the_task_reads(name: str) -> N
     assert issubclass(task, TaskConfig)
     kind, path = way(task.reads).removeprefix("data.kind=").split()
     own = kinds(DataConfig.folder)[kind]
-    assert issubclass(own, DataConfig) and path == "data.path=..."
+    assert issubclass(own, DataConfig)
+    assert path == "data.path=..."
     task().suited(own(path="x"))  # type: ignore[call-arg]
     with pytest.raises(UserError, match=rf"data were not; name some of your own: data.kind={kind} data.path=\.\.\.$"):
         Imported(origin="x").load(task.reads)
