@@ -10,7 +10,9 @@ from transduce.errors import UserError
 from transduce.tasks.task import TaskConfig
 
 TASKS: dict[str, type[Part]] = {
-    name: task for name, task in kinds(TaskConfig.folder).items() if name != "points"  # which no file holds but a table
+    name: task
+    for name, task in kinds(TaskConfig.folder).items()
+    if name != "points"  # which no file holds but a table
 }
 
 
