@@ -8,7 +8,7 @@ from transduce.data.columns import SOURCE, STREAM, TARGET, TEXT, Columns, requir
 from transduce.data.source import DataConfig
 from transduce.errors import UserError
 
-KINDS = {  # of the data that have these columns; those of any others are a table
+KINDS: dict[tuple[str, ...], str] = {  # of the data that have these columns; those of any others are a table
     (TEXT,): "text", (STREAM,): "text", (SOURCE, TARGET): "pairs", ("image", "label"): "images",
     ("image", TEXT): "captions", ("sound", "label"): "sounds", ("sound", TEXT): "transcripts",
     ("states", "actions", "rewards"): "episodes", ("messages",): "chats", ("prompt", "completion"): "chats",
