@@ -132,6 +132,13 @@ def captioning(photos: Path) -> dict[str, Any]:
     return {**data, **more, "batch": {"batch_tokens": 256, "max_length": 32}}
 
 
+def illustrating(photos: Path) -> dict[str, Any]:
+    """The plain data of a recipe that draws by captions."""
+    data = matching(photos)
+    model = {**data["model"], "kind": "illustrator", "head": "pixels", "residual": {"kind": "adaptive", "dropout": 0.1}}
+    return {**data, "task": {"kind": "illustrate"}, "model": {**model, "frequencies": 8}}
+
+
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with train, valid and test in three files each: .src, .tgt and .txt."""
@@ -227,8 +234,8 @@ def tiny(texts: Path, photos: Path, tones: Path, joined: Path) -> Tiny:
     """tiny("translation" | "language" | "see" | "hear", {"train.max_steps": 3, ...}) -> plain data of a recipe."""
 
     def make(task: str = "translation", over: dict[str, Any] | None = None) -> dict[str, Any]:
-        if task in ("see", "hear", "match", "caption", "dictate"):
-            of_pictures = {"see": seeing, "match": matching, "caption": captioning}
+        if task in ("see", "hear", "match", "caption", "illustrate", "dictate"):
+            of_pictures = {"see": seeing, "match": matching, "caption": captioning, "illustrate": illustrating}
             of_sounds = {"hear": lambda: hearing(tones), "dictate": lambda: dictating(joined)}
             data = of_sounds[task]() if task in of_sounds else of_pictures[task](photos)
             for key, value in (over or {}).items():

@@ -148,7 +148,7 @@ class Transducer:
         Each depends on the model, the seed, its label and its number among those of the label alone. The rest is as
         `DiffuseConfig` says; steps and sampler are those of the recipe where they are left out.
 
-        given: labels (None: no label is asked for).
+        given: labels, or captions (None: none is asked for).
         """
         task = self._as(DrawingConfig)
         require_at_least(1, count=count)

@@ -56,7 +56,7 @@ def test_every_recipe_is_whole_and_says_nothing_unknown(name: str) -> None:
         "sound": LogMel(mels=40),
         **episodes,
     }
-    text = Char().train(["abc"]) if recipe.task.kind in ("transcribe", "match", "caption") else None
+    text = Char().train(["abc"]) if recipe.task.kind in ("transcribe", "match", "caption", "illustrate") else None
     readers = Readers(text, {"label": labels, "labels": labels, **others})
     model = recipe.task.shaped(recipe.model, readers).build(300)
     assert model.takes_source == (recipe.task.kind in ("translate", "denoise", "minimum-risk", "caption"))

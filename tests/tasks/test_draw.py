@@ -20,7 +20,8 @@ from transduce.model.architecture.denoiser import DenoiserConfig
 from transduce.model.embed.patches import PatchesConfig
 from transduce.model.heads.numbers import NumbersHeadConfig
 from transduce.model.heads.pixels import PixelsHeadConfig
-from transduce.tasks.draw import DrawConfig, grid
+from transduce.tasks.draw import DrawConfig
+from transduce.tasks.picturing import grid
 
 SMALL: dict[str, Any] = {
     "model.width": 16, "model.layers": 2, "model.mixer.heads": 2, "model.feedforward.hidden": 24,

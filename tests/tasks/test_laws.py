@@ -24,6 +24,7 @@ from transduce.tasks.embed import EmbedConfig, RankConfig
 from transduce.tasks.explore import ExploreConfig, MinimumRiskConfig
 from transduce.tasks.extract import AnswerConfig
 from transduce.tasks.hear import HearConfig
+from transduce.tasks.illustrate import IllustrateConfig
 from transduce.tasks.judged import JudgedConfig
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.match import MatchConfig
@@ -96,7 +97,7 @@ ROWS["tag"] = (
     TagConfig(),
     {"words": WORDS, "tags": [[f"B-{word[0]}" if "a" in word else "O" for word in r] for r in WORDS]},
 )
-FILES = ["see", "draw", "hear", "transcribe", "match", "caption"]  # whose rows are files
+FILES = ["see", "draw", "hear", "transcribe", "match", "caption", "illustrate"]  # whose rows are files
 CONTEXTS = [f"{text} {i % 7}x{i} {text[::-1]}" for i, text in enumerate(TEXTS)]
 SPANS = [
     [{"text": f"{i % 7}x{i}", "answer_start": len(text) + 1}] if i % 5 else [] for i, text in enumerate(TEXTS)
@@ -156,7 +157,7 @@ def made(request: pytest.FixtureRequest, photos: Path, tones: Path, tmp_path_fac
         train, valid = (listed(photos, split, "image") for split in ("train", "valid"))
         task = SeeConfig() if name == "see" else DrawConfig(steps=2)
         CASES[name] = case(task, train, valid, tmp_path_factory.mktemp("case"), body)
-    if name in ("match", "caption") and name not in CASES:
+    if name in ("match", "caption", "illustrate") and name not in CASES:
         body = {"embedding": {"kind": "patches", "patch": 2}}
         train, valid = (listed(photos, split, "image") for split in ("train", "valid"))
         train, valid = (
@@ -164,7 +165,8 @@ def made(request: pytest.FixtureRequest, photos: Path, tones: Path, tmp_path_fac
             for rows in (train, valid)
         )
         more = {"batch": {"batch_tokens": 32, "max_length": 32}}
-        task = MatchConfig() if name == "match" else CaptionConfig()
+        tasks = {"match": MatchConfig(), "caption": CaptionConfig(), "illustrate": IllustrateConfig(steps=2)}
+        task = tasks[name]
         CASES[name] = case(task, train, valid, tmp_path_factory.mktemp("case"), body, more)
     if name == "hear" and name not in CASES:
         train, valid = (listed(tones, split, "sound") for split in ("train", "valid"))

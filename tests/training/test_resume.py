@@ -84,7 +84,7 @@ def test_killed_at_any_instant_it_goes_on_bit_for_bit(
     assert_kills_change_nothing(recipe, killer, tmp_path, f"{task} {packing} {workers}")
 
 
-@pytest.mark.parametrize(("task", "workers"), [("see", 0), ("see", 2), ("match", 2), ("caption", 0)])
+@pytest.mark.parametrize(("task", "workers"), [("see", 0), ("see", 2), ("match", 2), ("caption", 0), ("illustrate", 2)])
 def test_pictures_that_change_at_random_are_the_same_after_a_kill(
     task: str, workers: int, tiny: Callable[..., dict[str, Any]], killer: Killer, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""`transduce draw`: pictures or points out of noise, by the label that is asked for."""
+"""`transduce draw`: pictures or points out of noise, by the label or the caption that is asked for."""
 
 import sys
 from pathlib import Path
@@ -15,10 +15,13 @@ from transduce.cli.options import Checkpoint, Device, Precision, Run
 def draw(
     run: Run,
     given: Annotated[
-        list[str] | None, typer.Option(metavar="LABEL", help="A label to draw; may be repeated. Default: none.")
+        list[str] | None,
+        typer.Option(metavar="LABEL", help="A label or a caption to draw; may be repeated. Default: none."),
     ] = None,
     count: Annotated[int, typer.Option(help="How many to draw, of each label.")] = 1,
-    guidance: Annotated[float, typer.Option(help="How much the label is set off from no label; 0: not at all.")] = 0.0,
+    guidance: Annotated[
+        float, typer.Option(help="How much it is set off from what is drawn of none; 0: not at all.")
+    ] = 0.0,
     steps: Annotated[int | None, typer.Option(help="Of drawing. Default: as the recipe says.")] = None,
     sampler: Annotated[str | None, typer.Option(help="auto, ddpm, ddim, euler or heun.")] = None,
     eta: Annotated[float, typer.Option(help="The share of the noise of ddpm that ddim adds, 0 to 1.")] = 0.0,
@@ -34,6 +37,8 @@ def draw(
     """Draw pictures or points out of noise. What is drawn depends on the run, the seed, the label and its number alone.
 
     transduce draw RUN --given 3 --count 16 --guidance 2 --steps 50 --seed 0 --out grid.png
+
+    transduce draw RUN --given "a red arrow" --out grid.png
     """
     from transduce.tasks.drawing import DrawingConfig
 

@@ -44,7 +44,8 @@ from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
 from transduce.runs.seal import seal
 from transduce.tasks.classifying import LABEL
-from transduce.tasks.draw import MIDDLE, DrawConfig
+from transduce.tasks.draw import DrawConfig
+from transduce.tasks.picturing import MIDDLE
 
 INDEX, SCHEDULER, TRANSFORMER = "model_index.json", "scheduler_config.json", "transformer"
 PREDICTS: Mapping[str, Literal["eps", "x0", "v"]] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}

@@ -1,4 +1,4 @@
-"""Drawing: noise in, data out, step by step, with the class that is asked for.
+"""Drawing: noise in, data out, step by step, with the class or the caption that is asked for.
 
 What is drawn depends on the model, the seed and its number alone. Rows are computed in groups of a fixed size, those of
 numbers 0, 1, ... together, so that not even the last bit depends on how many are asked for.
@@ -21,6 +21,7 @@ from transduce.model.models import Model
 from transduce.model.process.process import Parts, Process, full, require_steps, wide
 
 Sampler = Literal["auto", "ddpm", "ddim", "euler", "heun"]
+Given = int | Tensor  # a class, -1: none; or the vector of a caption, (M,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +60,12 @@ def noise_of(seed: int, number: int) -> Generator:
 
 
 def diffuse(
-    model: Model, shape: Sequence[int], given: int, numbers: Sequence[int], config: DiffuseConfig, seed: int,
+    model: Model, shape: Sequence[int], given: Given, numbers: Sequence[int], config: DiffuseConfig, seed: int,
     together: int,
 ) -> Tensor:  # fmt: skip
     """Returns what is drawn under numbers, (len(numbers), *shape), float32 on the CPU.
 
-    given: the class of all, -1: none. together: rows of a group. Raises UserError for what the model cannot draw.
+    given: what is asked for in all. together: rows of a group. Raises UserError for what the model cannot draw.
     """
     process = require_drawing(model, given, config)
     groups = {number // together for number in numbers}
@@ -73,26 +74,28 @@ def diffuse(
     return torch.stack(rows) if rows else torch.zeros(0, *shape)
 
 
-def require_drawing(model: Model, given: int, config: DiffuseConfig) -> Process:
+def require_drawing(model: Model, given: Given, config: DiffuseConfig) -> Process:
     """Returns the process of a model. Raises UserError where it does not draw, or not with such guidance."""
     if model.process is None:
         raise UserError("this model removes no noise, so it draws nothing; use model.kind=denoiser")
     model.process.times(config.steps)
-    if config.guidance and not model.classes:
+    none = isinstance(given, int) and given < 0
+    if config.guidance and not model.asks:
         raise UserError(f"guidance={config.guidance:g} sets off a class, but this model was told none; leave it out")
     if config.guidance and not model.guides:
         what = f"guidance={config.guidance:g} sets off a class from none, but this model has no row for none"
         raise UserError(f"{what}; leave guidance out, or train it with model.none=true and objective.drop=0.1")
-    if config.guidance and given < 0:
-        raise UserError(f"guidance={config.guidance:g} sets off a class, but none is given; name it, or leave it out")
-    if model.classes and not model.guides and given < 0:
+    if config.guidance and none:
+        what = "a class" if model.classes else "a caption"
+        raise UserError(f"guidance={config.guidance:g} sets off {what}, but none is given; name it, or leave it out")
+    if model.classes and not model.guides and none:
         raise UserError("this model was always told a class, so it draws nothing without one; name it")
     return model.process
 
 
 @torch.inference_mode()
 def _group(
-    model: Model, process: Process, shape: Sequence[int], given: int, first: int, size: int, config: DiffuseConfig,
+    model: Model, process: Process, shape: Sequence[int], given: Given, first: int, size: int, config: DiffuseConfig,
     seed: int,
 ) -> Tensor:  # fmt: skip
     """Returns rows first .. first + size - 1."""
@@ -118,20 +121,28 @@ def _group(
     return x.float().cpu()
 
 
+def rows_of(model: Model, given: Given, rows: int) -> Tensor:
+    """Returns what is asked for in each of so many rows, as the model takes it."""
+    if isinstance(given, int) and given < 0:
+        return model.blank(rows)
+    one = torch.as_tensor(given, device=model.device)
+    return one.expand(rows, *one.shape)
+
+
 def seen(
-    model: Model, process: Process, x: Tensor, time: Tensor, given: int, layout: Layout, config: DiffuseConfig
+    model: Model, process: Process, x: Tensor, time: Tensor, given: Given, layout: Layout, config: DiffuseConfig
 ) -> Parts:
-    """Returns the data and the noise that a model sees in x. Where it is guided, both classes are one batch."""
-    classes = torch.full((len(x),), given, device=x.device)
+    """Returns the data and the noise that a model sees in x. Where it is guided, both requests are one batch."""
+    wanted = rows_of(model, given, len(x))
     if config.guidance:
         both = layout.rows(torch.arange(2 * len(x), device=x.device) % len(x))
         pair = model.denoise(
-            x.repeat(2, *[1] * (x.ndim - 1)), time.repeat(2), torch.cat([classes, 0 * classes - 1]), both
+            x.repeat(2, *[1] * (x.ndim - 1)), time.repeat(2), torch.cat([wanted, model.blank(len(x)).to(wanted)]), both
         )
         asked_for, none = pair.chunk(2)
         predicted = asked_for + config.guidance * (asked_for - none)
     else:
-        predicted = model.denoise(x, time, classes, layout)
+        predicted = model.denoise(x, time, wanted, layout)
     parts = process.parts(x, predicted.to(x.dtype), time)
     if config.limit is None:
         return parts

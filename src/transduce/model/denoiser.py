@@ -8,7 +8,7 @@ from torch import Tensor
 
 from transduce.errors import UserError
 from transduce.model.batch import Batch
-from transduce.model.condition import Condition
+from transduce.model.condition import CaptionCondition, Condition
 from transduce.model.embed.embedding import Embedding
 from transduce.model.heads.head import Head, PooledHead
 from transduce.model.heads.pixels import PixelsHead
@@ -23,10 +23,13 @@ class Denoiser(EncoderOnly):
     embedded inputs. It is computed once for a batch. Inputs that are not `Noisy` are data: of time 0, and no class.
     """
 
-    def __init__(self, embed: Embedding, stack: Stack, head: Head | None, condition: Condition, process: Process):
+    def __init__(
+        self, embed: Embedding, stack: Stack, head: Head | None, condition: Condition | CaptionCondition,
+        process: Process,
+    ) -> None:  # fmt: skip
         super().__init__(embed, stack, head)
         self.condition, self.process, self.adapts = condition, process, stack.conditioned
-        self.classes, self.guides = condition.size, bool(condition.size) and condition.none
+        self.classes, self.guides = condition.size, bool(condition.size) and bool(condition.none)
 
     def features(self, batch: Batch) -> Tensor:
         self.require_source(batch.source)
@@ -48,4 +51,4 @@ class Denoiser(EncoderOnly):
         if self.classes and not self.guides:
             raise UserError("this model has no row for no class, so it reads data with a class alone")
         time = torch.zeros(len(x), device=x.device)
-        return Noisy(x, time, torch.full_like(time, -1, dtype=torch.int64))
+        return Noisy(x, time, self.blank(len(x)))

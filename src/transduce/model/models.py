@@ -39,7 +39,7 @@ class Model(nn.Module, ABC):
     limit: int | None  # first position that cannot be encoded
     process: Process | None = None  # how data become noise, for a model that removes it
     classes: int = 0  # that such a model can be asked for
-    guides: bool = False  # it also knows what no class is, so that a class can be set off from it
+    guides: bool = False  # it also knows what it is to be asked for nothing, from which what is asked for is set off
 
     @property
     def device(self) -> torch.device:
@@ -93,10 +93,24 @@ class Model(nn.Module, ABC):
         """Returns a batch of ids (B, T), with the source (B, N) where the model reads one; its targets are the ids."""
         return Batch(ids, layout, ids)
 
+    @property
+    def asks(self) -> bool:
+        """Says whether a model that removes noise can be asked for something: a class, or what a caption says."""
+        return bool(self.classes)
+
+    def request(self, batch: Batch) -> Tensor:
+        """Returns what is asked for in each row of a batch, as `denoise` takes it: (B,) classes."""
+        return batch.targets
+
+    def blank(self, rows: int) -> Tensor:
+        """Returns the same of rows in which nothing is asked for."""
+        return torch.full((rows,), -1, device=self.device)
+
     def denoise(self, x: Tensor, time: Tensor, given: Tensor, layout: Layout) -> Tensor:
         """Returns what the process has a model predict of noisy x (B, ...) at times (B,), in the shape of x.
 
-        given: (B,) classes, -1: none. Raises UserError where a model removes no noise.
+        given: (B,) classes, -1: none; or what else `request` and `blank` return. Raises UserError where a model removes
+        no noise.
         """
         raise UserError("this model is not told how noisy its inputs are; use model.kind=denoiser")
 

@@ -40,9 +40,10 @@ def drawn(batch: Batch, training: bool) -> tuple[Tensor, Tensor]:
 def noise_loss(learner: Learner, batch: Batch, model: Model, process: Process, drop: float) -> Loss:
     """Returns (prediction - target)^2, the mean over the numbers of each row, summed over rows."""
     noise, shares = drawn(batch, learner.training)
-    parts, time, given = Parts(batch.inputs, noise), process.learnt(shares), batch.targets
+    parts, time, given = Parts(batch.inputs, noise), process.learnt(shares), model.request(batch)
     if learner.training and drop and model.guides:
-        given = torch.where(torch.rand(len(given), device=given.device) < drop, -1, given)
+        blank = torch.rand(len(given), device=given.device) < drop
+        given = torch.where(blank.view(-1, *[1] * (given.ndim - 1)), model.blank(len(given)), given)
     with collecting() as noted:
         predicted = model.denoise(process.noised(parts, time), time, given, batch.layout)
     each = (predicted - process.target(parts, time).to(predicted.dtype)).square().flatten(1).mean(1)
@@ -57,8 +58,8 @@ class NoiseConfig(ObjectiveConfig):
 
     The process of the model (model.process) says what is predicted: the noise, the data, v, or the speed of a flow.
 
-    drop: the share of rows whose class is not told, from which guidance learns what no class is (Ho & Salimans 2022,
-        arXiv:2207.12598, alg. 1).
+    drop: the share of rows whose class or caption is not told, from which guidance learns what it is to be told none
+        (Ho & Salimans 2022, arXiv:2207.12598, alg. 1).
     """
 
     kind: ClassVar[str] = "denoise"
@@ -74,7 +75,7 @@ class NoiseConfig(ObjectiveConfig):
         return partial(noise_loss, model=model, process=model.process, drop=self.drop)
 
     def require_head(self, model: Model) -> None:
-        if model.process is None or getattr(model.towers()[0].embed, "weight", None) is not None:
+        if model.process is None or getattr(model.towers()[-1].embed, "weight", None) is not None:
             way = "use model.kind=denoiser, with model.embedding=patches, or vectors"
             raise UserError(
                 f"objective={self.kind} removes noise from numbers, with a model told how much it is; {way}"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
-from transduce.generate.diffuse import DiffuseConfig, Sampler, diffuse
+from transduce.generate.diffuse import DiffuseConfig, Given, Sampler, diffuse
 from transduce.model.models import Model
 from transduce.tasks.task import TaskConfig
 
@@ -59,6 +59,10 @@ class DrawingConfig(TaskConfig, ABC):
         """Returns the class of a label. Raises UserError where it was never trained."""
         raise UserError(f"this model was trained without labels, so it cannot be asked for {label!r}; leave it out")
 
+    def request(self, model: Model, readers: Readers, label: Any) -> Given:
+        """Returns what a label asks of a model, as it takes it. Raises UserError where it was never trained."""
+        return self.class_of(readers, label)
+
     @abstractmethod
     def shown(self, readers: Readers, numbers: Tensor) -> list[Any]:
         """Returns what is drawn, in the unit of the data."""
@@ -66,8 +70,8 @@ class DrawingConfig(TaskConfig, ABC):
     def draw(
         self, model: Model, readers: Readers, label: Any, numbers: Sequence[int], manner: DiffuseConfig, seed: int
     ) -> list[Any]:
-        """Returns what is drawn under these numbers. label: that is asked for (None: no one)."""
-        given = NOTHING if label is None else self.class_of(readers, label)
+        """Returns what is drawn under these numbers. label: a label or caption that is asked for (None: no one)."""
+        given = NOTHING if label is None else self.request(model, readers, label)
         return self.shown(readers, diffuse(model, self.form(readers), given, numbers, manner, seed, self.together))
 
     @abstractmethod

@@ -6,9 +6,9 @@ Tested in tests/model/test_condition.py.
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from transduce.errors import UserError, require_at_least
+from transduce.errors import require_at_least
 from transduce.model.architecture.encoder import EncoderConfig
-from transduce.model.condition import Condition
+from transduce.model.condition import Condition, require_pairs
 from transduce.model.denoiser import Denoiser
 from transduce.model.models import EncoderOnly, Model
 from transduce.model.norms.norm import LayerNorm, NormConfig
@@ -45,8 +45,7 @@ class DenoiserConfig(EncoderConfig):
         super().__post_init__()
         require_at_least(0, classes=self.classes)
         require_at_least(4, frequencies=self.frequencies)
-        if self.frequencies % 2:
-            raise UserError(f"frequencies={self.frequencies} is odd, but each is a sine and a cosine; add 1")
+        require_pairs(self.frequencies)
 
     def assembled(self, vocab_size: int) -> Model:
         plain = super().assembled(vocab_size)

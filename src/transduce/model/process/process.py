@@ -19,7 +19,8 @@ from transduce.errors import UserError
 class Noisy(NamedTuple):
     """The inputs of a model that removes noise.
 
-    x: (B, ...) numbers, such as pictures. time: (B,) float32, as the model is told it. given: (B,) classes, -1: none.
+    x: (B, ...) numbers, such as pictures. time: (B,) float32, as the model is told it. given: (B,) classes, -1: none;
+    or (B, M) vectors of captions.
     """
 
     x: Tensor
