@@ -2,9 +2,9 @@
 
     python benchmarks/rewards.py FILE [KEY=VALUE ...]
 
-FILE holds pairs as `transduce train reward` reads them. They are parted into five folds by a hash of the prompt. Of the
-other four a tenth chooses the checkpoint, so that nothing is chosen on the fold that is measured. The bag of words is a
-logistic regression on the difference of the counts of words in both answers.
+FILE holds pairs as `transduce train reward` reads them. They are parted into five folds by a hash of the prompt, and of
+each both learn from the other four; the last weights of a training are measured, so no fold chooses anything. The bag
+of words is a logistic regression on the difference of the counts of words in both answers.
 """
 
 import hashlib
@@ -67,18 +67,14 @@ def main(file: Path, changes: list[str]) -> None:
     shares = list[tuple[float, ...]]()
     for number in range(FOLDS):
         rest = [row for row in rows if fold(row["prompt"]) != number]
-        parts = {
-            "test": [row for row in rows if fold(row["prompt"]) == number],
-            "valid": [row for row in rest if fold(row["prompt"] + "valid", 10) == 0],
-            "train": [row for row in rest if fold(row["prompt"] + "valid", 10) != 0],
-        }
+        parts = {"test": [row for row in rows if fold(row["prompt"]) == number], "train": rest}
         with TemporaryDirectory() as place:
             for split, part in parts.items():
                 lines = [json.dumps({**row, "prompt": json.loads(row["prompt"])}) for row in part]
                 (Path(place) / f"{split}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
             began = time.monotonic()
-            pairs = overrides(changes)
-            run = td.train("reward", [("data.path", place), *pairs], out=Path(place), quiet=True)
+            keys = [("data.path", place), ("data.valid_fraction", 0.0), *overrides(changes)]
+            run = td.train("reward", keys, out=Path(place), quiet=True)
             seconds = time.monotonic() - began
             measured = td.load(run.path).evaluate("test").values["pair-accuracy"]
         longer = (measured.baseline or ("", float("nan")))[1]
