@@ -10,6 +10,7 @@ from PIL import Image
 
 import transduce as td
 from transduce.cli.main import main
+from transduce.data.columns import Columns
 from transduce.data.readers.labels import Labels
 from transduce.data.readers.pictures import Pictures
 from transduce.data.readers.reader import Readers
@@ -134,7 +135,7 @@ def test_what_cannot_be_drawn_gets_one_sentence(
     assert not (tmp_path / "grid.png").exists()
 
 
-def test_labels_that_are_captions_are_told(table: Path) -> None:
+def test_labels_that_are_captions_are_told(table: Path, photos: Path) -> None:
     with pytest.raises(UserError, match="gives image and text; the recipe `illustrate` draws by captions"):
         td.recipe("draw", {"data.kind": "captions", "data.path": str(table)})
     few, many = (Readers(None, {"label": Labels(names=tuple(map(str, range(n))))}) for n in (5, 6))
@@ -142,6 +143,15 @@ def test_labels_that_are_captions_are_told(table: Path) -> None:
     assert DrawConfig().unlearnable(model, few, "train", examples) == []
     assert "train has 6 labels for 10 pictures" in DrawConfig().unlearnable(model, many, "train", examples)[0]
     assert DrawConfig().unlearnable(model, many, "valid", examples) == []
+    file = str(photos / "train" / "red" / "0.png")
+    own = DrawConfig().readers(Columns({"image": [file, file], "label": ["a red one", "red"]}))
+    for label, path, sentence in (
+        ("one", file, "was not there in training; .*`illustrate`"),
+        ("a red one", "x", "x: no such file"),
+    ):
+        with pytest.raises(UserError, match=sentence) as caught:
+            DrawConfig().examples(Columns({"image": [path], "label": [label]}), Readers(None, own))
+        assert ("illustrate" in str(caught.value)) == (label == "one")
 
 
 def readers() -> Readers:

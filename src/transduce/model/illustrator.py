@@ -28,7 +28,7 @@ class Illustrator(Denoiser):
     def features(self, batch: Batch) -> Tensor:
         if not isinstance(batch.inputs, Noisy) and not batch.inputs.is_floating_point():
             what = "this model draws, so it reads pictures, and texts as captions alone"
-            raise UserError(f"{what}; use objective=denoise, or model.kind=encoder for texts")
+            raise UserError(f"{what}; use draw, or model.kind=encoder for texts")
         return super().features(batch)
 
     def require_source(self, source: object) -> None:

@@ -75,4 +75,12 @@ class DrawConfig(PicturingConfig):
         return [f"{what}, so that most are seen once; where they are captions, the recipe `illustrate` draws by words"]
 
     def examples(self, columns: Columns, readers: Readers) -> Pictured:
-        return self.seeing().examples(columns, readers)
+        own, seeing = cast(Labels, readers[LABEL]), self.seeing()
+        try:
+            return seeing.examples(columns, readers)
+        except UserError as error:
+            if {own.name_of(label) for label in columns[LABEL]} <= set(own.names):
+                raise
+            raise UserError(
+                f"{error}; where labels are captions, the recipe `illustrate` draws by their words"
+            ) from None
