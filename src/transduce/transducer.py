@@ -27,7 +27,6 @@ from transduce.runs.drafts import open_draft
 from transduce.runs.quantised import FULL, Reading
 from transduce.runs.recipe import Recipe
 from transduce.runs.start import SENTENCES
-from transduce.tasks.act import ActConfig, world_of
 from transduce.tasks.acting import Played, Target, play
 from transduce.tasks.answer import Answer
 from transduce.tasks.caption import CaptionConfig
@@ -40,6 +39,7 @@ from transduce.tasks.extract import AnswerConfig, Extracted
 from transduce.tasks.language import LanguageConfig
 from transduce.tasks.measures.measure import DRAWS
 from transduce.tasks.multilabel import MultilabelConfig, Multilabelled
+from transduce.tasks.playing import PlayingConfig, world_of
 from transduce.tasks.regress import RegressConfig
 from transduce.tasks.reward import RewardConfig
 from transduce.tasks.tag import TagConfig, Tagging
@@ -201,15 +201,17 @@ class Transducer:
 
     def act(
         self, world: str | WorldConfig | None = None, *, target: Target = "best", episodes: int = 20, seed: int = 0,
-        context: int | None = None, pictures: bool = False,
+        context: int | None = None, pictures: bool = False, horizon: int | None = None, beam_size: int | None = None,
     ) -> list[Played]:  # fmt: skip
         """Returns episodes that the model plays in a world, by its kind (None: that of its training).
 
         target: the return that it is asked for; "best" and "worst" are those of the world.
         context: steps that it looks back on (None: as many as in training).
+        horizon, beam_size: of a model that plans, steps that it foresees and trajectories that it continues after each
+            (None: as its recipe says).
         pictures: the first episode comes with pictures of it.
         """
-        task = self._as(ActConfig)
+        task = self._as(PlayingConfig).asked(target, horizon, beam_size)
         config = world_of(task, world)
         return play(
             task, self.model, self.readers, config, target=target, episodes=episodes, seed=seed, context=context,

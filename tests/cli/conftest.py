@@ -146,6 +146,22 @@ def acts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that plans, very small."""
+    out = tmp_path_factory.mktemp("runs")
+    words = [
+        "world=graph",
+        "data.world.episodes=40",
+        "name=plans",
+        "task.horizon=2",
+        "task.beam_size=2",
+        "batch.max_length=160",
+    ]
+    assert main(["train", "plan", *SMALL, *words, "--out", str(out), "--quiet"]) == 0
+    return out / "plans"
+
+
+@pytest.fixture(scope="session")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that draws points, very small."""
     out = tmp_path_factory.mktemp("runs")

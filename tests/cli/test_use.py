@@ -283,7 +283,8 @@ VERBS = {
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_on_a_run_of_any_task_ends_well_or_with_a_sentence(
     verb: str, cli: Any, dates: Any, letters: Any, encoder: Any, talk: Any, labels: Any, tags: Any, answers: Any,
-    grades: Any, order: Any, acts: Any, ring: Any, spoken: Any, matched: Any, described: Any, tmp_path: Path,
+    grades: Any, order: Any, acts: Any, plans: Any, ring: Any, spoken: Any, matched: Any, described: Any,
+    tmp_path: Path,
 ) -> None:  # fmt: skip
     (tmp_path / "FILE").write_text("red\tdog\n")
     command, *options = verb.split()
@@ -298,6 +299,7 @@ def test_every_verb_on_a_run_of_any_task_ends_well_or_with_a_sentence(
         grades,
         order,
         acts,
+        plans,
         ring,
         spoken,
         matched,
@@ -325,6 +327,23 @@ def test_act_plays_and_says_what_is_wrong(cli: Any, acts: Path, tmp_path: Path) 
         ("--episodes", "0"): "than or equal to 1", ("--context", "0"): "than or equal to 1",
     }.items():  # fmt: skip
         result = cli("act", acts, *words)
+        assert result.code == 2
+        assert sentence in result.err
+        assert len(result.err.strip().splitlines()) <= 2
+
+
+def test_act_plans_as_far_and_as_wide_as_asked(cli: Any, acts: Path, plans: Path) -> None:
+    out = cli("act", plans, "--episodes", "3", "--horizon", "3", "--beam-size", "4")
+    assert out.code == 0, out.err
+    assert out.out == cli("act", plans, "--episodes", "3", "--horizon", "3", "--beam-size", "4").out
+    assert len(out.out.splitlines()) == 4
+    for words, sentence in {
+        (plans, "--return", "-3"): "plans for the highest return",
+        (plans, "--horizon", "21"): "lower the horizon to 20",
+        (plans, "--beam-size", "0"): "than or equal to 1", (acts, "--horizon", "3"): "plans nothing",
+        (plans, "--context", "1"): "reads context=1",
+    }.items():  # fmt: skip
+        result = cli("act", *words)
         assert result.code == 2
         assert sentence in result.err
         assert len(result.err.strip().splitlines()) <= 2

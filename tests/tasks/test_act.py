@@ -19,8 +19,9 @@ from transduce.model.architecture import DecoderConfig
 from transduce.model.batch import Steps
 from transduce.model.layout import dense
 from transduce.model.models import Model
-from transduce.tasks.act import ActConfig, world_of
+from transduce.tasks.act import ActConfig
 from transduce.tasks.acting import Actor, joined, play, whole
+from transduce.tasks.playing import world_of
 from transduce.worlds.graph import GraphConfig
 
 WORLD = GraphConfig(episodes=40)

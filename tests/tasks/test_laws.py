@@ -32,6 +32,7 @@ from transduce.tasks.measures.classes import MacroF1
 from transduce.tasks.measures.measure import Measured
 from transduce.tasks.moves import MovesConfig
 from transduce.tasks.multilabel import MultilabelConfig
+from transduce.tasks.plan import PlanConfig
 from transduce.tasks.points import PointsConfig
 from transduce.tasks.prefer import PreferConfig
 from transduce.tasks.regress import RegressConfig, SimilarityConfig
@@ -133,6 +134,10 @@ ROWS["act, in bins"] = (
     ActConfig(context=10, bins=5, quantile=0.01),
     {**ROWS["act"][1], "actions": [json.dumps([[DRAW.random(), 0.1 * i] for i in range(n)]) for n in STEPS]},
 )
+ROWS["plan"] = (PlanConfig(context=6, horizon=2, beam_size=2, branches=2), ROWS["act"][1])
+ROWS["plan, of numbers"] = (
+    PlanConfig(context=4, horizon=3, beam_size=3, bins=5, edges="quantile", discount=0.9), ROWS["act, in bins"][1]
+)  # fmt: skip
 OPENINGS = ("e4 e5 Nf3 Nc6 Bb5 a6", "d4 d5 c4 e6", "e4 c5 Nf3 d6 d4 cd4 Nd4", "e4 e6", "Nf3 d5 g3 c5 Bg2")
 ROWS["moves"] = (MovesConfig(), {"text": [OPENINGS[i * i % 5] for i in range(40)]})
 MORE: dict[str, dict[str, Any]] = {

@@ -31,6 +31,12 @@ def act(
     context: Annotated[
         int | None, typer.Option(help="Steps that it looks back on. Default: as many as in training.", min=1)
     ] = None,
+    horizon: Annotated[
+        int | None, typer.Option(help="Steps that a model that plans foresees. Default: as its recipe says.", min=1)
+    ] = None,
+    beam_size: Annotated[
+        int | None, typer.Option(help="Trajectories that it continues after each. Default: as its recipe says.", min=1)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the first episode as an animation (.gif).")] = None,
     json: Annotated[bool, line_option("episode, asked, return, steps, reached (null: there is no goal)")] = False,
     checkpoint: Checkpoint = "best",
@@ -44,7 +50,10 @@ def act(
     if out is not None and out.suffix != ".gif":
         raise UserError(f"--out {out} must end in .gif, since an animation is written")
     model = opened(run, checkpoint, device, precision)
-    played = model.act(world, target=number(target), episodes=episodes, seed=seed, context=context, pictures=bool(out))
+    played = model.act(
+        world, target=number(target), episodes=episodes, seed=seed, context=context, pictures=bool(out),
+        horizon=horizon, beam_size=beam_size,
+    )  # fmt: skip
     for count, one in enumerate(played, 1):
         row = {
             "episode": count,

@@ -18,6 +18,7 @@ from transduce.data.readers.reader import Readers
 from transduce.data.readers.returns import Returns
 from transduce.data.readers.vectors import Vectors
 from transduce.data.tracks import ACTIONS, REWARDS, STATES
+from transduce.errors import UserError
 from transduce.exchange import certificate
 from transduce.exchange import checkpoint as published
 from transduce.exchange.answers import Answers
@@ -81,8 +82,10 @@ def write(folder: Path, out: Path) -> Run:
 
 def export(model: Model, readers: Readers, recipe: Recipe, folder: Path) -> None:
     """Writes a run that acts as a folder that transformers opens, with a certificate. Raises UserError."""
+    shaped = recipe.task.shaped(recipe.model, readers)
+    if not isinstance(shaped.embedding, TrajectoryConfig):
+        raise UserError("this model reads episodes as ids, for which transformers has no class; use the run itself")
     with whole(folder) as beside:
-        shaped = recipe.task.shaped(recipe.model, readers)
         published.write(model, shaped, readers[STATES].size, beside, None)
         readers.save(beside)
         files = certificate.hashes(beside, (path for path in beside.rglob("*") if path.is_file()))

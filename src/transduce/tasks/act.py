@@ -3,8 +3,7 @@
 Tested in tests/tasks/test_act.py.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self, cast
@@ -14,16 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transduce.config import from_data
 from transduce.data.columns import Columns
 from transduce.data.episodic import EpisodeRows, Episodic
 from transduce.data.readers.actions import Actions, of_bins, to_bins
 from transduce.data.readers.reader import Reader, Readers
 from transduce.data.readers.returns import Returns
 from transduce.data.readers.vectors import Vectors
-from transduce.data.source import DataConfig
-from transduce.data.tracks import ACTIONS, REWARDS, STATES, tracks
-from transduce.errors import UserError, require_at_least
+from transduce.data.tracks import ACTIONS, REWARDS, STATES
+from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
 from transduce.model.architecture import DecoderConfig, ModelConfig
 from transduce.model.batch import SLOTS
@@ -33,10 +30,8 @@ from transduce.model.heads.token_classes import TokenClassesHeadConfig
 from transduce.model.heads.values import BinsHead, BinsHeadConfig, ValuesHead, ValuesHeadConfig
 from transduce.model.models import Model
 from transduce.objectives.act import STATE
-from transduce.tasks.acting import Played, play, to_tensor
-from transduce.tasks.measures.measure import Measure, Sample
-from transduce.tasks.measures.returns import MeanReturn, Reached
-from transduce.tasks.task import Split, TaskConfig, spread
+from transduce.tasks.acting import Actor, Player, Target, to_tensor
+from transduce.tasks.playing import PlayingConfig, columns_of, require_alike
 from transduce.worlds.world import WorldConfig
 
 COLUMNS = (STATES, ACTIONS, REWARDS)
@@ -45,7 +40,7 @@ SHOWN = 8  # actions of a sample
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActConfig(TaskConfig):
+class ActConfig(PlayingConfig):
     """Episodes, and the action of each step given what is still to be earned.   Chen et al. 2021, arXiv:2106.01345.
 
     given: "return": the model reads returns-to-go, and is asked for a return; "none": plain cloning.
@@ -58,15 +53,6 @@ class ActConfig(TaskConfig):
     """
 
     kind: ClassVar[str] = "act"
-    reads: ClassVar[tuple[str, ...]] = COLUMNS
-    verb: ClassVar[str] = "act"
-    shape: ClassVar[str] = "decoder"
-    unit: ClassVar[str] = "action"
-    gives: ClassVar[str] = "episode"
-    refusal: ClassVar[str] = "this model was trained to act; use act"
-    reads_text: ClassVar[bool] = False
-    takes_inputs: ClassVar[bool] = False
-    acts: ClassVar[bool] = True
     given: Literal["return", "none"] = "return"
     best: float = 1.0
     context: int = 20
@@ -75,18 +61,9 @@ class ActConfig(TaskConfig):
     world: WorldConfig | None = None
     trials: int = 20
 
-    def __post_init__(self) -> None:
-        require_at_least(1, context=self.context, trials=self.trials)
-        if not 0 < self.best <= 1:
-            raise UserError(f"task.best={self.best} is a share of the episodes, above 0 and at most 1, such as 0.1")
-
     @classmethod
     def objective(cls, model_kind: str) -> str:
         return "act"
-
-    def suited(self, data: DataConfig) -> Self:
-        own = super().suited(data)
-        return own if own.world is not None else replace(own, world=getattr(data, "world", None))
 
     def readers(self, train: Columns) -> dict[str, Reader]:
         return {
@@ -136,31 +113,19 @@ class ActConfig(TaskConfig):
         """Returns all episodes. Raises UserError where one has not as many of each."""
         states = readers[STATES].encode(columns[STATES], STATES)
         actions, returns = (readers[name].encode(columns[name], name) for name in (ACTIONS, REWARDS))
-        for name, other in ((ACTIONS, actions), (REWARDS, returns)):
-            if (odd := np.flatnonzero(states.lengths != other.lengths)).size:
-                row = int(odd[0])
-                what = f"episode {row + 1} has {states.lengths[row]} states and {other.lengths[row]} {name}"
-                raise UserError(f"{what}; give every step one of each")
+        require_alike({STATES: states, ACTIONS: actions, REWARDS: returns})
         bins = self.bins if not cast(Actions, readers[ACTIONS]).classes else None
         targets = actions.flat if bins is None else to_bins(actions.flat, bins)
         goals = returns.flat if self.given == "return" else np.zeros_like(returns.flat)
         return Episodic(states, actions.flat, goals, targets, self.context)
 
-    def learnt(self, columns: Columns) -> Columns:
-        """Returns the episodes of the highest returns, the share `best` of all."""
-        if self.best == 1 or not len(columns):
-            return columns
-        returns = np.array([float(x.sum()) for x in tracks(columns[REWARDS], REWARDS, 1)])
-        count = max(1, round(self.best * len(returns)))
-        return columns.take(sorted(np.argsort(-returns, kind="stable")[:count].tolist()))
+    def player(self, model: Model, readers: Readers, episodes: int, context: int | None) -> Player:
+        return Actor(self, model, readers, episodes, context or self.context)
 
-    def measures(self) -> tuple[Measure, ...]:
-        if self.world is None:
-            return ()
-        return (MeanReturn(), Reached()) if self.world.goal else (MeanReturn(),)
-
-    def inputs(self, columns: Columns) -> Sequence[Any]:
-        return [*zip(*(columns[name] for name in COLUMNS), strict=True)]
+    def asked(self, target: Target, horizon: int | None, beam_size: int | None) -> Self:
+        if horizon is not None or beam_size is not None:
+            raise UserError("this model takes the likeliest action and plans nothing; leave horizon and beam_size out")
+        return self
 
     def read(self, readers: Readers, states: NDArray[Any], returns: NDArray[Any]) -> tuple[Tensor, Tensor]:
         """Returns what a model reads of (B, S) states and (B,) returns-to-go: (B, 1, S), (B, 1, 1)."""
@@ -195,9 +160,7 @@ class ActConfig(TaskConfig):
         """
         if not inputs:
             return []
-        rows = [episode(one, number) for number, one in enumerate(inputs, 1)]
-        columns = Columns({name: [row[i] for row in rows] for i, name in enumerate(COLUMNS)})
-        examples = self.encoded(columns, readers)
+        examples = self.encoded(columns_of(inputs), readers)
         pieces, flat = EpisodeRows(examples, TOGETHER), dict[int, Any]()
         for group in pieces.fixed():
             batch = pieces.build(group).to(model.device)
@@ -207,59 +170,3 @@ class ActConfig(TaskConfig):
             flat |= dict(zip(places, actions, strict=True))
         offsets = examples.states.offsets.tolist()
         return [[flat[at] for at in range(a, b)] for a, b in pairwise(offsets)]
-
-    def line(self, prediction: Sequence[Any]) -> str:
-        return " ".join(json.dumps(action).replace(" ", "") for action in prediction)
-
-    def samples(
-        self, model: Model, readers: Readers, split: Split, options: GenerateConfig, limit: int | None
-    ) -> list[Sample]:
-        """Returns episodes that are played in the world; where there is none, recorded ones beside what it would do."""
-        if self.world is not None:
-            count = self.trials if limit is None else min(limit, self.trials)
-            some = play(self, model, readers, self.world, episodes=count) if count else []
-            return [Sample(f"episode {i}, asked for {one.target:g}", "", outcome(one), beside=one)
-                    for i, one in enumerate(some, 1)]  # fmt: skip
-        columns = split.columns.take(spread(len(split.columns), limit))
-        answers = self.predict(model, readers, self.inputs(columns), options)
-        wanted = [x.tolist() for x in tracks(columns[ACTIONS], ACTIONS)]
-        return [Sample(f"an episode of {len(one)} steps", self.line(own[:SHOWN]), self.line(one[:SHOWN]), one)
-                for own, one in zip(wanted, answers, strict=True)]  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """A world by its kind."""
-
-    world: WorldConfig
-
-
-def world_of(task: ActConfig, world: str | WorldConfig | None) -> WorldConfig:
-    """Returns the world of that kind; the one that the episodes come from, if it is of this kind. Raises UserError."""
-    if isinstance(world, WorldConfig):
-        return world
-    if world is None and task.world is None:
-        raise UserError("this model has learnt from files, so no world is known; name one, such as --world graph")
-    if task.world is not None and world in (None, task.world.kind):
-        return task.world
-    return from_data(Chosen, {"world": world}).world
-
-
-def outcome(played: Played) -> str:
-    """Returns what became of an episode, as text."""
-    goal = {None: "", True: ", reached", False: ", not reached"}[played.reached]
-    return f"return {played.returned:g} in {played.steps} steps{goal}"
-
-
-def episode(one: Any, number: int) -> tuple[Any, ...]:
-    """Returns states, actions and rewards of an episode that is given in one of its forms. Raises UserError."""
-    try:
-        one = json.loads(one) if isinstance(one, str) else one
-    except ValueError:
-        one = None
-    if isinstance(one, Mapping):
-        one = [cast("Mapping[str, Any]", one).get(name) for name in COLUMNS]
-    if not isinstance(one, Sequence) or len(row := cast("Sequence[Any]", one)) != len(COLUMNS):
-        way = '{"states": [[...], ...], "actions": [...], "rewards": [...]}'
-        raise UserError(f"input {number} is no episode; write it as {way}")
-    return tuple(row)

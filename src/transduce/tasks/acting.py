@@ -60,6 +60,24 @@ class Choice(Protocol):
         ...
 
 
+class Player(Protocol):
+    """Chooses actions in some episodes that go on beside each other."""
+
+    def act(self, states: NDArray[Any], returns: NDArray[Any], rewards: NDArray[Any]) -> NDArray[Any]:
+        """(B, S) states, (B,) what is still to be earned, (B,) rewards of the step before -> an action for each."""
+        ...
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Goes on with some of the rows."""
+        ...
+
+
+class Playing(Protocol):
+    """A task that acts."""
+
+    def player(self, model: Model, readers: Readers, episodes: int, context: int | None) -> Player: ...
+
+
 class Actor:
     """Plays some episodes beside each other. Rows are dropped as episodes end.
 
@@ -72,8 +90,10 @@ class Actor:
         self.steps, self.state = list[Steps](), model.init_state(rows, SLOTS * context)
 
     @torch.inference_mode()
-    def act(self, states: NDArray[Any], returns: NDArray[Any]) -> NDArray[Any]:
-        """(B, S) states and (B,) what is still to be earned -> an action for each."""
+    def act(
+        self, states: NDArray[Any], returns: NDArray[Any], rewards: NDArray[Any] | None = None
+    ) -> NDArray[Any]:  # fmt: skip
+        """(B, S) states and (B,) what is still to be earned -> an action for each. Rewards are not read."""
         model, number = self.model, len(self.steps)
         read_states, read_returns = self.choice.read(self.readers, states, returns)
         rows = len(states)
@@ -154,7 +174,7 @@ class Going:
 
 
 def play(
-    choice: Choice, model: Model, readers: Readers, config: WorldConfig, *, target: Target = "best", episodes: int = 20,
+    task: Playing, model: Model, readers: Readers, config: WorldConfig, *, target: Target = "best", episodes: int = 20,
     seed: int = 0, context: int | None = None, pictures: bool = False,
 ) -> list[Played]:  # fmt: skip
     """Returns episodes that a model plays in a world. They depend on the weights, the seed and their number.
@@ -171,15 +191,16 @@ def play(
     training = model.training
     model.eval()
     try:
-        actor = Actor(choice, model, readers, episodes, context or choice.context)
+        player = task.player(model, readers, episodes, context)
         while going:
-            actions = actor.act(np.stack([x.state for x in going]), np.array([x.left for x in going]))
+            numbers = [(x.left, x.rewards[-1] if x.rewards else 0.0) for x in going]
+            actions = player.act(np.stack([x.state for x in going]), *np.array(numbers).T)
             ended = [one.take(action) for one, action in zip(going, cast("list[Any]", actions.tolist()), strict=True)]
             out |= {one.number: one.played for one, end in zip(going, ended, strict=True) if end}
             stay = [row for row, end in enumerate(ended) if not end]
             going = [going[row] for row in stay]
             if any(ended) and going:
-                actor.keep(stay)
+                player.keep(stay)
     finally:
         model.train(training)
     return [out[number] for number in range(episodes)]

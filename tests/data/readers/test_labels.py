@@ -15,7 +15,7 @@ COLUMNS: dict[str, list[Any]] = {
     "label-sets": ["a, b", "", "b"], "answers": [[{"text": "red", "answer_start": 3}], []], "pictures": [],
     "log-mel": [],
     "vectors": [[[1, 2], [3, 5]], "[[0, 7]]"], "actions": [[0, 2], "[1]"], "returns": [[1, 0, 2], "[3]"],
-    "points": ["1 2", [3, 4.5]],
+    "points": ["1 2", [3, 4.5]], "bins": [[[1, 0.5], [2, 0.5]], "[[0, 7]]"],
 }  # fmt: skip
 
 
