@@ -151,12 +151,10 @@ class Oracle:
 
     def step(self, ids: Tensor, layout: Layout, state: Tensor, memory: None = None) -> tuple[Tensor, Tensor]:
         logits = torch.full((*ids.shape, self.code.size), -30.0)
-        places: list[list[int]] = (layout.positions >= 0).nonzero().tolist()
-        for row, column in places:
+        for row, column in np.argwhere(layout.positions.numpy() >= 0).tolist():
             position = int(layout.positions[row, column])
             state[row, position] = ids[row, column]
-            ids_before: list[int] = state[row, : position + 1].tolist()
-            logits[row, column, self.follow(ids_before)] = 0.0
+            logits[row, column, self.follow(state[row, : position + 1].numpy().tolist())] = 0.0
         return logits, state
 
     def follow(self, ids: list[int]) -> list[int]:
@@ -188,9 +186,17 @@ def test_who_knows_the_graph_goes_the_shortest_way_from_every_node(seed: int, mo
     distance: list[int] = distances(world.edges).tolist()
     beam = Beam(horizon=max(distance), size=300, branches=20)
     plans = plan(oracle, oracle.code, starts, levels, beam)
-    for node, one in zip(starts[:, 0].tolist(), plans, strict=True):
+    for node, one in enumerate(plans, 1):
         assert one.score == pytest.approx(-distance[node], abs=1e-6)
         assert one.ids[1::4] == [41] * distance[node]
+
+
+def test_weights_that_are_no_numbers_get_a_sentence() -> None:
+    model = built("attention")
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(UserError, match="use an earlier checkpoint"):
+        plan(model, CODE, histories(1, 1), LEVELS, WIDE)
 
 
 @pytest.mark.parametrize(("keys", "sentence"), [

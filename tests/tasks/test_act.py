@@ -114,7 +114,7 @@ def test_without_returns_it_does_not_matter_what_is_asked() -> None:
 def test_the_best_episodes_alone_are_learnt_from() -> None:
     task, columns = ActConfig(best=0.25), Episodes(world=WORLD).load()["train"]
     readers = Readers(None, task.readers(columns))
-    totals = sorted((cell.numbers.sum() for cell in columns["rewards"]), reverse=True)
+    totals = sorted((float(cell.numbers.sum()) for cell in columns["rewards"]), reverse=True)
     examples = task.examples(columns, readers)
     assert len(examples) == 10
     firsts = examples.returns[examples.states.offsets[:-1], 0] * readers["rewards"].scale  # type: ignore[attr-defined]

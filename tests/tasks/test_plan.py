@@ -47,6 +47,14 @@ def test_a_value_is_what_is_earned_later(discount: float) -> None:
     assert np.allclose(after(rewards, discount)[:, 0], expected)
 
 
+def test_a_reward_at_the_end_and_its_value_are_two_numbers() -> None:
+    columns = Columns({"states": [[[0.5], [0.1]]], "actions": [[0, 1]], "rewards": [[0, 1]]})
+    task = PlanConfig(**SMALL)
+    tokens = task.examples(columns, Readers(None, task.readers(columns)))
+    assert tokens.code.sizes == (2, 2, 2, 2)
+    assert (tokens.tokens.flat - tokens.code.starts).tolist() == [[1, 0, 0, 1], [0, 1, 1, 0]]
+
+
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_an_episode_is_played_as_it_is_alone(mixer: str) -> None:
     task, model, readers = built(mixer)
@@ -88,13 +96,13 @@ def test_losses_and_gradients_of_padded_rows_are_those_of_rows_alone(mixer: str)
 
 
 def test_numbers_are_planned_too() -> None:
-    """An arm of two joints: two numbers an action, which come back as the middle of their bins."""
+    """An arm of two joints: two numbers an action, each of which comes back as what a bin stands for."""
     rng = np.random.default_rng(0)
     columns = Columns({
         "states": [rng.normal(size=(n, 3)) for n in (5, 9)], "actions": [rng.uniform(-1, 1, (n, 2)) for n in (5, 9)],
         "rewards": [rng.normal(size=n) for n in (5, 9)],
     })  # fmt: skip
-    task = PlanConfig(**{**SMALL, "context": 3}, bins=7, edges="quantile", discount=0.9)
+    task = PlanConfig(**SMALL, bins=7, edges="quantile", discount=0.9)
     readers = Readers(None, task.readers(columns))
     model = from_data(DecoderConfig, {"width": 16, "layers": 1, "positions": "rotary"}).build(task.size(readers)).eval()
     answers = task.predict(model, readers, task.inputs(columns), None)  # type: ignore[arg-type]

@@ -81,8 +81,10 @@ class Walk:
         self.hidden = hidden[:, -1]
 
     def log_p(self, ids: Sequence[int]) -> Numbers:
-        """Returns log p of each of some ids, given that it is one of them: (R, ids)."""
+        """Returns log p of each of some ids, given that it is one of them: (R, ids). Raises UserError."""
         logits = np.take(self.model.token_head(self.hidden).double().cpu().numpy(), ids, 1)
+        if not np.isfinite(logits.max(1)).all():
+            raise UserError("no probability of the model is finite, so its weights are not; use an earlier checkpoint")
         logits = logits - logits.max(1, keepdims=True)
         return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 

@@ -23,7 +23,9 @@ from transduce.model.architecture import DecoderConfig, ModelConfig
 from transduce.model.embed.table import Table
 from transduce.model.models import Model
 from transduce.tasks.acting import Player, Target
+from transduce.tasks.measures.measure import Sample
 from transduce.tasks.playing import PlayingConfig, columns_of, require_alike
+from transduce.tasks.task import Split
 from transduce.worlds.world import WorldConfig
 
 
@@ -44,7 +46,7 @@ class PlanConfig(PlayingConfig):
     branches: actions that are tried after each of them, the likeliest.
     min_p: an action must be at least so likely, as a share of the likeliest one's probability.
     world: in which a validation acts (None: that of the data).
-    trials: episodes that a validation plays there.
+    trials: episodes that a validation plays there, or plans in where there is no world.
     """
 
     kind: ClassVar[str] = "plan"
@@ -80,7 +82,9 @@ class PlanConfig(PlayingConfig):
 
     def readers(self, train: Columns) -> dict[str, Reader]:
         reader = Bins(bins=self.bins, edges=self.edges)
-        return {name: reader.fit(column, name) for name, column in self.numbers(train).items()}
+        numeric = replace(reader, numeric=True)  # a reward of 1 at the end, and its value before, are no classes
+        return {name: (numeric if name == REWARDS else reader).fit(column, name)
+                for name, column in self.numbers(train).items()}  # fmt: skip
 
     def numbers(self, columns: Columns) -> dict[str, Sequence[Any]]:
         """Returns the columns with, beside each reward, the value: what is earned after it, discounted."""
@@ -150,6 +154,13 @@ class PlanConfig(PlayingConfig):
             for one, action in zip(going, cast("list[Any]", actions.tolist()), strict=True):
                 out[one].append(action)
         return out
+
+    def samples(
+        self, model: Model, readers: Readers, split: Split, options: GenerateConfig, limit: int | None
+    ) -> list[Sample]:
+        """Returns those of at most `trials` episodes, since every step is planned."""
+        most = self.trials if limit is None else min(limit, self.trials)
+        return super().samples(model, readers, split, options, most)
 
 
 class Planner:

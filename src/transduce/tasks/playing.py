@@ -31,13 +31,7 @@ SHOWN = 8  # actions of a sample
 
 
 class PlayingConfig(TaskConfig):
-    """The keys and methods that tasks share which act. A kind of it gives the keys their places and defaults.
-
-    best: the share of the episodes that is learnt from, those of the highest return.
-    context: steps that a model looks back on, the present one included.
-    world: in which a validation acts (None: that of the data).
-    trials: episodes that a validation plays there.
-    """
+    """The methods that tasks share which act. Their keys have the places that each task gives them in its files."""
 
     reads: ClassVar[tuple[str, ...]] = COLUMNS
     verb: ClassVar[str] = "act"

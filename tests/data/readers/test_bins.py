@@ -53,6 +53,8 @@ def test_classes_and_places_are_one_id() -> None:
     whole, places = Bins(bins=2).fit([[0, 3], [1]], "x"), Bins().fit([np.eye(5), np.eye(5)[:2]], "x")
     assert (whole.classes, whole.places, whole.size, whole.sizes) == (4, False, 1, (4,))
     assert (places.classes, places.places, places.size, places.sizes) == (5, True, 5, (5,))
+    numbers = Bins(numeric=True).fit([np.eye(5)], "x")
+    assert (numbers.classes, numbers.size, numbers.sizes) == (0, 5, (2,) * 5)
     assert whole.encode([[2, 0]], "x").flat.tolist() == [[2], [0]]
     assert places.encode([np.eye(5)[[4, 1]]], "x").flat.tolist() == [[4], [1]]
     assert np.array_equal(places.numbers(np.array([[4], [1]])), np.eye(5)[[4, 1]])

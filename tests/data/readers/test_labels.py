@@ -23,7 +23,9 @@ COLUMNS: dict[str, list[Any]] = {
 def test_a_reader_that_is_kept_reads_what_it_read(kind: str, photos: Path, tones: Path, tmp_path: Path) -> None:
     files = photos / "train" / "red" if kind == "pictures" else tones / "train" / "low"
     values = COLUMNS[kind] or sorted(map(str, files.iterdir()))
-    reader = kinds(Reader.folder)[kind]().fit(values, "x")
+    blank = kinds(Reader.folder)[kind]()
+    assert isinstance(blank, Reader)
+    reader = blank.fit(values, "x")
     Readers(None, {"x": reader}).save(tmp_path)
     again = load(tmp_path)["x"]
     assert again == reader

@@ -21,11 +21,12 @@ class Bins(Reader):
     """A series of numbers a row, each read as the bin that it falls into.   Janner et al. 2021, arXiv:2106.02039.
 
     A number that has at most `bins` values in the training data has a bin for each of them. Whole numbers from 0, one a
-    step, are classes; a step that is 1 in one place and 0 elsewhere is read as one class, its place.
+    step, are classes; steps that are 1 in one place and 0 elsewhere are read as one class each, the place.
 
     bins: of each number.
     edges: of bins that are equally wide between the extremes ("uniform"), or that equally many numbers of the training
         data fall into ("quantile"; sec. 3.1). Beyond its ends the outermost bin goes on.
+    numeric: every number is put in bins, even where steps look like classes.
     classes: how many there are (0: numbers are in bins).
     places: whether a class is read from its place.
     cuts: of each number, where the next bin begins.
@@ -36,6 +37,7 @@ class Bins(Reader):
     kind: ClassVar[str] = "bins"
     bins: int = 100
     edges: Literal["uniform", "quantile"] = "uniform"
+    numeric: bool = False
     classes: int = 0
     places: bool = False
     cuts: Levels = ()
@@ -56,9 +58,9 @@ class Bins(Reader):
 
     def fit(self, values: Sequence[Any], column: str) -> Self:
         x = np.concatenate(tracks(values, column))
-        if x.shape[1] > 1 and one_place(x).all():
+        if not self.numeric and x.shape[1] > 1 and one_place(x).all():
             return replace(self, classes=x.shape[1], places=True)
-        if x.shape[1] == 1 and (x == np.floor(x)).all() and x.min() >= 0 and x.max() < MOST:
+        if not self.numeric and x.shape[1] == 1 and (x == np.floor(x)).all() and x.min() >= 0 and x.max() < MOST:
             return replace(self, classes=int(x.max()) + 1)
         parts = [self.parted(number) for number in x.T]
         return replace(self, cuts=tuple(cuts for cuts, _ in parts), levels=tuple(levels for _, levels in parts))
