@@ -20,7 +20,8 @@ from transduce.model.architecture import DecoderConfig
 from transduce.model.models import Model
 from transduce.objectives.language import NextTokenConfig
 from transduce.tasks.acting import play
-from transduce.tasks.plan import PlanConfig, after
+from transduce.tasks.plan import PlanConfig
+from transduce.tasks.planner import after
 from transduce.worlds.graph import GraphConfig
 
 WORLD = GraphConfig(episodes=40)

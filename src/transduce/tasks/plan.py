@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from transduce.data.columns import Columns
 from transduce.data.examples import Ragged
-from transduce.data.flattened import Code, Flattened
+from transduce.data.flattened import Flattened
 from transduce.data.readers.bins import Bins
 from transduce.data.readers.reader import Reader, Readers
 from transduce.data.tracks import ACTIONS, REWARDS, STATES, tracks
 from transduce.errors import UserError
 from transduce.generate.config import GenerateConfig
-from transduce.generate.plan import Beam, plan
+from transduce.generate.plan import Beam
 from transduce.model.architecture import DecoderConfig, ModelConfig
 from transduce.model.embed.table import Table
 from transduce.model.models import Model
 from transduce.tasks.acting import Player, Target
 from transduce.tasks.measures.measure import Sample
+from transduce.tasks.planner import Planner, after, bins, code
 from transduce.tasks.playing import PlayingConfig, columns_of, require_alike
 from transduce.tasks.task import Split
 from transduce.worlds.world import WorldConfig
@@ -123,7 +123,10 @@ class PlanConfig(PlayingConfig):
         return Flattened(Ragged(ids.astype(np.int32), rows[STATES].offsets), of, self.context)
 
     def player(self, model: Model, readers: Readers, episodes: int, context: int | None) -> Player:
-        return Planner(replace(self, context=context or self.context), model, readers, episodes)
+        return replace(self, context=context or self.context).planner(model, readers, episodes)
+
+    def planner(self, model: Model, readers: Readers, episodes: int) -> Planner:
+        return Planner(model, readers, episodes, self.context, self.beam)
 
     def asked(self, target: Target, horizon: int | None, beam_size: int | None) -> Self:
         if target != "best":
@@ -140,7 +143,7 @@ class PlanConfig(PlayingConfig):
         if not inputs:
             return []
         columns = columns_of(inputs)
-        tokens, planner = self.encoded(columns, readers).tokens, Planner(self, model, readers, len(inputs))
+        tokens, planner = self.encoded(columns, readers).tokens, self.planner(model, readers, len(inputs))
         out, going = [list[Any]() for _ in inputs], [*range(len(inputs))]
         rewards = tracks(columns[REWARDS], REWARDS, 1)
         states = tracks(columns[STATES], STATES)
@@ -161,50 +164,3 @@ class PlanConfig(PlayingConfig):
         """Returns those of at most `trials` episodes, since every step is planned."""
         most = self.trials if limit is None else min(limit, self.trials)
         return super().samples(model, readers, split, options, most)
-
-
-class Planner:
-    """Plans in some episodes beside each other. history: (B, T) ids of the steps before."""
-
-    def __init__(self, task: PlanConfig, model: Model, readers: Readers, rows: int) -> None:
-        self.task, self.model, self.readers, self.code = task, model, readers, code(readers)
-        self.own = slice(self.code.states, self.code.states + self.code.actions)
-        self.history, self.actions = np.zeros((rows, 0), dtype=np.int64), np.zeros((rows, 0), dtype=np.int64)
-
-    def act(self, states: NDArray[Any], returns: NDArray[Any], rewards: NDArray[Any]) -> NDArray[Any]:
-        """(B, S) states, (B,) rewards of the step before -> the first action of each plan. Returns are not read."""
-        starts, rewarded = np.array(self.code.starts), bins(self.readers, REWARDS)
-        if self.history.size:
-            ids = rewarded.ids(np.stack([rewards, rewards], 1))[:, :1] + starts[-2]
-            self.history = np.concatenate([self.history, self.actions, ids, ids * 0 + self.code.blank], 1)
-        here = bins(self.readers, STATES).encode([states], STATES).flat + starts[: self.code.states]
-        self.history = np.concatenate([self.history, here], 1)
-        before = self.code.slots * (self.task.context - self.task.horizon) + self.code.states
-        levels = [np.asarray(one) for one in rewarded.levels]
-        plans = plan(self.model, self.code, self.history[:, -before:], (levels[0], levels[1]), self.task.beam)
-        self.actions = np.array([one.ids[: self.code.actions] for one in plans])
-        actions = bins(self.readers, ACTIONS)
-        numbers = actions.numbers(self.actions - starts[self.own])
-        return numbers[:, 0].astype(np.int64) if actions.classes and not actions.places else numbers
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Goes on with some of the rows."""
-        self.history, self.actions = self.history[list(rows)], self.actions[list(rows)]
-
-
-def bins(readers: Readers, column: str) -> Bins:
-    return cast(Bins, readers[column])
-
-
-def code(readers: Readers) -> Code:
-    """Returns the ids of a step."""
-    states, actions, rewards = (bins(readers, name).sizes for name in (STATES, ACTIONS, REWARDS))
-    return Code((*states, *actions, *rewards), len(states), len(actions))
-
-
-def after(rewards: NDArray[np.float64], discount: float) -> NDArray[np.float64]:
-    """Returns sum_{s > t} discount^(s - t - 1) r_s of each step: (T, 1) -> (T, 1)."""
-    out = np.zeros_like(rewards)
-    for step in range(len(rewards) - 2, -1, -1):
-        out[step] = rewards[step + 1] + discount * out[step + 1]
-    return out
