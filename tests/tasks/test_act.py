@@ -117,8 +117,9 @@ def test_the_best_episodes_alone_are_learnt_from() -> None:
     totals = sorted((float(cell.numbers.sum()) for cell in columns["rewards"]), reverse=True)
     examples = task.examples(columns, readers)
     assert len(examples) == 10
-    firsts = examples.returns[examples.states.offsets[:-1], 0] * readers["rewards"].scale  # type: ignore[attr-defined]
-    assert sorted(firsts.tolist(), reverse=True) == pytest.approx(totals[:10], rel=1e-5)
+    returns: Any = readers["rewards"]
+    firsts: list[float] = (examples.returns[examples.states.offsets[:-1], 0] * returns.scale).tolist()
+    assert sorted(firsts, reverse=True) == pytest.approx(totals[:10], rel=1e-5)
 
 
 @pytest.mark.parametrize("options", [{}, {"bins": 9}])
