@@ -49,14 +49,14 @@ LENGTHS = (7, 3, 1, 5)
 def test_a_caption_among_longer_ones_is_what_it_is_alone_gradients_too(mixer: str) -> None:
     made, x, ids, time = model(mixer={"kind": mixer}), numbers(4, 3, 6, 4), words(), torch.tensor([9.0, 1.0, 50.0, 7.0])
     padded = Batch(x, dense(4, 1), ids[:, 0], source=ids, source_layout=right_padded(torch.tensor(LENGTHS), 7))
-    together = made.denoise(x, time.double(), made.request(padded), dense(4, 1))
+    together = made.denoise(x, time.double(), made.request_of(padded), dense(4, 1))
     together.square().sum().backward()
     gradients = {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}
     made.zero_grad()
     for row, length in enumerate(LENGTHS):
         own = ids[row : row + 1, :length]
         one = Batch(x[row : row + 1], dense(1, 1), own[:, 0], source=own, source_layout=dense(1, length))
-        alone = made.denoise(one.inputs, time[row : row + 1].double(), made.request(one), dense(1, 1))
+        alone = made.denoise(one.inputs, time[row : row + 1].double(), made.request_of(one), dense(1, 1))
         torch.testing.assert_close(alone[0], together[row], atol=1e-10, rtol=1e-9)
         alone.square().sum().backward()
     assert any(name.startswith("texts.") for name in gradients)
@@ -85,7 +85,7 @@ def test_no_caption_is_a_vector_of_its_own_which_alone_learns_where_none_is_told
     made, ids = model().train(), words()
     none = cast(CaptionCondition, made.condition).none
     batch = Batch(numbers(4, 3, 6, 4), dense(4, 1), ids[:, 0], ids, dense(4, 7), examples=(0, 1, 2, 3))
-    assert torch.equal(made.request(batch._replace(source=None, source_layout=None)), none.expand(4, 12))
+    assert torch.equal(made.request_of(batch._replace(source=None, source_layout=None)), none.expand(4, 12))
     for drop, learning in ((0.0, "texts"), (1 - 1e-9, "none")):
         made.zero_grad()
         NoiseConfig(drop=drop).build_for(made, None)(made, batch).total.backward()
@@ -103,7 +103,7 @@ def test_a_share_of_captions_is_left_out_in_training_and_none_in_validation() ->
     torch.manual_seed(0)
     objective(made.train(), batch)
     objective(made.eval(), batch)
-    blank = (seen[0] == made.blank(2000)).all(1)
+    blank = (seen[0] == made.no_request(2000)).all(1)
     assert blank.float().mean().item() == pytest.approx(0.3, abs=0.03)
     told = made.describe(ids, dense(2000, 3))
     torch.testing.assert_close(seen[0][~blank], told[~blank])
@@ -114,7 +114,7 @@ def test_the_encoder_of_texts_comes_first_and_patches_are_what_is_predicted() ->
     made = model(text_layers=1, text_mixer={"kind": "lstm"})
     assert [(tower.name, len(tower.stack.order)) for tower in made.towers()] == [("texts", 1), ("pictures", 2)]
     assert made.arranged(dense(2, 1)).positions.shape == (2, 6)
-    assert made.asks
+    assert made.takes_requests
     assert made.guides
     assert made.classes == 0
     assert model(text_positions={"kind": "learned", "limit": 9}).limit == 9

@@ -80,7 +80,7 @@ def require_drawing(model: Model, given: Given, config: DiffuseConfig) -> Proces
         raise UserError("this model removes no noise, so it draws nothing; use model.kind=denoiser")
     model.process.times(config.steps)
     none = isinstance(given, int) and given < 0
-    if config.guidance and not model.asks:
+    if config.guidance and not model.takes_requests:
         raise UserError(f"guidance={config.guidance:g} sets off a class, but this model was told none; leave it out")
     if config.guidance and not model.guides:
         what = f"guidance={config.guidance:g} sets off a class from none, but this model has no row for none"
@@ -124,7 +124,7 @@ def _group(
 def rows_of(model: Model, given: Given, rows: int) -> Tensor:
     """Returns what is asked for in each of so many rows, as the model takes it."""
     if isinstance(given, int) and given < 0:
-        return model.blank(rows)
+        return model.no_request(rows)
     one = torch.as_tensor(given, device=model.device)
     return one.expand(rows, *one.shape)
 
@@ -137,7 +137,7 @@ def seen(
     if config.guidance:
         both = layout.rows(torch.arange(2 * len(x), device=x.device) % len(x))
         pair = model.denoise(
-            x.repeat(2, *[1] * (x.ndim - 1)), time.repeat(2), torch.cat([wanted, model.blank(len(x)).to(wanted)]), both
+            x.repeat(2, *[1] * (x.ndim - 1)), time.repeat(2), torch.cat([wanted, model.no_request(len(x)).to(wanted)]), both
         )
         asked_for, none = pair.chunk(2)
         predicted = asked_for + config.guidance * (asked_for - none)

@@ -51,4 +51,4 @@ class Denoiser(EncoderOnly):
         if self.classes and not self.guides:
             raise UserError("this model has no row for no class, so it reads data with a class alone")
         time = torch.zeros(len(x), device=x.device)
-        return Noisy(x, time, self.blank(len(x)))
+        return Noisy(x, time, self.no_request(len(x)))

@@ -22,7 +22,7 @@ class Illustrator(Denoiser):
         self.texts, self.limit, self.guides = texts, texts.limit, True
 
     @property
-    def asks(self) -> bool:
+    def takes_requests(self) -> bool:
         return True
 
     def features(self, batch: Batch) -> Tensor:
@@ -38,13 +38,13 @@ class Illustrator(Denoiser):
         """(B, N) ids -> (B, M): a vector of each caption."""
         return self.texts.pooled_head(self.texts.features(Batch(ids, layout, ids)), self.texts.arranged(layout))
 
-    def request(self, batch: Batch) -> Tensor:
+    def request_of(self, batch: Batch) -> Tensor:
         """Returns the vectors of the captions of a batch; where it has none, those of no caption."""
         if batch.source is None or batch.source_layout is None:
-            return self.blank(len(batch.layout.positions))
+            return self.no_request(len(batch.layout.positions))
         return self.describe(batch.source, batch.source_layout)
 
-    def blank(self, rows: int) -> Tensor:
+    def no_request(self, rows: int) -> Tensor:
         assert isinstance(self.condition, CaptionCondition)
         return self.condition.none.expand(rows, -1)
 

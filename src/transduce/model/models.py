@@ -94,23 +94,23 @@ class Model(nn.Module, ABC):
         return Batch(ids, layout, ids)
 
     @property
-    def asks(self) -> bool:
+    def takes_requests(self) -> bool:
         """Says whether a model that removes noise can be asked for something: a class, or what a caption says."""
         return bool(self.classes)
 
-    def request(self, batch: Batch) -> Tensor:
+    def request_of(self, batch: Batch) -> Tensor:
         """Returns what is asked for in each row of a batch, as `denoise` takes it: (B,) classes."""
         return batch.targets
 
-    def blank(self, rows: int) -> Tensor:
+    def no_request(self, rows: int) -> Tensor:
         """Returns the same of rows in which nothing is asked for."""
         return torch.full((rows,), -1, device=self.device)
 
     def denoise(self, x: Tensor, time: Tensor, given: Tensor, layout: Layout) -> Tensor:
         """Returns what the process has a model predict of noisy x (B, ...) at times (B,), in the shape of x.
 
-        given: (B,) classes, -1: none; or what else `request` and `blank` return. Raises UserError where a model removes
-        no noise.
+        given: (B,) classes, -1: none; or what else `request_of` and `no_request` return. Raises UserError where a model
+        removes no noise.
         """
         raise UserError("this model is not told how noisy its inputs are; use model.kind=denoiser")
 

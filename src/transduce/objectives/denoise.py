@@ -40,10 +40,10 @@ def drawn(batch: Batch, training: bool) -> tuple[Tensor, Tensor]:
 def noise_loss(learner: Learner, batch: Batch, model: Model, process: Process, drop: float) -> Loss:
     """Returns (prediction - target)^2, the mean over the numbers of each row, summed over rows."""
     noise, shares = drawn(batch, learner.training)
-    parts, time, given = Parts(batch.inputs, noise), process.learnt(shares), model.request(batch)
+    parts, time, given = Parts(batch.inputs, noise), process.learnt(shares), model.request_of(batch)
     if learner.training and drop and model.guides:
         blank = torch.rand(len(given), device=given.device) < drop
-        given = torch.where(blank.view(-1, *[1] * (given.ndim - 1)), model.blank(len(given)), given)
+        given = torch.where(blank.view(-1, *[1] * (given.ndim - 1)), model.no_request(len(given)), given)
     with collecting() as noted:
         predicted = model.denoise(process.noised(parts, time), time, given, batch.layout)
     each = (predicted - process.target(parts, time).to(predicted.dtype)).square().flatten(1).mean(1)
