@@ -136,9 +136,8 @@ def seen(
     wanted = rows_of(model, given, len(x))
     if config.guidance:
         both = layout.rows(torch.arange(2 * len(x), device=x.device) % len(x))
-        pair = model.denoise(
-            x.repeat(2, *[1] * (x.ndim - 1)), time.repeat(2), torch.cat([wanted, model.no_request(len(x)).to(wanted)]), both
-        )
+        requests = torch.cat([wanted, model.no_request(len(x)).to(wanted)])
+        pair = model.denoise(x.repeat(2, *[1] * (x.ndim - 1)), time.repeat(2), requests, both)
         asked_for, none = pair.chunk(2)
         predicted = asked_for + config.guidance * (asked_for - none)
     else:
