@@ -25,7 +25,7 @@ COLUMNS, SHOWN, PROMPTS, EACH, TOKENS = (PROMPT, CHOSEN, REJECTED), 3, 100, 4, 4
 ALL = ("train.seed", "train.threads", "train.device", "train.precision")  # keys that every training is given
 LEARNS = (
     ("objective.max_new_tokens", TOKENS), ("objective.prompts", 16), ("optimizer.learning_rate", 0.0001),
-    ("task.reward.kind", "run"), ("objective.max_kl", 30), ("train.validate_every", 50), ("train.samples", 50),
+    ("task.reward.kind", "run"), ("objective.max_kl", 10), ("train.validate_every", 50), ("train.samples", 50),
     ("batch.max_length", 256), ("generate.max_new_tokens", TOKENS), ("objective.beta", 0.05),
 )  # fmt: skip
 TINY = (
