@@ -68,9 +68,11 @@ def test_the_numbers_of_every_place_are_here() -> None:
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan], ids=str)
 @pytest.mark.parametrize(("cls", "name", "hint"), NUMBERS)
 def test_a_number_that_is_not_finite_is_refused_by_name(cls: type, name: str, hint: Any, number: float) -> None:
-    value = [number] if "tuple" in str(hint) else {"a": number} if "dict" in str(hint) else number
+    value: Any = {"a": number} if "dict" in str(hint) else number
+    for _ in range(str(hint).count("tuple")):
+        value = [value]
     with pytest.raises(
-        UserError, match=rf"^`here\.{name}(\[0\]|\.a)?` is (infinite \(-?inf\)|not a number \(nan\)); give a"
+        UserError, match=rf"^`here\.{name}(\[0\]|\.a)*` is (infinite \(-?inf\)|not a number \(nan\)); give a"
     ):
         from_data(cls, {name: value}, "here")
 

@@ -112,7 +112,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         return read_file(file.read_text(encoding="utf-8"), str(file))
     except FileNotFoundError:
-        raise UserError(f"{path} is not a run: it has no config.yaml; take another name or directory") from None
+        raise UserError(f"{path} is not a run: it has no config.yaml; choose another name= or directory") from None
     except UserError:
         raise
     except (OSError, ValueError) as error:
