@@ -23,7 +23,7 @@ class Terminal:
     def __init__(self, *words: str | Path) -> None:
         self.master, slave = pty.openpty()
         command = [sys.executable, "-m", "transduce", *map(str, words)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb", "PYTHONFAULTHANDLER": "1"}
         self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment)
         os.close(slave)
         self.seen = ""
@@ -61,9 +61,13 @@ class Terminal:
                 return
 
     def end(self) -> int:
-        code = self.process.wait(30)
-        os.close(self.master)
-        return code
+        """Returns the exit code. Where the process does not end, it fails with what every thread of it does."""
+        with suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(30)
+            os.close(self.master)
+            return code
+        self.process.send_signal(signal.SIGABRT)
+        raise AssertionError(f"it does not end: {self.until('Extension modules')}")
 
 
 Open = Callable[..., Terminal]
