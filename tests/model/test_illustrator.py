@@ -105,9 +105,9 @@ def test_a_share_of_captions_is_left_out_in_training_and_none_in_validation() ->
     objective(made.eval(), batch)
     blank = (seen[0] == made.no_request(2000)).all(1)
     assert blank.float().mean().item() == pytest.approx(0.3, abs=0.03)
-    told = made.describe(ids, dense(2000, 3))
-    torch.testing.assert_close(seen[0][~blank], told[~blank])
-    torch.testing.assert_close(seen[1], told)
+    vectors = made.describe(ids, dense(2000, 3))
+    torch.testing.assert_close(seen[0][~blank], vectors[~blank])
+    torch.testing.assert_close(seen[1], vectors)
 
 
 def test_the_encoder_of_texts_comes_first_and_patches_are_what_is_predicted() -> None:
