@@ -16,10 +16,11 @@ from transduce.model.init.init import Sizes, XavierInit
 from transduce.model.mixers.attention import AttentionConfig
 from transduce.model.mixers.mixer import Mixer, MixerConfig
 from transduce.model.positions.position import NoPositionsConfig, PositionsConfig
-from transduce.testing.adapted import LowRank, adapted
+from transduce.testing.adapted import adapted
 from transduce.testing.dropout import dropout
 from transduce.testing.laws import LAWS, compilation, derivatives
 from transduce.testing.sharding import ranks, shard, sharding
+from transduce.tune.lora import LowRank
 
 WIDTH = 16
 MIXERS = [cast(type[MixerConfig], kind) for kind in kinds(MixerConfig.folder).values()]
@@ -164,7 +165,8 @@ def test_a_map_that_passes_an_adapter_by_is_found() -> None:
 
 
 def test_an_adapter_whose_factors_do_not_learn_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LowRank, "forward", lambda self, W: W + self.B @ self.A.detach())
+    monkeypatch.setattr(LowRank, "product", lambda self, x, W, bias: F.linear(x, W, bias))
+    monkeypatch.setattr(LowRank, "forward", lambda self, W: W + self.scale * self.B @ self.A.detach())
     with pytest.raises(AssertionError, match="adapted, forward, dense, gradient of A of q: there is none"):
         adapted(build(AttentionConfig(heads=2), NoPositionsConfig()), WIDTH)
 

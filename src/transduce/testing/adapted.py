@@ -1,4 +1,4 @@
-"""The law of adapters: a `torch.nn.utils.parametrize` of a weight is obeyed by every kernel, and learns."""
+"""The law of adapters: one on a weight is obeyed by every kernel, and learns."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -6,40 +6,37 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from transduce.model import layout as geometry
 from transduce.model.layout import Layout
 from transduce.model.mixers.mixer import Mixer
 from transduce.testing.runs import Run, T, close, close_gradients, feed, inputs, outcome
+from transduce.tune.adapters import put
+from transduce.tune.lora import LowRank
 
 RANK = 2
 
 
-class LowRank(nn.Module):
-    """W + B A.   Hu et al. 2021, arXiv:2106.09685, sec. 4.1; B is not 0 here."""
-
-    def __init__(self, weight: Tensor, generator: torch.Generator) -> None:
-        super().__init__()
-        (out, into), dtype = weight.shape, weight.dtype
-        self.A = nn.Parameter(0.3 * torch.randn(RANK, into, generator=generator).to(dtype))
-        self.B = nn.Parameter(0.3 * torch.randn(out, RANK, generator=generator).to(dtype))
-
-    def forward(self, W: Tensor) -> Tensor:
-        return W + self.B @ self.A
+def low_rank(weight: Tensor, generator: torch.Generator) -> LowRank:
+    """Returns an adapter whose B is not 0."""
+    adapter = LowRank(weight, RANK, 1.5, generator)
+    for part in (adapter.A, adapter.B):
+        part.data = 0.3 * torch.randn(part.shape, generator=generator).to(weight)
+    return adapter
 
 
 def adapted(mixer: Mixer, width: int) -> None:
     """With an adapter on every linear map, a mixer computes what it does with the merged weights, in every role, and
-    the gradients of A and B are those that follow from the gradient of the merged weight: B^T dW and dW A^T."""
+    the gradients of A and B are those that follow from the gradient of the merged weight: s B^T dW and s dW A^T."""
     ours, merged, generator = deepcopy(mixer), deepcopy(mixer), torch.Generator().manual_seed(4)
     adapters = dict[str, LowRank]()
     for name, linear in linears(mixer):
-        adapters[name] = LowRank(linear.weight, generator)
-        parametrize.register_parametrization(ours.get_submodule(name), "weight", adapters[name])
+        adapters[name], own = low_rank(linear.weight, generator), cast(nn.Linear, ours.get_submodule(name))
+        own.weight.requires_grad_(False)
+        put(own, adapters[name])
         with torch.no_grad():
             weight = cast(Tensor, merged.get_submodule(name).weight)
-            weight += adapters[name].B @ adapters[name].A
+            weight += 1.5 * adapters[name].B @ adapters[name].A
     x = inputs(mixer, width)
     for role, run in runs(mixer):
         (_, y), (_, dx), *_ = outcome(ours, x, run)
@@ -49,7 +46,7 @@ def adapted(mixer: Mixer, width: int) -> None:
         whole = dict(others)
         for name, adapter in adapters.items():
             W = whole[f"gradient of {name}.weight"]
-            for part, expected in (("A", adapter.B.detach().mT @ W), ("B", W @ adapter.A.detach().mT)):
+            for part, expected in (("A", 1.5 * adapter.B.detach().mT @ W), ("B", 1.5 * W @ adapter.A.detach().mT)):
                 what, grad = f"adapted, {role}, gradient of {part} of {name}", getattr(adapter, part).grad
                 assert grad is not None or not W.any(), f"{what}: there is none"
                 close_gradients(torch.zeros_like(expected) if grad is None else grad, expected, what)

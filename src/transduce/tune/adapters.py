@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import cast
+from typing import Protocol, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -52,7 +53,7 @@ class AdapterConfig(TuneConfig, ABC):
     def adapt(self, model: Model, generator: torch.Generator) -> list[str]:
         maps = chosen(model, self.targets)
         for linear in maps.values():
-            parametrize.register_parametrization(linear, "weight", self.adapter(linear.weight, generator))
+            put(linear, self.adapter(linear.weight, generator))
         names = list(maps)
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         return [f"{self.kind} of rank {self.rank} on {len(names)} linear map{'s' * (len(names) > 1)}: {shown}"]
@@ -66,6 +67,27 @@ class AdapterConfig(TuneConfig, ABC):
 
     def moves(self, label: str) -> bool:
         return label == "adapter"
+
+
+class Products(Protocol):
+    """An adapter that computes x W^T + bias itself, for W that it gives, where the weight beneath does not move."""
+
+    def product(self, x: Tensor, W: Tensor, bias: Tensor | None) -> Tensor: ...
+
+
+def put(linear: nn.Linear, adapter: nn.Module) -> None:
+    """Puts an adapter on the weight of a linear map. Where it has a `product` of its own, a plain map computes by that."""
+    parametrize.register_parametrization(linear, "weight", adapter)
+    if hasattr(adapter, "product") and type(linear).forward is nn.Linear.forward:
+        setattr(type(linear), "forward", through_adapter)  # noqa: B010  # of a class that `parametrize` makes for this module alone
+
+
+def through_adapter(self: nn.Linear, x: Tensor) -> Tensor:
+    """The forward of a linear map whose weight has an adapter."""
+    parts = cast("parametrize.ParametrizationList", cast("nn.ModuleDict", self.parametrizations)["weight"])
+    if torch.is_grad_enabled() and not parts.original.requires_grad:
+        return cast("Products", parts[0]).product(x, self.weight, self.bias)
+    return F.linear(x, self.weight, self.bias)
 
 
 def whole_heads(model: Model) -> set[int]:
