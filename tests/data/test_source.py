@@ -21,7 +21,7 @@ def rows(columns: Columns) -> list[tuple[str, ...]]:
 def test_the_kinds_are_found_by_walking_the_folder():
     assert list(kinds(DataConfig.folder)) == [
         "captions", "chats", "chorales", "dates", "episodes", "games", "images", "imported", "mixture", "pairs",
-        "parallel", "ring", "sounds", "sums", "table", "text", "transcripts", "tunes",
+        "parallel", "pictures", "ring", "sounds", "sums", "table", "text", "transcripts", "tunes",
     ]  # fmt: skip
 
 

@@ -43,7 +43,7 @@ CASES = [
     for objective in kinds(ObjectiveConfig.folder)
     for kind in kinds(ModelConfig.folder)
     if (kind != "towers" or head.kind in SOME) and (kind != "listener" or head == LinearHeadConfig())
-    if kind != "illustrator" or (head.kind in DRAWING and getattr(head, "channels", 3) == 3)
+    if kind not in ("illustrator", "autoencoder") or (head.kind in DRAWING and getattr(head, "channels", 3) == 3)
 ]
 
 
@@ -57,6 +57,8 @@ def test_it_trains_or_says_why_not(head: HeadConfig, objective: str, kind: str) 
         tied = {"channels": 1, "embedding": {"kind": "patches", "patch": 2, "picture": [4, 4]}, "positions": "none"}
     if kind == "illustrator":
         tied = {"channels": 3, "embedding": {"kind": "patches", "patch": 2, "picture": [2, 2]}, "positions": "none"}
+    if kind == "autoencoder":
+        tied = {"embedding": {"kind": "patches", "patch": 2, "picture": [2, 2]}, "positions": "none"}
     if kind == "listener":
         tied = {"source_vocab": 5, "embedding": {"kind": "frames"}, "positions": "sinusoidal"}
     data = {**SIZES, **tied, **more, "head": to_data(head)}

@@ -15,6 +15,7 @@ from transduce.data.readers.labels import Labels
 from transduce.data.readers.log_mel import LogMel
 from transduce.objectives.objective import Loss
 from transduce.tasks.act import ActConfig
+from transduce.tasks.autoencode import AutoencodeConfig
 from transduce.tasks.caption import CaptionConfig
 from transduce.tasks.chat import ChatConfig
 from transduce.tasks.classify import ClassifyConfig
@@ -98,7 +99,7 @@ ROWS["tag"] = (
     TagConfig(),
     {"words": WORDS, "tags": [[f"B-{word[0]}" if "a" in word else "O" for word in r] for r in WORDS]},
 )
-FILES = ["see", "draw", "hear", "transcribe", "match", "caption", "illustrate"]  # whose rows are files
+FILES = ["see", "draw", "autoencode", "hear", "transcribe", "match", "caption", "illustrate"]  # whose rows are files
 CONTEXTS = [f"{text} {i % 7}x{i} {text[::-1]}" for i, text in enumerate(TEXTS)]
 SPANS = [
     [{"text": f"{i % 7}x{i}", "answer_start": len(text) + 1}] if i % 5 else [] for i, text in enumerate(TEXTS)
@@ -173,6 +174,10 @@ def made(request: pytest.FixtureRequest, photos: Path, tones: Path, tmp_path_fac
         tasks = {"match": MatchConfig(), "caption": CaptionConfig(), "illustrate": IllustrateConfig(steps=2)}
         task = tasks[name]
         CASES[name] = case(task, train, valid, tmp_path_factory.mktemp("case"), body, more)
+    if name == "autoencode" and name not in CASES:
+        train, valid = ({"image": listed(photos, split, "image")["image"]} for split in ("train", "valid"))
+        body = {"embedding": {"kind": "patches", "patch": 2}}
+        CASES[name] = case(AutoencodeConfig(), train, valid, tmp_path_factory.mktemp("case"), body)
     if name == "hear" and name not in CASES:
         train, valid = (listed(tones, split, "sound") for split in ("train", "valid"))
         CASES[name] = case(HearConfig(features=LogMel(mels=8)), train, valid, tmp_path_factory.mktemp("case"))

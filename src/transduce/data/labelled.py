@@ -92,13 +92,13 @@ class Labelled(DataConfig, ABC):
         }
         out = hold_out(marked, self.valid_fraction)
         order = [name for name in SPLITS if name in out]
-        return {name: Columns({key: out[name][key] for key in (self.column, self.other)}) for name in order}
+        return {name: Columns({key: out[name][key] for key in self.gives}) for name in order}
 
     def remarks(self, columns: Sequence[str] = ()) -> list[str]:
         """Returns a sentence about columns that were recognised, and one about files that are not read."""
         folder = read.at_home(self.path)
         if (own := self.table()) is not None:
-            return own.remarks((self.column, self.other))
+            return own.remarks(self.gives)
         if self.is_packed(folder):
             return []
         lines = list[str]()
@@ -131,11 +131,11 @@ class Labelled(DataConfig, ABC):
     def of_table(self, own: Table, path: Path) -> dict[str, Columns]:
         """Returns splits whose paths are as seen from the table."""
         base = path if path.is_dir() else path.parent
-        splits = own.load((self.column, self.other))
+        splits = own.load(self.gives)
         return {
             name: Columns({
+                **{key: split[key] for key in self.gives},
                 self.column: [File.of(str(base / str(x)), str(x)) for x in split[self.column]],
-                self.other: split[self.other],
             })
             for name, split in splits.items()
         }  # fmt: skip

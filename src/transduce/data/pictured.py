@@ -11,6 +11,7 @@ from transduce.data import pieces
 from transduce.data.augment.augment import AugmentConfig, augmented
 from transduce.data.examples import Index, Ragged
 from transduce.data.loader import BatchConfig, require_no_carry
+from transduce.data.readers.latents import Latents
 from transduce.data.readers.pictures import Pictures
 from transduce.data.rows import Rows
 from transduce.errors import UserError
@@ -26,22 +27,29 @@ class Pictured:
     """Pictures, and a number that belongs to each.
 
     pixels: all of them, (rows, C, H, W) bytes; None: they are decoded when they are wanted.
+    latents: of all of them as they are, (rows, c, h, w), where the reader makes any; None: made when they are wanted.
     """
 
     values: Sequence[str]
     targets: Index
-    reader: Pictures
+    reader: Pictures | Latents
     column: str
     pixels: NDArray[np.uint8] | None
     augment: tuple[AugmentConfig, ...] = ()
+    latents: NDArray[np.float32] | None = None
 
     @classmethod
     def of(
-        cls, values: Sequence[str], targets: Index, reader: Pictures, column: str, augment: tuple[AugmentConfig, ...]
-    ) -> "Pictured":
+        cls, values: Sequence[str], targets: Index, reader: Pictures | Latents, column: str,
+        augment: tuple[AugmentConfig, ...]
+    ) -> "Pictured":  # fmt: skip
         """Decodes what fits into memory, so that a broken picture is refused before anything is learnt."""
-        size = len(values) * reader.channels * reader.height * reader.width
-        return cls(values, targets, reader, column, reader.pixels(values, column) if size <= HELD else None, augment)
+        own = reader.pictures if isinstance(reader, Latents) else reader
+        if len(values) * own.channels * own.height * own.width > HELD:
+            return cls(values, targets, reader, column, None, augment)
+        pixels = reader.pixels(values, column)
+        latents = reader.ready(pixels) if isinstance(reader, Latents) else None
+        return cls(values, targets, reader, column, pixels, augment, latents)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -89,13 +97,16 @@ class PictureRows:
 
     def build(self, group: Index) -> Batch:
         examples, rows = self.examples, group[:, 0]
-        pixels = examples.bytes(rows)
         if examples.augment and len(group) and int(group[0, 1]) != NONE:
             some = [
                 augmented(picture, examples.augment, int(epoch), int(row))
-                for picture, (row, epoch) in zip(pixels, group.tolist(), strict=True)
+                for picture, (row, epoch) in zip(examples.bytes(rows), group.tolist(), strict=True)
             ]
-            pixels = np.stack(some)
-        inputs = pieces.tensor(examples.reader.numbers(pixels))
+            numbers = examples.reader.numbers(np.stack(some))
+        elif examples.latents is not None:
+            numbers = examples.latents[rows]
+        else:
+            numbers = examples.reader.numbers(examples.bytes(rows))
+        inputs = pieces.tensor(numbers)
         targets = pieces.tensor(examples.targets[rows])
         return Batch(inputs, dense(len(group), 1), targets, examples=tuple(rows.tolist()))

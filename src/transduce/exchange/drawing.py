@@ -167,6 +167,9 @@ def export(model: Model, readers: Readers, recipe: Recipe, folder: Path) -> None
     shaped = recipe.task.shaped(recipe.model, readers)
     if not isinstance(shaped, DenoiserConfig) or IMAGE not in readers.columns:
         raise UserError(f"diffusers has no class for task={recipe.task.kind}; export a run of task=draw")
+    if readers[IMAGE].kind != Pictures.kind:
+        what = "this run draws in the latents of an autoencoder, for which diffusers has another class"
+        raise UserError(f"{what}; export a run that draws in pixels (task.latents=null)")
     process = shaped.process
     if isinstance(process, Diffusion) and process.noise == "linear" and betas_of(process)[1] > 0.999:
         what = f"model.process.steps={process.steps} bounds the linear noise of its steps, which diffusers does not"

@@ -13,6 +13,7 @@ from transduce.model.heads.head import Head, PooledHead, TokenHead
 from transduce.model.layout import Layout, documents
 from transduce.model.ops.precision import lowered
 from transduce.model.positions.position import Positions
+from transduce.model.posterior import Posterior
 from transduce.model.process.process import Process
 from transduce.model.stack import Stack
 from transduce.model.state import State
@@ -39,6 +40,7 @@ class Model(nn.Module, ABC):
     limit: int | None  # first position that cannot be encoded
     process: Process | None = None  # how data become noise, for a model that removes it
     classes: int = 0  # that such a model can be asked for
+    latents: tuple[int, ...] | None = None  # (c, h, w) that it makes of a picture, for a model that makes any
     guides: bool = False  # it also knows what it is to be asked for nothing, from which what is asked for is set off
 
     @property
@@ -114,6 +116,14 @@ class Model(nn.Module, ABC):
         """
         raise UserError("this model is not told how noisy its inputs are; use model.kind=denoiser")
 
+    def posterior(self, pictures: Tensor) -> Posterior:
+        """(B, C, H, W) -> the latents of pictures. Raises UserError where a model makes none."""
+        raise UserError(NO_LATENTS)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, c, h, w) -> (B, C, H, W): the pictures of latents. Raises UserError where a model makes none."""
+        raise UserError(NO_LATENTS)
+
     def require_source(self, source: object) -> None:
         """Raises UserError where a source is given to a model that reads none, or None to one that reads one."""
         if source is not None:
@@ -177,6 +187,7 @@ class Electra(EncoderOnly):
         self.generator = generator
 
 
+NO_LATENTS = "this model makes no latents of pictures; use model.kind=autoencoder"
 NO_STEPS = "an encoder sees a whole text at once, so it writes none token by token; use a decoder for that"
 
 

@@ -3,6 +3,7 @@
 Tested in tests/objectives/test_denoise.py.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -22,19 +23,31 @@ from transduce.objectives.objective import Learner, Loss, Objective, ObjectiveCo
 GOLDEN = 0.6180339887498949  # whose multiples spread most evenly over the times
 
 
-def drawn(batch: Batch, training: bool) -> tuple[Tensor, Tensor]:
-    """Returns noise in the shape of the inputs, and a share of all times, (B,) in [0, 1).
+def noise_of(batch: Batch, like: Tensor, training: bool) -> Tensor:
+    """Returns noise for the rows of a batch, in the shape of `like` (B, ...).
 
     In training from the generator that checkpoints keep; else of the numbers of the examples alone, so that all
     validations see the same noise.
     """
-    x = batch.inputs
     if training:
-        return torch.randn(x.shape, device=x.device, dtype=x.dtype), torch.rand(len(x), device=x.device)
-    numbers = batch.examples if len(batch.examples) == len(x) else tuple(range(len(x)))
-    rows = [torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(number)) for number in numbers]
-    shares = [number * GOLDEN % 1 for number in numbers]
-    return torch.stack(rows).to(x), torch.tensor(shares, device=x.device)
+        return torch.randn(like.shape, device=like.device, dtype=like.dtype)
+    rows = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(n)) for n in numbers_of(batch)]
+    return torch.stack(rows).to(like)
+
+
+def numbers_of(batch: Batch) -> Sequence[int]:
+    """Returns the numbers of the examples of a batch, or where it has none, of its rows."""
+    rows = len(batch.inputs)
+    return batch.examples if len(batch.examples) == rows else range(rows)
+
+
+def drawn(batch: Batch, training: bool) -> tuple[Tensor, Tensor]:
+    """Returns noise in the shape of the inputs, and a share of all times, (B,) in [0, 1), as `noise_of` does."""
+    x = batch.inputs
+    noise = noise_of(batch, x, training)
+    if training:
+        return noise, torch.rand(len(x), device=x.device)
+    return noise, torch.tensor([number * GOLDEN % 1 for number in numbers_of(batch)], device=x.device)
 
 
 def noise_loss(learner: Learner, batch: Batch, model: Model, process: Process, drop: float) -> Loss:

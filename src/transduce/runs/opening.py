@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+from transduce.data.readers import latents
+from transduce.data.readers.latents import Codec
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
 from transduce.model.models import Model
@@ -14,6 +16,7 @@ from transduce.runs import checkpoint as checkpoints
 from transduce.runs.recipe import Recipe
 from transduce.runs.run import Run
 from transduce.runs.weights import best_weights, load_weights
+from transduce.tasks.autoencode import codec_of
 from transduce.tasks.classifying import ClassifyingConfig
 from transduce.tasks.rewards import run as rewards
 from transduce.tasks.task import TaskConfig
@@ -85,5 +88,12 @@ def teacher(path: Path) -> tuple[Model, Readers]:
     return opened.model, opened.readers
 
 
+def autoencoder(path: Path) -> Codec:
+    """Opens a run in whose latents another one draws."""
+    opened = open_run(Run(path))
+    return codec_of(opened.recipe.task, opened.model, opened.readers, path)
+
+
 rewards.openers[:] = [judge]
 distillation.openers[:] = [teacher]
+latents.openers[:] = [autoencoder]

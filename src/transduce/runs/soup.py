@@ -15,6 +15,7 @@ import yaml
 from torch import Tensor
 
 from transduce.config import to_data
+from transduce.data.readers import latents
 from transduce.disk import digest, remove, replace_text
 from transduce.errors import UserError
 from transduce.runs import checkpoint
@@ -89,7 +90,7 @@ def write(first: Ingredient, averaged: Mapping[str, Tensor], out: Path, record: 
         at = beside / "checkpoints" / checkpoint.name(0)
         for name in ("samples", "plots", "checkpoints"):
             (beside / name).mkdir(parents=True)
-        for folder in READING:
+        for folder in (*READING, latents.COPY):
             if (first.path / folder).is_dir():
                 shutil.copytree(first.path / folder, beside / folder)
         state = to_state(Position(), rng_state(torch.device("cpu")), regular=False, healthy=True)

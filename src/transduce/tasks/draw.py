@@ -12,7 +12,6 @@ from transduce.data.examples import Examples
 from transduce.data.images import IMAGE
 from transduce.data.pictured import Pictured
 from transduce.data.readers.labels import SHOWN, Labels
-from transduce.data.readers.pictures import Pictures
 from transduce.data.readers.reader import Reader, Readers
 from transduce.data.source import DataConfig
 from transduce.errors import UserError
@@ -37,8 +36,7 @@ class DrawConfig(PicturingConfig):
         return super().way(data)
 
     def readers(self, train: Columns) -> dict[str, Reader]:
-        own = self.seeing().readers(train)
-        return {**own, IMAGE: self.centred(cast(Pictures, own[IMAGE]))}
+        return {IMAGE: self.fitted(train[IMAGE]), LABEL: self.seeing().labels(train)}
 
     def examined(self, splits: Mapping[str, Columns]) -> tuple[Mapping[str, Columns], list[str]]:
         return self.seeing().examined(splits)

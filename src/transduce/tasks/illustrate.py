@@ -45,7 +45,7 @@ class IllustrateConfig(PicturingConfig):
     reads_text: ClassVar[bool] = True
 
     def readers(self, train: Columns) -> dict[str, Reader]:
-        return {IMAGE: self.centred(self.seeing().unfitted().fit(train[IMAGE], IMAGE))}
+        return {IMAGE: self.fitted(train[IMAGE])}
 
     def texts(self, columns: Columns) -> Iterable[str]:
         return texts_of(columns[TEXT])

@@ -18,6 +18,7 @@ from torch import Tensor
 from transduce.data.augment.augment import AugmentConfig
 from transduce.data.images import IMAGE
 from transduce.data.pictures import Resample, require_pillow
+from transduce.data.readers.latents import Latents
 from transduce.data.readers.pictures import Pictures
 from transduce.data.readers.reader import Readers
 from transduce.errors import UserError
@@ -51,6 +52,7 @@ class PicturingConfig(DrawingConfig, ABC):
     resample: how pixels are interpolated.
     background: what is behind transparent pixels, from 0, black, to 255, white.
     augment: changes at random of each picture in training, such as [flip]; what is drawn has them, too.
+    latents: a run of task=autoencode, in whose latents it draws; the run keeps a copy of it (None: in pixels).
     """
 
     unit: ClassVar[str] = "picture"
@@ -63,6 +65,7 @@ class PicturingConfig(DrawingConfig, ABC):
     resample: Resample = "bilinear"
     background: int = 255
     augment: tuple[AugmentConfig, ...] = ()
+    latents: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,16 +78,24 @@ class PicturingConfig(DrawingConfig, ABC):
             background=self.background, augment=self.augment,
         )  # fmt: skip
 
-    def centred(self, own: Pictures) -> Pictures:
-        """Returns a reader of pictures with numbers from -1 to 1."""
-        middle = (MIDDLE,) * own.size
-        return replace(own, mean=middle, deviation=middle)
+    def fitted(self, values: Sequence[Any]) -> Pictures | Latents:
+        """Returns the reader of pictures, in latents where the recipe says so. Raises UserError."""
+        if self.latents is None:
+            return centred(self.seeing().unfitted().fit(values, IMAGE))
+        own = Latents(path=self.latents).fit(values, IMAGE)
+        require_alike(self.seeing().unfitted(), own.pictures, self.latents)
+        return own
 
-    def reader(self, readers: Readers) -> Pictures:
-        return cast(Pictures, readers[IMAGE])
+    def reader(self, readers: Readers) -> Pictures | Latents:
+        return cast("Pictures | Latents", readers[IMAGE])
 
     def remarks(self, readers: Readers) -> list[str]:
-        return SeeingConfig.remarks(self.seeing(), readers)
+        own = self.reader(readers)
+        if not isinstance(own, Latents):
+            return SeeingConfig.remarks(self.seeing(), readers)
+        form = f"{own.channels} x {own.height} x {own.width}"
+        of = f"{own.pictures.channels} x {own.pictures.height} x {own.pictures.width}"
+        return [f"pictures of {of} numbers are read as {form} latents of {self.latents}, of which the run has a copy"]
 
     def patched(self, model: ModelConfig, readers: Readers) -> ModelConfig:
         """Returns the same for pictures of this size, in patches, with a head that gives their pixels.
@@ -109,6 +120,10 @@ class PicturingConfig(DrawingConfig, ABC):
 
     def check(self, model: Model, readers: Readers) -> None:
         super().check(model, readers)
+        if isinstance(self.reader(readers), Latents) != (self.latents is not None):
+            has = "pixels" if self.latents else "latents"
+            what = f"task.latents={self.latents}, but the model that it starts from was trained in {has}"
+            raise UserError(f"{what}; say the same here, or leave start out")
         if model.head is None or model.head.size < math.prod(self.form(readers)):
             raise UserError(f"task={self.kind} predicts all pixels of a picture; set model.head=pixels")
 
@@ -117,11 +132,11 @@ class PicturingConfig(DrawingConfig, ABC):
         return own.channels, own.height, own.width
 
     def manner(self, **changes: Any) -> DiffuseConfig:
-        return replace(super().manner(**changes), limit=1.0)
+        return replace(super().manner(**changes), limit=1.0 if self.latents is None else None)
 
     def shown(self, readers: Readers, numbers: Tensor) -> list[Picture]:
-        x = np.rint((numbers.numpy() * MIDDLE + MIDDLE) * 255).clip(0, 255).astype(np.uint8)
-        return [one[0] if len(one) == 1 else np.ascontiguousarray(one.transpose(1, 2, 0)) for one in x]
+        own, x = self.reader(readers), numbers.numpy()
+        return as_bytes(own.decode(x) if isinstance(own, Latents) else x)
 
     def measures(self) -> tuple[Measure, ...]:
         return ()
@@ -177,6 +192,28 @@ class PicturingConfig(DrawingConfig, ABC):
                 Image.fromarray(picture).save(file)
             places.append([str(file) for file in files])
         return places
+
+
+def centred(own: Pictures) -> Pictures:
+    """Returns a reader of pictures with numbers from -1 to 1."""
+    middle = (MIDDLE,) * own.size
+    return replace(own, mean=middle, deviation=middle)
+
+
+def as_bytes(numbers: NDArray[np.float32]) -> list[Picture]:
+    """(rows, C, H, W) numbers from -1 to 1 -> pictures."""
+    x = np.rint((numbers * MIDDLE + MIDDLE) * 255).clip(0, 255).astype(np.uint8)
+    return [one[0] if len(one) == 1 else np.ascontiguousarray(one.transpose(1, 2, 0)) for one in x]
+
+
+def require_alike(asked_for: Pictures, there: Pictures, path: str) -> None:
+    """Raises UserError where a recipe reads pictures in another way than the autoencoder whose latents it takes."""
+    usual = Pictures()
+    for name in ("height", "width", "channels", "fit_by", "resample", "background"):
+        here, own = getattr(asked_for, name), getattr(there, name)
+        if here not in (getattr(usual, name), own):
+            what = f"task.latents={path} reads pictures with {name}={own}, but this recipe asks for {here}"
+            raise UserError(f"{what}; leave it out, or train another autoencoder")
 
 
 def folder_name(label: str) -> str:

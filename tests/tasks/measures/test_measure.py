@@ -10,6 +10,7 @@ from transduce.tasks.acting import Played
 from transduce.tasks.classifying import Classified
 from transduce.tasks.measures.legal import Judged
 from transduce.tasks.measures.measure import Grid, Measure, Outcome, Sample, interval
+from transduce.tasks.measures.reconstruction import Errors
 from transduce.tasks.measures.squad import Right
 from transduce.testing.tasks import check_measure
 from transduce.worlds.world import Episode
@@ -25,6 +26,7 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "tags": [("B-x I-x O", ("B-x I-x O", "B-x O O", "O O O")[i % 3]) for i in range(40)],
     "labels": [("", "", None, (LABELS[i % 4], LABELS[i * i % 3])) for i in range(40)],
     "rank": [("", "", None, (1 + i % 12, 1 + i % 5)) for i in range(40)],
+    "reconstruction": [("", "", None, Errors(0.001 * (1 + i % 7), 0.05)) for i in range(40)],
     "retrieval": [("", "", None, (1 + i % 12, 1 + i % 5)) for i in range(40)],
     "episode": [
         ("", "", None, Played(1.0, i % 7 - 2.5, i % 3 > 0, Episode(*[np.zeros(1, np.float32)] * 3), []))

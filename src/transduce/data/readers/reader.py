@@ -34,6 +34,14 @@ class Reader(Part):
         """Returns the numbers of every value, as an array or `Ragged`. Raises UserError, naming the row."""
         raise AssertionError("a kind of Reader defines encode")
 
+    def stored(self, run: Path) -> Self:
+        """Puts what a reader needs beside its fields into the directory of a run; returns it as that has it as JSON."""
+        return self
+
+    def found_in(self, run: Path) -> Self:
+        """Returns a reader that a run has as JSON, with what it needs beside its fields."""
+        return self
+
 
 @dataclass(frozen=True)
 class Readers:
@@ -54,7 +62,8 @@ class Readers:
 
     def save(self, path: Path) -> None:
         """Writes the readers of a run beside its tokeniser, which has a folder of its own."""
-        for name, reader in self.columns.items():
+        columns = {name: reader.stored(path) for name, reader in self.columns.items()}
+        for name, reader in columns.items():
             (path / FOLDER).mkdir(exist_ok=True)
             replace_text(
                 path / FOLDER / f"{name}.json", json.dumps(to_data(reader), indent=1, ensure_ascii=False) + "\n"
@@ -69,4 +78,4 @@ class _One:
 def load(path: Path) -> dict[str, Reader]:
     """Returns the readers that `save` wrote. Raises UserError."""
     files = sorted((path / FOLDER).glob("*.json"))
-    return {file.stem: from_data(_One, {"reader": read_json(file)}).reader for file in files}
+    return {file.stem: from_data(_One, {"reader": read_json(file)}).reader.found_in(path) for file in files}
