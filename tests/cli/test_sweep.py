@@ -241,6 +241,7 @@ def test_every_command_says_whether_it_takes_text_in() -> None:
         "images",
         "episodes",
         "mixture",
+        "pictures",
         "ring",
         "sounds",
         "sums",

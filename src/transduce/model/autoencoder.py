@@ -31,14 +31,15 @@ class Autoencoder(Model):
         super().__init__()
         assert isinstance(encoder.embed, PictureEmbedding)
         self.encoder, self.decoder, self.limit = encoder, decoder, None
-        self.project, self.latents = nn.Linear(width, 2 * channels), (channels, *encoder.embed.shape)
+        self.project, self.form = nn.Linear(width, 2 * channels), (channels, *encoder.embed.shape)
+        self.latents = self.form
 
     @property
     def head(self) -> Head | None:  # type: ignore[override]
         return self.decoder.head
 
     def posterior(self, pictures: Tensor) -> Posterior:
-        channels, rows, columns = self.latents
+        channels, rows, columns = self.form
         hidden = self.encoder.features(Batch(pictures, dense(len(pictures), 1, device=pictures.device), pictures))
         hidden = hidden[:, hidden.shape[1] - rows * columns :]  # behind a class token, if there is one
         both = accurate(self.project(hidden)).mT.reshape(-1, 2 * channels, rows, columns)
