@@ -19,7 +19,7 @@ COLUMNS: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
-KINDS = [kind for kind in kinds(Reader.folder) if kind != "latents"]  # which needs a run: tests/tasks/test_autoencode.py
+KINDS = [kind for kind in kinds(Reader.folder) if kind != "latents"]  # of a run: tests/tasks/test_autoencode.py
 
 
 @pytest.mark.parametrize("kind", KINDS)
