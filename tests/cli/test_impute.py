@@ -51,17 +51,21 @@ def test_a_model_shares_what_n_grams_propose(small: Imputer) -> None:
 
 
 def test_rows_are_measured_on_the_same_sentences(small: Imputer) -> None:
-    nothing, grams, model = small.measure([*TEXT, "too short"], 0.3)
+    nothing, grams, model, always = small.measure([*TEXT, "too short"], 0.3)
     assert nothing.distance == pytest.approx(sum(len(word) + 1 for word in ("cat",)) * 1.0, abs=2)
     assert grams.gaps is not None
     assert grams.gaps >= 3 * grams.chance
     assert grams.distance < nothing.distance
     assert model.inserted == 0.0
     assert model.distance == nothing.distance
+    assert always.inserted == 1.0
+    assert (always.gaps, always.words) == (model.gaps, model.words)
+    assert always == small.measure(TEXT, 0.0)[2]._replace(name=always.name)
+    assert always.distance == small.measure(TEXT, 0.0)[1].distance  # what is alike to it stays in the order of n-grams
     assert small.measure(TEXT, 0.3) == small.measure(TEXT, 0.3)
 
 
-def test_the_command(cli, letters: Path, dates: Path) -> None:
+def test_the_command(cli: Any, letters: Path, dates: Path) -> None:
     texts = ["the quick fox jumps", "the", "", "over lazy dog"]
     found = cli("impute", letters, stdin=("\n".join(texts) + "\n").encode())
     assert found.code == 0, found.err
@@ -73,7 +77,7 @@ def test_the_command(cli, letters: Path, dates: Path) -> None:
     assert 0 <= made[0]["probability"] <= 1
     Path("some.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 3)
     table = cli("impute", letters, "--file", "some.txt", "--measure")
-    assert [name in table.out for name in ("nothing is done", "3-grams", "the model")] == [True] * 3
+    assert all(name in table.out for name in ("nothing is done", "3-grams", "the model", "the model, always"))
     rows = json.loads(cli("impute", letters, "--file", "some.txt", "--measure", "--json").out)["rows"]
     assert rows[1]["gaps"] == 1.0
     for words, sentence in (

@@ -104,14 +104,15 @@ class Imputer:
         one = grams.levels[0].find(nothing, words, grams.symbols)  # numbers of single words
         last = torch.full_like(words, grams.number([left], 1))
         both = grams.levels[1].find(last, words, grams.symbols)  # of pairs with the word on the left
-        total = grams.next(row[:i]).log()
-        total = total + grams.p(torch.full_like(words, right), [nothing, one, both]).log()
-        without = grams.next(row[:i])[right].log()
+        here = grams.next(row[:i])
+        total = here.log() + grams.p(torch.full_like(words, right), [nothing, one, both]).log()
+        without = here[right].log()
         if beyond is not None:
             then = torch.full_like(words, right)
             after = [torch.full_like(words, grams.number([right], 1)), grams.levels[1].find(one, then, grams.symbols)]
             total = total + grams.p(torch.full_like(words, beyond), [nothing, *after]).log()
-            without = without + grams.next(row[: i + 1])[beyond].log()
+            numbers = [torch.tensor(grams.number(row[: i + 1], n)) for n in range(ORDER)]
+            without = without + grams.p(torch.tensor(beyond), numbers).log()
         return total - without
 
     def by_model(self, sentences: Sequence[Words], guesses: Sequence[Guess] | None = None) -> list[Guess]:
@@ -141,8 +142,8 @@ class Imputer:
     def measure(self, texts: Iterable[str], threshold: float = 0.5, seed: int = 0) -> list[Measured]:
         """Takes a word out of each sentence, not the first or last, and returns how well it is put back.
 
-        Sentences of fewer than three words are left out. Rows: nothing is done, by n-grams, by the model.
-        Raises UserError where none is left.
+        Sentences of fewer than three words are left out. Rows: nothing is done, by n-grams, by the model, and by the
+        model that always puts a word in. Raises UserError where none is left.
         """
         whole = [words for text in texts if len(words := tuple(text.split())) > 2]
         if not whole:
@@ -154,13 +155,15 @@ class Imputer:
         nothing = sum(map(apart, whole, left)) / len(left)
         rows = [Measured("nothing is done", nothing, None, chance, None, 0.0)]
         grams = [self.by_grams(one) for one in left]
-        for name, guesses in ((f"{ORDER}-grams", grams), ("the model", self.by_model(left, grams))):
-            answers = [restored(" ".join(one), one, guess, threshold) for one, guess in zip(left, guesses, strict=True)]
+        model = self.by_model(left, grams)
+        ways = [(f"{ORDER}-grams", grams, threshold), ("the model", model, threshold)]
+        for name, guesses, least in (*ways, ("the model, always", model, 0.0)):
+            answers = [restored(" ".join(one), one, guess, least) for one, guess in zip(left, guesses, strict=True)]
             distance = sum(apart(one.text.split(), words) for one, words in zip(answers, whole, strict=True))
             truth = [(place, words[place]) for place, words in zip(places, whole, strict=True)]
             gaps = sum(by_gap(guess) == place for guess, (place, _) in zip(guesses, truth, strict=True))
             words = sum((one.gap, one.word) == right for one, right in zip(answers, truth, strict=True))
-            sure = sum(one.probability >= threshold for one in answers)
+            sure = sum(one.probability >= least for one in answers)
             n = len(left)
             rows.append(Measured(name, distance / n, gaps / n, chance, words / n, sure / n))
         return rows
