@@ -54,8 +54,8 @@ def test_alone_is_in_a_batch_gradients_too(mixer: str) -> None:
     own, x, weights = model(mixer={"kind": mixer}), numbers(3, 3, 6, 4), numbers(3, 5, 3, 2, seed=5)
 
     def through(some: Tensor, noise: Tensor) -> Tensor:
-        posterior = own.posterior(some)
-        return own.decode(posterior.at(noise)).square().flatten(1).sum(1) + posterior.divergence()
+        posterior = own.to_latents(some)
+        return own.from_latents(posterior.at(noise)).square().flatten(1).sum(1) + posterior.divergence()
 
     together = through(x, weights)
     together.sum().backward()
@@ -73,20 +73,20 @@ def test_alone_is_in_a_batch_gradients_too(mixer: str) -> None:
 def test_as_a_model_it_gives_the_reconstruction_from_the_means() -> None:
     own, x = model(), numbers(2, 3, 6, 4)
     batch = Batch(x, dense(2, 1), x)
-    assert own.latents == (5, 3, 2)
-    assert own.posterior(x).mean.shape == (2, 5, 3, 2)
+    assert own.latent_shape == (5, 3, 2)
+    assert own.to_latents(x).mean.shape == (2, 5, 3, 2)
     assert own.head is not None
     flat = own.head(own.features(batch), own.arranged(batch.layout))
-    torch.testing.assert_close(flat.view(2, 3, 6, 4), own.decode(own.posterior(x).mean))
+    torch.testing.assert_close(flat.view(2, 3, 6, 4), own.from_latents(own.to_latents(x).mean))
 
 
 def test_convolutions_make_a_grid_as_patches_do() -> None:
     stem = {"kind": "convolutions", "widths": [4, 6], "strides": [1, 2], "picture": [6, 4]}
     own = model(embedding=stem, mixer="none")
-    assert own.latents == (5, 3, 2)
-    assert own.decode(numbers(2, 5, 3, 2)).shape == (2, 3, 6, 4)
+    assert own.latent_shape == (5, 3, 2)
+    assert own.from_latents(numbers(2, 5, 3, 2)).shape == (2, 3, 6, 4)
     with_token = model(embedding={**cast("dict[str, Any]", SIZES["embedding"]), "class_token": True})
-    assert with_token.posterior(numbers(2, 3, 6, 4)).mean.shape == (2, 5, 3, 2)
+    assert with_token.to_latents(numbers(2, 3, 6, 4)).mean.shape == (2, 5, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_what_does_not_fit_gets_a_sentence(more: dict[str, Any], sentence: str) 
 
 def test_others_make_no_latents() -> None:
     plain = EncoderConfig(width=8, layers=1).build(11)
-    for call in (plain.posterior, plain.decode):
+    for call in (plain.to_latents, plain.from_latents):
         with pytest.raises(UserError, match=r"makes no latents of pictures; use model\.kind=autoencoder"):
             call(numbers(1, 3, 6, 4))
     ids = torch.ones(1, 3, dtype=torch.int64)

@@ -42,9 +42,9 @@ def test_the_loss_is_the_formula(weight: float) -> None:
     torch.manual_seed(5)
     loss = objective(own, given)
     torch.manual_seed(5)
-    mean, log_variance = own.posterior(given.inputs)
+    mean, log_variance = own.to_latents(given.inputs)
     e = torch.randn(5, 2, 1, 2, dtype=torch.float64)
-    y = own.decode(mean + torch.exp(0.5 * log_variance) * e)
+    y = own.from_latents(mean + torch.exp(0.5 * log_variance) * e)
     kl = 0.5 * (mean**2 + torch.exp(log_variance) - log_variance - 1).sum((1, 2, 3))
     expected = ((y - given.inputs) ** 2).sum((1, 2, 3)) / 54 + weight * kl / 54
     torch.testing.assert_close(loss.total, expected.sum())

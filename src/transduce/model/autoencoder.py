@@ -32,13 +32,16 @@ class Autoencoder(Model):
         assert isinstance(encoder.embed, PictureEmbedding)
         self.encoder, self.decoder, self.limit = encoder, decoder, None
         self.project, self.form = nn.Linear(width, 2 * channels), (channels, *encoder.embed.shape)
-        self.latents = self.form
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.form
 
     @property
     def head(self) -> Head | None:  # type: ignore[override]
         return self.decoder.head
 
-    def posterior(self, pictures: Tensor) -> Posterior:
+    def to_latents(self, pictures: Tensor) -> Posterior:
         channels, rows, columns = self.form
         hidden = self.encoder.features(Batch(pictures, dense(len(pictures), 1, device=pictures.device), pictures))
         hidden = hidden[:, hidden.shape[1] - rows * columns :]  # behind a class token, if there is one
@@ -46,7 +49,7 @@ class Autoencoder(Model):
         mean, log_variance = both.chunk(2, 1)
         return Posterior(mean, log_variance.clamp(LEAST, MOST))
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def from_latents(self, latents: Tensor) -> Tensor:
         layout = dense(len(latents), 1, device=latents.device)
         hidden, head = self.decoder.features(Batch(latents, layout, latents)), self.decoder.head
         assert isinstance(head, PixelsHead)
@@ -57,7 +60,7 @@ class Autoencoder(Model):
         self.require_source(batch.source)
         if not batch.inputs.is_floating_point():
             raise UserError("this model makes pictures of pictures, and reads no ids; use model.kind=encoder for texts")
-        return self.decoder.features(batch._replace(inputs=self.posterior(batch.inputs).mean))
+        return self.decoder.features(batch._replace(inputs=self.to_latents(batch.inputs).mean))
 
     def init_state(self, batch: int, max_len: int) -> State:
         raise UserError(NO_STEPS)

@@ -40,7 +40,6 @@ class Model(nn.Module, ABC):
     limit: int | None  # first position that cannot be encoded
     process: Process | None = None  # how data become noise, for a model that removes it
     classes: int = 0  # that such a model can be asked for
-    latents: tuple[int, ...] | None = None  # (c, h, w) that it makes of a picture, for a model that makes any
     guides: bool = False  # it also knows what it is to be asked for nothing, from which what is asked for is set off
 
     @property
@@ -116,11 +115,16 @@ class Model(nn.Module, ABC):
         """
         raise UserError("this model is not told how noisy its inputs are; use model.kind=denoiser")
 
-    def posterior(self, pictures: Tensor) -> Posterior:
+    @property
+    def latent_shape(self) -> tuple[int, ...] | None:
+        """(c, h, w) of the latents that it makes of a picture, for a model that makes any."""
+        return None
+
+    def to_latents(self, pictures: Tensor) -> Posterior:
         """(B, C, H, W) -> the latents of pictures. Raises UserError where a model makes none."""
         raise UserError(NO_LATENTS)
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def from_latents(self, latents: Tensor) -> Tensor:
         """(B, c, h, w) -> (B, C, H, W): the pictures of latents. Raises UserError where a model makes none."""
         raise UserError(NO_LATENTS)
 

@@ -21,8 +21,8 @@ def reconstruction_loss(learner: Learner, batch: Batch, model: Model, weight: fl
     """Returns the squared error and weight * KL of each picture, over its numbers, summed over pictures."""
     x = batch.inputs
     with collecting() as noted:
-        posterior = model.posterior(x)
-        y = model.decode(posterior.at(noise_of(batch, posterior.mean, learner.training)))
+        posterior = model.to_latents(x)
+        y = model.from_latents(posterior.at(noise_of(batch, posterior.mean, learner.training)))
     kl = posterior.divergence()
     each = (y - x.to(y.dtype)).square().flatten(1).mean(1) + weight * kl / x[0].numel()
     if batch.weights is not None:
@@ -56,6 +56,6 @@ class ReconstructionConfig(ObjectiveConfig):
         return partial(reconstruction_loss, model=model, weight=self.weight)
 
     def require_head(self, model: Model) -> None:
-        if model.latents is None:
+        if model.latent_shape is None:
             what = f"objective={self.kind} makes pictures of the latents of pictures, which this model has none of"
             raise UserError(f"{what}; use model.kind=autoencoder")

@@ -70,7 +70,7 @@ class AutoencodeConfig(SeeingConfig):
 
     def check(self, model: Model, readers: Readers) -> None:
         own = self.reader(readers)
-        if model.latents is None:
+        if model.latent_shape is None:
             raise UserError("task=autoencode makes pictures of their latents; use model.kind=autoencoder")
         assert model.head is not None
         if model.head.size != own.channels * own.height * own.width:
@@ -105,7 +105,7 @@ class AutoencodeConfig(SeeingConfig):
         rows, out = PictureRows(pictures, AT_ONCE), list[Sample]()
         for group in rows.fixed():
             x = rows.build(group).to(model.device).inputs.to(model.dtype)
-            y = model.decode(model.posterior(x).mean).clamp(-1, 1)
+            y = model.from_latents(model.to_latents(x).mean).clamp(-1, 1)
             colour = x.mean((2, 3), keepdim=True).expand_as(x)
             errors = [((x - z) * MIDDLE).double().square().flatten(1).mean(1).tolist() for z in (y, colour)]
             for row, *each in zip(group[:, 0].tolist(), *errors, strict=True):
@@ -121,19 +121,19 @@ class Autoencoding:
     """`Codec` of a model."""
 
     def __init__(self, model: Model, readers: Readers) -> None:
-        assert model.latents is not None
-        self.model, self.form = model, model.latents
+        assert model.latent_shape is not None
+        self.model, self.form = model, model.latent_shape
         self.pictures = cast(Any, readers[IMAGE])
 
     @torch.inference_mode()
     def encode(self, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
         x = torch.from_numpy(numbers).to(self.model.device, self.model.dtype)
-        return self.model.posterior(x).mean.float().cpu().numpy()
+        return self.model.to_latents(x).mean.float().cpu().numpy()
 
     @torch.inference_mode()
     def decode(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
         rows = torch.from_numpy(latents).to(self.model.device, self.model.dtype)
-        return torch.cat([self.model.decode(row[None]) for row in rows]).float().cpu().numpy()
+        return torch.cat([self.model.from_latents(row[None]) for row in rows]).float().cpu().numpy()
 
 
 def codec_of(task: TaskConfig, model: Model, readers: Readers, path: Path) -> Codec:

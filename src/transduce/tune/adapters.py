@@ -76,7 +76,7 @@ class Products(Protocol):
 
 
 def put(linear: nn.Linear, adapter: nn.Module) -> None:
-    """Puts an adapter on the weight of a linear map. Where it has a `product` of its own, a plain map computes by that."""
+    """Puts an adapter on the weight of a linear map. If it has a `product`, a plain map computes by that."""
     parametrize.register_parametrization(linear, "weight", adapter)
     if hasattr(adapter, "product") and type(linear).forward is nn.Linear.forward:
         setattr(type(linear), "forward", through_adapter)  # noqa: B010  # of a class that `parametrize` makes for this module alone
