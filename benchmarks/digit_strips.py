@@ -20,7 +20,7 @@ from transduce.data.readers.pictures import Pictures
 
 SIDE, MOST = 28, 6
 COUNTS = {"train": 8000, "valid": 300}
-WORDS = "zero one two three four five six seven eight nine".split()
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
 def main() -> None:
