@@ -42,11 +42,13 @@ PAIRS: dict[str, Any] = {
 }  # fmt: skip
 XLNET: dict[str, Any] = {"model.positions": "transformer-xl", "model.embedding": {"kind": "table", "blank": True}}
 GLM: dict[str, Any] = {"model.positions": {"kind": "learned", "inner": 66}}
+BLOCKS: dict[str, Any] = {"objective": "denoising-autoencoder", "tune.updates": 300}
 ENDS: dict[str, Any] = {"tokenizer.sentinels": 100}
 OBJECTIVES: dict[str, tuple[str, str, dict[str, Any]]] = {  # body, recipe, what differs from it
     "masked-lm": ("encoder", "pretrain-mlm", {}),
     "masked-lm, whole words": ("encoder", "pretrain-mlm", {"objective.whole_words": True}),
     "masked-lm, order of halves": ("encoder", "pretrain-mlm", PAIRS),
+    "denoising-autoencoder": ("encoder", "pretrain-mlm", BLOCKS),
     "replaced-tokens": ("encoder", "pretrain-electra", {"model.generator_width": 32}),
     "permutation": ("encoder, relative places", "pretrain-xlnet", XLNET),
     "next-token": ("decoder", "pretrain-clm", {}),
