@@ -29,6 +29,7 @@ NEEDED: dict[str, Any] = {
     "act": TokenClassesHead | BinsHead | ValuesHead, "denoise": PooledHead | PixelsHead,
     "autoencode": PixelsHead,
     "distillation": (),  # of which a run is needed
+    "denoising-autoencoder": (),  # of which maps beside the blocks are needed
 }  # fmt: skip
 SIZES: dict[str, Any] = {
     "width": 12, "layers": 1, "mixer": {"heads": 3}, "feedforward": {"hidden": 8}, "embedding": {"blank": True},

@@ -43,7 +43,7 @@ BODIES = {
     "gated-delta": {"model.mixer": {"kind": "gated-delta", "heads": 2}, "model.positions": "none"},
 }
 WAYS = sorted(kinds(TuneConfig.folder))
-PARTIAL = [way for way in WAYS if way not in ("full", "ulmfit")]
+PARTIAL = [way for way in WAYS if way not in ("full", "ulmfit", "layer-wise")]
 
 
 @pytest.fixture(scope="session")
