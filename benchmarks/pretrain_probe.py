@@ -42,7 +42,7 @@ PAIRS: dict[str, Any] = {
 }  # fmt: skip
 XLNET: dict[str, Any] = {"model.positions": "transformer-xl", "model.embedding": {"kind": "table", "blank": True}}
 GLM: dict[str, Any] = {"model.positions": {"kind": "learned", "inner": 66}}
-BLOCKS: dict[str, Any] = {"objective": "denoising-autoencoder", "tune.updates": 300}
+BLOCKS: dict[str, Any] = {"objective": "denoising-autoencoder", "tune": "layer-wise", "tune.updates": 300}
 ENDS: dict[str, Any] = {"tokenizer.sentinels": 100}
 OBJECTIVES: dict[str, tuple[str, str, dict[str, Any]]] = {  # body, recipe, what differs from it
     "masked-lm": ("encoder", "pretrain-mlm", {}),

@@ -126,7 +126,7 @@ SMALL: dict[str, Any] = {
     "model.width": 12, "model.mixer.heads": 2, "model.feedforward.hidden": 16, "tokenizer": "char",
     "batch.max_length": 16, "batch.batch_tokens": 64, "schedule": "constant", "optimizer.learning_rate": 0.01,
     "train.max_steps": 5, "train.validate_every": 5, "train.save_every": 1, "train.keep": 9, "train.device": "cpu",
-    "train.threads": 1, "train.samples": 0, "objective": "denoising-autoencoder", "tune.updates": 3,
+    "train.threads": 1, "train.samples": 0, "objective": "denoising-autoencoder", "tune": "layer-wise", "tune.updates": 3,
 }  # fmt: skip
 Trained = Callable[..., Any]
 
@@ -179,7 +179,7 @@ def test_a_run_that_is_stopped_inside_a_block_or_between_two_goes_on_bit_for_bit
 
 def test_the_maps_stay_behind(trained: Trained) -> None:
     run = trained("lower")
-    more = {"start": str(run.path), "objective": "masked-lm", "tune.updates": None, "train.max_steps": 1}
+    more = {"start": str(run.path), "objective": "masked-lm", "tune": None, "tune.updates": None, "train.max_steps": 1}
     more |= {"tokenizer": None, "model.width": None, "model.mixer.heads": None, "model.feedforward.hidden": None}
     after = trained("upper", **more)
     assert "heads.restore_1.out.weight" in (after.path / "log.txt").read_text()
@@ -198,7 +198,8 @@ def test_blocks_learn(trained: Trained) -> None:
 
 def test_what_does_not_suit_is_refused(trained: Trained) -> None:
     for more, message in (
-        ({"tune": "full", "tune.updates": None}, "set tune=layer-wise"),
+        ({"tune": None, "tune.updates": None}, "set tune=layer-wise"),
+        ({"objective": "masked-lm"}, "which objective=masked-lm does not; set objective=denoising-autoencoder"),
         ({"model.residual": "residual-dual"}, "restores one stream"),
         ({"objective.fraction": 0}, "fraction=0"),
     ):

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from transduce.errors import UserError
 from transduce.model.batch import Batch
-from transduce.model.block import Block
 from transduce.model.embed.embedding import Embedding
 from transduce.model.heads.head import Head, PooledHead, TokenHead
 from transduce.model.layout import Layout, documents
@@ -18,8 +17,6 @@ from transduce.model.posterior import Posterior
 from transduce.model.process.process import Process
 from transduce.model.stack import Stack
 from transduce.model.state import State
-
-RESTORE = "restore_{}"  # the head that restores what block number ..., from 1, was given
 
 
 class Tower(NamedTuple):
@@ -40,7 +37,6 @@ class Model(nn.Module, ABC):
     writes: ClassVar[bool] = True  # token by token; else every token sees those behind it too
     head: Head | None
     heads: nn.ModuleDict
-    width: int  # features of a hidden state
     limit: int | None  # first position that cannot be encoded
     process: Process | None = None  # how data become noise, for a model that removes it
     classes: int = 0  # that such a model can be asked for
@@ -93,10 +89,6 @@ class Model(nn.Module, ABC):
     def stacks(self) -> list[Stack]:
         """Returns those of the towers: for compilation, recomputation and counting, block by block."""
         return [tower.stack for tower in self.towers()]
-
-    def blocks(self) -> list[Block]:
-        """Returns those of all stacks, each once, in the order in which they are first applied."""
-        return list(dict.fromkeys(block for stack in self.stacks() for block in stack))
 
     def given(self, ids: Tensor, layout: Layout, source: Tensor, source_layout: Layout) -> Batch:
         """Returns a batch of ids (B, T), with the source (B, N) where the model reads one; its targets are the ids."""

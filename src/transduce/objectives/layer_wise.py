@@ -12,8 +12,9 @@ from torch import Tensor
 
 from transduce.errors import UserError
 from transduce.model.batch import Batch
+from transduce.model.layered import RESTORE, each_block, width_of_block
 from transduce.model.layout import Layout
-from transduce.model.models import RESTORE, Model
+from transduce.model.models import Model
 from transduce.objectives.masked import hashed
 from transduce.objectives.objective import Learner, Loss, Objective, ObjectiveConfig, model_of
 from transduce.objectives.restoring import require_alone, require_share
@@ -69,7 +70,7 @@ def layer_wise_loss(learner: Learner, batch: Batch, config: "DenoisingAutoencode
     """Returns the loss of the blocks whose maps move, in the mean over them; outside of training that of all blocks."""
     require_alone(batch.offset, config.kind)
     model = model_of(learner)
-    blocks = model.blocks()
+    blocks = each_block(model)
     heads = [model.heads[RESTORE.format(number)] for number in range(1, len(blocks) + 1)]
     moving = [i for i, head in enumerate(heads) if next(head.parameters()).requires_grad]
     chosen = moving if learner.training and moving else list(range(len(blocks)))
@@ -98,7 +99,6 @@ class DenoisingAutoencoderConfig(ObjectiveConfig):
     """
 
     kind: ClassVar[str] = "denoising-autoencoder"
-    tune: ClassVar[str] = "layer-wise"
     mute: ClassVar[tuple[str, ...]] = ("bits-per-byte", "perplexity")
     fraction: float = 0.25
     vectors: bool = False
@@ -117,6 +117,7 @@ class DenoisingAutoencoderConfig(ObjectiveConfig):
             raise UserError(f"objective={self.kind} trains one block after the other; set tune=layer-wise")
         if stack.conditioned:
             raise UserError(f"objective={self.kind} has no condition for model.residual; use pre-norm or post-norm")
-        if not isinstance(stack.enter(torch.zeros(1, 1, model.width, device=model.device, dtype=model.dtype)), Tensor):
+        width = width_of_block(each_block(model)[0])
+        if not isinstance(stack.enter(torch.zeros(1, 1, width, device=model.device, dtype=model.dtype)), Tensor):
             raise UserError(f"objective={self.kind} restores one stream; set model.residual=pre-norm or post-norm")
         return partial(layer_wise_loss, config=self)

@@ -59,7 +59,6 @@ class ObjectiveConfig(Part):
     explores: ClassVar[bool] = False  # its batches are answers that the model gives while it is trained
     referenced: ClassVar[bool] = False  # its examples need log p under the weights that the training starts from
     in_batch: ClassVar[bool] = False  # the loss of a row depends on the rows beside it
-    tune: ClassVar[str] = ""  # the way to tune that a recipe has where it names none
     mute: ClassVar[tuple[str, ...]] = ("bits-per-byte",)  # measures of a loss that mean nothing for it
 
     def build(self) -> Objective:

@@ -1,4 +1,4 @@
-"""Defaults that follow from the rest of a recipe: the task from the data, the objective from the task, what moves.
+"""Defaults that follow from the rest of a recipe: the task from the data, the objective from the task.
 
 Tested in tests/test_config.py.
 """
@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from transduce.config import Part, kinds
 from transduce.data.source import DataConfig
-from transduce.objectives.objective import ObjectiveConfig
 from transduce.plain_yaml import plain
 from transduce.tasks.task import TaskConfig
 
@@ -35,8 +34,7 @@ def task(data: Mapping[str, Any]) -> type[TaskConfig] | None:
 
 
 def complete(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns plain data of a recipe with a task, an objective, the way to tune that it asks for and, where no text is
-    read, no tokeniser."""
+    """Returns plain data of a recipe with a task, an objective and, where no text is read, no tokeniser."""
     out = dict(data)
     cls = task(out)
     if cls is not None and not kind(out, "task"):
@@ -44,9 +42,6 @@ def complete(data: Mapping[str, Any]) -> dict[str, Any]:
     if cls is not None and not kind(out, "objective"):
         options = cast("Mapping[str, Any]", out.get("objective") or {})
         out["objective"] = {"kind": cls.objective(kind(out, "model")), **options}
-    objective = class_of(ObjectiveConfig.folder, kind(out, "objective"))
-    if objective is not None and issubclass(objective, ObjectiveConfig) and objective.tune and not kind(out, "tune"):
-        out["tune"] = {"kind": objective.tune, **cast("Mapping[str, Any]", out.get("tune") or {})}
     if cls is not None and not cls.reads_text:
         out.setdefault("tokenizer", None)
     return out

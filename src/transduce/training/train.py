@@ -46,7 +46,7 @@ from transduce.training.moving import Moving
 from transduce.training.progress import Display
 from transduce.training.session import Job, Session
 from transduce.training.watching import Watch, WatcherFailed
-from transduce.tune.tuning import Tuning
+from transduce.tune.tuning import Tuning, require_objective
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # after which a training saves and stops
 
@@ -120,6 +120,7 @@ def build(
     say: hears of what takes long.
     """
     config, task = recipe.train, recipe.task
+    require_objective(recipe.tune, recipe.objective.kind)
     if (shards := shards_of(run, recipe, start, say)) is not None:
         splits = shards.splits
         record_data(run, splits, shards.index.data)

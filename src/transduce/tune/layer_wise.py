@@ -9,10 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from transduce.errors import require_at_least
+from transduce.errors import UserError, require_at_least
 from transduce.model.heads.projection import ProjectionHead, ProjectionHeadConfig
-from transduce.model.models import RESTORE, Model
+from transduce.model.layered import RESTORE, each_block, width_of_block
+from transduce.model.models import Model
 from transduce.tune.tuning import TuneConfig
+
+OBJECTIVE = "denoising-autoencoder"  # the one that the maps beside the blocks are for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +34,19 @@ class LayerWise(TuneConfig):
     def __post_init__(self) -> None:
         require_at_least(1, updates=self.updates)
 
+    def require_objective(self, kind: str) -> None:
+        if kind != OBJECTIVE:
+            raise UserError(
+                f"tune=layer-wise trains each block to restore what it was given, which objective={kind} does not; "
+                f"set objective={OBJECTIVE}, or another tune"
+            )
+
     def adapt(self, model: Model, generator: torch.Generator) -> list[str]:
         """Puts a map beside each block, among the heads."""
-        blocks = model.blocks()
+        blocks = each_block(model)
         for number, block in enumerate(blocks, 1):
-            head = ProjectionHead(model.width, ProjectionHeadConfig(size=model.width, bias=True))
+            width = width_of_block(block)
+            head = ProjectionHead(width, ProjectionHeadConfig(size=width, bias=True))
             for p in head.parameters():
                 torch.nn.init.zeros_(p)
             model.heads[RESTORE.format(number)] = head.to(next(block.parameters()))
@@ -43,7 +54,7 @@ class LayerWise(TuneConfig):
 
     def labels(self, model: Model) -> dict[Tensor, str]:
         """The number of the block of each parameter, of how many; base: it never moves."""
-        groups, blocks = dict[Tensor, str](), model.blocks()
+        groups, blocks = dict[Tensor, str](), each_block(model)
         for number, block in enumerate(blocks, 1):
             name = RESTORE.format(number)
             own = [*block.parameters(), *(model.heads[name].parameters() if name in model.heads else ())]

@@ -20,6 +20,9 @@ class TuneConfig(Part):
     folder: ClassVar[str] = "transduce.tune"
     not_merged: ClassVar[bool] = False  # its weights stand beside those of the model, and `merge` leaves them there
 
+    def require_objective(self, kind: str) -> None:
+        """Raises UserError where an objective of that kind means nothing to this way to tune; to most, any does."""
+
     def adapt(self, model: Model, generator: torch.Generator) -> list[str]:
         """Puts adapters on the weights of a model; none by default. Returns the sentences that say which.
 
@@ -38,6 +41,11 @@ class TuneConfig(Part):
     def moves(self, label: str) -> bool:
         """Says whether the parameters of a label move in any update; what never moves is saved once."""
         return True
+
+
+def require_objective(tune: TuneConfig, kind: str) -> None:
+    """Raises UserError where `TuneConfig.require_objective` does."""
+    tune.require_objective(kind)
 
 
 def merge(model: nn.Module) -> None:

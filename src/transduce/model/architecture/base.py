@@ -130,7 +130,6 @@ class ModelConfig(Part):
             model = self.assembled(vocab_size)
             heads = {name: head.build(vocab_size, self.width, self.norm, None) for name, head in self.heads.items()}
             model.heads = nn.ModuleDict({name: head for name, head in heads.items() if head is not None})
-            model.width = self.width
             return model
 
     def assembled(self, vocab_size: int) -> Model:
