@@ -11,6 +11,8 @@ from transduce.config import from_data
 from transduce.errors import UserError
 from transduce.model.architecture import DecoderConfig, EncoderConfig
 from transduce.model.batch import Batch
+from transduce.model.heads.projection import ProjectionHead
+from transduce.model.layered import each_block, width_of_block
 from transduce.model.layout import Layout, dense, right_padded
 from transduce.model.models import Model
 from transduce.objectives import layer_wise
@@ -62,8 +64,9 @@ def test_the_loss_is_its_formula(kind: str, body: str, vectors: bool) -> None:
         kept = layer_wise.noise(x, batch, vectors, training=False) >= 0.3
         assert kept.shape == (3, 7, 1 if vectors else 12)
         assert 0.4 < kept.double().mean() < 0.95
-        head = model.heads[f"restore_{number + 1}"].out
-        guess = block(x * kept, batch.layout)[0] @ head.weight.T + head.bias
+        head = model.heads[f"restore_{number + 1}"]
+        assert isinstance(head, ProjectionHead)
+        guess = block(x * kept, batch.layout)[0] @ head.out.weight.T + head.out.bias
         for i in range(3):
             for t in range(7):
                 v = x[i, t]
@@ -126,7 +129,8 @@ SMALL: dict[str, Any] = {
     "model.width": 12, "model.mixer.heads": 2, "model.feedforward.hidden": 16, "tokenizer": "char",
     "batch.max_length": 16, "batch.batch_tokens": 64, "schedule": "constant", "optimizer.learning_rate": 0.01,
     "train.max_steps": 5, "train.validate_every": 5, "train.save_every": 1, "train.keep": 9, "train.device": "cpu",
-    "train.threads": 1, "train.samples": 0, "objective": "denoising-autoencoder", "tune": "layer-wise", "tune.updates": 3,
+    "train.threads": 1, "train.samples": 0, "objective": "denoising-autoencoder", "tune": "layer-wise",
+    "tune.updates": 3,
 }  # fmt: skip
 Trained = Callable[..., Any]
 
@@ -209,3 +213,28 @@ def test_what_does_not_suit_is_refused(trained: Trained) -> None:
         trained("refused", "pretrain-t5", **{"tokenizer.sentinels": 9})
     with pytest.raises(UserError, match=r"batch\.carry=false"):
         trained("refused", "pretrain-clm", **{"batch.carry": True, "model.mixer.window": 4})
+
+
+def test_the_width_of_a_block_is_that_of_what_enters_it() -> None:
+    for kind in ("attention", "lstm", "elman", "gru", "delta", "ssm", "convolution", "bidirectional", "maxout"):
+        part = {"feedforward": kind} if kind == "maxout" else {"mixer": kind, "feedforward": "none"}
+        for width in (8, 24):
+            model = from_data(EncoderConfig, {"width": width, "layers": 1, **part}).build(9)
+            assert [width_of_block(block) for block in each_block(model)] == [width]
+    lstm = from_data(DecoderConfig, {"width": 8, "layers": 1, "mixer": "lstm", "feedforward": "none"}).build(9)
+    assert [width_of_block(block) for block in each_block(lstm)] == [8]
+
+
+def test_of_pictures_nothing_is_told_by_the_pictures_beside_them() -> None:
+    patches = {"kind": "patches", "patch": 2, "picture": [6, 4]}
+    more: dict[str, Any] = {"embedding": patches, "positions": "sinusoidal-2d", "head": {"kind": "projection"}}
+    model, x = model_of(**more), torch.rand(3, 40, 6, 4, dtype=torch.float64)
+    objective = DenoisingAutoencoderConfig().build_for(model, None)
+
+    def loss(of: range) -> Any:
+        some, rows = x[of.start : of.stop], len(of)
+        return objective(model, Batch(some, dense(rows, 1), torch.zeros(rows, dtype=torch.long), examples=tuple(of)))
+
+    whole, parts = loss(range(3)), [loss(range(1)), loss(range(1, 3))]
+    assert int(whole.count) == 3 * 6
+    assert whole.total.item() == pytest.approx(sum(part.total.item() for part in parts), rel=1e-9)
