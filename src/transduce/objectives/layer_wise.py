@@ -79,8 +79,8 @@ def layer_wise_loss(learner: Learner, batch: Batch, config: "DenoisingAutoencode
     streams, parts = inputs(model, batch, layout, chosen[-1]), list[Tensor]()
     for i in chosen:
         x = streams[i]
-        kept = noise(x, placed, config.vectors, learner.training) >= config.fraction
-        y, _ = blocks[i](x * kept, layout)
+        mask = noise(x, placed, config.vectors, learner.training) >= config.fraction
+        y, _ = blocks[i](x * mask, layout)
         parts.append(restored(x, heads[i](y), layout.valid))
     total = torch.stack(parts).mean()
     return Loss(total, layout.valid.sum(), {"nll": total.detach()})
