@@ -1,6 +1,6 @@
 """Pre-training without labels, block by block: each restores what the blocks below give, from what is left of it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -42,7 +42,7 @@ def restored(x: Tensor, guess: Tensor, valid: Tensor) -> Tensor:
 
 
 @contextmanager
-def still(model: Model) -> Iterator[None]:
+def still(model: Model) -> Generator[None]:
     """Lets a model compute without dropout and without a gradient."""
     training = model.training
     model.eval()
