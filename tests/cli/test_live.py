@@ -24,7 +24,9 @@ class Terminal:
         self.master, slave = pty.openpty()
         command = [sys.executable, "-m", "transduce", *map(str, words)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb", "PYTHONFAULTHANDLER": "1"}
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment)
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, env=environment, preexec_fn=heed_interrupts
+        )
         os.close(slave)
         self.seen = ""
 
@@ -68,6 +70,11 @@ class Terminal:
             return code
         self.process.send_signal(signal.SIGABRT)
         raise AssertionError(f"it does not end: {self.until('Extension modules')}")
+
+
+def heed_interrupts() -> None:
+    """Undoes what a shell does to what it runs in the background, tests too: Ctrl-C is ignored, and so by a child."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 Open = Callable[..., Terminal]
