@@ -175,6 +175,17 @@ def test_auto_precision_is_bf16_only_where_the_processor_has_it(monkeypatch: pyt
         assert not torch.is_autocast_enabled("cpu")
 
 
+def test_of_instructions_for_bfloat16_those_that_are_slower_do_not_count() -> None:
+    from transduce.training.precision import faster_in_bf16
+
+    for able, intel, faster in [
+        (set[str](), True, False), (set[str](), False, False),
+        ({"avx512_bf16"}, True, False), ({"avx512_bf16"}, False, True),
+        ({"avx512_bf16", "amx_bf16"}, True, True), ({"bf16"}, False, True),
+    ]:  # fmt: skip
+        assert faster_in_bf16(able, intel) is faster, (able, intel)
+
+
 def test_checkpoints_made_because_time_has_passed_change_nothing(recipe: RecipeOf, tmp_path: Path) -> None:
     from transduce.training.train import train
 

@@ -39,7 +39,7 @@ class TrainConfig:
     accumulate: batches per update.
     clip: largest norm of the gradient (None: any).
     ema: decay of the average of the weights that is validated and used, such as 0.999 (None: the weights themselves).
-    precision: of the products in an update; auto: bf16 where the processor has instructions for it.
+    precision: of the products in an update; auto: bf16 where the processor has instructions for it that are faster.
     compile: blocks are compiled by `torch.compile`.
     recompute: activations are computed again in the backward pass instead of kept, block by block.
     kernels: of linear attention, the delta rule and their kin; fla: those of flash-linear-attention, on a GPU, in TF32.
