@@ -105,9 +105,8 @@ def main() -> None:
             for rate in args.rates or [WAYS[way]["optimizer.learning_rate"]]:
                 for seed in range(args.seeds):
                     cells = measured(splits, {**WAYS[way], "optimizer.learning_rate": rate}, body, seed)
-                    print(
-                        f"| {name} | {way}{f', rate {rate:g}' if args.held else ''} | {' | '.join(cells)} |", flush=True
-                    )
+                    what = f"{way}, rate {rate:g}" if args.rates else way
+                    print(f"| {name} | {what} | {' | '.join(cells)} |", flush=True)
 
 
 def measured(splits: dict[str, list[tuple[str, str]]], way: dict[str, Any], body: Path, seed: int) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from transduce.runs.listing import summary
 from transduce.runs.opening import open_run
 from transduce.runs.run import Run
 from transduce.runs.weights import names
-from transduce.tune.adapters import AdapterConfig, adapters
+from transduce.tune.adapters import AdapterConfig, adapters, put
 from transduce.tune.lora import LoRA
 from transduce.tune.tuning import TuneConfig, Tuning, merge
 
@@ -211,6 +211,31 @@ def test_lora_and_dora_are_their_formulas() -> None:
     directed.m.data.mul_(2.0)
     V = W + 1.5 * directed.low.B @ directed.low.A
     torch.testing.assert_close(directed(W), 2 * W.norm(dim=1, keepdim=True) * V / V.norm(dim=1, keepdim=True))
+
+
+def test_lora_multiplies_in_lower_precision_as_the_weight_that_it_gives() -> None:
+    """The same bits as of a product with that weight, in bfloat16 too, and its gradients but for their rounding."""
+    linear, generator = torch.nn.Linear(7, 5), torch.Generator().manual_seed(0)
+    linear.weight.requires_grad_(False)
+    adapter = tuning_of({"kind": "lora", "rank": 2, "alpha": 3}).adapter(linear.weight, generator)
+    adapter.B.data.normal_(generator=generator)
+    by_weight, fast = deepcopy(linear), deepcopy(linear)
+    parametrize.register_parametrization(by_weight, "weight", deepcopy(adapter))
+    put(fast, deepcopy(adapter))
+    x, results = torch.randn(3, 4, 7, generator=generator), list[list[torch.Tensor]]()
+    for part in (by_weight, fast):
+        given = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            y = part(given)
+        y.float().square().sum().backward()
+        own = part.parametrizations["weight"][0]
+        results.append([y, *(p.grad for p in (given, part.bias, own.A, own.B))])
+    assert "_Product" in str(results[1][0].grad_fn)  # no gradient of all of W is made
+    assert "_Product" not in str(results[0][0].grad_fn)
+    assert torch.equal(results[0][0], results[1][0])
+    for expected, found in zip(results[0][1:], results[1][1:], strict=True):
+        assert found.dtype == torch.float32
+        assert (found - expected).abs().max() <= 2**-7 * expected.abs().max()
 
 
 def test_ulmfit_thaws_from_the_head_down_at_falling_rates() -> None:

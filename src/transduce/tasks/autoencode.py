@@ -76,9 +76,6 @@ class AutoencodeConfig(SeeingConfig):
         if model.head.size != own.channels * own.height * own.width:
             raise UserError(f"model.head.channels is not {own.channels}, as pictures have; leave it out")
 
-    def remarks(self, readers: Readers) -> list[str]:
-        return super().remarks(readers)
-
     def examples(self, columns: Columns, readers: Readers) -> Pictured:
         none = np.full(len(columns), -1, dtype=np.int64)
         return Pictured.of(named(columns[IMAGE], IMAGE), none, self.reader(readers), IMAGE, self.augment)
