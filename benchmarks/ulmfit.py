@@ -79,8 +79,10 @@ def language(name: str, body: str, out: Path, text: str, changes: dict[str, Any]
     """The language model of a text, finished, and a line about it."""
     keys = {**LANGUAGE, "data": {"kind": "text", "path": str(out / text), "unit": "line", "valid_fraction": 0.02}}
     began = time.process_time()
-    run = td.train("pretrain-clm", {**keys, **changes, "name": name}, out=out, quiet=True)
-    loss = [line["val_loss"] for line in Run(run.path).metrics if "val_loss" in line][-1]
+    if not (out / name / "result.json").exists():  # it is not finished
+        td.train("pretrain-clm", {**keys, **changes, "name": name}, out=out, quiet=True)
+    run = Run(out / name)
+    loss = [line["val_loss"] for line in run.metrics if "val_loss" in line][-1]
     print(
         f"<!-- {body}: {name}, {loss:.3f} nats per token, {(time.process_time() - began) / 60:.1f} min -->", flush=True
     )
